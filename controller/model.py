@@ -1,0 +1,136 @@
+"""The world: an immutable snapshot of everything that decides where a packet may go.
+
+Values here are what the database says at one revision, in the units the wire uses (integers for addresses,
+MACs and ids). The model knows nothing of rows, sessions, flows or time. `World.apply` gives the next
+world from a set of changed objects and keeps the indexes that `calc` needs; building a world from
+scratch and applying changes one by one must give equal worlds.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+GLOBAL_ZONE = 0
+"""Endpoints in zone 0 reach, and are reached from, every routable network."""
+
+
+class Address(NamedTuple):
+    """An endpoint's address with the prefix length of its subnet. `value` is the address as an integer."""
+
+    version: int  # 4 or 6
+    value: int
+    prefix: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """`10.20.0.9/24` or `fd00::9/64`. Raises ValueError on anything else."""
+        interface = ipaddress.ip_interface(text)
+        return cls(interface.version, int(interface.ip), interface.network.prefixlen)
+
+    @property
+    def ip(self) -> str:
+        return str(ip_address(self.version, self.value))
+
+    def __str__(self) -> str:
+        return f"{self.ip}/{self.prefix}"
+
+
+class Subnet(NamedTuple):
+    """One address family of a network. `network` and `gateway` are integers."""
+
+    version: int
+    network: int
+    prefix: int
+    gateway: int
+
+    @classmethod
+    def parse(cls, cidr: str, gateway: str) -> Subnet:
+        network = ipaddress.ip_network(cidr)
+        return cls(network.version, int(network.network_address), network.prefixlen, int(ipaddress.ip_address(gateway)))
+
+    @property
+    def mask(self) -> int:
+        bits = 32 if self.version == 4 else 128
+        return ((1 << self.prefix) - 1) << (bits - self.prefix)
+
+    def __str__(self) -> str:
+        return f"{ip_address(self.version, self.network)}/{self.prefix}"
+
+
+class Tenant(NamedTuple):
+    """`id` is the tenant's 16-bit number, its conntrack zone on every host.
+
+    `track_all` sends every connection of the tenant through conntrack, not only what a policy or a
+    service needs.
+    """
+
+    id: int
+    name: str
+    zone: int
+    labels: tuple[tuple[str, str], ...] = ()
+    track_all: bool = False
+
+
+class Network(NamedTuple):
+    """One segment. `zone` is the tenant's, or the network's own when it is isolated.
+
+    A `private` network's subnets may overlap other tenants': it is reachable from its own zone only.
+    """
+
+    id: int
+    name: str
+    tenant: int
+    vni: int
+    zone: int
+    subnets: tuple[Subnet, ...]
+    private: bool = False
+
+
+class Host(NamedTuple):
+    """A machine with a bridge. `address` is where its tunnels end; None until it is known."""
+
+    id: int
+    name: str
+    datapath_id: int
+    address: tuple[int, int] | None  # (version, value)
+    datapath_type: str = "system"  # "system" (kernel) or "netdev" (user space)
+
+
+class Endpoint(NamedTuple):
+    """One interface of a container. Flows are made for `ofport` before the port exists."""
+
+    id: int
+    name: str
+    network: int
+    host: int
+    ofport: int
+    mac: int
+    addresses: tuple[Address, ...]
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+class Change(NamedTuple):
+    """One object as it is now; `value` is None when it is gone."""
+
+    noun: str  # "tenant", "network", "host", "endpoint"
+    id: int
+    value: Tenant | Network | Host | Endpoint | None
+
+
+def ip_address(version: int, value: int) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.IPv4Address(value) if version == 4 else ipaddress.IPv6Address(value)
+
+
+def format_mac(mac: int) -> str:
+    """48-bit integer to `02:00:0a:14:00:09`."""
+    return ":".join(f"{byte:02x}" for byte in mac.to_bytes(6, "big"))
+
+
+def parse_mac(text: str) -> int:
+    """`02:00:0a:14:00:09` to a 48-bit integer. Raises ValueError."""
+    parts = text.split(":")
+    if len(parts) != 6 or not all(len(part) == 2 for part in parts):
+        raise ValueError(f"{text!r} is not a MAC address; write six pairs of hex digits joined by colons")
+    return int("".join(parts), 16)

@@ -1,0 +1,134 @@
+"""What a flow is: a match, actions and where the packet goes next, as plain values.
+
+This module knows the shape of OpenFlow, not its bytes (`controller.openflow`) and not what Warren uses it for
+(the other modules of this package). Building a flow checks it against the stage graph, so a flow that
+jumps backwards or reaches a stage it has no business with fails where it is written.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from controller.pipeline.stages import NEXT, Stage
+
+
+class Kind(IntEnum):
+    """Who owns a flow: the high 16 bits of its cookie. The value 0 is never used, so a foreign flow shows."""
+
+    BASE = 0x7701
+    HOST = 0x7702
+    NETWORK = 0x7703
+    ZONE = 0x7704
+    ENDPOINT = 0x7705
+    TENANT = 0x7706
+    DROP = 0x77D0  # plus Reason, up to 0x77ff
+
+
+class Reason(IntEnum):
+    """Why a packet was dropped; `Kind.DROP + reason` is its flow's owner kind, so the counters of a reason add up."""
+
+    NO_STAGE = 0  # fell through a stage that nothing should fall through
+    UNKNOWN_PORT = 1
+    UNKNOWN_TUNNEL_SOURCE = 2
+    UNKNOWN_NETWORK = 3
+    SPOOFED = 4
+    TUNNEL_PORT = 5
+    BROADCAST = 6
+    UNANSWERED = 7
+    INVALID_CONNECTION = 8
+    TTL_EXPIRED = 9
+    NO_ROUTE = 10
+    NO_ENDPOINT = 11
+    TENANT_ISOLATION = 12
+    OWN_PROBE = 13  # duplicate address detection of an endpoint's own address: silence is the answer
+
+
+class Match(NamedTuple):
+    """One field of a match. `mask` None is an exact match; field names are those of ovs-fields(7)."""
+
+    field: str
+    value: int
+    mask: int | None = None
+
+
+class SetField(NamedTuple):
+    """`set_field:value[/mask]->field` (OpenFlow set_field; NXAST_REG_LOAD where a mask is given)."""
+
+    field: str
+    value: int
+    mask: int | None = None
+
+
+class Move(NamedTuple):
+    """`move:source[0..n-1]->destination[0..n-1]` over the whole of the shorter field."""
+
+    source: str
+    destination: str
+    bits: int
+    source_offset: int = 0
+    destination_offset: int = 0
+
+
+class Output(NamedTuple):
+    port: int
+
+
+class OutputReg(NamedTuple):
+    """Output to the port whose number is in the low 16 bits of a register."""
+
+    register: str
+
+
+class InPort(NamedTuple):
+    """Send the packet back where it came from."""
+
+
+class DecTtl(NamedTuple):
+    pass
+
+
+class Ct(NamedTuple):
+    """`ct(zone=..., table=..., commit)`. `zone` is a number or the name of a 16-bit field such as `reg0[0..15]`."""
+
+    zone: int | str
+    commit: bool = False
+    table: Stage | None = None
+
+
+Action = SetField | Move | Output | OutputReg | InPort | DecTtl | Ct
+
+
+class Flow(NamedTuple):
+    """One flow. `goto` None with no actions is a drop; `owner` is the high 16 bits of the cookie."""
+
+    table: Stage
+    priority: int
+    match: tuple[Match, ...]
+    actions: tuple[Action, ...]
+    goto: Stage | None
+    owner: int
+
+
+def flow(
+    kind: Kind,
+    stage: Stage,
+    priority: int,
+    match: tuple[Match, ...],
+    actions: tuple[Action, ...] = (),
+    goto: Stage | None = None,
+) -> Flow:
+    """A flow, checked against the stage graph. Raises ValueError for an edge that `stages.NEXT` does not have."""
+    targets = [goto] if goto is not None else []
+    targets += [action.table for action in actions if isinstance(action, Ct) and action.table is not None]
+    for target in targets:
+        if target not in NEXT[stage]:
+            raise ValueError(f"no way from stage {stage.name} to {target.name}")
+    if goto is None and not actions:
+        raise ValueError(f"a flow in {stage.name} that does nothing must be a drop with a reason")
+    return Flow(stage, priority, match, actions, goto, int(kind))
+
+
+def drop(reason: Reason, stage: Stage, priority: int, match: tuple[Match, ...] = ()) -> Flow:
+    """An explicit drop: its counter is the number of packets lost for `reason`."""
+    return Flow(stage, priority, match, (), None, Kind.DROP + reason)
