@@ -1,0 +1,1 @@
+"""The remote: the REST client and the `warren` command line built on it. The agent and the lab use the same client."""
