@@ -1,0 +1,221 @@
+"""A flow becomes bytes: the message that adds it, the message that deletes it, and its content-addressed cookie.
+
+The encoding is the one Open vSwitch would choose itself, so a dumped flow can be compared byte by byte. Every
+message is already wrapped for the one bundle a session may have open, so sending is only joining.
+This module does not know which flows exist or why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from hashlib import blake2b
+from struct import Struct
+from typing import Any, NamedTuple
+
+from controller.openflow.fields import FIELDS, Field, field
+from controller.pipeline.flow import (
+    Action,
+    Ct,
+    DecTtl,
+    Flow,
+    InPort,
+    Match,
+    Move,
+    Output,
+    OutputReg,
+    SetField,
+)
+
+VERSION = 5  # OpenFlow 1.4
+FLOW_MOD = 14
+BUNDLE_ADD = 34
+ADD, DELETE_STRICT = 0, 4
+BUNDLE = 1
+"""The id of the bundle in every message: a session has one bundle at a time, and ids are private to a connection."""
+BUNDLE_FLAGS = 0b11  # atomic, ordered
+ANY = 0xFFFFFFFF
+IN_PORT = 0xFFFFFFF8
+LOCAL = 0xFFFFFFFE
+NICIRA = 0x2320
+
+_WRAP = Struct("!BBHIIHH")  # header; bundle id, pad, flags
+_FLOW_MOD = Struct("!BBHIQQBBHHHIIIHHHH")  # header; cookie .. importance; match type and length
+_HEAD = _WRAP.size + _FLOW_MOD.size
+_KEY = Struct("!BH")
+_PADS = tuple(bytes(-n % 8) for n in range(8))
+_MATCH_PADS = tuple(bytes((-(n + 4)) % 8) for n in range(8))
+
+KEY_HEAD = _KEY.size
+
+
+class WireFlow(NamedTuple):
+    """A flow ready to send. `key` identifies it in the switch: table, priority and match.
+
+    `message` adds it inside bundle `BUNDLE`; its tail from `instructions` on is what the switch answers in a dump.
+    """
+
+    cookie: int
+    key: bytes
+    instructions: bytes
+    message: bytes
+
+
+def encode(flow: Flow) -> WireFlow:
+    """Raises ValueError for a field, value or action that cannot be said in OpenFlow 1.4."""
+    table, priority, match, actions, goto, owner = flow
+    oxm = encode_match(match)
+    instructions = encode_instructions(actions, goto)
+    key = _KEY.pack(table, priority) + oxm
+    cookie = owner << 48 | int.from_bytes(blake2b(key + instructions, digest_size=6).digest(), "big")
+    return WireFlow(cookie, key, instructions, _message(ADD, cookie, key, instructions))
+
+
+def encode_delete(key: bytes) -> bytes:
+    """Deletes exactly the flow with this key, whatever its cookie and actions."""
+    return _message(DELETE_STRICT, 0, key, b"")
+
+
+def _message(command: int, cookie: int, key: bytes, instructions: bytes) -> bytes:
+    table, priority = _KEY.unpack_from(key)
+    oxm = len(key) - KEY_HEAD
+    pad = _MATCH_PADS[oxm & 7]
+    tail = oxm + len(pad) + len(instructions)
+    length = _FLOW_MOD.size + tail
+    if length > 0xFFFF - _WRAP.size:
+        raise ValueError(f"a flow of {length} bytes does not fit into one OpenFlow message; split its actions")
+    return b"".join(
+        (
+            _WRAP.pack(VERSION, BUNDLE_ADD, _WRAP.size + length, 0, BUNDLE, 0, BUNDLE_FLAGS),
+            _FLOW_MOD.pack(
+                VERSION, FLOW_MOD, length, 0, cookie, 0, table, command, 0, 0, priority, ANY, ANY, ANY, 0, 0, 1, oxm + 4
+            ),
+            key[KEY_HEAD:],
+            pad,
+            instructions,
+        )
+    )
+
+
+def encode_match(match: Iterable[Match]) -> bytes:
+    """The match as OXM entries in canonical order, without header and padding."""
+    parts: dict[int, bytes] = {}
+    for name, value, mask in match:
+        try:
+            order, size, full, maskable, oxm, oxm_masked = _MATCHED[name]
+        except KeyError:
+            field(name)  # says which names there are
+            raise
+        if order in parts:
+            raise ValueError(f"{name} is matched twice in one flow")
+        if not 0 <= value <= full:
+            raise _too_large(name, value)
+        if mask is None or mask == full:
+            parts[order] = oxm + value.to_bytes(size, "big")
+        elif mask:
+            if not maskable:
+                raise ValueError(f"{name} cannot be matched with a mask ({mask:#x}); match its exact value")
+            if not 0 <= mask <= full:
+                raise _too_large(name, mask)
+            parts[order] = oxm_masked + (value & mask).to_bytes(size, "big") + mask.to_bytes(size, "big")
+    return b"".join([parts[order] for order in sorted(parts)])
+
+
+_MATCHED = {
+    row.name: (row.order, row.size, (1 << row.bits) - 1, row.maskable, row.oxm, row.oxm_masked)
+    for row in FIELDS.values()
+}
+
+
+def _too_large(name: str, value: int) -> ValueError:
+    return ValueError(f"{value:#x} does not fit into {name}, which has {field(name).bits} bits")
+
+
+def encode_instructions(actions: Iterable[Action], goto: int | None) -> bytes:
+    """apply_actions, then goto_table."""
+    applied = b"".join([_ENCODERS[type(action)](action) for action in actions])
+    out = _APPLY.pack(4, 8 + len(applied)) + applied if applied else b""
+    return out if goto is None else out + _GOTO.pack(1, 8, goto)
+
+
+_APPLY = Struct("!HH4x")
+_GOTO = Struct("!HHB3x")
+_TLV = Struct("!HH")
+_VENDOR = Struct("!HHIH")
+_OUTPUT = Struct("!HHIH6x")
+_MOVE = Struct("!HHIHHHH")
+_OUTPUT_REG = Struct("!HHIHH4sH6x")
+_CT = Struct("!HHIHH4sHB3xH")
+
+_DEC_TTL = _TLV.pack(24, 8) + bytes(4)
+_IN_PORT = _OUTPUT.pack(0, 16, IN_PORT, 0)
+
+
+def _set_field(action: SetField) -> bytes:
+    name, value, mask = action
+    row = field(name)
+    for number in (value, mask or 0):
+        if number >> row.bits:
+            raise _too_large(name, number)
+    if mask is None or mask == (1 << row.bits) - 1:
+        body = row.oxm + value.to_bytes(row.size, "big")
+        length = 4 + len(body)
+        pad = _PADS[length & 7]
+        return _TLV.pack(25, length + len(pad)) + body + pad
+    # OpenFlow 1.4 has no masked set_field; Nicira's reg_load2 sets any bits of any field.
+    body = row.nxm_masked + (value & mask).to_bytes(row.size, "big") + mask.to_bytes(row.size, "big")
+    length = _VENDOR.size + len(body)
+    pad = _PADS[length & 7]
+    return _VENDOR.pack(0xFFFF, length + len(pad), NICIRA, 33) + body + pad
+
+
+def _move(action: Move) -> bytes:
+    source, destination = field(action.source), field(action.destination)
+    for row, offset in ((source, action.source_offset), (destination, action.destination_offset)):
+        if action.bits < 1 or offset + action.bits > _nxm_bits(row):
+            raise ValueError(f"{action.bits} bits from bit {offset} do not exist in {row.name}")
+    return (
+        _MOVE.pack(0xFFFF, 24, NICIRA, 6, action.bits, action.source_offset, action.destination_offset)
+        + source.nxm
+        + destination.nxm
+    )
+
+
+def _nxm_bits(row: Field) -> int:
+    return min(row.bits, row.nxm[3] * 8)
+
+
+def _output(action: Output) -> bytes:
+    return _OUTPUT.pack(0, 16, action.port, 0)
+
+
+@lru_cache(maxsize=64)
+def _output_reg(action: OutputReg) -> bytes:
+    return _OUTPUT_REG.pack(0xFFFF, 24, NICIRA, 15, 15, field(action.register).nxm, 0xFFFF)
+
+
+@lru_cache(maxsize=4096)
+def _ct(action: Ct) -> bytes:
+    zone, commit, table = action
+    source, number = (bytes(4), zone) if isinstance(zone, int) else _sixteen_bits(zone)
+    return _CT.pack(0xFFFF, 24, NICIRA, 35, int(commit), source, number, 0xFF if table is None else table, 0)
+
+
+def _sixteen_bits(text: str) -> tuple[bytes, int]:
+    """`reg0[0..15]` to its header and Nicira's offset-and-width number."""
+    name, _, bits = text.partition("[")
+    first, _, last = bits.rstrip("]").partition("..")
+    if not (first.isdigit() and last.isdigit()) or int(last) - int(first) != 15:
+        raise ValueError(f"{text!r} is not 16 bits of a field; write it like reg0[0..15]")
+    return field(name).nxm, int(first) << 6 | 15
+
+
+_ENCODERS: dict[type, Callable[[Any], bytes]] = {
+    SetField: _set_field,
+    Move: _move,
+    Output: _output,
+    OutputReg: _output_reg,
+    InPort: lambda action: _IN_PORT,
+    DecTtl: lambda action: _DEC_TTL,
+    Ct: _ct,
+}
