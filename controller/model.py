@@ -1,15 +1,12 @@
-"""The world: an immutable snapshot of everything that decides where a packet may go.
+"""The objects that decide where a packet may go, as plain values in the units the wire uses.
 
-Values here are what the database says at one revision, in the units the wire uses (integers for addresses,
-MACs and ids). The model knows nothing of rows, sessions, flows or time. `World.apply` gives the next
-world from a set of changed objects and keeps the indexes that `calc` needs; building a world from
-scratch and applying changes one by one must give equal worlds.
+Addresses, MACs and ids are integers. The model knows nothing of rows, sessions, flows or time;
+`controller.world` puts these objects together into a snapshot.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 GLOBAL_ZONE = 0
@@ -112,9 +109,9 @@ class Endpoint(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One object as it is now; `value` is None when it is gone."""
+    """One object as it is now; `value` is None when it is gone. `noun` is "tenant", "network", "host" or "endpoint"."""
 
-    noun: str  # "tenant", "network", "host", "endpoint"
+    noun: str
     id: int
     value: Tenant | Network | Host | Endpoint | None
 

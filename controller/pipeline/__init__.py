@@ -1,1 +1,1 @@
-"""Pure: which flows follow from a world. One module per feature, each a handful of functions from world values to flows."""
+"""Pure: which flows follow from a world. A module per feature: functions from world values to flows."""

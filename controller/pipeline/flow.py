@@ -41,7 +41,8 @@ class Reason(IntEnum):
     NO_ROUTE = 10
     NO_ENDPOINT = 11
     TENANT_ISOLATION = 12
-    OWN_PROBE = 13  # duplicate address detection of an endpoint's own address: silence is the answer
+    NO_TUNNEL = 13  # the destination's host has no address, or the packet already came through a tunnel
+    OWN_PROBE = 14  # duplicate address detection of an endpoint's own address: silence is the answer
 
 
 class Match(NamedTuple):

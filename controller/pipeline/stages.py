@@ -4,7 +4,8 @@
  local port ─ CLASSIFY ─────────────┐                    ┌─ reply back to the port
  tunnel ───── CLASSIFY ─ TUNNEL ─ ZONE ─ GUARD ─ ANSWER ─┴─ TRACK_SOURCE ─ STATE_SOURCE ─ SERVICE ─ GATEWAY ─┐
                                             └─ (from a tunnel: guarded and routed at its source) ──────────── ROUTE
- OUTPUT ─ COMMIT ─ INGRESS_POLICY ─ STATE_DESTINATION ─ TRACK_DESTINATION ─ ADMIT ─ EGRESS_POLICY ─ DELIVER ───┘
+ INGRESS_POLICY ─ STATE_DESTINATION ─ TRACK_DESTINATION ─ ADMIT ─ EGRESS_POLICY ─ DELIVER ───────────────────┘
+ └ COMMIT_SOURCE ─ COMMIT_DESTINATION ─ OUTPUT
 ```
 
 Table numbers have gaps so that a later stage needs no renumbering.
@@ -32,7 +33,8 @@ class Stage(IntEnum):
     TRACK_DESTINATION = 90
     STATE_DESTINATION = 95
     INGRESS_POLICY = 100
-    COMMIT = 105
+    COMMIT_SOURCE = 105
+    COMMIT_DESTINATION = 108
     OUTPUT = 110
 
 
@@ -52,8 +54,9 @@ NEXT: dict[Stage, frozenset[Stage]] = {
     Stage.ADMIT: frozenset({Stage.TRACK_DESTINATION}),
     Stage.TRACK_DESTINATION: frozenset({Stage.STATE_DESTINATION, Stage.INGRESS_POLICY}),
     Stage.STATE_DESTINATION: frozenset({Stage.INGRESS_POLICY}),
-    Stage.INGRESS_POLICY: frozenset({Stage.COMMIT}),
-    Stage.COMMIT: frozenset({Stage.OUTPUT}),
+    Stage.INGRESS_POLICY: frozenset({Stage.COMMIT_SOURCE}),
+    Stage.COMMIT_SOURCE: frozenset({Stage.COMMIT_DESTINATION}),
+    Stage.COMMIT_DESTINATION: frozenset({Stage.OUTPUT}),
     Stage.OUTPUT: frozenset(),
 }
 """Which stages a flow of each stage may name next. Always forward: OpenFlow has no way back."""

@@ -1,0 +1,132 @@
+"""Address questions are answered here, from the database: nothing is ever flooded to find an endpoint.
+
+One flow answers one address to whoever asks inside its network: ARP for IPv4, neighbour solicitation for IPv6, and
+echo requests to the gateway. What is left of ARP, ND, broadcast and multicast is dropped with its reason.
+"""
+
+from __future__ import annotations
+
+from controller.model import Address, Endpoint, Network
+from controller.pipeline.flow import Action, Flow, InPort, Kind, Match, Move, Reason, SetField, drop, flow
+from controller.pipeline.packet import (
+    ARP,
+    ARP_REPLY,
+    ARP_REQUEST,
+    ECHO_REPLY,
+    ECHO_REPLY_V6,
+    ECHO_REQUEST,
+    ECHO_REQUEST_V6,
+    ICMP,
+    IPV4,
+    IPV6,
+    MULTICAST,
+    NEIGHBOR_ADVERTISEMENT,
+    NEIGHBOR_SOLICITATION,
+    ROUTER_MAC,
+    icmpv6,
+    ip_destination,
+)
+from controller.pipeline.registers import SOURCE_NETWORK
+from controller.pipeline.stages import Stage
+from controller.world import World
+
+STAGE = Stage.ANSWER
+
+_TARGET_LINK_LAYER_OPTION = 2  # RFC 4861 section 4.6.1
+_ROUTER, _SOLICITED, _OVERRIDE = 1 << 31, 1 << 30, 1 << 29  # RFC 4861 section 4.4
+
+
+def base(world: World) -> list[Flow]:
+    return [
+        drop(Reason.UNANSWERED, STAGE, 50, (ARP,)),
+        drop(Reason.UNANSWERED, STAGE, 50, icmpv6(NEIGHBOR_SOLICITATION)),
+        drop(Reason.UNANSWERED, STAGE, 50, icmpv6(NEIGHBOR_ADVERTISEMENT)),
+        drop(Reason.BROADCAST, STAGE, 40, (MULTICAST,)),
+        flow(Kind.BASE, STAGE, 10, (IPV4,), goto=Stage.TRACK_SOURCE),
+        flow(Kind.BASE, STAGE, 10, (IPV6,), goto=Stage.TRACK_SOURCE),
+        drop(Reason.NO_STAGE, STAGE, 0),
+    ]
+
+
+def network(world: World, network: Network) -> list[Flow]:
+    """The gateway has one MAC on every host, and answers a ping."""
+    flows = []
+    for subnet in network.subnets:
+        gateway = subnet.version, subnet.gateway
+        if subnet.version == 4:
+            flows.append(_arp_reply(Kind.NETWORK, network.vni, subnet.gateway, ROUTER_MAC))
+        else:
+            flows.append(_neighbor_reply(Kind.NETWORK, network.vni, subnet.gateway, ROUTER_MAC, _ROUTER))
+        flows.append(_echo_reply(network.vni, *gateway))
+    return flows
+
+
+def endpoint(world: World, endpoint: Endpoint) -> list[Flow]:
+    """The same flows wherever the endpoint is."""
+    vni = world.networks[endpoint.network].vni
+    return [
+        _arp_reply(Kind.ENDPOINT, vni, address.value, endpoint.mac)
+        if address.version == 4
+        else _neighbor_reply(Kind.ENDPOINT, vni, address.value, endpoint.mac)
+        for address in endpoint.addresses
+    ]
+
+
+def local(world: World, endpoint: Endpoint) -> list[Flow]:
+    """An endpoint that asks for its own address must hear nothing, or it would give the address up."""
+    return [_own_arp_probe(endpoint, address) for address in endpoint.addresses if address.version == 4]
+
+
+def _own_arp_probe(endpoint: Endpoint, address: Address) -> Flow:
+    match = (Match("in_port", endpoint.ofport), ARP, Match("arp_tpa", address.value))
+    return drop(Reason.OWN_PROBE, STAGE, 110, match)
+
+
+def _arp_reply(kind: Kind, vni: int, address: int, mac: int) -> Flow:
+    match = (Match(SOURCE_NETWORK, vni), ARP, Match("arp_op", ARP_REQUEST), Match("arp_tpa", address))
+    actions: tuple[Action, ...] = (
+        *_swap_ethernet(mac),
+        SetField("arp_op", ARP_REPLY),
+        Move("arp_sha", "arp_tha", 48),
+        SetField("arp_sha", mac),
+        Move("arp_spa", "arp_tpa", 32),
+        SetField("arp_spa", address),
+        InPort(),
+    )
+    return flow(kind, STAGE, 100, match, actions)
+
+
+def _neighbor_reply(kind: Kind, vni: int, address: int, mac: int, flags: int = 0) -> Flow:
+    match = (Match(SOURCE_NETWORK, vni), *icmpv6(NEIGHBOR_SOLICITATION), Match("nd_target", address))
+    actions: tuple[Action, ...] = (
+        *_swap_ethernet(mac),
+        Move("ipv6_src", "ipv6_dst", 128),
+        SetField("ipv6_src", address),
+        SetField("nd_reserved", flags | _SOLICITED | _OVERRIDE),
+        SetField("nd_options_type", _TARGET_LINK_LAYER_OPTION),
+        SetField("icmpv6_type", NEIGHBOR_ADVERTISEMENT),
+        SetField("nd_tll", mac),
+        InPort(),
+    )
+    return flow(kind, STAGE, 100, match, actions)
+
+
+def _echo_reply(vni: int, version: int, address: int) -> Flow:
+    destination = ip_destination(version, address)
+    match: tuple[Match, ...]
+    if version == 4:
+        match = (IPV4, ICMP, Match("icmpv4_type", ECHO_REQUEST), destination)
+        reply = (Move("ip_src", "ip_dst", 32), SetField("ip_src", address), SetField("icmpv4_type", ECHO_REPLY))
+    else:
+        match = (*icmpv6(ECHO_REQUEST_V6), destination)
+        reply = (
+            Move("ipv6_src", "ipv6_dst", 128),
+            SetField("ipv6_src", address),
+            SetField("icmpv6_type", ECHO_REPLY_V6),
+        )
+    actions = (*_swap_ethernet(ROUTER_MAC), *reply, InPort())
+    return flow(Kind.NETWORK, STAGE, 100, (Match(SOURCE_NETWORK, vni), *match), actions)
+
+
+def _swap_ethernet(mac: int) -> tuple[Action, Action]:
+    return Move("eth_src", "eth_dst", 48), SetField("eth_src", mac)

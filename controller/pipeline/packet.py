@@ -1,0 +1,55 @@
+"""The standard numbers of the packets that Warren tells apart, and matches built from them."""
+
+from __future__ import annotations
+
+from controller.model import Subnet
+from controller.pipeline.flow import Match
+
+IPV4 = Match("eth_type", 0x0800)
+ARP = Match("eth_type", 0x0806)
+IPV6 = Match("eth_type", 0x86DD)
+ICMP = Match("ip_proto", 1)
+UDP = Match("ip_proto", 17)
+ICMPV6 = Match("ip_proto", 58)
+
+ARP_REQUEST, ARP_REPLY = 1, 2
+ECHO_REQUEST, ECHO_REPLY = 8, 0  # RFC 792
+ECHO_REQUEST_V6, ECHO_REPLY_V6 = 128, 129  # RFC 4443
+LISTENER_QUERY, LISTENER_REPORT, LISTENER_DONE, LISTENER_REPORT_V2 = 130, 131, 132, 143  # RFC 2710, 3810
+ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT = 133, 134  # RFC 4861
+NEIGHBOR_SOLICITATION, NEIGHBOR_ADVERTISEMENT, REDIRECT = 135, 136, 137
+
+MULTICAST = Match("eth_dst", 1 << 40, 1 << 40)  # the group bit: broadcast too
+ROUTER_MAC = 0x02776172726E
+"""The MAC of every network's gateway on every host: 02:77:61:72:72:6e."""
+TO_ROUTER = Match("eth_dst", ROUTER_MAC)
+
+VXLAN_PORT = 4789
+TUNNEL_OFPORT, GATEWAY_OFPORT = 1, 2
+"""Ports that every host's bridge has; endpoints' ports are numbered from 100."""
+
+
+def ip(version: int) -> Match:
+    return IPV4 if version == 4 else IPV6
+
+
+def ip_source(version: int, value: int) -> Match:
+    return Match("ip_src" if version == 4 else "ipv6_src", value)
+
+
+def ip_destination(version: int, value: int) -> Match:
+    return Match("ip_dst" if version == 4 else "ipv6_dst", value)
+
+
+def into_subnet(subnet: Subnet) -> Match:
+    return Match("ip_dst" if subnet.version == 4 else "ipv6_dst", subnet.network, subnet.mask)
+
+
+def icmpv6(type: int) -> tuple[Match, ...]:
+    return IPV6, ICMPV6, Match("icmpv6_type", type)
+
+
+def link_local(mac: int) -> int:
+    """The IPv6 link-local address that follows from a MAC (RFC 4291, appendix A: modified EUI-64)."""
+    high, low = mac >> 24, mac & 0xFFFFFF
+    return (0xFE80 << 112) | ((high ^ 0x020000) << 40) | (0xFFFE << 24) | low

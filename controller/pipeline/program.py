@@ -1,0 +1,87 @@
+"""The program of a host: every flow that its bridge should have, put together from fragments.
+
+A *fragment* is the flows that follow from one object (an endpoint, a network, another host ...). It does not
+depend on the host that carries it, so it is computed once for all of them. Which fragments a host carries is
+`calc.membership`'s business; this module knows only what is in each. `program` is the definition: however flows
+are computed step by step elsewhere, the result must equal it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import IntEnum
+from typing import NamedTuple
+
+from controller.pipeline import admit, answer, classify, conntrack, guard, output, route
+from controller.pipeline.flow import Flow
+from controller.world import World
+
+
+class Part(IntEnum):
+    """What a fragment is about; the comment says what `Key.id` is."""
+
+    BASE = 0  # always 0
+    HOST = 1  # a host's id: what every bridge says of it, its own included
+    PEER = 2  # a host's id: what every other bridge says of it
+    TENANT = 3
+    NETWORK = 4
+    ZONE = 5  # the zone's number
+    LOCAL = 6  # an endpoint's id, on the host that holds it
+    REMOTE = 7  # an endpoint's id, on every other host that needs it
+
+
+class Key(NamedTuple):
+    part: Part
+    id: int
+
+
+_Maker = Callable[[World, int], list[Flow]]
+
+
+def _base(*makers: Callable[[World], list[Flow]]) -> tuple[_Maker, ...]:
+    return tuple((lambda world, _id, make=make: make(world)) for make in makers)
+
+
+_MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
+    Part.BASE: _base(classify.base, guard.base, answer.base, conntrack.base, route.base, admit.base, output.base),
+    Part.HOST: (lambda world, id: guard.host(world, world.hosts[id]),),
+    Part.PEER: (
+        lambda world, id: classify.peer(world, world.hosts[id]),
+        lambda world, id: output.peer(world, world.hosts[id]),
+    ),
+    Part.TENANT: (lambda world, id: conntrack.tenant(world, world.tenants[id]),),
+    Part.NETWORK: (
+        lambda world, id: classify.network(world, world.networks[id]),
+        lambda world, id: answer.network(world, world.networks[id]),
+        lambda world, id: route.network(world, world.networks[id]),
+    ),
+    Part.ZONE: (admit.zone,),
+    Part.LOCAL: (
+        lambda world, id: classify.local(world, world.endpoints[id]),
+        lambda world, id: guard.local(world, world.endpoints[id]),
+        lambda world, id: answer.local(world, world.endpoints[id]),
+        lambda world, id: answer.endpoint(world, world.endpoints[id]),
+        lambda world, id: route.local(world, world.endpoints[id]),
+    ),
+    Part.REMOTE: (
+        lambda world, id: answer.endpoint(world, world.endpoints[id]),
+        lambda world, id: route.remote(world, world.endpoints[id]),
+    ),
+}
+
+
+def fragment(world: World, key: Key) -> tuple[Flow, ...]:
+    """The flows that follow from one object. Raises KeyError when the world does not have it."""
+    return tuple(flow for make in _MAKERS[key.part] for flow in make(world, key.id))
+
+
+def program(world: World, keys: Iterable[Key]) -> frozenset[Flow]:
+    """All flows of a host that carries `keys`. Raises ValueError when two of them could not both be installed."""
+    flows: dict[tuple[int, int, frozenset[object]], Flow] = {}
+    for key in keys:
+        for flow in fragment(world, key):
+            place = flow.table, flow.priority, frozenset(flow.match)
+            if place in flows:
+                raise ValueError(f"two flows in {flow.table.name} have one match: {flow} and {flows[place]}")
+            flows[place] = flow
+    return frozenset(flows.values())

@@ -1,0 +1,81 @@
+"""Where a packet goes: the subnet gives the destination's network, zone and tenant, the address its MAC and port.
+
+A packet addressed to the gateway's MAC is routed: its TTL falls and its source becomes the gateway. Finding the
+network first keeps overlapping networks apart: a private network is found only from its own zone, any other from
+everywhere, and `admit` judges afterwards.
+"""
+
+from __future__ import annotations
+
+from controller.model import Address, Endpoint, Network
+from controller.pipeline.flow import Action, DecTtl, Flow, Kind, Match, Reason, SetField, drop, flow
+from controller.pipeline.packet import IPV4, IPV6, ROUTER_MAC, TO_ROUTER, into_subnet, ip, ip_destination
+from controller.pipeline.registers import (
+    DESTINATION_HOST,
+    DESTINATION_NETWORK,
+    DESTINATION_TENANT,
+    DESTINATION_ZONE,
+    OUTPUT_PORT,
+    SOURCE_ZONE,
+)
+from controller.pipeline.stages import Stage
+from controller.world import World
+
+
+def base(world: World) -> list[Flow]:
+    flows = [
+        flow(Kind.BASE, Stage.SERVICE, 0, (), goto=Stage.GATEWAY),
+        flow(Kind.BASE, Stage.GATEWAY, 0, (), goto=Stage.ROUTE),
+        drop(Reason.NO_ROUTE, Stage.ROUTE, 0),
+        drop(Reason.NO_ENDPOINT, Stage.DELIVER, 0),
+    ]
+    through_gateway = (SetField("eth_src", ROUTER_MAC), DecTtl())
+    for version in (IPV4, IPV6):
+        for ttl in (0, 1):
+            expired = (TO_ROUTER, version, Match("ip_ttl", ttl))
+            flows.append(drop(Reason.TTL_EXPIRED, Stage.GATEWAY, 110, expired))
+        flows.append(flow(Kind.BASE, Stage.GATEWAY, 100, (TO_ROUTER, version), through_gateway, Stage.ROUTE))
+    return flows
+
+
+def network(world: World, network: Network) -> list[Flow]:
+    found = (
+        SetField(DESTINATION_NETWORK, network.vni),
+        SetField(DESTINATION_ZONE, network.zone),
+        SetField(DESTINATION_TENANT, network.tenant),
+    )
+    own_zone, priority = ((Match(SOURCE_ZONE, network.zone),), 200) if network.private else ((), 100)
+    return [
+        flow(
+            Kind.NETWORK,
+            Stage.ROUTE,
+            priority,
+            (*own_zone, ip(subnet.version), into_subnet(subnet)),
+            found,
+            Stage.DELIVER,
+        )
+        for subnet in network.subnets
+    ]
+
+
+def local(world: World, endpoint: Endpoint) -> list[Flow]:
+    return _deliver(world, endpoint, SetField(OUTPUT_PORT, endpoint.ofport))
+
+
+def remote(world: World, endpoint: Endpoint) -> list[Flow]:
+    return _deliver(world, endpoint, SetField(DESTINATION_HOST, endpoint.host))
+
+
+def _deliver(world: World, endpoint: Endpoint, where: Action) -> list[Flow]:
+    vni = world.networks[endpoint.network].vni
+
+    def deliver(address: Address) -> Flow:
+        match = (
+            Match(DESTINATION_NETWORK, vni),
+            ip(address.version),
+            ip_destination(address.version, address.value),
+        )
+        actions = (SetField("eth_dst", endpoint.mac), where)
+        return flow(Kind.ENDPOINT, Stage.DELIVER, 100, match, actions, Stage.EGRESS_POLICY)
+
+    return [deliver(address) for address in endpoint.addresses]

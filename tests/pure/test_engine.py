@@ -1,0 +1,187 @@
+"""Recompute is the definition: whatever way a world was reached, hosts carry what a fresh computation says."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.calc.engine import Engine
+from controller.calc.membership import members
+from controller.model import Change
+from controller.pipeline.flow import Flow
+from controller.pipeline.program import Key, Part, fragment, program
+from controller.world import World
+from tests.pure import worlds
+
+HOSTS, TENANTS, NETWORKS, ENDPOINTS = (1, 2, 3), (1, 2, 3), (10, 11, 12, 13), tuple(range(100, 108))
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[list[Change]]:
+    """Random batches of changes that keep references whole, as a database would."""
+    batches: list[list[Change]] = [[worlds.tenant(id) for id in TENANTS]]
+    networks: dict[int, Change] = {}
+    hosts: set[int] = set()
+    endpoints: dict[int, Change] = {}
+    for _ in range(draw(st.integers(1, 8))):
+        batch: dict[tuple[str, int], Change] = {}
+
+        def put(change: Change, batch: dict[tuple[str, int], Change] = batch) -> None:
+            batch[change.noun, change.id] = change
+
+        for _ in range(draw(st.integers(1, 5))):
+            match draw(st.sampled_from(["host", "host-", "network", "network-", "endpoint", "endpoint-", "tenant"])):
+                case "host":
+                    id = draw(st.sampled_from(HOSTS))
+                    hosts.add(id)
+                    put(worlds.host(id, address=draw(st.booleans())))
+                case "host-" if idle := sorted(hosts - {e.value.host for e in endpoints.values()}):
+                    id = draw(st.sampled_from(idle))
+                    hosts.discard(id)
+                    put(Change("host", id, None))
+                case "network":
+                    id = draw(st.sampled_from(NETWORKS))
+                    tenant = networks[id].value.tenant if id in networks else draw(st.sampled_from(TENANTS))
+                    zone = draw(st.sampled_from([0, 1, 2, 3, 9]))
+                    change = worlds.network(id, tenant, private=draw(st.booleans()))
+                    networks[id] = Change("network", id, change.value._replace(zone=zone))
+                    put(networks[id])
+                case "network-" if idle := sorted(networks.keys() - {e.value.network for e in endpoints.values()}):
+                    id = draw(st.sampled_from(idle))
+                    del networks[id]
+                    put(Change("network", id, None))
+                case "endpoint" if networks and hosts:
+                    id = draw(st.sampled_from(ENDPOINTS))
+                    network, host = draw(st.sampled_from(sorted(networks))), draw(st.sampled_from(sorted(hosts)))
+                    endpoints[id] = worlds.endpoint(id, network, host, id - 90)
+                    put(endpoints[id])
+                case "endpoint-" if endpoints:
+                    id = draw(st.sampled_from(sorted(endpoints)))
+                    del endpoints[id]
+                    put(Change("endpoint", id, None))
+                case "tenant":
+                    put(worlds.tenant(draw(st.sampled_from(TENANTS)), track_all=draw(st.booleans())))
+        batches.append(draw(st.permutations(list(batch.values()))))
+    return batches
+
+
+def follow(history: list[list[Change]]) -> tuple[Engine[Flow], dict[int, dict[Flow, int]]]:
+    """Run an engine over a history; what each host's switch holds after applying every delta."""
+    engine: Engine[Flow] = Engine(World(), fragment)
+    switches: dict[int, dict[Flow, int]] = {}
+    for revision, batch in enumerate(history, 1):
+        for host in HOSTS:
+            if host not in switches:
+                switches[host] = dict.fromkeys(engine.attach(host), 1)
+        for host, delta in engine.advance(engine.world.apply(revision, batch), batch).items():
+            switch = switches[host]
+            for flow in delta.added:
+                assert flow not in switch or flow in delta.removed, f"{flow} is there already"
+            for flow in delta.removed:
+                del switch[flow]
+            for flow in delta.added:
+                switch[flow] = 1
+    return engine, switches
+
+
+@settings(max_examples=150, deadline=None)
+@given(histories())
+def test_step_by_step_equals_a_recompute(history: list[list[Change]]) -> None:
+    engine, switches = follow(history)
+    latest: dict[tuple[str, int], Change] = {}
+    for batch in history:
+        latest |= {(change.noun, change.id): change for change in batch}
+    at_once = World().apply(len(history), latest.values())
+    assert engine.world == at_once, "a world is its objects, not its history"
+    for host in HOSTS:
+        assert engine.carried(host) == members(at_once, host)
+        assert frozenset(switches[host]) == program(at_once, members(at_once, host))
+
+
+@settings(max_examples=50, deadline=None)
+@given(histories())
+def test_squashing_a_history_into_one_step_changes_nothing(history: list[list[Change]]) -> None:
+    latest: dict[tuple[str, int], Change] = {}
+    for batch in history:
+        latest |= {(change.noun, change.id): change for change in batch}
+    _, stepwise = follow(history)
+    _, squashed = follow([list(latest.values())])
+    assert {host: frozenset(flows) for host, flows in stepwise.items()} == {
+        host: frozenset(flows) for host, flows in squashed.items()
+    }
+
+
+def test_undoing_a_change_brings_every_flow_back() -> None:
+    start = worlds.two_tenants()
+    for change in (worlds.network(worlds.NETWORK_B, 2, zone=1), worlds.endpoint(104, 10, 1, 40), worlds.host(4)):
+        before = worlds.world(*start)
+        original = {
+            "network": lambda id: worlds.network(id, 2),
+            "endpoint": lambda id: Change("endpoint", id, None),
+            "host": lambda id: Change("host", id, None),
+        }[change.noun](change.id)
+        engine: Engine[Flow] = Engine(before, fragment)
+        for host in HOSTS:
+            engine.attach(host)
+        there = engine.advance(engine.world.apply(2, [change]), [change])
+        back = engine.advance(engine.world.apply(3, [original]), [original])
+        assert there.keys() == back.keys() and there
+        for host in there:
+            assert set(there[host].added) == set(back[host].removed)
+            assert set(there[host].removed) == set(back[host].added)
+
+
+def large_world(hosts: int, tenants: int, endpoints: int, hosts_per_tenant: int) -> World:
+    changes = [worlds.host(h) for h in range(1, hosts + 1)]
+    for t in range(1, tenants + 1):
+        changes.append(worlds.tenant(t))
+        changes.append(worlds.network(10_000 + t, t, third=t % 250, private=True, ipv6=False))
+    for e in range(endpoints):
+        t = e % tenants + 1
+        h = (t * 7 + (e // tenants) % hosts_per_tenant) % hosts + 1
+        changes.append(worlds.endpoint(1_000_000 + e, 10_000 + t, h, 10 + e // tenants, third=t % 250, ipv6=False))
+    return World().apply(1, changes)
+
+
+def test_adding_an_endpoint_touches_only_hosts_that_hold_its_tenant() -> None:
+    world = large_world(hosts=200, tenants=500, endpoints=20_000, hosts_per_tenant=8)
+    engine: Engine[Flow] = Engine(world, fragment)
+    tenant = 42
+    holders = set(world.zone_population[tenant])
+    assert len(holders) == 8
+    for host in world.hosts:
+        engine.attach(host)
+    at = min(holders)
+    new = worlds.endpoint(2_000_000, 10_000 + tenant, at, 200, third=tenant % 250, ipv6=False)
+    deltas = engine.advance(world.apply(2, [new]), [new])
+    assert deltas.keys() == holders
+    assert engine.work.hosts == 8
+    assert engine.work.fragments == 2, "once as seen from its host, once as seen from all others"
+    assert engine.work.looks == 2 * 8
+    assert engine.work.flows == sum(
+        len(fragment(engine.world, Key(part, new.id))) for part in (Part.LOCAL, Part.REMOTE)
+    )
+
+
+def test_the_first_endpoint_of_a_tenant_on_a_host_brings_the_tenant_there_and_the_last_takes_it_away() -> None:
+    world = worlds.world(*worlds.two_tenants(), Change("endpoint", 203, None))
+    engine: Engine[Flow] = Engine(world, fragment)
+    for host in HOSTS:
+        engine.attach(host)
+    assert Key(Part.NETWORK, worlds.NETWORK_B) not in engine.carried(3)
+    arrive, leave = worlds.endpoint(203, worlds.NETWORK_B, 3, 13), Change("endpoint", 203, None)
+    added = engine.advance(engine.world.apply(2, [arrive]), [arrive])
+    assert {Key(Part.NETWORK, worlds.NETWORK_B), Key(Part.REMOTE, 201), Key(Part.LOCAL, 203)} <= engine.carried(3)
+    removed = engine.advance(engine.world.apply(3, [leave]), [leave])
+    assert set(added[3].added) == set(removed[3].removed)
+
+
+def test_joining_two_tenants_rewrites_flows_of_networks_and_zones_but_of_no_endpoint_already_seen() -> None:
+    world = worlds.world(*worlds.two_tenants())
+    engine: Engine[Flow] = Engine(world, fragment)
+    for host in HOSTS:
+        engine.attach(host)
+    join = worlds.network(worlds.NETWORK_B, worlds.TENANT_B, zone=worlds.TENANT_A)
+    for delta in engine.advance(world.apply(2, [join]), [join]).values():
+        assert len(delta.added) == 3, "VNI to zone, and the way to each of the two subnets"
+        assert len(delta.removed) == 4, "the same three, and the zone that is empty now"

@@ -1,0 +1,101 @@
+"""Worlds by name. Each is small enough to draw; tests say which one they stand on.
+
+Endpoints are called tenant letter, host number, counter: `a1` is tenant A's endpoint on host 1. Hosts have ids 1..,
+tenants 1.., networks 10.., endpoints 100.. so that a number in a failure says what it is.
+"""
+
+from __future__ import annotations
+
+from controller.model import Address, Change, Endpoint, Host, Network, Subnet, Tenant
+from controller.world import World
+
+TENANT_A, TENANT_B = 1, 2
+NETWORK_A, NETWORK_B = 10, 11
+
+
+def tenant(id: int, zone: int | None = None, track_all: bool = False) -> Change:
+    return Change("tenant", id, Tenant(id, f"t{id}", zone or id, (), track_all))
+
+
+def host(id: int, address: bool = True) -> Change:
+    underlay = (4, (198 << 24) + (18 << 16) + id) if address else None
+    return Change("host", id, Host(id, f"h{id}", 0x7761_0000_0000_0000 | id, underlay, "netdev"))
+
+
+def network(
+    id: int, tenant: int, third: int | None = None, zone: int | None = None, private: bool = False, ipv6: bool = True
+) -> Change:
+    """10.`third`.0.0/24 and fd00:`third`::/64, gateway at 1; `third` is the id unless given."""
+    third = id if third is None else third
+    subnets = [Subnet.parse(f"10.{third}.0.0/24", f"10.{third}.0.1")]
+    if ipv6:
+        subnets.append(Subnet.parse(f"fd00:{third}::/64", f"fd00:{third}::1"))
+    return Change("network", id, Network(id, f"n{id}", tenant, 1000 + id, zone or tenant, tuple(subnets), private))
+
+
+def endpoint(id: int, network: int, host: int, last: int, third: int | None = None, ipv6: bool = True) -> Change:
+    """10.`third`.0.`last` (and fd00:`third`::`last`) in `network` at `host`; ofport follows from the id."""
+    third = network if third is None else third
+    addresses = [Address.parse(f"10.{third}.0.{last}/24")]
+    if ipv6:
+        addresses.append(Address.parse(f"fd00:{third}::{last:x}/64"))
+    mac = 0x0200_0000_0000 | addresses[0].value
+    return Change("endpoint", id, Endpoint(id, f"e{id}", network, host, 1000 + id, mac, tuple(addresses)))
+
+
+def world(*changes: Change) -> World:
+    return World().apply(1, changes)
+
+
+def two_tenants() -> list[Change]:
+    """Tenants A and B on three hosts, one endpoint each per host: a1 a2 a3 = 101..103, b1 b2 b3 = 201..203."""
+    return [
+        tenant(TENANT_A),
+        tenant(TENANT_B),
+        network(NETWORK_A, TENANT_A),
+        network(NETWORK_B, TENANT_B),
+        *(host(h) for h in (1, 2, 3)),
+        *(endpoint(100 + h, NETWORK_A, h, 10 + h) for h in (1, 2, 3)),
+        *(endpoint(200 + h, NETWORK_B, h, 10 + h) for h in (1, 2, 3)),
+    ]
+
+
+def overlapping() -> list[Change]:
+    """As `two_tenants`, but both tenants use 10.7.0.0/24, and the same addresses in it."""
+    return [
+        tenant(TENANT_A),
+        tenant(TENANT_B),
+        network(NETWORK_A, TENANT_A, third=7, private=True),
+        network(NETWORK_B, TENANT_B, third=7, private=True),
+        *(host(h) for h in (1, 2, 3)),
+        *(endpoint(100 + h, NETWORK_A, h, 10 + h, third=7) for h in (1, 2, 3)),
+        *(endpoint(200 + h, NETWORK_B, h, 10 + h, third=7) for h in (1, 2, 3)),
+    ]
+
+
+def two_networks() -> list[Change]:
+    """Tenant A has two networks, 10 and 12: a1 (101) on the first at host 1, a2 (112) on the second at host 2."""
+    return [
+        tenant(TENANT_A),
+        network(NETWORK_A, TENANT_A),
+        network(12, TENANT_A),
+        host(1),
+        host(2),
+        endpoint(101, NETWORK_A, 1, 11),
+        endpoint(112, 12, 2, 12),
+    ]
+
+
+def joined() -> list[Change]:
+    """`two_tenants` after B joined A's zone."""
+    return [*two_tenants(), network(NETWORK_B, TENANT_B, zone=TENANT_A)]
+
+
+def b_global() -> list[Change]:
+    """`two_tenants` after B became global."""
+    return [*two_tenants(), Change("network", NETWORK_B, network(NETWORK_B, TENANT_B).value._replace(zone=0))]  # type: ignore[union-attr]
+
+
+def tracked() -> list[Change]:
+    """`two_tenants` with all of A's connections tracked."""
+    return [*two_tenants(), tenant(TENANT_A, track_all=True)]
