@@ -1,0 +1,98 @@
+"""Hands out numbers: each once, the unused ones first, then the one that has rested longest.
+
+A pool is a range with a counter; a claim is a row whose key guarantees that a number has one holder. A freed
+number rests, so that whoever still speaks to its last holder does not reach the next one. Knows nothing of
+what the numbers mean.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import bindparam, delete, func, insert, select, text, update
+from sqlalchemy.orm import Session
+
+from db.errors import Exhausted
+from db.tables import Claim, Pool
+
+_NEXT = text("UPDATE pool SET next = next + 1 WHERE id = :pool AND next <= last RETURNING next - 1")
+_TAKE_UNUSED = text(
+    "INSERT INTO claim (pool_id, number) VALUES (:pool, :number) ON CONFLICT DO NOTHING RETURNING number"
+)
+_TAKE_EXACT = text(
+    "INSERT INTO claim (pool_id, number) VALUES (:pool, :number) "
+    "ON CONFLICT (pool_id, number) DO UPDATE SET released_at = NULL WHERE claim.released_at IS NOT NULL "
+    "RETURNING number"
+)
+_RELEASE = text("UPDATE claim SET released_at = :now WHERE pool_id = :pool AND number = :number")
+
+_rested = (
+    select(Claim.number)
+    .where(
+        Claim.pool_id == bindparam("pool"),
+        Claim.released_at
+        <= bindparam("now") - select(Pool.rest_seconds).where(Pool.id == bindparam("pool")).scalar_subquery(),
+    )
+    .order_by(Claim.released_at, Claim.number)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+    .scalar_subquery()
+)
+_TAKE_RESTED = (
+    update(Claim.__table__)  # type: ignore[arg-type]
+    .where(Claim.pool_id == bindparam("pool"), Claim.number == _rested, Claim.released_at.is_not(None))
+    .values(released_at=None)
+    .returning(Claim.number)
+)
+
+
+def create_pool(session: Session, kind: str, first: int, last: int, rest_seconds: int) -> int:
+    values = {"kind": kind, "first": first, "last": last, "next": first, "rest_seconds": rest_seconds}
+    return session.execute(insert(Pool).values(values).returning(Pool.id)).scalar_one()
+
+
+def delete_pool(session: Session, pool_id: int) -> None:
+    session.execute(delete(Pool).where(Pool.id == pool_id))
+
+
+def claim(session: Session, pool_id: int, now: datetime, *, what: str, remedy: str) -> int:
+    """The next free number. `what` and `remedy` are for the sentence when there is none: "subnet 10.0.0.0/30"."""
+    while (number := session.execute(_NEXT, {"pool": pool_id}).scalar()) is not None:
+        if session.execute(_TAKE_UNUSED, {"pool": pool_id, "number": number}).scalar() is not None:
+            return int(number)
+    rested = session.execute(_TAKE_RESTED, {"pool": pool_id, "now": now.timestamp()}).scalar()
+    if rested is None:
+        raise _exhausted(session, pool_id, now, what, remedy)
+    return int(rested)
+
+
+def claim_exact(session: Session, pool_id: int, number: int) -> bool:
+    """This number, resting or not, and whether or not the pool would ever hand it out; False when it is in use."""
+    return session.execute(_TAKE_EXACT, {"pool": pool_id, "number": number}).scalar() is not None
+
+
+def release(session: Session, pool_id: int, number: int, now: datetime) -> None:
+    session.execute(_RELEASE, {"pool": pool_id, "number": number, "now": now.timestamp()})
+
+
+def in_use(session: Session, pool_id: int) -> int:
+    query = select(func.count()).where(Claim.pool_id == pool_id, Claim.released_at.is_(None))
+    return session.execute(query).scalar_one()
+
+
+def _exhausted(session: Session, pool_id: int, now: datetime, what: str, remedy: str) -> Exhausted:
+    oldest, resting = session.execute(
+        select(func.min(Claim.released_at), func.count()).where(
+            Claim.pool_id == pool_id, Claim.released_at.is_not(None)
+        )
+    ).one()
+    used = in_use(session, pool_id)
+    if oldest is None:
+        return Exhausted(f"{what} is full: all {used} are in use", remedy)
+    rest = session.execute(select(Pool.rest_seconds).where(Pool.id == pool_id)).scalar_one()
+    wait = max(0.0, oldest + rest - now.timestamp())
+    return Exhausted(
+        f"{what} is full: {used} are in use, and {resting} freed a moment ago rest until nobody speaks to them",
+        f"try again in {wait:.0f} s, or {remedy}",
+        retry_after=wait,
+    )

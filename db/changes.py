@@ -1,0 +1,122 @@
+"""The unit of work: a transaction that gathers what it changed and, last of all, takes the next revision for it.
+
+The revision's row is locked from its bump to the commit, so revisions are committed in their order and a
+reader that has seen revision n has seen everything up to n. Bumping it last keeps that lock short. Does not
+know what the nouns mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from sqlalchemy import Engine, delete, func, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
+
+from db.engine import writing
+from db.errors import Conflict, StaleVersion
+from db.tables import ChangeRow, Revision, utcnow
+
+Operation = Literal["create", "update", "delete"]
+
+REVISION_CHANNEL = "warren_revision"
+PROGRESS_CHANNEL = "warren_progress"
+"""PostgreSQL's channels: a new revision; a new state of a host or an endpoint, which bumps none."""
+
+KEPT_REVISIONS = 50_000
+_PRUNE_EVERY = 256
+
+_BUMP = update(Revision.__table__).where(Revision.id == 1).values(number=Revision.number + 1).returning(Revision.number)  # type: ignore[arg-type]
+_CURRENT = select(Revision.number).where(Revision.id == 1)
+_LOG = insert(ChangeRow.__table__)  # type: ignore[arg-type]
+
+
+class Recorded(NamedTuple):
+    op: Operation
+    tenant_id: int | None
+    host_id: int | None
+
+
+class Transaction:
+    """`revision` is the number this transaction took, or the newest one there was when it changed nothing."""
+
+    def __init__(self, session: Session, now: datetime) -> None:
+        self.session = session
+        self.now = now
+        self.revision = 0
+        self._recorded: dict[tuple[str, int], Recorded] = {}
+        self._before_commit: list[Callable[[int], None]] = []
+
+    def record(
+        self, noun: str, id: int, op: Operation, *, tenant_id: int | None = None, host_id: int | None = None
+    ) -> None:
+        before = self._recorded.get((noun, id))
+        if before is not None and before.op == "create" and op == "update":
+            op = "create"
+        self._recorded[noun, id] = Recorded(op, tenant_id, host_id)
+
+    def before_commit(self, call: Callable[[int], None]) -> None:
+        """`call(revision)` inside the transaction once its revision is known."""
+        self._before_commit.append(call)
+
+    def finish(self) -> None:
+        """Writes what is outstanding, then takes the revision."""
+        self.session.flush()
+        if self._recorded:
+            self.revision = self.session.execute(_BUMP).scalar_one()
+            rows = [
+                {"revision": self.revision, "noun": noun, "id": id, **recorded._asdict()}
+                for (noun, id), recorded in self._recorded.items()
+            ]
+            self.session.execute(_LOG, rows)
+            if self.revision % _PRUNE_EVERY == 0:
+                self.session.execute(delete(ChangeRow).where(ChangeRow.revision <= self.revision - KEPT_REVISIONS))
+            notify(self.session, REVISION_CHANNEL)
+        else:
+            self.revision = current_revision(self.session)
+        for call in self._before_commit:
+            call(self.revision)
+
+
+@contextmanager
+def transaction(engine: Engine, now: datetime | None = None) -> Iterator[Transaction]:
+    """One change of the network: everything in it happens, or nothing."""
+    try:
+        with writing(engine) as session:
+            tx = Transaction(session, now or utcnow())
+            yield tx
+            tx.finish()
+    except IntegrityError as error:
+        # The rules look before they write; only another writer's commit in between ends here.
+        raise Conflict("another change took the same name or number at the same moment", "try again") from error
+    except StaleDataError as error:
+        raise StaleVersion("it was changed by someone else at the same moment", "read it again and retry") from error
+
+
+def current_revision(session: Session) -> int:
+    return session.execute(_CURRENT).scalar_one()
+
+
+def changes_since(session: Session, revision: int) -> list[ChangeRow] | None:
+    """What changed after `revision`, in order; None when the log does not say, so that only a snapshot helps.
+
+    That is so when the log was pruned, and when the database is older than the caller (a backup was restored).
+    """
+    current = current_revision(session)
+    if revision == current:
+        return []
+    oldest = session.execute(select(func.min(ChangeRow.revision))).scalar_one()
+    if revision > current or oldest is None or oldest > revision + 1:
+        return None
+    query = select(ChangeRow).where(ChangeRow.revision > revision)
+    return list(session.execute(query.order_by(ChangeRow.revision, ChangeRow.noun, ChangeRow.id)).scalars())
+
+
+def notify(session: Session, channel: str) -> None:
+    """Wakes who waits on PostgreSQL, at commit. On SQLite the commit itself is seen."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": channel})

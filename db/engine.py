@@ -1,0 +1,95 @@
+"""How a database is opened, and the two ways to use it: reading (one consistent view) and writing (one writer's turn).
+
+SQLite: readers see the state of their first statement and never wait; writers take turns, in this process by a
+lock (fair and immediate), between processes by SQLite's own (which polls). PostgreSQL: readers get a repeatable
+read. Knows nothing of revisions.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.orm import Session
+
+from db.errors import Busy, Invalid
+
+LOCK_SECONDS = 15.0
+"""How long a writer waits for its turn before it gives up."""
+
+_turns: weakref.WeakKeyDictionary[Engine, threading.Lock] = weakref.WeakKeyDictionary()
+"""The writers' turn of each SQLite engine."""
+
+
+def create_engine(url: str | URL, *, echo: bool = False) -> Engine:
+    """`sqlite:////var/lib/warren/warren.db` or `postgresql://user@host/warren`."""
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        return sqlalchemy.create_engine(parsed, pool_size=16, max_overflow=32, pool_pre_ping=True, echo=echo)
+    engine = sqlalchemy.create_engine(
+        parsed, pool_size=16, max_overflow=128, connect_args={"timeout": LOCK_SECONDS}, echo=echo
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    _turns[engine] = threading.Lock()
+    return engine
+
+
+def parse_url(url: str | URL) -> URL:
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except sqlalchemy.exc.ArgumentError as error:
+        raise Invalid(
+            f"{url!r} is not a database URL", "write sqlite:////path/warren.db or postgresql://..."
+        ) from error
+    if backend not in ("sqlite", "postgresql"):
+        raise Invalid(f"database {backend!r} is not supported", "use sqlite:////path/warren.db or postgresql://...")
+    if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise Invalid("an SQLite database in memory cannot be shared", "write sqlite:////path/warren.db")
+    return parsed
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """One consistent view of the database. Never hold it while waiting for something."""
+    view: dict[str, Any] = {}
+    if engine.dialect.name == "postgresql":
+        view = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    with engine.connect().execution_options(**view) as connection:
+        with Session(connection, autoflush=False, expire_on_commit=False) as session:
+            yield session
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Session]:
+    """A transaction that may write; committed at the end, rolled back by any exception. Does not bump the revision."""
+    turn = _turns.get(engine)
+    if turn is not None and not turn.acquire(timeout=LOCK_SECONDS):
+        raise Busy(f"the database was busy for {LOCK_SECONDS:.0f} s", "try again")
+    try:
+        with engine.connect().execution_options(warren_writer=True) as connection:
+            with Session(connection, expire_on_commit=False) as session, session.begin():
+                yield session
+    finally:
+        if turn is not None:
+            turn.release()
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver begins nothing by itself; see _begin_sqlite
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "temp_store = MEMORY"):
+        connection.execute(f"PRAGMA {pragma}")
+    connection.execute(f"PRAGMA busy_timeout = {int(LOCK_SECONDS * 1000)}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A deferred BEGIN that writes later fails with "database is locked" instead of waiting for its turn.
+    writer = connection.get_execution_options().get("warren_writer")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")

@@ -1,0 +1,35 @@
+"""The tables, one module per noun. Decides shapes and keys; the rules live in the modules that write them."""
+
+from db.tables.accounts import KeptReply, LoginSession, Setting, Token, User
+from db.tables.base import Base, utcnow
+from db.tables.endpoints import Address, Endpoint, EndpointStatus, port_name
+from db.tables.hosts import DATAPATH_PREFIX, Controller, Host, HostStatus
+from db.tables.log import ChangeRow, Revision
+from db.tables.pools import Claim, Pool, Shared
+from db.tables.tenancy import Network, Subnet, Tenant
+
+__all__ = [
+    "DATAPATH_PREFIX",
+    "Address",
+    "Base",
+    "ChangeRow",
+    "Claim",
+    "Controller",
+    "Endpoint",
+    "EndpointStatus",
+    "Host",
+    "HostStatus",
+    "KeptReply",
+    "LoginSession",
+    "Network",
+    "Pool",
+    "Revision",
+    "Setting",
+    "Shared",
+    "Subnet",
+    "Tenant",
+    "Token",
+    "User",
+    "port_name",
+    "utcnow",
+]

@@ -1,0 +1,80 @@
+"""Hosts, what is known of their state, and the controllers their bridges connect to."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, String, Text, column, func, select, table
+from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
+
+from db.tables.base import Base, Timestamped, utcnow
+
+DATAPATH_PREFIX = 0x7761 << 48
+"""`wa`, the first two bytes of every bridge's datapath id; the rest is the host's id."""
+
+_endpoint = table("endpoint", column("host_id"))
+
+
+class Host(Timestamped, Base):
+    """A machine with a bridge. `address` is where its tunnels end, `mtu` its underlay's, `pool_id` that of its ofports."""
+
+    __tablename__ = "host"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), unique=True)
+    address: Mapped[str | None] = mapped_column(String(39), unique=True)
+    datapath_type: Mapped[str] = mapped_column(String(8), default="system")
+    mtu: Mapped[int] = mapped_column(default=1500)
+    labels: Mapped[dict[str, str]] = mapped_column(default=dict)
+    facts: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    pool_id: Mapped[int] = mapped_column(ForeignKey("pool.id"))
+    enrolled_at: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(default=1)
+
+    status: Mapped[HostStatus] = relationship(passive_deletes=True)
+    endpoint_count: Mapped[int] = column_property(
+        select(func.count()).select_from(_endpoint).where(_endpoint.c.host_id == id).scalar_subquery(),
+        deferred=True,
+        group="counts",
+    )
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
+
+    @property
+    def datapath_id(self) -> int:
+        return DATAPATH_PREFIX | self.id
+
+
+class HostStatus(Base):
+    """What the controller and the agent say of a host. Written often; never part of a revision.
+
+    `wanted_revision` is the newest revision that changed this host's program, `confirmed_revision` the newest
+    one its bridge has confirmed. `controller` is who last spoke for it.
+    """
+
+    __tablename__ = "host_status"
+
+    host_id: Mapped[int] = mapped_column(ForeignKey("host.id", ondelete="CASCADE"), primary_key=True)
+    controller: Mapped[str | None] = mapped_column(String(63))
+    connected: Mapped[bool] = mapped_column(default=False)
+    wanted_revision: Mapped[int] = mapped_column(BigInteger, default=0)
+    confirmed_revision: Mapped[int] = mapped_column(BigInteger, default=0)
+    error: Mapped[str] = mapped_column(Text, default="")
+    flows: Mapped[int] = mapped_column(default=0)
+    drops: Mapped[dict[str, int]] = mapped_column(default=dict)
+    agent_seen_at: Mapped[datetime | None]
+    agent_report: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    updated_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Controller(Base):
+    """A controller process: `target` is what bridges connect to, `revision` what it has computed up to."""
+
+    __tablename__ = "controller"
+
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    target: Mapped[str] = mapped_column(String(80))
+    revision: Mapped[int] = mapped_column(BigInteger, default=0)
+    seen_at: Mapped[datetime]
