@@ -45,6 +45,15 @@ def base(world: World) -> list[Flow]:
         flow(Kind.BASE, STAGE, 10, (IPV4,), goto=Stage.TRACK_SOURCE),
         flow(Kind.BASE, STAGE, 10, (IPV6,), goto=Stage.TRACK_SOURCE),
         drop(Reason.NO_STAGE, STAGE, 0),
+        # A solicitation has become an advertisement; only now may its target's link-layer address be written.
+        flow(
+            Kind.BASE,
+            Stage.ADVERTISE,
+            100,
+            icmpv6(NEIGHBOR_ADVERTISEMENT),
+            (Move("eth_src", "nd_tll", 48), InPort()),
+        ),
+        drop(Reason.NO_STAGE, Stage.ADVERTISE, 0),
     ]
 
 
@@ -105,18 +114,16 @@ def _neighbor_reply(kind: Kind, vni: int, address: int, mac: int, flags: int = 0
         SetField("nd_reserved", flags | _SOLICITED | _OVERRIDE),
         SetField("nd_options_type", _TARGET_LINK_LAYER_OPTION),
         SetField("icmpv6_type", NEIGHBOR_ADVERTISEMENT),
-        SetField("nd_tll", mac),
-        InPort(),
     )
-    return flow(kind, STAGE, 100, match, actions)
+    return flow(kind, STAGE, 100, match, actions, Stage.ADVERTISE)
 
 
 def _echo_reply(vni: int, version: int, address: int) -> Flow:
     destination = ip_destination(version, address)
     match: tuple[Match, ...]
     if version == 4:
-        match = (IPV4, ICMP, Match("icmpv4_type", ECHO_REQUEST), destination)
-        reply = (Move("ip_src", "ip_dst", 32), SetField("ip_src", address), SetField("icmpv4_type", ECHO_REPLY))
+        match = (IPV4, ICMP, Match("icmp_type", ECHO_REQUEST), destination)
+        reply = (Move("ip_src", "ip_dst", 32), SetField("ip_src", address), SetField("icmp_type", ECHO_REPLY))
     else:
         match = (*icmpv6(ECHO_REQUEST_V6), destination)
         reply = (

@@ -32,7 +32,7 @@ def base(world: World) -> list[Flow]:
     through_gateway = (SetField("eth_src", ROUTER_MAC), DecTtl())
     for version in (IPV4, IPV6):
         for ttl in (0, 1):
-            expired = (TO_ROUTER, version, Match("ip_ttl", ttl))
+            expired = (TO_ROUTER, version, Match("nw_ttl", ttl))
             flows.append(drop(Reason.TTL_EXPIRED, Stage.GATEWAY, 110, expired))
         flows.append(flow(Kind.BASE, Stage.GATEWAY, 100, (TO_ROUTER, version), through_gateway, Stage.ROUTE))
     return flows

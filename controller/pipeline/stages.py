@@ -22,6 +22,7 @@ class Stage(IntEnum):
     ZONE = 10
     GUARD = 20
     ANSWER = 30
+    ADVERTISE = 35
     TRACK_SOURCE = 40
     STATE_SOURCE = 45
     SERVICE = 50
@@ -43,7 +44,8 @@ NEXT: dict[Stage, frozenset[Stage]] = {
     Stage.TUNNEL: frozenset({Stage.ZONE}),
     Stage.ZONE: frozenset({Stage.GUARD}),
     Stage.GUARD: frozenset({Stage.ANSWER, Stage.ROUTE}),
-    Stage.ANSWER: frozenset({Stage.TRACK_SOURCE}),
+    Stage.ANSWER: frozenset({Stage.ADVERTISE, Stage.TRACK_SOURCE}),
+    Stage.ADVERTISE: frozenset(),
     Stage.TRACK_SOURCE: frozenset({Stage.STATE_SOURCE, Stage.SERVICE}),
     Stage.STATE_SOURCE: frozenset({Stage.SERVICE}),
     Stage.SERVICE: frozenset({Stage.GATEWAY}),

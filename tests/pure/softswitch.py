@@ -81,7 +81,7 @@ def send(flows: Iterable[Flow], packet: Packet, ct_state: int = TRACKED | NEW) -
                 case InPort():
                     port = packet["in_port"]
                 case DecTtl():
-                    packet["ip_ttl"] -= 1
+                    packet["nw_ttl"] -= 1
                 case Ct(_, _, table):
                     packet["ct_state"] = ct_state
                     stage = table if table is not None else stage

@@ -35,7 +35,7 @@ def udp(source: Endpoint, destination: Endpoint, version: int = 4, through_gatew
         "ip_proto": 17,
         "udp_src": 4000,
         "udp_dst": 80,
-        "ip_ttl": 64,
+        "nw_ttl": 64,
     }
 
 
@@ -85,13 +85,13 @@ def test_the_gateway_routes_between_networks_of_a_tenant() -> None:
     assert outcome.port == world.endpoints[112].ofport
     assert outcome.packet["eth_src"] == ROUTER_MAC
     assert outcome.packet["eth_dst"] == world.endpoints[112].mac
-    assert outcome.packet["ip_ttl"] == 63, "one hop, wherever the other end is"
+    assert outcome.packet["nw_ttl"] == 63, "one hop, wherever the other end is"
 
 
 def test_a_packet_whose_ttl_ends_at_the_gateway_is_dropped_and_says_so() -> None:
     world = worlds.world(*worlds.two_networks())
     packet = udp(world.endpoints[101], world.endpoints[112], through_gateway=True)
-    assert send(flows(world, 1), {**packet, "ip_ttl": 1}).reason is Reason.TTL_EXPIRED
+    assert send(flows(world, 1), {**packet, "nw_ttl": 1}).reason is Reason.TTL_EXPIRED
 
 
 def test_joined_tenants_talk_both_ways() -> None:
@@ -240,7 +240,7 @@ def solicit(source: Endpoint, target: int, sender: int) -> Packet:
         "icmpv6_code": 0,
         "nd_target": target,
         "nd_sll": source.mac,
-        "ip_ttl": 255,
+        "nw_ttl": 255,
     }
 
 
@@ -250,7 +250,7 @@ def test_neighbour_solicitation_is_answered_from_the_database() -> None:
     target = a2.addresses[1].value
     reply = send(flows(world, 1), solicit(a1, target, a1.addresses[1].value))
     assert reply.port == a1.ofport
-    assert reply.packet["icmpv6_type"] == 136
+    assert (reply.packet["icmpv6_type"], reply.packet["nd_tll"]) == (136, a2.mac)
     assert (reply.packet["ipv6_src"], reply.packet["ipv6_dst"]) == (target, a1.addresses[1].value)
 
 
@@ -280,9 +280,9 @@ def test_the_gateway_answers_arp_and_ping_on_every_host_with_one_mac() -> None:
         asker = world.endpoints[id]
         gateway = world.networks[asker.network].subnets[0].gateway
         assert send(flows(world, host), arp(asker, gateway)).packet["arp_sha"] == ROUTER_MAC
-        ping = udp(asker, asker, through_gateway=True) | {"ip_dst": gateway, "ip_proto": 1, "icmpv4_type": 8}
+        ping = udp(asker, asker, through_gateway=True) | {"ip_dst": gateway, "ip_proto": 1, "icmp_type": 8}
         pong = send(flows(world, host), ping)
-        assert (pong.port, pong.packet["icmpv4_type"], pong.packet["ip_src"]) == (asker.ofport, 0, gateway)
+        assert (pong.port, pong.packet["icmp_type"], pong.packet["ip_src"]) == (asker.ofport, 0, gateway)
 
 
 def test_broadcast_and_multicast_go_nowhere() -> None:
