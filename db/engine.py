@@ -20,6 +20,8 @@ from sqlalchemy.orm import Session
 
 from db.errors import Busy, Invalid
 
+URL_FORMS = "sqlite:////path/warren.db or postgresql://user@host/name"
+
 LOCK_SECONDS = 15.0
 """How long a writer waits for its turn before it gives up."""
 
@@ -46,11 +48,9 @@ def parse_url(url: str | URL) -> URL:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
     except sqlalchemy.exc.ArgumentError as error:
-        raise Invalid(
-            f"{url!r} is not a database URL", "write sqlite:////path/warren.db or postgresql://..."
-        ) from error
+        raise Invalid(f"{url!r} is not a database URL", f"write {URL_FORMS}") from error
     if backend not in ("sqlite", "postgresql"):
-        raise Invalid(f"database {backend!r} is not supported", "use sqlite:////path/warren.db or postgresql://...")
+        raise Invalid(f"database {backend!r} is not supported", f"use {URL_FORMS}")
     if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise Invalid("an SQLite database in memory cannot be shared", "write sqlite:////path/warren.db")
     return parsed

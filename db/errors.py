@@ -1,3 +1,4 @@
+# ruff: noqa: N818 (a refusal is not an error of the program)
 """What the database refuses, as sentences for people: what is wrong, with which value, and what to do about it.
 
 Decides nothing about HTTP; `slug` names the kind of refusal for whoever translates it.
@@ -64,3 +65,9 @@ class Unauthenticated(DomainError):
 
 class EnrolTokenUsed(Unauthenticated):
     slug = "enrol-token-used"
+
+
+class Busy(DomainError):
+    """Another writer held the database for longer than anyone should."""
+
+    slug = "busy"

@@ -17,7 +17,7 @@ _endpoint = table("endpoint", column("host_id"))
 
 
 class Host(Timestamped, Base):
-    """A machine with a bridge. `address` is where its tunnels end, `mtu` its underlay's, `pool_id` that of its ofports."""
+    """A machine with a bridge. `address` is where its tunnels end, `mtu` its underlay's, `pool_id` its ofports."""
 
     __tablename__ = "host"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012

@@ -38,7 +38,10 @@ class Pool(Base):
 
 
 class Claim(Base):
-    """A number that was handed out; in use while `released_at` (seconds since 1970) is empty. The key is the guarantee."""
+    """A number that was handed out; in use while `released_at` (seconds since 1970) is empty.
+
+    The primary key is the guarantee that a number has one holder.
+    """
 
     __tablename__ = "claim"
     __table_args__ = (Index(None, "pool_id", "released_at"),)
