@@ -153,20 +153,30 @@ _IN_PORT = _OUTPUT.pack(0, 16, IN_PORT, 0)
 
 def _set_field(action: SetField) -> bytes:
     name, value, mask = action
-    row = field(name)
-    for number in (value, mask or 0):
-        if number >> row.bits:
-            raise _too_large(name, number)
-    if mask is None or mask == (1 << row.bits) - 1:
-        body = row.oxm + value.to_bytes(row.size, "big")
-        length = 4 + len(body)
-        pad = _PADS[length & 7]
-        return _TLV.pack(25, length + len(pad)) + body + pad
+    if name not in _SETS:
+        field(name)  # says which names there are
+    size, full, head, pad = _SETS[name]
+    if not 0 <= value <= full:
+        raise _too_large(name, value)
+    if mask is None or mask == full:
+        return head + value.to_bytes(size, "big") + pad
+    if not 0 <= mask <= full:
+        raise _too_large(name, mask)
     # OpenFlow 1.4 has no masked set_field; Nicira's reg_load2 sets any bits of any field.
-    body = row.nxm_masked + (value & mask).to_bytes(row.size, "big") + mask.to_bytes(row.size, "big")
+    body = field(name).nxm_masked + (value & mask).to_bytes(size, "big") + mask.to_bytes(size, "big")
     length = _VENDOR.size + len(body)
     pad = _PADS[length & 7]
     return _VENDOR.pack(0xFFFF, length + len(pad), NICIRA, 33) + body + pad
+
+
+def _set_parts(row: Field) -> tuple[int, int, bytes, bytes]:
+    """Size, largest value, what stands before the value and what after it."""
+    length = _TLV.size + len(row.oxm) + row.size
+    pad = _PADS[length & 7]
+    return row.size, (1 << row.bits) - 1, _TLV.pack(25, length + len(pad)) + row.oxm, pad
+
+
+_SETS = {name: _set_parts(row) for name, row in FIELDS.items()}
 
 
 def _move(action: Move) -> bytes:

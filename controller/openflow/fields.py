@@ -93,7 +93,7 @@ _ROWS: list[tuple[str, int, str, bool, _Code, _Code | None]] = [
 def _table() -> dict[str, Field]:
     fields = {}
     for order, (name, bits, style, maskable, oxm, nxm) in enumerate(_ROWS):
-        size = (bits + 7) // 8
+        size = next(size for size in (1, 2, 4, 6, 8, 16) if size * 8 >= bits)
         nxm_size = 2 if name == "in_port" else size  # Nicira's in_port has 16 bits
         fields[name] = Field(
             name,

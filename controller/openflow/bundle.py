@@ -1,0 +1,53 @@
+"""Messages that ask: open, close and commit the bundle, dump the flows, claim a role.
+
+A bundle is sent in two steps. Open vSwitch refuses a bad message when it is added but keeps the bundle, so that
+a commit sent along would install the rest. The commit goes out only when the close was answered and nothing was
+refused. Meters cannot be in a bundle; whoever needs them sends them before `fill`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from struct import Struct
+
+from controller.openflow.decode import BUNDLE_CONTROL, FLOW_STATS
+from controller.openflow.encode import ANY, BUNDLE, BUNDLE_FLAGS, VERSION
+
+OPEN, CLOSE, COMMIT, DISCARD = 0, 2, 4, 6
+OPENED, CLOSED, COMMITTED = 1, 3, 5
+
+_CONTROL = Struct("!BBHIIHH")
+_FLOW_REQUEST = Struct("!BBHIHH4xB3xII4xQQHH4x")
+_ROLE = Struct("!BBHII4xQ")
+_ROLE_REQUEST, _MULTIPART_REQUEST = 24, 18
+MASTER, SLAVE = 2, 3
+
+
+def fill(messages: Iterable[bytes], *, open_xid: int, close_xid: int) -> bytes:
+    """Opens the bundle, adds `messages` (of `encode`, so already wrapped) and closes it."""
+    return b"".join([_control(OPEN, open_xid), *messages, _control(CLOSE, close_xid)])
+
+
+def commit(xid: int) -> bytes:
+    return _control(COMMIT, xid)
+
+
+def discard(xid: int) -> bytes:
+    """Forgets a closed bundle, which would be in the way of the next."""
+    return _control(DISCARD, xid)
+
+
+def _control(kind: int, xid: int) -> bytes:
+    return _CONTROL.pack(VERSION, BUNDLE_CONTROL, _CONTROL.size, xid, BUNDLE, kind, BUNDLE_FLAGS)
+
+
+def dump(xid: int, *, cookie: int = 0, mask: int = 0) -> bytes:
+    """Asks for all flows whose cookie agrees with `cookie` in the bits of `mask`."""
+    return _FLOW_REQUEST.pack(
+        *(VERSION, _MULTIPART_REQUEST, _FLOW_REQUEST.size, xid, FLOW_STATS, 0, 0xFF, ANY, ANY, cookie, mask, 1, 4)
+    )
+
+
+def claim(xid: int, generation: int) -> bytes:
+    """Asks to be the switch's master; the switch refuses a generation older than the newest it has seen."""
+    return _ROLE.pack(VERSION, _ROLE_REQUEST, _ROLE.size, xid, MASTER, generation)

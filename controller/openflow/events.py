@@ -1,0 +1,72 @@
+"""What a session tells its owner, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Confirmed(NamedTuple):
+    """The switch has everything wanted up to `revision`."""
+
+    revision: int
+
+
+class Failed(NamedTuple):
+    """The switch refused what is wanted at `revision`. `cookie` is that of the refused flow, if it was one."""
+
+    revision: int
+    sentence: str
+    cookie: int | None = None
+
+
+class Synced(NamedTuple):
+    """The switch was looked at after connecting: it had `flows`, of which the differences are being repaired."""
+
+    flows: int
+    added: int
+    deleted: int
+
+
+class Drifted(NamedTuple):
+    """An audit found `flows` that were missing, foreign or changed by someone else; they are being repaired."""
+
+    flows: int
+
+
+class Measured(NamedTuple):
+    """Packets dropped so far, by reason, as the switch counts them."""
+
+    drops: dict[int, int]
+
+
+class Superseded(NamedTuple):
+    """Another controller is the switch's master; nothing is sent until `claim` succeeds with a newer generation."""
+
+    sentence: str
+
+
+class Broken(NamedTuple):
+    """The switch does not answer, or not as it should: close the connection."""
+
+    sentence: str
+
+
+Event = Confirmed | Failed | Synced | Drifted | Measured | Superseded | Broken
+
+
+class Step(NamedTuple):
+    """What follows from one call: bytes to send to the switch, in order, and what happened."""
+
+    send: bytes
+    events: list[Event]
+
+
+@dataclass
+class Counters:
+    """Work done over the session's life."""
+
+    flow_mods_sent: int = 0
+    bundles_sent: int = 0
+    bytes_sent: int = 0
+    dumps: int = 0

@@ -1,0 +1,125 @@
+"""A private Open vSwitch for tests: its own database, its own folder, no devices, gone with the test process.
+
+Its bridges have the user-space data path with dummy ports, so packets are really switched, conntrack included,
+but nothing is created in the machine's network. The daemons die with the process that started them, and the
+folders of killed runs are removed by the next one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+_PREFIX = "warren-ovs-"
+_SHARE = Path("/usr/share/openvswitch")
+
+
+class Ovs:
+    """Use as a context manager. `ofctl`, `vsctl` and `appctl` run the tool of that name and return what it printed."""
+
+    def __init__(self) -> None:
+        _remove_left_overs()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+        self._environment = os.environ | {
+            f"OVS_{name}": str(self.folder) for name in ("RUNDIR", "LOGDIR", "DBDIR", "SYSCONFDIR")
+        }
+        self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Ovs:
+        try:
+            database = self.folder / "conf.db"
+            self.run("ovsdb-tool", "create", str(database), str(_SHARE / "vswitch.ovsschema"))
+            socket = self.folder / "db.sock"
+            self._spawn("ovsdb-server", str(database), f"--remote=punix:{socket}")
+            _wait_for(socket.exists, "the database's socket")
+            self.vsctl("--no-wait", "init")
+            self.start_switch()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for daemon in reversed(self._daemons.values()):
+            daemon.kill()
+            daemon.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def start_switch(self) -> None:
+        (self.folder / "switch.ctl").unlink(missing_ok=True)
+        control = self.folder / "switch.ctl"
+        self._spawn("ovs-vswitchd", "--enable-dummy", "--disable-system", f"--unixctl={control}")
+        _wait_for(control.exists, "ovs-vswitchd's control socket")
+
+    def kill_switch(self) -> None:
+        """As a crash would: no good-byes. Flows are lost; the database keeps bridges and ports."""
+        daemon = self._daemons["ovs-vswitchd"]
+        daemon.kill()
+        daemon.wait()
+
+    def add_bridge(self, name: str, *, ports: dict[str, int] | None = None, datapath_id: int | None = None) -> None:
+        """A bridge that speaks OpenFlow 1.4, forwards nothing by itself, and has dummy ports `{name: ofport}`."""
+        command = ["add-br", name, "--", "set", "bridge", name, "datapath_type=dummy", "fail_mode=secure"]
+        command += ["protocols=OpenFlow10,OpenFlow13,OpenFlow14,OpenFlow15"]
+        if datapath_id is not None:
+            command += [f"other_config:datapath-id={datapath_id:016x}"]
+        for port, number in (ports or {}).items():
+            command += ["--", "add-port", name, port, "--", "set", "interface", port, "type=dummy"]
+            command += [f"ofport_request={number}"]
+        self.vsctl(*command)
+
+    def set_controller(self, bridge: str, target: str) -> None:
+        self.vsctl(
+            *("set-controller", bridge, target, "--", "set", "controller", bridge),
+            *("max_backoff=1000", "inactivity_probe=10000", "connection_mode=out-of-band"),
+        )
+
+    def flows(self, bridge: str) -> list[str]:
+        """The flows as text without counters and cookies' owners, in the order of the tool, one a line."""
+        text = self.ofctl("--no-stats", "--names", "dump-flows", bridge)
+        return [line.strip() for line in text.splitlines() if "cookie=" in line or "actions=" in line]
+
+    def ofctl(self, *arguments: str, stdin: str | None = None) -> str:
+        return self.run("ovs-ofctl", "-O", "OpenFlow14", *arguments, stdin=stdin)
+
+    def vsctl(self, *arguments: str) -> str:
+        return self.run("ovs-vsctl", f"--db=unix:{self.folder / 'db.sock'}", "--timeout=20", *arguments)
+
+    def appctl(self, *arguments: str) -> str:
+        return self.run("ovs-appctl", "-t", str(self.folder / "switch.ctl"), *arguments)
+
+    def run(self, *command: str, stdin: str | None = None) -> str:
+        done = subprocess.run(command, env=self._environment, input=stdin, text=True, capture_output=True, timeout=60)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command[:6])}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def _spawn(self, program: str, *arguments: str) -> None:
+        with (self.folder / f"{program}.log").open("ab") as log:
+            self._daemons[program] = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", program, *arguments],
+                env=self._environment,
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+            )
+
+
+def _wait_for(condition: object, what: str, seconds: float = 20) -> None:
+    assert callable(condition)
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"no {what} within {seconds} s")
+        time.sleep(0.005)
+
+
+def _remove_left_overs() -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        owner = folder.name.removeprefix(_PREFIX).split("-")[0]
+        if not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
