@@ -1,0 +1,83 @@
+"""Changes, and the wait until they are live: a change is done when every host concerned has confirmed its revision."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from client import output
+from client.context import Context
+from client.progress import Step
+
+if TYPE_CHECKING:
+    from client.rest import Rest
+
+SILENT_SECONDS = 1.0
+POLL_SECONDS = 5.0
+
+
+def create(context: Context, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """POST once, however often the connection breaks: the key makes a repeated request the same one."""
+    made = context.rest.post(path, dict(body), headers={"Idempotency-Key": uuid.uuid4().hex}).body
+    return dict(made)
+
+
+def report(context: Context, said: str, reply: Mapping[str, Any], more: Sequence[str] = ()) -> None:
+    """Wait until the change is live, if that is wanted, and say so. `more` are lines people need besides."""
+    revision = reply["revision"]
+    progress = wait(context.rest, revision, context.timeout) if context.wait else None
+    if context.output != "table":
+        output.data(context.output, dict(reply))
+        return
+    live = f" (revision {revision})" if progress is None else f" (revision {revision}, {_where(progress)})"
+    click.echo(said + live)
+    for line in more:
+        click.echo(line)
+
+
+def wait(rest: Rest, revision: int, seconds: float, host: str | None = None) -> dict[str, Any]:
+    """Until the revision is applied on every host concerned. Raises with the hosts that lack it."""
+    deadline = time.monotonic() + seconds
+    with Step(f"Waiting for revision {revision}", after=SILENT_SECONDS) as step:
+        while True:
+            rest_of_time = max(0.0, deadline - time.monotonic())
+            poll = min(POLL_SECONDS, rest_of_time)
+            progress: dict[str, Any] = rest.get(
+                f"/revisions/{revision}", params={"wait": round(poll, 3), "host": host}, timeout=poll + 10
+            ).body
+            if progress["state"] == "applied":
+                return progress
+            lacking = [one for one in progress["hosts"] if one["state"] != "applied"]
+            if progress["state"] == "failed" or not rest_of_time:
+                raise click.ClickException(_lacking(revision, lacking, seconds, progress["state"]))
+            step.label = f"Waiting for {_names(lacking)}" if lacking else f"Waiting for revision {revision}"
+
+
+def _where(progress: Mapping[str, Any]) -> str:
+    count = len(progress["hosts"])
+    return "no host concerned" if not count else f"live on {count} host{'s' if count > 1 else ''}"
+
+
+def _lacking(revision: int, lacking: Sequence[Mapping[str, Any]], seconds: float, state: str) -> str:
+    if state == "failed":
+        refused = [one for one in lacking if one["state"] == "failed"]
+        said = "; ".join(f"{one['host']}: {one['error']}" for one in refused)
+        return f"Revision {revision} was refused by {_names(refused)} ({said}); it is stored, see `warren host show`."
+    if not lacking:
+        return (
+            f"Revision {revision} is stored, but no controller has taken it up within {seconds:g} s; "
+            "is `warren controller` running?"
+        )
+    return (
+        f"Revision {revision} is stored, but not live on {_names(lacking)} after {seconds:g} s; it will be as soon as "
+        f"they answer (`warren revision wait {revision}`)."
+    )
+
+
+def _names(hosts: Sequence[Mapping[str, Any]]) -> str:
+    shown = [f"{one['host']} ({one['state']})" for one in hosts[:5]]
+    return ", ".join(shown) + (f" and {len(hosts) - 5} more" if len(hosts) > 5 else "")

@@ -1,0 +1,131 @@
+"""`warren host`: machines with an agent and a bridge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from client import output
+from client.change import create as send
+from client.change import report
+from client.context import Context
+from client.options import changing, label, label_changes, named, printing
+from client.output import column
+
+COLUMNS = [
+    column("NAME"),
+    column("ADDRESS"),
+    column("STATE"),
+    column("CONNECTED"),
+    column("ENDPOINTS"),
+    column("FLOWS"),
+    column("DATAPATH", "datapath_type"),
+    column("LABELS"),
+]
+the_host = named("name", "/hosts", "HOST")
+
+
+def _enrolment(name: str, token: str | None) -> list[str]:
+    return ["", f"On {name}, within the token's life (it works once):", f"  warren agent --api URL --token {token}"]
+
+
+@click.group()
+def host() -> None:
+    """A host is a machine with an agent and a bridge of its own."""
+
+
+@host.command()
+@click.argument("name", metavar="HOST")
+@click.option("--address", metavar="ADDRESS", help="Where its tunnels end; else what its agent says on enrolling.")
+@label
+@changing
+@click.pass_obj
+def create(context: Context, name: str, address: str | None, labels: dict[str, str]) -> None:
+    """Create a host and print the token with which its agent enrols.
+
+    \b
+    Example:
+      warren host create h1 --address 192.0.2.11
+    """
+    reply = send(context, "/hosts", {"name": name, "address": address, "labels": labels})
+    report(context, f"Host {name} created", reply, _enrolment(name, reply.get("enrol_token")))
+
+
+@host.command("list")
+@printing
+@click.pass_obj
+def list_(context: Context) -> None:
+    """List hosts and their state.
+
+    \b
+    Example:
+      warren host list -o yaml
+    """
+    output.listing(
+        context.output, context.rest.items("/hosts"), COLUMNS, "No host yet; `warren host create NAME` makes one."
+    )
+
+
+@host.command()
+@the_host
+@printing
+@click.pass_obj
+def show(context: Context, name: str) -> None:
+    """Show one host, what its agent reports and what its bridge dropped.
+
+    \b
+    Example:
+      warren host show h1
+    """
+    output.thing(context.output, context.rest.get(f"/hosts/{name}").body)
+
+
+@host.command()
+@the_host
+@printing
+@click.pass_obj
+def token(context: Context, name: str) -> None:
+    """Print a new enrolment token; earlier ones no longer work.
+
+    \b
+    Example:
+      warren agent --api https://warren.example --token "$(warren host token h1)"
+    """
+    reply: dict[str, Any] = context.rest.post(f"/hosts/{name}/token").body
+    if context.output == "table":
+        click.echo(reply["enrol_token"])
+    else:
+        output.data(context.output, reply)
+
+
+@host.command("label")
+@the_host
+@click.argument("changes", nargs=-1, required=True, metavar="K=V|K- ...")
+@changing
+@click.pass_obj
+def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
+    """Set labels (K=V) and remove them (K-).
+
+    \b
+    Example:
+      warren host label h1 rack=12 old-
+    """
+    reply = context.rest.patch(f"/hosts/{name}", {"labels": label_changes(changes)}).body
+    report(context, f"Host {name} has labels {output.cell(reply['labels'])}", reply)
+
+
+@host.command()
+@the_host
+@click.option("--force", is_flag=True, help="Also when it has endpoints: they are deleted, their addresses freed.")
+@changing
+@click.pass_obj
+def delete(context: Context, name: str, force: bool) -> None:
+    """Delete a host.
+
+    \b
+    Example:
+      warren host delete h1
+    """
+    query = {"force": "true"} if force else None
+    report(context, f"Host {name} deleted", context.rest.delete(f"/hosts/{name}", params=query).body)

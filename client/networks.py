@@ -1,0 +1,136 @@
+"""`warren network`: segments with their subnets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from client import output
+from client.change import create as send
+from client.change import report
+from client.context import Context
+from client.options import changing, completes, label, label_changes, printing, qualified, read_qualified, with_label
+from client.output import column
+
+
+def _subnets(network: dict[str, Any]) -> list[str]:
+    return [subnet["cidr"] for subnet in network["subnets"]]
+
+
+COLUMNS = [
+    column("NAME"),
+    column("VNI"),
+    column("ZONE"),
+    ("SUBNETS", _subnets),
+    column("ENDPOINTS"),
+    column("PRIVATE"),
+    column("ISOLATED"),
+    column("LABELS"),
+]
+the_network = qualified("name", "/networks", "TENANT/NETWORK")
+
+
+@click.group()
+def network() -> None:
+    """A network is one segment: a VNI on the wire, and at most one subnet per address family."""
+
+
+@network.command()
+@click.argument("name", metavar="TENANT/NETWORK", callback=read_qualified)
+@click.option("--subnet", "subnets", multiple=True, metavar="CIDR", help="IPv4 or IPv6; at most one of each.")
+@click.option("--gateway", "gateways", multiple=True, metavar="ADDRESS", help="Else the first usable of each subnet.")
+@click.option("--private", is_flag=True, help="May overlap other tenants' subnets; reachable from its own zone only.")
+@click.option("--isolated", is_flag=True, help="Does not talk to the tenant's other networks.")
+@click.option("--mtu", type=click.IntRange(576, 65535), help="Else what the underlay leaves.")
+@label
+@changing
+@click.pass_obj
+def create(
+    context: Context,
+    name: str,
+    subnets: tuple[str, ...],
+    gateways: tuple[str, ...],
+    private: bool,
+    isolated: bool,
+    mtu: int | None,
+    labels: dict[str, str],
+) -> None:
+    """Create a network. Without --subnet it gets one of each family from the cluster's pool.
+
+    \b
+    Example:
+      warren network create acme/web --subnet 10.20.0.0/24 --subnet fd00:20::/64
+    """
+    body: dict[str, Any] = {
+        "name": name,
+        "gateways": list(gateways),
+        "private": private,
+        "isolated": isolated,
+        "mtu": mtu,
+        "labels": labels,
+    }
+    if subnets:
+        body["subnets"] = list(subnets)
+    reply = send(context, "/networks", body)
+    report(context, f"Network {name} created: {', '.join(_subnets(reply))}, VNI {reply['vni']}", reply)
+
+
+@network.command("list")
+@click.option("--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Only this tenant's.")
+@with_label
+@printing
+@click.pass_obj
+def list_(context: Context, tenant: str | None, with_labels: tuple[str, ...]) -> None:
+    """List networks.
+
+    \b
+    Example:
+      warren network list --tenant acme
+    """
+    found = context.rest.items("/networks", {"tenant": tenant, "label": list(with_labels)})
+    output.listing(context.output, found, COLUMNS, "No network yet; `warren network create TENANT/NAME` makes one.")
+
+
+@network.command()
+@the_network
+@printing
+@click.pass_obj
+def show(context: Context, name: str) -> None:
+    """Show one network.
+
+    \b
+    Example:
+      warren network show acme/web
+    """
+    output.thing(context.output, context.rest.get(f"/networks/{name}").body)
+
+
+@network.command("label")
+@the_network
+@click.argument("changes", nargs=-1, required=True, metavar="K=V|K- ...")
+@changing
+@click.pass_obj
+def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
+    """Set labels (K=V) and remove them (K-).
+
+    \b
+    Example:
+      warren network label acme/web tier=front old-
+    """
+    reply = context.rest.patch(f"/networks/{name}", {"labels": label_changes(changes)}).body
+    report(context, f"Network {name} has labels {output.cell(reply['labels'])}", reply)
+
+
+@network.command()
+@the_network
+@changing
+@click.pass_obj
+def delete(context: Context, name: str) -> None:
+    """Delete a network without endpoints.
+
+    \b
+    Example:
+      warren network delete acme/web
+    """
+    report(context, f"Network {name} deleted", context.rest.delete(f"/networks/{name}").body)

@@ -1,0 +1,139 @@
+"""Options and arguments that many commands share, read the same way everywhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import click
+
+from client.context import Context
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_QUALIFIED = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
+OUTPUTS = ("table", "json", "yaml")
+
+
+def _set(field: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+        if value is not None:
+            setattr(ctx.ensure_object(Context), field, value)
+
+    return callback
+
+
+printing = click.option(
+    *("-o", "--output"),
+    type=click.Choice(OUTPUTS),
+    expose_value=False,
+    callback=_set("output"),
+    help="How to print: table (default), json or yaml.",
+)
+_waiting = click.option(
+    "--wait/--no-wait",
+    default=None,
+    expose_value=False,
+    callback=_set("wait"),
+    help="Return when every host concerned has confirmed the change (default), or at once.",
+)
+_patience = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    metavar="SECONDS",
+    expose_value=False,
+    callback=_set("timeout"),
+    help="How long to wait; 30 if not given.",
+)
+
+
+def changing(command: Command) -> Command:
+    """For commands that change something."""
+    return printing(_waiting(_patience(command)))
+
+
+def patient(command: Command) -> Command:
+    """For commands that only wait."""
+    return printing(_patience(command))
+
+
+def read_labels(_: click.Context, parameter: click.Parameter, given: Iterable[str]) -> dict[str, str]:
+    """`app=web` to `{"app": "web"}`."""
+    labels = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"'{text}' is not KEY=VALUE, like app=web.", param=parameter)
+        labels[key] = value
+    return labels
+
+
+def label_changes(given: Iterable[str]) -> dict[str, str | None]:
+    """`app=web tier-` to `{"app": "web", "tier": None}`."""
+    changes: dict[str, str | None] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if equals and key:
+            changes[key] = value
+        elif not equals and text.endswith("-") and len(text) > 1:
+            changes[text[:-1]] = None
+        else:
+            raise click.UsageError(f"'{text}' is neither KEY=VALUE (sets) nor KEY- (removes).")
+    return changes
+
+
+def read_name(_: click.Context, parameter: click.Parameter, given: str) -> str:
+    """A name becomes part of a path, so what could end or leave that path is refused before it is sent."""
+    if not _NAME.fullmatch(given):
+        raise click.BadParameter(
+            f"'{given}' is not a name: use lower-case letters, digits and hyphens.", param=parameter
+        )
+    return given
+
+
+def read_qualified(_: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
+    """`acme/web`, checked here because two path segments would otherwise be guessed at."""
+    if given is not None and not _QUALIFIED.fullmatch(given):
+        like = given if _NAME.fullmatch(given) else "web"
+        raise click.BadParameter(f"'{given}' is not TENANT/NAME, like acme/{like}.", param=parameter)
+    return given
+
+
+label = click.option(
+    "--label", "labels", multiple=True, metavar="K=V", callback=read_labels, help="A label; may be given several times."
+)
+with_label = click.option(
+    "--label",
+    "with_labels",
+    multiple=True,
+    metavar="K=V",
+    help="Only those with this label; may be given several times.",
+)
+
+
+def completes(path: str, field: str = "name") -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Shell completion from a list of the API; silent when that does not answer at once."""
+
+    def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+        from client.rest import Problem, Unreachable
+
+        root = ctx.find_root().params
+        context = Context(root.get("api"), root.get("token"))
+        context.timeout = 1.0
+        try:
+            found = context.rest.get(path, params={"limit": 1000}).body["items"]
+        except (Problem, Unreachable, click.ClickException):
+            return []
+        return [str(item[field]) for item in found if str(item[field]).startswith(incomplete)]
+
+    return complete
+
+
+def qualified(name: str, path: str, metavar: str) -> Callable[[Command], Command]:
+    """An argument TENANT/NAME, completed from a list of the API."""
+    return click.argument(name, metavar=metavar, callback=read_qualified, shell_complete=completes(path))
+
+
+def named(name: str, path: str, metavar: str) -> Callable[[Command], Command]:
+    return click.argument(name, metavar=metavar, callback=read_name, shell_complete=completes(path))

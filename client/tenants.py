@@ -1,0 +1,96 @@
+"""`warren tenant`: who owns networks."""
+
+from __future__ import annotations
+
+import click
+
+from client import output
+from client.change import create as send
+from client.change import report
+from client.context import Context
+from client.options import changing, label, label_changes, named, printing, with_label
+from client.output import column
+
+COLUMNS = [column("NAME"), column("ID"), column("ZONE"), column("NETWORKS"), column("ENDPOINTS"), column("LABELS")]
+the_tenant = named("name", "/tenants", "TENANT")
+
+
+@click.group()
+def tenant() -> None:
+    """Tenants own networks. Endpoints of one tenant reach each other, those of others do not."""
+
+
+@tenant.command()
+@click.argument("name", metavar="TENANT")
+@label
+@click.option("--track-all", is_flag=True, help="Track every connection, not only what a policy or service needs.")
+@changing
+@click.pass_obj
+def create(context: Context, name: str, labels: dict[str, str], track_all: bool) -> None:
+    """Create a tenant. It gets a network called TENANT/default.
+
+    \b
+    Example:
+      warren tenant create acme --label team=shop
+    """
+    reply = send(context, "/tenants", {"name": name, "labels": labels, "track_all": track_all})
+    report(context, f"Tenant {name} created", reply)
+
+
+@tenant.command("list")
+@with_label
+@printing
+@click.pass_obj
+def list_(context: Context, with_labels: tuple[str, ...]) -> None:
+    """List tenants.
+
+    \b
+    Example:
+      warren tenant list --label team=shop -o json
+    """
+    found = context.rest.items("/tenants", {"label": list(with_labels)})
+    output.listing(context.output, found, COLUMNS, "No tenant yet; `warren tenant create NAME` makes one.")
+
+
+@tenant.command()
+@the_tenant
+@printing
+@click.pass_obj
+def show(context: Context, name: str) -> None:
+    """Show one tenant.
+
+    \b
+    Example:
+      warren tenant show acme
+    """
+    output.thing(context.output, context.rest.get(f"/tenants/{name}").body)
+
+
+@tenant.command("label")
+@the_tenant
+@click.argument("changes", nargs=-1, required=True, metavar="K=V|K- ...")
+@changing
+@click.pass_obj
+def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
+    """Set labels (K=V) and remove them (K-).
+
+    \b
+    Example:
+      warren tenant label acme team=shop old-
+    """
+    reply = context.rest.patch(f"/tenants/{name}", {"labels": label_changes(changes)}).body
+    report(context, f"Tenant {name} has labels {output.cell(reply['labels'])}", reply)
+
+
+@tenant.command()
+@the_tenant
+@changing
+@click.pass_obj
+def delete(context: Context, name: str) -> None:
+    """Delete a tenant and its empty networks.
+
+    \b
+    Example:
+      warren tenant delete acme
+    """
+    report(context, f"Tenant {name} deleted", context.rest.delete(f"/tenants/{name}").body)

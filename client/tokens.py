@@ -1,0 +1,84 @@
+"""`warren token`: how programs say who they are."""
+
+from __future__ import annotations
+
+import click
+
+from client import output
+from client.change import create as send
+from client.context import Context
+from client.options import completes, printing
+from client.output import column
+
+COLUMNS = [
+    column("ID"),
+    column("NAME"),
+    column("ROLE"),
+    column("HOST"),
+    column("CREATED", "created_at"),
+    column("LAST USED", "last_used_at"),
+    column("EXPIRES", "expires_at"),
+]
+
+
+@click.group()
+def token() -> None:
+    """Tokens for programs. A token's secret is shown once and not kept."""
+
+
+@token.command()
+@click.argument("name")
+@click.option(
+    "--role",
+    type=click.Choice(["admin", "viewer", "cni"]),
+    default="viewer",
+    show_default=True,
+    help="What it may do; cni speaks for one host only.",
+)
+@click.option("--host", metavar="HOST", shell_complete=completes("/hosts"), help="Bind it to one host.")
+@click.option("--expires", metavar="TIME", help="When it ends, like 2030-01-31T12:00:00Z; else never.")
+@printing
+@click.pass_obj
+def create(context: Context, name: str, role: str, host: str | None, expires: str | None) -> None:
+    """Create a token and print it.
+
+    \b
+    Example:
+      warren token create ci --role viewer
+    """
+    reply = send(context, "/tokens", {"name": name, "role": role, "host": host, "expires_at": expires})
+    if context.output == "table":
+        click.echo(reply["token"])
+    else:
+        output.data(context.output, reply)
+
+
+@token.command("list")
+@printing
+@click.pass_obj
+def list_(context: Context) -> None:
+    """List tokens, without their secrets.
+
+    \b
+    Example:
+      warren token list
+    """
+    output.listing(context.output, context.rest.items("/tokens"), COLUMNS, "No token.")
+
+
+@token.command()
+@click.argument("id", metavar="ID", type=int, shell_complete=completes("/tokens", "id"))
+@printing
+@click.pass_obj
+def revoke(context: Context, id: int) -> None:
+    """Revoke a token; it stops working at once.
+
+    \b
+    Example:
+      warren token revoke 7
+    """
+    reply = context.rest.delete(f"/tokens/{id}").body
+    if context.output == "table":
+        click.echo(f"Token {id} revoked.")
+    else:
+        output.data(context.output, reply or {})
