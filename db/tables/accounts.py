@@ -43,7 +43,7 @@ class Token(Base):
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(63))
+    name: Mapped[str] = mapped_column(String(80))
     role: Mapped[str] = mapped_column(String(8))
     hash: Mapped[str] = mapped_column(String(64))
     host_id: Mapped[int | None] = mapped_column(ForeignKey("host.id", ondelete="CASCADE"), index=True)

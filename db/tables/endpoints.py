@@ -48,8 +48,8 @@ class Endpoint(Timestamped, Base):
     tenant: Mapped[Tenant] = relationship()
     network: Mapped[Network] = relationship()
     host: Mapped[Host] = relationship()
-    addresses: Mapped[list[Address]] = relationship(order_by="Address.subnet_id", passive_deletes=True)
-    status: Mapped[EndpointStatus | None] = relationship(passive_deletes=True)
+    addresses: Mapped[list[Address]] = relationship(order_by="Address.subnet_id", passive_deletes="all")
+    status: Mapped[EndpointStatus | None] = relationship(passive_deletes="all")
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
 

@@ -33,7 +33,7 @@ class Host(Timestamped, Base):
     enrolled_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)
 
-    status: Mapped[HostStatus] = relationship(passive_deletes=True)
+    status: Mapped[HostStatus] = relationship(passive_deletes="all")
     endpoint_count: Mapped[int] = column_property(
         select(func.count()).select_from(_endpoint).where(_endpoint.c.host_id == id).scalar_subquery(),
         deferred=True,

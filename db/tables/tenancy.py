@@ -59,7 +59,7 @@ class Network(Timestamped, Base):
     version: Mapped[int] = mapped_column(default=1)
 
     tenant: Mapped[Tenant] = relationship()
-    subnets: Mapped[list[Subnet]] = relationship(order_by="Subnet.id", passive_deletes=True)
+    subnets: Mapped[list[Subnet]] = relationship(order_by="Subnet.id", passive_deletes="all")
     endpoint_count: Mapped[int] = column_property(
         select(func.count()).select_from(_endpoint).where(_endpoint.c.network_id == id).scalar_subquery(),
         deferred=True,

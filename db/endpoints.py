@@ -1,0 +1,93 @@
+"""Endpoints as people see them: find, label, remove. How they come into being is `attachments`' business."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session, contains_eager, joinedload, selectinload
+
+from db import attachments
+from db.changes import Transaction
+from db.errors import NotFound
+from db.labels import changed_labels, valid_ports
+from db.names import qualified
+from db.pages import Page, having_labels, page
+from db.rows import assign, check_version
+from db.tables import Endpoint, Host, Network, Tenant
+
+
+def get(session: Session, name: str) -> Endpoint:
+    tenant_name, short = qualified(name, "endpoint", "endpoint")
+    query = _query().where(Tenant.name == tenant_name, Endpoint.name == short)
+    endpoint = session.execute(query).unique().scalar_one_or_none()
+    if endpoint is None:
+        raise NotFound(f"there is no endpoint {name}", "list them with `warren endpoint list`", "endpoint")
+    return endpoint
+
+
+def find(
+    session: Session,
+    *,
+    tenant: str | None = None,
+    network: str | None = None,
+    host: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    cursor: str | None = None,
+    limit: int = 100,
+) -> Page[Endpoint]:
+    """`network` is qualified: `acme/web`."""
+    query = _query().where(*having_labels(Endpoint.labels, labels))
+    if tenant is not None:
+        query = query.where(Tenant.name == tenant)
+    if network is not None:
+        owner, short = qualified(network, "network", "network")
+        query = query.where(Tenant.name == owner, Network.name == short)
+    if host is not None:
+        query = query.where(Host.name == host)
+    return page(session, query, (Tenant.name, Endpoint.name), lambda row: row.qualified_name, cursor, limit)
+
+
+def update(
+    tx: Transaction,
+    name: str,
+    *,
+    labels: Mapping[str, str | None] | None = None,
+    ports: Sequence[Mapping[str, Any]] | None = None,
+    version: int | None = None,
+) -> Endpoint:
+    """Lays `labels` over those that are there (None removes one); `ports` replaces them all."""
+    endpoint = get(tx.session, name)
+    check_version(endpoint, version, f"endpoint {name}")
+    values = {
+        "labels": changed_labels(endpoint.labels, labels or {}),
+        "ports": endpoint.ports if ports is None else valid_ports(ports),
+    }
+    if assign(endpoint, **values):
+        tx.session.flush()
+        tx.record("endpoint", endpoint.id, "update", tenant_id=endpoint.tenant_id, host_id=endpoint.host_id)
+    return endpoint
+
+
+def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
+    endpoint = get(tx.session, name)
+    check_version(endpoint, version, f"endpoint {name}")
+    attachments.remove(tx, endpoint.id)
+    tx.session.expunge(endpoint)
+
+
+def _query() -> Select[Endpoint]:
+    return (
+        select(Endpoint)
+        .join(Endpoint.tenant)
+        .join(Endpoint.network)
+        .join(Endpoint.host)
+        .options(
+            contains_eager(Endpoint.tenant),
+            contains_eager(Endpoint.network).joinedload(Network.tenant),
+            contains_eager(Endpoint.host),
+            joinedload(Endpoint.status),
+            selectinload(Endpoint.addresses),
+        )
+    )

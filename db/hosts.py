@@ -1,0 +1,202 @@
+"""Hosts: machines with a bridge. Decides who may enrol one, what an agent's report changes, and when a host may go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import insert, select
+from sqlalchemy import update as sql_update
+from sqlalchemy.orm import Session, joinedload, undefer_group
+
+from db import allocate, attachments, tokens
+from db.addressing import parse_underlay
+from db.changes import PROGRESS_CHANNEL, Transaction, notify
+from db.errors import Conflict, Invalid, NotFound
+from db.labels import changed_labels, valid_labels
+from db.names import dns_label
+from db.pages import Page, having_labels, page
+from db.rows import assign, check_version, shortened
+from db.tables import Endpoint, EndpointStatus, Host, HostStatus, Tenant, Token
+
+FIRST_OFPORT, LAST_OFPORT = 100, 65000
+OFPORT_REST_SECONDS = 60
+SILENT_AFTER = timedelta(seconds=30)
+"""An agent that has not reported for this long is taken to be gone."""
+
+DATAPATHS = ("system", "netdev")
+State = Literal["new", "enrolled", "up", "degraded", "silent"]
+
+
+def create(
+    tx: Transaction,
+    name: str,
+    *,
+    address: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    mtu: int = 1500,
+) -> tuple[Host, str]:
+    """A host and the one-time token that enrols it."""
+    dns_label(name, "host")
+    session = tx.session
+    if session.execute(select(Host.id).where(Host.name == name)).scalar() is not None:
+        raise Conflict(
+            f"host {name} exists already",
+            f"choose another name, or enrol it with `warren host token {name}`",
+            "name",
+        )
+    host = Host(name=name, labels=valid_labels(labels), mtu=_valid_mtu(mtu))
+    host.address = None if address is None else _free_address(session, address, host)
+    host.pool_id = allocate.create_pool(session, "ofport", FIRST_OFPORT, LAST_OFPORT, OFPORT_REST_SECONDS)
+    host.status = HostStatus()
+    session.add(host)
+    session.flush()
+    tx.record("host", host.id, "create", host_id=host.id)
+    return host, tokens.create(tx, "enrol", name=f"enrol {name}", host_id=host.id)[1]
+
+
+def get(session: Session, name: str) -> Host:
+    query = select(Host).where(Host.name == name).options(joinedload(Host.status), undefer_group("counts"))
+    host = session.execute(query).scalar_one_or_none()
+    if host is None:
+        raise NotFound(f"there is no host {name}", f"create it with `warren host create {name}`", "host")
+    return host
+
+
+def find(
+    session: Session, *, labels: Mapping[str, str] | None = None, cursor: str | None = None, limit: int = 100
+) -> Page[Host]:
+    query = select(Host).where(*having_labels(Host.labels, labels))
+    query = query.options(joinedload(Host.status), undefer_group("counts"))
+    return page(session, query, (Host.name,), lambda host: host.name, cursor, limit)
+
+
+def update(
+    tx: Transaction,
+    name: str,
+    *,
+    address: str | None = None,
+    labels: Mapping[str, str | None] | None = None,
+    mtu: int | None = None,
+    version: int | None = None,
+) -> Host:
+    host = get(tx.session, name)
+    check_version(host, version, f"host {name}")
+    values = {
+        "labels": changed_labels(host.labels, labels or {}),
+        "address": host.address if address is None else _free_address(tx.session, address, host),
+        "mtu": host.mtu if mtu is None else _valid_mtu(mtu),
+    }
+    if assign(host, **values):
+        tx.session.flush()
+        tx.record("host", host.id, "update", host_id=host.id)
+    return host
+
+
+def delete(tx: Transaction, name: str, *, force: bool = False, version: int | None = None) -> None:
+    """`force` frees whatever the host held: for a machine that will not come back."""
+    session = tx.session
+    host = get(session, name)
+    check_version(host, version, f"host {name}")
+    # Whoever attaches an endpoint holds the row against this lock.
+    session.execute(select(Host.id).where(Host.id == host.id).with_for_update())
+    held = select(Endpoint.id, Tenant.name, Endpoint.name).join(Tenant).where(Endpoint.host_id == host.id)
+    rows = session.execute(held.order_by(Tenant.name, Endpoint.name)).all()
+    if rows and not force:
+        raise Conflict(
+            f"host {name} has endpoints: {shortened([f'{tenant}/{endpoint}' for _, tenant, endpoint in rows])}",
+            "remove them first, or use --force when the machine is gone",
+            "host",
+        )
+    for id, _, _ in rows:
+        attachments.remove(tx, id)
+    session.delete(host)
+    session.flush()
+    allocate.delete_pool(session, host.pool_id)
+    tx.record("host", host.id, "delete", host_id=host.id)
+
+
+def new_enrol_token(tx: Transaction, name: str) -> str:
+    """A token with which the host may be enrolled, again if need be."""
+    host = get(tx.session, name)
+    return tokens.create(tx, "enrol", name=f"enrol {name}", host_id=host.id)[1]
+
+
+def enrol(
+    tx: Transaction,
+    token: Token,
+    *,
+    address: str | None,
+    datapath_type: str = "system",
+    facts: Mapping[str, Any] | None = None,
+) -> tuple[Host, str]:
+    """Uses up an enrol token for the host it is bound to and the agent's token. An earlier agent loses its own."""
+    session = tx.session
+    if datapath_type not in DATAPATHS:
+        raise Invalid(f"datapath type {datapath_type!r} is unknown", f"use {' or '.join(DATAPATHS)}", "datapath_type")
+    tokens.use(tx, token)
+    host = session.get_one(Host, token.host_id)
+    if host.enrolled_at is not None and token.created_at <= host.enrolled_at:
+        raise Conflict(
+            f"host {host.name} is enrolled already", f"get a new token for it with `warren host token {host.name}`"
+        )
+    values: dict[str, object] = {"datapath_type": datapath_type, "facts": dict(facts or {}), "enrolled_at": tx.now}
+    if address is not None:
+        values["address"] = _free_address(session, address, host)
+    assign(host, **values)
+    tokens.revoke_of_host(tx, host.id, "agent")
+    agent_token = tokens.create(tx, "agent", name=f"agent {host.name}", host_id=host.id)[1]
+    session.flush()
+    tx.record("host", host.id, "update", host_id=host.id)
+    return host, agent_token
+
+
+def report(session: Session, host_id: int, report: Mapping[str, Any], now: datetime) -> None:
+    """What an agent says of its host and its ports (`{"ports": {"12": "up"}}`). Bumps no revision."""
+    session.execute(
+        sql_update(HostStatus)
+        .where(HostStatus.host_id == host_id)
+        .values(agent_seen_at=now, agent_report=dict(report), updated_at=now)
+    )
+    said = {int(id): str(state) for id, state in dict(report.get("ports") or {}).items()}
+    query = select(Endpoint.id, EndpointStatus.state).outerjoin(EndpointStatus).where(Endpoint.host_id == host_id)
+    known: dict[int, str | None] = dict(session.execute(query).tuples().all())
+    new = [id for id, state in said.items() if id in known and known[id] is None]
+    if new:
+        rows = [{"endpoint_id": id, "state": said[id], "updated_at": now} for id in new]
+        session.execute(insert(EndpointStatus), rows)
+    for state in ("up", "down"):
+        turned = [id for id, was in known.items() if was is not None and was != state and said.get(id) == state]
+        if turned:
+            values = {"state": state, "updated_at": now}
+            session.execute(sql_update(EndpointStatus).where(EndpointStatus.endpoint_id.in_(turned)).values(values))
+    notify(session, PROGRESS_CHANNEL)
+
+
+def state(host: Host, now: datetime) -> State:
+    """One word for people: `degraded` when the agent, the controller or the bridge has something to complain about."""
+    if host.enrolled_at is None:
+        return "new"
+    status = host.status
+    if status.agent_seen_at is None:
+        return "enrolled"
+    if now - status.agent_seen_at > SILENT_AFTER:
+        return "silent"
+    if status.error or not status.connected or status.agent_report.get("problems"):
+        return "degraded"
+    return "up"
+
+
+def _valid_mtu(mtu: int) -> int:
+    if not 1350 <= mtu <= 65535:
+        raise Invalid(f"MTU {mtu} is not possible for a host", "use 1350 to 65535: tunnels need room for 1280", "mtu")
+    return mtu
+
+
+def _free_address(session: Session, text: str, host: Host) -> str:
+    address = parse_underlay(text)
+    other = session.execute(select(Host.name).where(Host.address == address, Host.id != host.id)).scalar()
+    if other is not None:
+        raise Conflict(f"address {address} is that of host {other}", "give this host's own", "address")
+    return address

@@ -1,0 +1,48 @@
+"""Lists in pages. A page's cursor is the name of its last item, so that rows that come and go move nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from sqlalchemy import ColumnElement, Select, tuple_
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from db.errors import Invalid
+
+Row = TypeVar("Row")
+MAX_LIMIT = 1000
+
+
+class Page(NamedTuple, Generic[Row]):
+    items: list[Row]
+    next: str | None
+
+
+def page(
+    session: Session,
+    query: Select[Row],
+    order: tuple[InstrumentedAttribute[str], ...],
+    name: Callable[[Row], str],
+    cursor: str | None,
+    limit: int,
+) -> Page[Row]:
+    """One page of `query` ordered by the columns that make up `name`, from after `cursor`."""
+    if not 1 <= limit <= MAX_LIMIT:
+        raise Invalid(f"limit {limit} is not possible", f"use 1 to {MAX_LIMIT}", "limit")
+    if cursor is not None:
+        parts = cursor.split("/")
+        if len(parts) != len(order):
+            raise Invalid(f"cursor {cursor!r} is not one of this list", "pass `next` of the page before", "cursor")
+        query = query.where(tuple_(*order) > tuple_(*parts))
+    rows = list(session.execute(query.order_by(*order).limit(limit + 1)).unique().scalars())
+    more = len(rows) > limit
+    return Page(rows[:limit], name(rows[limit - 1]) if more else None)
+
+
+def having_labels(column: InstrumentedAttribute[dict[str, str]], labels: Mapping[str, str] | None) -> list[Any]:
+    """The conditions that all of `labels` are there."""
+    conditions: list[ColumnElement[bool]] = []
+    for key, value in (labels or {}).items():
+        conditions.append(column[key].as_string() == value)
+    return conditions

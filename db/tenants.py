@@ -1,0 +1,89 @@
+"""Tenants: who owns networks. Decides their numbers and zones, and when one may go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, undefer_group
+
+from db import allocate, networks
+from db.changes import Transaction
+from db.errors import Conflict, NotFound
+from db.labels import changed_labels, valid_labels
+from db.names import dns_label
+from db.pages import Page, having_labels, page
+from db.rows import assign, check_version, shortened
+from db.tables import Endpoint, Network, Shared, Tenant
+
+DEFAULT_NETWORK = "default"
+
+
+def create(tx: Transaction, name: str, *, labels: Mapping[str, str] | None = None, track_all: bool = False) -> Tenant:
+    """A tenant with a number, a zone of its own and a network called `default`."""
+    dns_label(name, "tenant")
+    session = tx.session
+    if session.execute(select(Tenant.id).where(Tenant.name == name)).scalar() is not None:
+        raise Conflict(f"tenant {name} exists already", "choose another name", "name")
+    tenant = Tenant(name=name, labels=valid_labels(labels), track_all=track_all)
+    tenant.id = allocate.claim(session, Shared.TENANT, tx.now, what="the range of tenants", remedy="remove a tenant")
+    tenant.zone = allocate.claim(session, Shared.ZONE, tx.now, what="the range of zones", remedy="remove a tenant")
+    session.add(tenant)
+    session.flush()
+    tx.record("tenant", tenant.id, "create", tenant_id=tenant.id)
+    networks.create(tx, f"{name}/{DEFAULT_NETWORK}")
+    return tenant
+
+
+def get(session: Session, name: str) -> Tenant:
+    query = select(Tenant).where(Tenant.name == name).options(undefer_group("counts"))
+    tenant = session.execute(query).scalar_one_or_none()
+    if tenant is None:
+        raise NotFound(f"there is no tenant {name}", f"create it with `warren tenant create {name}`", "tenant")
+    return tenant
+
+
+def find(
+    session: Session, *, labels: Mapping[str, str] | None = None, cursor: str | None = None, limit: int = 100
+) -> Page[Tenant]:
+    query = select(Tenant).where(*having_labels(Tenant.labels, labels)).options(undefer_group("counts"))
+    return page(session, query, (Tenant.name,), lambda tenant: tenant.name, cursor, limit)
+
+
+def update(
+    tx: Transaction,
+    name: str,
+    *,
+    labels: Mapping[str, str | None] | None = None,
+    track_all: bool | None = None,
+    version: int | None = None,
+) -> Tenant:
+    """Lays `labels` over those that are there (None removes one). `version`: only if it still is that one."""
+    tenant = get(tx.session, name)
+    check_version(tenant, version, f"tenant {name}")
+    values = {
+        "labels": changed_labels(tenant.labels, labels or {}),
+        "track_all": tenant.track_all if track_all is None else track_all,
+    }
+    if assign(tenant, **values):
+        tx.session.flush()
+        tx.record("tenant", tenant.id, "update", tenant_id=tenant.id)
+    return tenant
+
+
+def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
+    """Removes a tenant and its networks; refused while one of them holds endpoints."""
+    session = tx.session
+    tenant = get(session, name)
+    check_version(tenant, version, f"tenant {name}")
+    owned = select(Network.name).where(Network.tenant_id == tenant.id).order_by(Network.name)
+    holding = owned.where(select(Endpoint.id).where(Endpoint.network_id == Network.id).exists())
+    if names := [f"{name}/{network}" for network in session.execute(holding).scalars()]:
+        raise Conflict(f"tenant {name} has endpoints in {shortened(names)}", "remove the endpoints first", "tenant")
+    for network in session.execute(owned).scalars().all():
+        networks.delete(tx, f"{name}/{network}")
+    session.delete(tenant)
+    session.flush()
+    allocate.release(session, Shared.ZONE, tenant.zone, tx.now)
+    allocate.release(session, Shared.TENANT, tenant.id, tx.now)
+    tx.record("tenant", tenant.id, "delete", tenant_id=tenant.id)

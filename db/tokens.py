@@ -1,0 +1,102 @@
+"""Bearer tokens `wrn_ID_SECRET`. Decides what opens a door; what lies behind each role's door is not its business.
+
+A secret has 256 random bits, so a plain SHA-256 of it is as good as any slow hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from datetime import datetime
+from typing import Literal, get_args
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session, joinedload
+
+from db.changes import Transaction
+from db.errors import EnrolTokenUsed, Invalid, NotFound, Unauthenticated
+from db.tables import Token
+
+Role = Literal["admin", "viewer", "agent", "enrol", "cni"]
+_TEXT = re.compile(r"wrn_([0-9]{1,9})_([0-9a-f]{64})")
+
+
+def create(
+    tx: Transaction,
+    role: Role,
+    *,
+    name: str,
+    host_id: int | None = None,
+    user_id: int | None = None,
+    expires_at: datetime | None = None,
+) -> tuple[Token, str]:
+    """The row, and the text that is shown once and never again."""
+    if role not in get_args(Role):
+        raise Invalid(f"role {role!r} is unknown", f"use one of {', '.join(get_args(Role))}", "role")
+    if not name or len(name) > 80:
+        raise Invalid("a token needs a name of 1 to 80 characters", "say what it is for", "name")
+    if role in ("agent", "enrol") and host_id is None:
+        raise Invalid(f"a token for role {role} is bound to a host", "use `warren host token NAME`", "role")
+    secret = secrets.token_hex(32)
+    token = Token(
+        name=name,
+        role=role,
+        hash=hash_of(secret),
+        host_id=host_id,
+        user_id=user_id,
+        created_at=tx.now,
+        expires_at=expires_at,
+    )
+    tx.session.add(token)
+    tx.session.flush()
+    return token, f"wrn_{token.id}_{secret}"
+
+
+def verify(session: Session, text: str, now: datetime) -> Token:
+    """The token that `text` opens, with its host. A used enrol token still verifies; `use` refuses it."""
+    match = _TEXT.fullmatch(text)
+    token = None
+    if match:
+        query = select(Token).where(Token.id == int(match[1])).options(joinedload(Token.host))
+        token = session.execute(query).scalar_one_or_none()
+    if match is None or token is None or not hmac.compare_digest(token.hash, hash_of(match[2])):
+        raise Unauthenticated("the token is not valid", "check it, or make another with `warren token create`")
+    if token.expires_at is not None and token.expires_at <= now:
+        raise Unauthenticated(
+            f"token {token.name} expired at {token.expires_at:%Y-%m-%d %H:%M} UTC",
+            "make another with `warren token create`",
+        )
+    return token
+
+
+def use(tx: Transaction, token: Token) -> None:
+    """Uses up an enrol token, of two callers at once for one of them only."""
+    once = update(Token).where(Token.id == token.id, Token.used_at.is_(None)).values(used_at=tx.now)
+    if tx.session.execute(once.returning(Token.id)).scalar() is None:
+        host = token.host.name if token.host else "HOST"
+        raise EnrolTokenUsed(
+            f"this token has enrolled host {host} already", f"get a new one with `warren host token {host}`"
+        )
+
+
+def find(session: Session) -> list[Token]:
+    """Every token but the enrol tokens that are used up."""
+    shown = (Token.role != "enrol") | Token.used_at.is_(None)
+    return list(
+        session.execute(select(Token).where(shown).options(joinedload(Token.host)).order_by(Token.id)).scalars()
+    )
+
+
+def revoke(tx: Transaction, id: int) -> None:
+    if tx.session.execute(delete(Token).where(Token.id == id).returning(Token.id)).scalar() is None:
+        raise NotFound(f"there is no token {id}", "list them with `warren token list`", "token")
+
+
+def revoke_of_host(tx: Transaction, host_id: int, role: Role) -> None:
+    tx.session.execute(delete(Token).where(Token.host_id == host_id, Token.role == role))
+
+
+def hash_of(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

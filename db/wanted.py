@@ -1,0 +1,147 @@
+"""What one host's agent must have: its bridge, its tunnels, and each endpoint's port.
+
+Decides which rows that takes, in the units of the API; not how an agent brings it about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from db.addressing import GATEWAY_MAC
+from db.changes import current_revision
+from db.errors import NotFound
+from db.networks import overlay_mtu
+from db.tables import Address, ChangeRow, Controller, Endpoint, Host, Network, Subnet, Tenant, port_name
+
+TUNNEL = {"type": "vxlan", "port": 4789, "ofport": 1}
+GATEWAY = {"ofport": 2, "mac": GATEWAY_MAC}
+
+
+class WantedEndpoint(NamedTuple):
+    """One port of a host's bridge and what is behind it."""
+
+    id: int
+    name: str
+    network: str
+    ofport: int
+    port_name: str
+    mac: str
+    addresses: list[str]
+    gateways: list[str]
+    mtu: int
+    container_id: str
+    ifname: str
+    netns: str
+
+
+class Wanted(NamedTuple):
+    """The whole document of one host. `host["datapath_id"]` is 16 hex digits."""
+
+    revision: int
+    host: dict[str, Any]
+    controllers: list[str]
+    tunnel: dict[str, Any]
+    gateway: dict[str, Any]
+    endpoints: list[WantedEndpoint]
+
+    def document(self) -> dict[str, Any]:
+        return {**self._asdict(), "endpoints": [endpoint._asdict() for endpoint in self.endpoints]}
+
+
+_ENDPOINTS = (
+    select(
+        Endpoint.id,
+        Endpoint.name,
+        Endpoint.ofport,
+        Endpoint.mac,
+        Endpoint.container_id,
+        Endpoint.ifname,
+        Endpoint.netns,
+        Tenant.name.label("tenant"),
+        Network.name.label("network"),
+        func.coalesce(Network.mtu, overlay_mtu()).label("mtu"),
+        Address.ip,
+        Address.prefix,
+        Subnet.gateway,
+    )
+    .join(Network, Network.id == Endpoint.network_id)
+    .join(Tenant, Tenant.id == Endpoint.tenant_id)
+    .join(Address, Address.endpoint_id == Endpoint.id)
+    .join(Subnet, Subnet.id == Address.subnet_id)
+    .order_by(Endpoint.id, Subnet.id)
+)
+
+
+def wanted(session: Session, host_id: int) -> Wanted:
+    revision = current_revision(session)
+    host = session.get(Host, host_id)
+    if host is None:
+        raise NotFound(f"there is no host {host_id}", "create and enrol it", "host")
+    return Wanted(
+        revision,
+        {
+            "name": host.name,
+            "id": host.id,
+            "datapath_id": f"{host.datapath_id:016x}",
+            "address": host.address,
+            "mtu": host.mtu,
+        },
+        list(session.execute(select(Controller.target).order_by(Controller.name)).scalars()),
+        TUNNEL,
+        GATEWAY,
+        _endpoints(session, Endpoint.host_id == host_id),
+    )
+
+
+def endpoint(session: Session, endpoint_id: int) -> WantedEndpoint:
+    found = _endpoints(session, Endpoint.id == endpoint_id)
+    if not found:
+        raise NotFound(f"there is no endpoint {endpoint_id}", "attach it", "endpoint")
+    return found[0]
+
+
+def changed_for_host(session: Session, host_id: int, after_revision: int) -> bool:
+    """Whether the host's document may differ from that at `after_revision`."""
+    current = current_revision(session)
+    if after_revision == current:
+        return False
+    oldest = session.execute(select(func.min(ChangeRow.revision))).scalar_one()
+    if after_revision > current or oldest is None or oldest > after_revision + 1:
+        return True  # the log does not say
+    here = select(Endpoint.network_id).where(Endpoint.host_id == host_id)
+    concerns = or_(
+        ChangeRow.host_id == host_id,
+        ChangeRow.noun == "controller",
+        and_(ChangeRow.noun == "network", ChangeRow.id.in_(here)),
+    )
+    query = select(ChangeRow.revision).where(ChangeRow.revision > after_revision, concerns).limit(1)
+    return session.execute(query).scalar() is not None
+
+
+def _endpoints(session: Session, where: ColumnElement[bool]) -> list[WantedEndpoint]:
+    found: dict[int, WantedEndpoint] = {}
+    rows: Iterable[Any] = session.execute(_ENDPOINTS.where(where))
+    for row in rows:
+        known = found.get(row.id)
+        if known is None:
+            known = found[row.id] = WantedEndpoint(
+                row.id,
+                f"{row.tenant}/{row.name}",
+                f"{row.tenant}/{row.network}",
+                row.ofport,
+                port_name(row.id),
+                row.mac,
+                [],
+                [],
+                row.mtu,
+                row.container_id,
+                row.ifname,
+                row.netns,
+            )
+        known.addresses.append(f"{row.ip}/{row.prefix}")
+        known.gateways.append(row.gateway)
+    return list(found.values())
