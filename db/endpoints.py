@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import Session, contains_eager, joinedload, selectinload
 
 from db import attachments
@@ -13,9 +13,9 @@ from db.changes import Transaction
 from db.errors import NotFound
 from db.labels import changed_labels, valid_ports
 from db.names import qualified
-from db.pages import Page, having_labels, page
+from db.pages import Page, containing, having_labels, page
 from db.rows import assign, check_version
-from db.tables import Endpoint, Host, Network, Tenant
+from db.tables import Address, Endpoint, Host, Network, Tenant
 
 
 def get(session: Session, name: str) -> Endpoint:
@@ -34,11 +34,12 @@ def find(
     network: str | None = None,
     host: str | None = None,
     labels: Mapping[str, str] | None = None,
+    text: str | None = None,
     cursor: str | None = None,
     limit: int = 100,
 ) -> Page[Endpoint]:
-    """`network` is qualified: `acme/web`."""
-    query = _query().where(*having_labels(Endpoint.labels, labels))
+    """`network` is qualified: `acme/web`. `text` is part of the qualified name, the MAC or an address."""
+    query = _query().where(*having_labels(Endpoint.labels, labels), *having_text(text))
     if tenant is not None:
         query = query.where(Tenant.name == tenant)
     if network is not None:
@@ -47,6 +48,13 @@ def find(
     if host is not None:
         query = query.where(Host.name == host)
     return page(session, query, (Tenant.name, Endpoint.name), lambda row: row.qualified_name, cursor, limit)
+
+
+def having_text(text: str | None) -> list[ColumnElement[bool]]:
+    if not text:
+        return []
+    addresses = select(Address.ip).where(Address.endpoint_id == Endpoint.id, *containing(text, Address.ip))
+    return [or_(*containing(text, Tenant.name + "/" + Endpoint.name, Endpoint.mac), addresses.exists())]
 
 
 def update(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import insert, select
+from sqlalchemy import ColumnElement, insert, select
 from sqlalchemy import update as sql_update
 from sqlalchemy.orm import Session, joinedload, undefer_group
 
@@ -16,7 +16,7 @@ from db.changes import PROGRESS_CHANNEL, Transaction, notify
 from db.errors import Conflict, Invalid, NotFound
 from db.labels import changed_labels, valid_labels
 from db.names import dns_label
-from db.pages import Page, having_labels, page
+from db.pages import Page, containing, having_labels, page
 from db.rows import assign, check_version, shortened
 from db.tables import Endpoint, EndpointStatus, Host, HostStatus, Tenant, Token
 
@@ -65,11 +65,21 @@ def get(session: Session, name: str) -> Host:
 
 
 def find(
-    session: Session, *, labels: Mapping[str, str] | None = None, cursor: str | None = None, limit: int = 100
+    session: Session,
+    *,
+    labels: Mapping[str, str] | None = None,
+    text: str | None = None,
+    cursor: str | None = None,
+    limit: int = 100,
 ) -> Page[Host]:
-    query = select(Host).where(*having_labels(Host.labels, labels))
+    """`text` is part of the name or the address."""
+    query = select(Host).where(*having_labels(Host.labels, labels), *having_text(text))
     query = query.options(joinedload(Host.status), undefer_group("counts"))
     return page(session, query, (Host.name,), lambda host: host.name, cursor, limit)
+
+
+def having_text(text: str | None) -> list[ColumnElement[bool]]:
+    return containing(text, Host.name, Host.address)
 
 
 def update(

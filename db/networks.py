@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import ScalarSelect, Select, case, func, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, Select, case, func, or_, select
 from sqlalchemy.orm import Session, contains_eager, selectinload, undefer, undefer_group
 
 from db import allocate
@@ -24,7 +24,7 @@ from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
 from db.labels import changed_labels, valid_labels
 from db.names import qualified
-from db.pages import Page, having_labels, page
+from db.pages import Page, containing, having_labels, page
 from db.rows import assign, check_version, shortened
 from db.settings import cluster_pool
 from db.tables import Endpoint, Host, Network, Pool, Shared, Subnet, Tenant
@@ -104,13 +104,22 @@ def find(
     *,
     tenant: str | None = None,
     labels: Mapping[str, str] | None = None,
+    text: str | None = None,
     cursor: str | None = None,
     limit: int = 100,
 ) -> Page[Network]:
-    query = _query().where(*having_labels(Network.labels, labels))
+    """`text` is part of the qualified name or of a subnet."""
+    query = _query().where(*having_labels(Network.labels, labels), *having_text(text))
     if tenant is not None:
         query = query.where(Tenant.name == tenant)
     return page(session, query, (Tenant.name, Network.name), lambda row: row.qualified_name, cursor, limit)
+
+
+def having_text(text: str | None) -> list[ColumnElement[bool]]:
+    if not text:
+        return []
+    subnets = select(Subnet.id).where(Subnet.network_id == Network.id, *containing(text, Subnet.cidr))
+    return [or_(*containing(text, Tenant.name + "/" + Network.name), subnets.exists())]
 
 
 def update(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Select, tuple_
+from sqlalchemy import ColumnElement, Select, or_, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.errors import Invalid
 
 Row = TypeVar("Row")
+_Text = ColumnElement[str] | InstrumentedAttribute[str] | InstrumentedAttribute[str | None]
 MAX_LIMIT = 1000
 
 
@@ -40,9 +41,17 @@ def page(
     return Page(rows[:limit], name(rows[limit - 1]) if more else None)
 
 
-def having_labels(column: InstrumentedAttribute[dict[str, str]], labels: Mapping[str, str] | None) -> list[Any]:
+def containing(
+    text: str | None, *columns: ColumnElement[str] | InstrumentedAttribute[Any]
+) -> list[ColumnElement[bool]]:
+    """The condition that `text` is somewhere in one of the columns; none for no text."""
+    if not text:
+        return []
+    return [or_(*(column.icontains(text, autoescape=True) for column in columns))]
+
+
+def having_labels(
+    column: InstrumentedAttribute[dict[str, str]], labels: Mapping[str, str] | None
+) -> list[ColumnElement[bool]]:
     """The conditions that all of `labels` are there."""
-    conditions: list[ColumnElement[bool]] = []
-    for key, value in (labels or {}).items():
-        conditions.append(column[key].as_string() == value)
-    return conditions
+    return [column[key].as_string() == value for key, value in (labels or {}).items()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, undefer_group
 
 from db import allocate, networks
@@ -12,7 +12,7 @@ from db.changes import Transaction
 from db.errors import Conflict, NotFound
 from db.labels import changed_labels, valid_labels
 from db.names import dns_label
-from db.pages import Page, having_labels, page
+from db.pages import Page, containing, having_labels, page
 from db.rows import assign, check_version, shortened
 from db.tables import Endpoint, Network, Shared, Tenant
 
@@ -44,10 +44,21 @@ def get(session: Session, name: str) -> Tenant:
 
 
 def find(
-    session: Session, *, labels: Mapping[str, str] | None = None, cursor: str | None = None, limit: int = 100
+    session: Session,
+    *,
+    labels: Mapping[str, str] | None = None,
+    text: str | None = None,
+    cursor: str | None = None,
+    limit: int = 100,
 ) -> Page[Tenant]:
-    query = select(Tenant).where(*having_labels(Tenant.labels, labels)).options(undefer_group("counts"))
+    """`text` is part of the name."""
+    query = select(Tenant).where(*having_labels(Tenant.labels, labels), *having_text(text))
+    query = query.options(undefer_group("counts"))
     return page(session, query, (Tenant.name,), lambda tenant: tenant.name, cursor, limit)
+
+
+def having_text(text: str | None) -> list[ColumnElement[bool]]:
+    return containing(text, Tenant.name)
 
 
 def update(

@@ -64,6 +64,7 @@ class HostStatus(Base):
     error: Mapped[str] = mapped_column(Text, default="")
     flows: Mapped[int] = mapped_column(default=0)
     drops: Mapped[dict[str, int]] = mapped_column(default=dict)
+    repaired: Mapped[int] = mapped_column(default=0)
     agent_seen_at: Mapped[datetime | None]
     agent_report: Mapped[dict[str, Any]] = mapped_column(default=dict)
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)

@@ -1,0 +1,140 @@
+"""Which revision is live where. Decides from what controllers record; never bumps a revision itself.
+
+A revision is live on a host when every controller has computed it, and the host's bridge has confirmed the
+newest change of its program, or at least one as new as that revision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple, Protocol
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from db import controllers
+from db.changes import PROGRESS_CHANNEL, current_revision, notify
+from db.errors import NotFound
+from db.tables import Controller, Host, HostStatus, utcnow
+
+ALIVE = timedelta(seconds=30)
+"""A controller that has recorded nothing for this long does not hold others up."""
+
+State = Literal["applied", "pending", "failed", "disconnected"]
+
+
+class HostProgress(Protocol):
+    """What a controller knows of one host. `wanted`: the newest revision that changed its program; `confirmed`: the
+    newest that its bridge has. `drops` are packets by reason, `repaired` flows that had to be put right."""
+
+    @property
+    def connected(self) -> bool: ...
+    @property
+    def wanted(self) -> int: ...
+    @property
+    def confirmed(self) -> int: ...
+    @property
+    def error(self) -> str: ...
+    @property
+    def flows(self) -> int: ...
+    @property
+    def drops(self) -> Mapping[str, int]: ...
+    @property
+    def repaired(self) -> int: ...
+
+
+class HostState(NamedTuple):
+    host: str
+    state: State
+    error: str
+
+
+class RevisionProgress(NamedTuple):
+    revision: int
+    state: Literal["applied", "pending", "failed"]
+    hosts: list[HostState]
+
+    def document(self) -> dict[str, Any]:
+        return {**self._asdict(), "hosts": [host._asdict() for host in self.hosts]}
+
+
+_HOSTS = (
+    select(
+        Host.name,
+        HostStatus.connected,
+        HostStatus.wanted_revision,
+        HostStatus.confirmed_revision,
+        HostStatus.error,
+    )
+    .join(HostStatus, HostStatus.host_id == Host.id)
+    .order_by(Host.name)
+)
+
+
+def record(
+    session: Session,
+    controller: str,
+    target: str,
+    revision: int,
+    hosts: Mapping[int, HostProgress],
+    now: datetime | None = None,
+) -> None:
+    """`controller`, at `target`, has computed up to `revision`; `hosts` are those of which there is news, by id."""
+    now = now or utcnow()
+    controllers.seen(session, controller, target, revision, now)
+    for id, progress in hosts.items():
+        values = {
+            "controller": controller,
+            "connected": progress.connected,
+            "wanted_revision": progress.wanted,
+            "confirmed_revision": progress.confirmed,
+            "error": progress.error,
+            "flows": progress.flows,
+            "drops": dict(progress.drops),
+            "repaired": progress.repaired,
+            "updated_at": now,
+        }
+        session.execute(update(HostStatus).where(HostStatus.host_id == id).values(values))
+    notify(session, PROGRESS_CHANNEL)
+
+
+def computed(session: Session, now: datetime | None = None) -> int:
+    """The revision up to which every controller that is alive has computed; that of the last one when none is."""
+    alive = select(func.min(Controller.revision)).where(Controller.seen_at > (now or utcnow()) - ALIVE)
+    latest = select(Controller.revision).order_by(Controller.seen_at.desc()).limit(1)
+    query = select(func.coalesce(alive.scalar_subquery(), latest.scalar_subquery(), 0))
+    return int(session.execute(query).scalar_one())
+
+
+def progress(session: Session, revision: int, host: str | None = None, now: datetime | None = None) -> RevisionProgress:
+    """How far `revision` is, everywhere or on one host."""
+    if not 0 <= revision <= (current := current_revision(session)):
+        raise NotFound(f"there is no revision {revision}", f"the newest is {current}", "revision")
+    is_computed = computed(session, now) >= revision
+    query = _HOSTS.where(Host.enrolled_at.is_not(None))
+    if host is not None:
+        query = query.where(Host.name == host)
+    if is_computed:
+        query = query.where(HostStatus.wanted_revision >= revision)
+    states = [
+        HostState(name, _state(revision, is_computed, connected, wanted, confirmed, error), error)
+        for name, connected, wanted, confirmed, error in session.execute(query)
+    ]
+    if host is not None and not states:
+        if session.execute(select(Host.id).where(Host.name == host)).scalar() is None:
+            raise NotFound(f"there is no host {host}", "list them with `warren host list`", "host")
+        if is_computed:
+            states = [HostState(host, "applied", "")]
+    if any(state.state == "failed" for state in states):
+        return RevisionProgress(revision, "failed", states)
+    done = is_computed and all(state.state == "applied" for state in states)
+    return RevisionProgress(revision, "applied" if done else "pending", states)
+
+
+def _state(revision: int, is_computed: bool, connected: bool, wanted: int, confirmed: int, error: str) -> State:
+    if is_computed and not error and (wanted <= confirmed or confirmed >= revision):
+        return "applied"
+    if not connected:
+        return "disconnected"
+    return "failed" if error else "pending"

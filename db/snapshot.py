@@ -1,0 +1,113 @@
+"""Rows become the values of `controller.model`: the whole world at one revision, or only what changed.
+
+The one place that knows both shapes. Does not know what anybody does with the values.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from controller import model
+from controller.model import Change
+from db import tables
+from db.changes import current_revision
+
+NOUNS = ("tenant", "network", "host", "endpoint")
+_BATCH = 500
+
+Ids = Sequence[int] | None
+"""Which rows; None is all of them."""
+
+
+def snapshot(session: Session) -> tuple[int, list[Change]]:
+    """The revision and everything there is at it. The session must be one consistent view (`db.engine.reading`)."""
+    return current_revision(session), [change for noun in NOUNS for change in _LOADERS[noun](session, None)]
+
+
+def load(session: Session, wanted: Iterable[tuple[str, int]]) -> list[Change]:
+    """Each (noun, id) as it is now, in the order of `NOUNS` and ids; nouns that are not in the world are left out."""
+    by_noun: dict[str, set[int]] = defaultdict(set)
+    for noun, id in wanted:
+        by_noun[noun].add(id)
+    changes = []
+    for noun in NOUNS:
+        ids = sorted(by_noun[noun])
+        found: dict[int, Change] = {}
+        for start in range(0, len(ids), _BATCH):
+            batch = ids[start : start + _BATCH]
+            found.update((change.id, change) for change in _LOADERS[noun](session, batch))
+        changes += [found.get(id, Change(noun, id, None)) for id in ids]
+    return changes
+
+
+def _tenants(session: Session, ids: Ids) -> Iterator[Change]:
+    t = tables.Tenant
+    query = select(t.id, t.name, t.zone, t.labels, t.track_all).where(*_those(t.id, ids)).order_by(t.id)
+    for id, name, zone, labels, track_all in session.execute(query):
+        yield Change("tenant", id, model.Tenant(id, name, zone, _labels(labels), track_all))
+
+
+def _networks(session: Session, ids: Ids) -> Iterator[Change]:
+    n, s, t = tables.Network, tables.Subnet, tables.Tenant
+    subnets: dict[int, list[model.Subnet]] = defaultdict(list)
+    query = select(s.network_id, s.cidr, s.gateway).where(*_those(s.network_id, ids)).order_by(s.network_id, s.id)
+    for network_id, cidr, gateway in session.execute(query):
+        subnets[network_id].append(model.Subnet.parse(cidr, gateway))
+    columns = select(n.id, t.name, n.name, n.tenant_id, n.vni, n.zone, n.private).join(t, t.id == n.tenant_id)
+    for id, tenant, name, tenant_id, vni, zone, private in session.execute(
+        columns.where(*_those(n.id, ids)).order_by(n.id)
+    ):
+        network = model.Network(id, f"{tenant}/{name}", tenant_id, vni, zone, tuple(subnets[id]), private)
+        yield Change("network", id, network)
+
+
+def _hosts(session: Session, ids: Ids) -> Iterator[Change]:
+    h = tables.Host
+    query = select(h.id, h.name, h.address, h.datapath_type).where(*_those(h.id, ids)).order_by(h.id)
+    for id, name, text, datapath_type in session.execute(query):
+        address = None
+        if text is not None:
+            ip = ipaddress.ip_address(text)
+            address = (ip.version, int(ip))
+        yield Change("host", id, model.Host(id, name, address, datapath_type))
+
+
+def _endpoints(session: Session, ids: Ids) -> Iterator[Change]:
+    e, a, t = tables.Endpoint, tables.Address, tables.Tenant
+    addresses: dict[int, list[model.Address]] = defaultdict(list)
+    query = select(a.endpoint_id, a.ip, a.prefix).where(*_those(a.endpoint_id, ids))
+    for endpoint_id, text, prefix in session.execute(query.order_by(a.endpoint_id, a.subnet_id)):
+        ip = ipaddress.ip_address(text)
+        addresses[endpoint_id].append(model.Address(ip.version, int(ip), prefix))
+    columns = select(e.id, t.name, e.name, e.network_id, e.host_id, e.ofport, e.mac, e.labels)
+    for id, tenant, name, network, host, ofport, mac, labels in session.execute(
+        columns.join(t, t.id == e.tenant_id).where(*_those(e.id, ids)).order_by(e.id)
+    ):
+        endpoint = model.Endpoint(
+            id,
+            f"{tenant}/{name}",
+            network,
+            host,
+            ofport,
+            model.parse_mac(mac),
+            tuple(addresses[id]),
+            _labels(labels),
+        )
+        yield Change("endpoint", id, endpoint)
+
+
+_LOADERS = {"tenant": _tenants, "network": _networks, "host": _hosts, "endpoint": _endpoints}
+
+
+def _those(column: InstrumentedAttribute[int], ids: Ids) -> list[ColumnElement[bool]]:
+    return [] if ids is None else [column.in_(ids)]
+
+
+def _labels(labels: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(labels.items()))

@@ -1,0 +1,35 @@
+"""How many there are of everything, for an overview and for searches."""
+
+from __future__ import annotations
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from db import endpoints, hosts, networks, tenants
+from db.pages import MAX_LIMIT
+from db.tables import Endpoint, EndpointStatus, Host, Network, Tenant
+
+MOST_HOSTS = MAX_LIMIT
+"""More hosts than an overview looks at one by one."""
+
+
+def counts(session: Session) -> dict[str, int]:
+    """Of each noun, and of endpoints that are `down`."""
+    found = {noun: count(session, noun) for noun in ("tenants", "networks", "hosts", "endpoints")}
+    down = select(func.count()).where(EndpointStatus.state == "down")
+    return found | {"down": session.execute(down).scalar_one()}
+
+
+def count(session: Session, noun: str, text: str | None = None) -> int:
+    """How many items there are in the list of `noun` ("tenants", ...) in which `text` is found."""
+    query: Select[int] = select(func.count())
+    match noun:
+        case "tenants":
+            query = query.select_from(Tenant).where(*tenants.having_text(text))
+        case "networks":
+            query = query.select_from(Network).join(Network.tenant).where(*networks.having_text(text))
+        case "hosts":
+            query = query.select_from(Host).where(*hosts.having_text(text))
+        case _:
+            query = query.select_from(Endpoint).join(Endpoint.tenant).where(*endpoints.having_text(text))
+    return session.execute(query).scalar_one()
