@@ -13,6 +13,10 @@ GLOBAL_ZONE = 0
 """Endpoints in zone 0 reach, and are reached from, every routable network."""
 
 
+DATAPATH_PREFIX = 0x7761 << 48
+"""`wa`: the first two bytes of every bridge's datapath id; the rest is its host's id."""
+
+
 class Address(NamedTuple):
     """An endpoint's address with the prefix length of its subnet. `value` is the address as an integer."""
 
@@ -90,7 +94,6 @@ class Host(NamedTuple):
 
     id: int
     name: str
-    datapath_id: int
     address: tuple[int, int] | None  # (version, value)
     datapath_type: str = "system"  # "system" (kernel) or "netdev" (user space)
 

@@ -19,7 +19,7 @@ def tenant(id: int, zone: int | None = None, track_all: bool = False) -> Change:
 
 def host(id: int, address: bool = True) -> Change:
     underlay = (4, (198 << 24) + (18 << 16) + id) if address else None
-    return Change("host", id, Host(id, f"h{id}", 0x7761_0000_0000_0000 | id, underlay, "netdev"))
+    return Change("host", id, Host(id, f"h{id}", underlay, "netdev"))
 
 
 def network(
