@@ -26,10 +26,12 @@ def create(context: Context, path: str, body: Mapping[str, Any]) -> dict[str, An
     return dict(made)
 
 
-def report(context: Context, said: str, reply: Mapping[str, Any], more: Sequence[str] = ()) -> None:
+def report(
+    context: Context, said: str, reply: Mapping[str, Any], more: Sequence[str] = (), rest: Rest | None = None
+) -> None:
     """Wait until the change is live, if that is wanted, and say so. `more` are lines people need besides."""
     revision = reply["revision"]
-    progress = wait(context.rest, revision, context.timeout) if context.wait else None
+    progress = wait(rest or context.rest, revision, context.timeout) if context.wait else None
     if context.output != "table":
         output.data(context.output, dict(reply))
         return

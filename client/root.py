@@ -40,7 +40,7 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
     },
     "Running Warren": {
         "db": Lazy("db.cli:cli", "The database: upgrade, check, back up, restore."),
-        "web": Lazy("web.cli:cli", "Run the REST API and the admin UI."),
+        "web": Lazy("web.main:cli", "Run the REST API and the admin UI."),
         "controller": Lazy("controller.main:cli", "Run a controller."),
         "agent": Lazy("ovs_agent.main:cli", "Run a host's agent."),
         "lab": Lazy("lab.cli:cli", "Hosts, switches and endpoints on this machine."),

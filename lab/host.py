@@ -1,0 +1,80 @@
+"""One host of a lab: a namespace, a switch of its own and the agent, which is the same program as on a real host.
+
+The lab gives the agent a namespace, folders and the user-space data path; what the agent makes of them it does not
+know.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from client.rest import Problem, Rest
+from lab import fabric, netns, ovs
+from lab.names import FABRIC_ADDRESS, WEB_PORT, HostName
+from lab.process import Daemon, environment
+from lab.server import warren
+
+
+def machine(host: HostName, lab_dir: Path) -> None:
+    """Namespace, cable and switch: what a data centre delivers."""
+    netns.create(host.netns)
+    fabric.cable(host)
+    ovs.start(host, lab_dir)
+
+
+def agent(host: HostName) -> Daemon:
+    return Daemon(host.folder, "agent")
+
+
+def start_agent(host: HostName, lab_dir: Path, rest: Rest) -> None:
+    """Enrol the host if it is not, and start its agent if it does not run."""
+    daemon = agent(host)
+    if daemon.process:
+        return
+    host.cni_socket.unlink(missing_ok=True)
+    arguments = [
+        *("agent", "--api", f"http://{FABRIC_ADDRESS}:{WEB_PORT}", "--address", host.address),
+        *("--state-dir", str(host.folder / "agent"), "--run-dir", str(host.cni_socket.parent)),
+        *("--ovsdb", host.ovsdb, "--datapath", "netdev"),
+    ]
+    token = _enrolment(host, rest)
+    if token:
+        arguments += ["--token", token]
+    with netns.inside(host.netns):
+        daemon.start(warren(*arguments), lab_dir, env=ovs.settings(host))
+
+
+def wait_for_agent(host: HostName) -> None:
+    agent(host).wait_until(host.cni_socket.exists, f"The agent on {host.name}")
+
+
+def install_cni(host: HostName, lab_dir: Path) -> None:
+    """The plugin and its configuration, as an administrator installs them on a host."""
+    if plugin(host).exists():
+        return
+    where = ("--bin-dir", str(bin_dir(host)), "--conf-dir", str(conf_dir(host)), "--socket", str(host.cni_socket))
+    netns.run(*warren("agent", "install-cni", *where), env=environment(lab_dir))
+
+
+def bin_dir(host: HostName) -> Path:
+    return host.folder / "cni" / "bin"
+
+
+def conf_dir(host: HostName) -> Path:
+    return host.folder / "cni" / "net.d"
+
+
+def plugin(host: HostName) -> Path:
+    return bin_dir(host) / "warren"
+
+
+def _enrolment(host: HostName, rest: Rest) -> str | None:
+    """A token with which the agent may enrol; None when it did already."""
+    try:
+        return str(rest.post("/hosts", {"name": host.name, "address": host.address}).body["enrol_token"])
+    except Problem as problem:
+        if problem.status != 409:
+            raise
+    if rest.get(f"/hosts/{host.name}").body["state"] == "new":
+        return str(rest.post(f"/hosts/{host.name}/token").body["enrol_token"])
+    return None

@@ -1,0 +1,302 @@
+"""A lab as a whole: up, down, status, and what can be done to its parts.
+
+It decides the order in which things start and end, and which of them may do so side by side. Coming up is idempotent:
+what runs is left alone, what is missing is started. A lab that never came up whole is swept first.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, NoReturn
+
+from client.progress import Step
+from client.rest import Problem, Rest, Unreachable
+from lab import endpoint, fabric, limits, netns, ovs, probe, process, responder, server, state
+from lab import host as hosts
+from lab.names import HostName, LabError, check_lab, fabric_netns
+from lab.process import Daemon, Process
+from lab.state import Placed, State
+
+SIDE_BY_SIDE = 4
+"""Hosts that are built at once."""
+PATIENCE = 60.0
+"""Seconds until every host must be connected."""
+
+
+class Part(NamedTuple):
+    """A process of the lab that can be stopped and started by name: `controller`, `agent:h1`."""
+
+    name: str
+    daemon: Daemon
+    start: Callable[[], None]
+
+
+class Lab:
+    """A lab by name, whether it is up or not."""
+
+    def __init__(self, name: str) -> None:
+        self.name = check_lab(name)
+        self.folder = state.folder(name)
+
+    # -- the whole ---------------------------------------------------------------------------------------------
+
+    def up(self, count: int | None = None, port: int = 0, owner: Process | None = None) -> State:
+        """Start what is missing. More hosts may be asked for later, not fewer."""
+        with state.locked(self.name):
+            known = state.load(self.name)
+            if known is None or not known.ready:
+                self._sweep()
+                known = State(count or 3, server.free_port(port), owner)
+            elif count and count < known.hosts:
+                raise LabError(
+                    f"Lab '{self.name}' has {known.hosts} hosts and does not shrink to {count}; take it down first."
+                )
+            known = known._replace(hosts=max(count or 0, known.hosts))
+            state.save(self.name, known)
+            self._build(known)
+            known = known._replace(ready=True)
+            state.save(self.name, known)
+            return known
+
+    def down(self) -> bool:
+        """End and remove everything that bears the lab's name. False when there was nothing."""
+        with state.locked(self.name):
+            return self._sweep()
+
+    @property
+    def hosts(self) -> list[HostName]:
+        return state.hosts(self.name, state.running(self.name).hosts)
+
+    def host(self, name: str) -> HostName:
+        for one in self.hosts:
+            if one.name == name:
+                return one
+        raise LabError(f"No host '{name}' in lab '{self.name}' (there are h1 to h{len(self.hosts)}).")
+
+    @property
+    def rest(self) -> Rest:
+        return server.session(self.name)
+
+    # -- endpoints ---------------------------------------------------------------------------------------------
+
+    def run(self, host: str, wanted: endpoint.Wanted) -> Placed:
+        return endpoint.run(self.name, self.host(host), wanted)
+
+    def remove(self, name: str) -> None:
+        placed = state.endpoint(self.name, name)
+        endpoint.remove(self.name, self.host(placed.host), placed)
+
+    def endpoints(self) -> list[Placed]:
+        return state.endpoints(self.name)
+
+    def emptiest(self) -> str:
+        """The host with the fewest endpoints."""
+        load = Counter({host.name: 0 for host in self.hosts})
+        load.update(one.host for one in self.endpoints())
+        return min(load, key=lambda name: (load[name], len(name), name))
+
+    def parties(self) -> list[probe.Party]:
+        """Those that are attached, as the probe sees them."""
+        return [
+            probe.Party(one.name, one.tenant, one.netns, one.addresses) for one in self.endpoints() if one.addresses
+        ]
+
+    def probe(
+        self,
+        protos: Iterable[tuple[str, int | None]] = (("icmp", None), ("tcp", 80), ("udp", 80)),
+        families: Iterable[int] = (4, 6),
+        sources: Iterable[str] = (),
+        targets: Iterable[str] = (),
+        tenants: Iterable[str] = (),
+    ) -> list[probe.Answer]:
+        """Everybody asks everybody, or only those named; of these tenants only, if any are named."""
+        wanted = set(tenants)
+        known = {one.name: one for one in self.parties() if not wanted or one.tenant in wanted}
+        sources, targets = list(sources), list(targets)
+        for name in (*sources, *targets):
+            if name not in known:
+                raise LabError(f"No endpoint '{name}' to probe in lab '{self.name}' (there are: {', '.join(known)}).")
+        asking = [known[name] for name in sources] or list(known.values())
+        asked = [known[name] for name in targets] or list(known.values())
+        return probe.run(probe.questions(asking, asked, list(protos), list(families)))
+
+    def exec(self, name: str, command: Sequence[str]) -> NoReturn:
+        """Become the command, in the namespace of an endpoint, of a host, or of the control plane (`fabric`)."""
+        more: dict[str, str] = {}
+        hosts_by_name = {host.name: host for host in self.hosts}
+        if name in {one.name for one in self.endpoints()}:
+            space = state.endpoint(self.name, name).netns
+        elif name in hosts_by_name:
+            space, more = hosts_by_name[name].netns, ovs.settings(hosts_by_name[name])
+        elif name == "fabric":
+            space = fabric_netns(self.name)
+        else:
+            state.endpoint(self.name, name)
+            raise AssertionError("unreachable")
+        netns.enter(space)
+        env = process.environment(self.folder, more)
+        try:
+            os.execvpe(command[0], list(command), env)
+        except OSError as fault:
+            raise LabError(f"Cannot run `{command[0]}`: {fault.strerror}.") from None
+
+    # -- parts -------------------------------------------------------------------------------------------------
+
+    def parts(self) -> list[Part]:
+        """Every process of the lab, in the order they start."""
+        count, port = state.running(self.name).hosts, state.running(self.name).port
+        found = [
+            Part("web", Daemon(self.folder, "web"), lambda: self._start_web(port)),
+            Part("controller", Daemon(self.folder, "controller"), self._start_controller),
+            Part("responder", Daemon(self.folder, "responder"), lambda: responder.start(self.folder)),
+        ]
+        for host in state.hosts(self.name, count):
+            found.append(Part(f"ovs:{host.name}", ovs.daemons(host)[1], lambda host=host: ovs.start(host, self.folder)))
+            found.append(Part(f"agent:{host.name}", hosts.agent(host), lambda host=host: self._start_agent(host)))
+        return found
+
+    def part(self, name: str) -> Part:
+        parts = self.parts()
+        for one in parts:
+            if one.name == name:
+                return one
+        raise LabError(
+            f"Nothing called '{name}' runs in lab '{self.name}'; try {', '.join(p.name for p in parts[:5])}."
+        )
+
+    def restart(self, name: str, kill: bool = False) -> None:
+        part = self.part(name)
+        part.daemon.stop(kill=kill)
+        part.start()
+
+    def set_cable(self, host: str, plugged: bool) -> None:
+        fabric.set_cable(self.host(host), plugged)
+
+    # -- building ----------------------------------------------------------------------------------------------
+
+    def _build(self, known: State) -> None:
+        limits.make_room()
+        everyone = state.hosts(self.name, known.hosts)
+        with Step("Underlay"):
+            fabric.build(self.name)
+        with Step("Database"):
+            server.prepare(self.folder, known.port)
+        with Step("Web and controller"):
+            server.start_web(self.name, known.port)
+            server.start_controller(self.name)
+            responder.start(self.folder)
+            server.wait_for_web(self.name)
+            server.wait_for_controller(self.name)
+        self._each("Switches", everyone, lambda host: hosts.machine(host, self.folder))
+        rest = self.rest
+        self._each("Agents", everyone, lambda host: self._enrol(host, rest))
+        with Step("Connected", total=len(everyone)) as step:
+            self._wait_until_connected(rest, {host.name for host in everyone}, step)
+
+    def _each(self, label: str, everyone: Sequence[HostName], work: Callable[[HostName], None]) -> None:
+        with Step(label, total=len(everyone)) as step, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+
+            def one(host: HostName) -> None:
+                work(host)
+                step.advance()
+
+            for done in [pool.submit(one, host) for host in everyone]:
+                done.result()
+
+    def _enrol(self, host: HostName, rest: Rest) -> None:
+        hosts.start_agent(host, self.folder, rest)
+        hosts.install_cni(host, self.folder)
+        hosts.wait_for_agent(host)
+
+    def _wait_until_connected(self, rest: Rest, names: set[str], step: Step) -> None:
+        deadline = time.monotonic() + PATIENCE
+        there: set[str] = set()
+        while there < names:
+            up = {one["name"] for one in rest.items("/hosts") if one["connected"] and one["state"] == "up"}
+            step.advance(len(up & names) - len(there))
+            there = up & names
+            if there < names:
+                if time.monotonic() > deadline:
+                    missing = ", ".join(sorted(names - there))
+                    raise LabError(f"Not connected within {PATIENCE:g} s: {missing}; see {self.folder}/h*/agent.log.")
+                time.sleep(0.1)
+
+    def _start_web(self, port: int) -> None:
+        server.start_web(self.name, port)
+        server.wait_for_web(self.name)
+
+    def _start_controller(self) -> None:
+        server.start_controller(self.name)
+        server.wait_for_controller(self.name)
+
+    def _start_agent(self, host: HostName) -> None:
+        hosts.start_agent(host, self.folder, self.rest)
+        hosts.wait_for_agent(host)
+
+    def _sweep(self) -> bool:
+        """Whatever bears the lab's name: processes by their environment, namespaces by theirs."""
+        running = process.of_lab(self.folder)
+        process.stop(running, seconds=5)
+        spaces = self._namespaces()
+        for space in spaces:
+            netns.delete(space)
+        there = self.folder.exists()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if not state.labs():
+            limits.give_back()
+        return bool(running or spaces or there)
+
+    def _namespaces(self) -> list[str]:
+        mine = re.compile(re.escape(self.name) + r"-(fabric|h\d+(\..+)?)")
+        return [name for name in netns.names(f"{self.name}-") if mine.fullmatch(name)]
+
+
+def sweep_orphans(prefix: str = "") -> Iterable[str]:
+    """Take down labs whose owner has died (a test run that was killed)."""
+    for name in state.labs():
+        known = state.load(name)
+        if name.startswith(prefix) and known and known.owner and not known.owner.alive:
+            Lab(name).down()
+            yield name
+
+
+def status(lab: Lab) -> dict[str, Any]:
+    """What runs, where people find it, and what the API says of the hosts."""
+    known = state.running(lab.name)
+    try:
+        said = {one["name"]: one for one in lab.rest.items("/hosts")}
+    except (Unreachable, Problem):
+        said = {}
+    return {
+        "name": lab.name,
+        "api": f"http://127.0.0.1:{known.port}",
+        "processes": [
+            {"name": part.name, "pid": found.pid if (found := part.daemon.process) else None} for part in lab.parts()
+        ],
+        "hosts": [
+            {
+                "name": host.name,
+                "address": host.address,
+                "underlay": "up" if fabric.plugged(host) else "cut",
+                "state": said.get(host.name, {}).get("state", "unknown"),
+                "connected": said.get(host.name, {}).get("connected"),
+            }
+            for host in lab.hosts
+        ],
+        "endpoints": [
+            {"name": one.name, "network": one.network, "host": one.host, "addresses": list(one.addresses)}
+            for one in lab.endpoints()
+        ],
+    }
+
+
+def login(lab: Lab) -> tuple[str, str, str]:
+    """UI address, user and password."""
+    password = (lab.folder / "admin.password").read_text().strip()
+    return f"http://127.0.0.1:{state.running(lab.name).port}/", server.ADMIN, password

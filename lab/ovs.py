@@ -1,0 +1,109 @@
+"""A host's own Open vSwitch: an ovsdb-server and an ovs-vswitchd in its namespace, with the user-space data path.
+
+User-space tunnels leave through a bridge that holds the underlay address: `br-phy` has the host's NIC and its
+address. Everything above it (the integration bridge, tunnels, controllers) is the agent's business, not ours.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from lab import fabric, netns
+from lab.names import UNDERLAY_PREFIX, UNDERLAY_PREFIX6, HostName, LabError
+from lab.process import Daemon, Process, environment
+
+SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
+BRIDGE = "br-phy"
+QUIET = ("-vconsole:off", "-vsyslog:off", "-vfile:info")
+
+
+def settings(host: HostName) -> dict[str, str]:
+    """Environment for Open vSwitch's tools (`ovs-vsctl`, `ovs-ofctl`, `ovs-appctl`) to find this host's switch."""
+    folder = str(host.ovs)
+    return {"OVS_RUNDIR": folder, "OVS_LOGDIR": folder, "OVS_DBDIR": folder, "OVS_SYSCONFDIR": folder}
+
+
+def daemons(host: HostName) -> tuple[Daemon, Daemon]:
+    return Daemon(host.ovs, "ovsdb-server"), Daemon(host.ovs, "ovs-vswitchd")
+
+
+def start(host: HostName, lab_dir: Path) -> None:
+    """Start what does not run. Returns when the switch has applied its configuration."""
+    database, switch = daemons(host)
+    if database.process is None:
+        _start_database(host, database, lab_dir)
+    if switch.process is None:
+        _start_switch(host, switch, lab_dir)
+
+
+def stop(host: HostName, kill: bool = False) -> None:
+    """End the switch alone: its database stays, as on a host where `openvswitch-switch` restarts."""
+    daemons(host)[1].stop(kill=kill)
+
+
+def _start_database(host: HostName, daemon: Daemon, lab_dir: Path) -> None:
+    host.ovs.mkdir(parents=True, exist_ok=True)
+    conf = host.ovs / "conf.db"
+    if not conf.exists():
+        if not SCHEMA.exists():
+            raise LabError(f"{SCHEMA} is missing: install Debian's openvswitch-switch, or run `make up`.")
+        fresh = conf.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        netns.run("ovsdb-tool", "create", str(fresh), str(SCHEMA))
+        fresh.replace(conf)
+    _forget(host, daemon)
+    _background(host, daemon, ["ovsdb-server", str(conf), f"--remote=p{host.ovsdb}"], lab_dir)
+    # One handler and one revalidator: twenty switches share this machine.
+    netns.run(
+        *("ovs-vsctl", f"--db={host.ovsdb}", "--no-wait", "--timeout=10", "init"),
+        *("--", "set", "Open_vSwitch", ".", f"external_ids:system-id={host.name}"),
+        *("other_config:n-revalidator-threads=1", "other_config:n-handler-threads=1"),
+        *("--", "--may-exist", "add-br", BRIDGE, "--", "set", "Bridge", BRIDGE, "datapath_type=netdev"),
+        *("--", "--may-exist", "add-port", BRIDGE, fabric.NIC),
+    )
+
+
+def _start_switch(host: HostName, daemon: Daemon, lab_dir: Path) -> None:
+    _forget(host, daemon)
+    _background(host, daemon, ["ovs-vswitchd", host.ovsdb], lab_dir)
+    # The devices of a switch that was killed stay behind with their addresses, and its successor takes them over.
+    netns.batch(
+        host.netns,
+        [
+            f"link set {BRIDGE} addrgenmode none up",
+            f"addr replace {host.address}/{UNDERLAY_PREFIX} dev {BRIDGE}",
+            f"addr replace {host.address6}/{UNDERLAY_PREFIX6} dev {BRIDGE} nodad",
+        ],
+    )
+
+
+def _background(host: HostName, daemon: Daemon, argv: list[str], lab_dir: Path) -> None:
+    """Both programs go to the background themselves, once they are ready: no polling."""
+    pidfile = host.ovs / f"{daemon.name}.ovs-pid"
+    with netns.inside(host.netns):
+        try:
+            netns.run(
+                *(argv[0], *argv[1:], "--detach", "--no-chdir", f"--pidfile={pidfile}", f"--log-file={daemon.log}"),
+                *QUIET,
+                env=environment(lab_dir, settings(host)),
+            )
+        except LabError as fault:
+            raise LabError(f"Open vSwitch on {host.name} did not start: {daemon.last_words()}") from fault
+    process = Process.of(int(pidfile.read_text()))
+    if process is None:
+        raise LabError(f"{daemon.name} on {host.name} ended at once: {daemon.last_words()}")
+    daemon.remember(process)
+
+
+def _forget(host: HostName, daemon: Daemon) -> None:
+    """What a killed process left behind: its control socket bears its pid, so nobody else will remove it."""
+    for remains in (*host.ovs.glob(f"{daemon.name}.*.ctl"), host.ovs / f"{daemon.name}.ovs-pid"):
+        remains.unlink(missing_ok=True)
+
+
+def tool(name: str) -> str:
+    found = shutil.which(name, path="/usr/bin:/usr/sbin:/bin:/sbin")
+    if not found:
+        raise LabError(f"`{name}` is not installed: install Debian's openvswitch-switch, or run `make up`.")
+    return found

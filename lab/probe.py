@@ -1,0 +1,240 @@
+"""Who reaches whom: every endpoint asks every other by ICMP, TCP and UDP, and must hear the other's own name.
+
+One loop asks all questions; each question's socket is made inside the asking endpoint's namespace and stays there,
+so there is no process per pair. A question has one second from when it is sent; the pace follows the answers, so that
+twenty hosts on two cores are measured and not overrun. What the API believes is not looked at: only packets count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import itertools
+import os
+import resource
+import socket
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from lab import netns
+
+LIMIT = 1.0
+"""Seconds an answer may take."""
+YOUNG = 0.1
+"""Seconds after which a question that got no answer no longer holds up the next."""
+WINDOW = 256
+"""Young questions under way at once."""
+
+_ECHO = {4: (8, 0), 6: (128, 129)}
+"""ICMP types of an echo request and its reply."""
+
+
+class Party(NamedTuple):
+    """An endpoint as the probe sees it; `addresses` carry their prefix length."""
+
+    name: str
+    tenant: str
+    netns: str
+    addresses: tuple[str, ...]
+
+    def first(self, family: int) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface | None:
+        found = (ipaddress.ip_interface(address) for address in self.addresses)
+        return next((address for address in found if address.version == family), None)
+
+
+class Ask(NamedTuple):
+    """One question; `port` is None for ICMP."""
+
+    source: Party
+    target: Party
+    proto: str
+    family: int
+    address: str
+    port: int | None
+
+
+class Answer(NamedTuple):
+    """`ok` is None where an answer would prove nothing; `ms` is None unless the endpoint asked for answered."""
+
+    ask: Ask
+    ok: bool | None
+    ms: float | None
+
+    def as_json(self) -> dict[str, object]:
+        ask = self.ask
+        return {
+            "from": ask.source.name,
+            "to": ask.target.name,
+            "proto": ask.proto,
+            "family": ask.family,
+            "port": ask.port,
+            "ok": self.ok,
+            "ms": self.ms,
+        }
+
+
+def questions(
+    sources: Sequence[Party],
+    targets: Sequence[Party],
+    protos: Iterable[tuple[str, int | None]] = (("icmp", None), ("tcp", 80), ("udp", 80)),
+    families: Iterable[int] = (4, 6),
+) -> list[Ask]:
+    """Every source to every other target, by each protocol, at the target's first address of each family.
+
+    Source and target change with every question, so that no switch gets its share all at once.
+    """
+    ways = list(itertools.product(protos, families))
+    found = []
+    for step in range(len(targets)):
+        for index, source in enumerate(sources):
+            target = targets[(index + step) % len(targets)]
+            if target.name == source.name:
+                continue
+            for (proto, port), family in ways:
+                address = target.first(family)
+                if address and source.first(family):
+                    found.append(Ask(source, target, proto, family, str(address.ip), port))
+    return found
+
+
+def proves_nothing(ask: Ask) -> bool:
+    """An echo reply bears no name: where the asker's tenant uses the same addresses, anyone may have sent it."""
+    if ask.proto != "icmp" or ask.source.tenant == ask.target.tenant:
+        return False
+    asked = ipaddress.ip_address(ask.address)
+    return any(asked in ipaddress.ip_interface(own).network for own in ask.source.addresses)
+
+
+def run(asks: Sequence[Ask], heard: Callable[[Answer], None] = lambda _: None) -> list[Answer]:
+    """All answers, in the order of the questions. `heard` sees each as it comes."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return asyncio.run(_run(asks, heard))
+
+
+async def _run(asks: Sequence[Ask], heard: Callable[[Answer], None]) -> list[Answer]:
+    answers: dict[int, Answer] = {}
+    pace = _Pace()
+    echoes = _Echoes()
+
+    async def one(index: int, ask: Ask, answered: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        sent = loop.time()
+        try:
+            async with asyncio.timeout(LIMIT):
+                ok = await _hear(ask, echoes)
+        except (OSError, TimeoutError):
+            ok = False
+        answered()
+        ms = round((loop.time() - sent) * 1000, 2) if ok else None
+        answers[index] = Answer(ask, ok, ms)
+        heard(answers[index])
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for index, ask in enumerate(asks):
+                if proves_nothing(ask):
+                    answers[index] = Answer(ask, None, None)
+                else:
+                    group.create_task(one(index, ask, await pace.next()))
+    finally:
+        echoes.close()
+    return [answers[index] for index in range(len(asks))]
+
+
+async def _hear(ask: Ask, echoes: _Echoes) -> bool:
+    if ask.port is None:
+        return await echoes.ask(ask)
+    loop = asyncio.get_running_loop()
+    kind = socket.SOCK_STREAM if ask.proto == "tcp" else socket.SOCK_DGRAM
+    with _socket_of(ask.source, ask.family, kind) as line:
+        await loop.sock_connect(line, (ask.address, ask.port))
+        if ask.proto == "udp":
+            await loop.sock_sendall(line, b"who?\n")
+        said = await loop.sock_recv(line, 256)
+        while ask.proto == "tcp" and not said.endswith(b"\n") and (more := await loop.sock_recv(line, 256)):
+            said += more
+        return said.strip() == ask.target.name.encode()
+
+
+def _socket_of(source: Party, family: int, kind: int, proto: int = 0) -> socket.socket:
+    with netns.inside(source.netns):
+        made = socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6, kind, proto)
+    made.setblocking(False)
+    return made
+
+
+class _Pace:
+    """Lets the next question go while fewer than WINDOW are young and unanswered."""
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(WINDOW)
+
+    async def next(self) -> Callable[[], None]:
+        """Wait for a place; what is returned gives it back, as growing old does."""
+        await self._free.acquire()
+        place = iter((self._free.release,))
+
+        def give_back() -> None:
+            for release in place:
+                release()
+
+        asyncio.get_running_loop().call_later(YOUNG, give_back)
+        return give_back
+
+
+class _Echoes:
+    """ICMP: one raw socket for each asker and family; a reply is told by its sender and sequence number."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[str, int], socket.socket] = {}
+        self._awaited: dict[tuple[str, str, int], asyncio.Future[None]] = {}
+        self._sequence = itertools.count(1)
+        self._ident = os.getpid() & 0xFFFF
+
+    async def ask(self, ask: Ask) -> bool:
+        sequence = next(self._sequence) & 0xFFFF
+        key = (ask.source.name, ask.address, sequence)
+        loop = asyncio.get_running_loop()
+        self._awaited[key] = loop.create_future()
+        try:
+            self._line(ask).sendto(_echo_request(ask.family, self._ident, sequence), (ask.address, 0))
+            await self._awaited[key]
+        finally:
+            del self._awaited[key]
+        return True
+
+    def _line(self, ask: Ask) -> socket.socket:
+        key = (ask.source.name, ask.family)
+        if key not in self._lines:
+            proto = socket.IPPROTO_ICMP if ask.family == 4 else socket.IPPROTO_ICMPV6
+            line = self._lines[key] = _socket_of(ask.source, ask.family, socket.SOCK_RAW, proto)
+            asyncio.get_running_loop().add_reader(line, self._read, line, *key)
+        return self._lines[key]
+
+    def _read(self, line: socket.socket, source: str, family: int) -> None:
+        packet, sender = line.recvfrom(2048)
+        if family == 4:
+            packet = packet[(packet[0] & 0x0F) * 4 :]
+        if len(packet) < 8:
+            return
+        kind, _, _, ident, sequence = struct.unpack("!BBHHH", packet[:8])
+        awaited = self._awaited.get((source, sender[0], sequence))
+        if kind == _ECHO[family][1] and ident == self._ident and awaited and not awaited.done():
+            awaited.set_result(None)
+
+    def close(self) -> None:
+        for line in self._lines.values():
+            asyncio.get_running_loop().remove_reader(line)
+            line.close()
+
+
+def _echo_request(family: int, ident: int, sequence: int) -> bytes:
+    kind, payload = _ECHO[family][0], b"warren--"
+    packet = struct.pack("!BBHHH", kind, 0, 0, ident, sequence) + payload
+    if family == 6:
+        return packet  # the kernel fills the checksum in
+    total = sum(struct.unpack("!8H", packet))
+    total = (total >> 16) + (total & 0xFFFF)
+    return packet[:2] + struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF) + packet[4:]

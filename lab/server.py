@@ -1,0 +1,124 @@
+"""The control plane of a lab: database, web and controller, in the fabric's namespace.
+
+Agents reach the API over the underlay; people reach it on a loopback socket that is made in the root namespace and
+handed to the web process, so the root namespace gets no device and no route. What the programs do is their business.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+import sys
+from pathlib import Path
+
+from client.rest import Problem, Rest, Unreachable
+from lab import netns, state
+from lab.names import FABRIC_ADDRESS, OPENFLOW_PORT, WEB_PORT, LabError, fabric_netns
+from lab.process import Daemon
+
+ADMIN = "admin"
+
+
+def database(lab_dir: Path) -> str:
+    return f"sqlite:///{lab_dir}/warren.db"
+
+
+def warren(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "client", *arguments]
+
+
+def daemon(lab_dir: Path, name: str) -> Daemon:
+    return Daemon(lab_dir, name)
+
+
+def prepare(lab_dir: Path, port: int) -> None:
+    """The database with its schema and an administrator, and the file that points `warren` at this lab."""
+    from lab.process import environment
+
+    if (lab_dir / "client.json").exists():
+        return
+    password, token = lab_dir / "admin.password", lab_dir / "admin.token"
+    if not password.exists():
+        password.touch(mode=0o600)
+        password.write_text(secrets.token_urlsafe(9) + "\n")
+    url, env = database(lab_dir), environment(lab_dir)
+    netns.run(*warren("db", "upgrade", "--db", url), env=env)
+    credentials = ("--user", ADMIN, "--password-file", str(password), "--token-file", str(token))
+    netns.run(*warren("db", "init-admin", "--db", url, *credentials), env=env)
+    state.write(lab_dir / "client.json", {"api": f"http://127.0.0.1:{port}", "token": token.read_text().strip()})
+
+
+def start_web(lab: str, port: int) -> None:
+    lab_dir = state.folder(lab)
+    web = daemon(lab_dir, "web")
+    if web.process:
+        return
+    with _listen(port) as people, netns.inside(fabric_netns(lab)):
+        fd = people.fileno()
+        binds = ("--bind", f"{FABRIC_ADDRESS}:{WEB_PORT}", "--bind", f"fd://{fd}")
+        web.start(warren("web", "--db", database(lab_dir), *binds), lab_dir, fds=(fd,))
+
+
+def start_controller(lab: str) -> None:
+    lab_dir = state.folder(lab)
+    controller = daemon(lab_dir, "controller")
+    if controller.process:
+        return
+    where = (
+        "--listen",
+        f"{FABRIC_ADDRESS}:{OPENFLOW_PORT}",
+    )
+    with netns.inside(fabric_netns(lab)):
+        controller.start(warren("controller", "--db", database(lab_dir), *where, "--name", "ctl1"), lab_dir)
+
+
+def wait_for_web(lab: str) -> None:
+    lab_dir = state.folder(lab)
+    rest = session(lab)
+
+    def answers() -> bool:
+        try:
+            rest.get("/healthz", timeout=2)
+        except (Unreachable, Problem):
+            return False
+        return True
+
+    daemon(lab_dir, "web").wait_until(answers, "The web process")
+
+
+def wait_for_controller(lab: str) -> None:
+    def listens() -> bool:
+        with netns.inside(fabric_netns(lab)), socket.socket() as line:
+            return line.connect_ex((FABRIC_ADDRESS, OPENFLOW_PORT)) == 0
+
+    daemon(state.folder(lab), "controller").wait_until(listens, "The controller")
+
+
+def session(lab: str) -> Rest:
+    """The lab's API, as its administrator."""
+    try:
+        said = json.loads((state.folder(lab) / "client.json").read_text())
+    except FileNotFoundError:
+        raise LabError(f"Lab '{lab}' is not up; `warren lab up` starts it.") from None
+    return Rest(said["api"], said["token"])
+
+
+def free_port(wanted: int = 0) -> int:
+    """`wanted` if nobody listens there, else whatever the kernel gives."""
+    for port in (wanted, 0):
+        with socket.socket() as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(one.getsockname()[1])
+    raise LabError("No port is free on 127.0.0.1.")
+
+
+def _listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port), backlog=128)
+    except OSError as fault:
+        raise LabError(f"Cannot listen on 127.0.0.1:{port} ({fault.strerror}); what holds it? `ss -ltnp`") from fault
