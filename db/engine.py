@@ -29,15 +29,18 @@ _turns: weakref.WeakKeyDictionary[Engine, threading.Lock] = weakref.WeakKeyDicti
 """The writers' turn of each SQLite engine."""
 
 
-def create_engine(url: str | URL, *, echo: bool = False) -> Engine:
-    """`sqlite:////var/lib/warren/warren.db` or `postgresql://user@host/warren`."""
+def create_engine(url: str | URL, *, foreign_keys: bool = True, echo: bool = False) -> Engine:
+    """`sqlite:////var/lib/warren/warren.db` or `postgresql://user@host/warren`.
+
+    `foreign_keys` off is for who copies tables on SQLite, where dropping the old one would take its children along.
+    """
     parsed = parse_url(url)
     if parsed.get_backend_name() == "postgresql":
         return sqlalchemy.create_engine(parsed, pool_size=16, max_overflow=32, pool_pre_ping=True, echo=echo)
     engine = sqlalchemy.create_engine(
         parsed, pool_size=16, max_overflow=128, connect_args={"timeout": LOCK_SECONDS}, echo=echo
     )
-    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "connect", lambda connection, _record: _prepare_sqlite(connection, foreign_keys))
     event.listen(engine, "begin", _begin_sqlite)
     _turns[engine] = threading.Lock()
     return engine
@@ -82,9 +85,14 @@ def writing(engine: Engine) -> Iterator[Session]:
             turn.release()
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
+def _prepare_sqlite(connection: Any, foreign_keys: bool) -> None:
     connection.isolation_level = None  # the driver begins nothing by itself; see _begin_sqlite
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "temp_store = MEMORY"):
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = NORMAL",
+        f"foreign_keys = {int(foreign_keys)}",
+        "temp_store = MEMORY",
+    ):
         connection.execute(f"PRAGMA {pragma}")
     connection.execute(f"PRAGMA busy_timeout = {int(LOCK_SECONDS * 1000)}")
 

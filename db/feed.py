@@ -1,6 +1,7 @@
 """Wakes whoever follows the database. A wake-up is a hint; what changed is read from the log.
 
-SQLite: `PRAGMA data_version` tells in microseconds that someone committed. PostgreSQL: LISTEN. Wait in one thread, and read `changes_since` after every wake-up, also after the first.
+SQLite: `PRAGMA data_version` tells in microseconds that someone committed. PostgreSQL: LISTEN. Wait in one thread,
+and read `changes_since` after every wake-up.
 """
 
 from __future__ import annotations

@@ -41,9 +41,7 @@ def page(
     return Page(rows[:limit], name(rows[limit - 1]) if more else None)
 
 
-def containing(
-    text: str | None, *columns: ColumnElement[str] | InstrumentedAttribute[Any]
-) -> list[ColumnElement[bool]]:
+def containing(text: str | None, *columns: _Text) -> list[ColumnElement[bool]]:
     """The condition that `text` is somewhere in one of the columns; none for no text."""
     if not text:
         return []

@@ -15,7 +15,6 @@ from db.errors import Conflict, Invalid
 from db.tables import Network, Pool, Setting, Shared, Subnet
 
 CLUSTER = "cluster_pool"
-DEFAULT_CLUSTER = {"v4": "10.128.0.0/14", "v4_prefix": 24, "v6": "fd00:77::/48", "v6_prefix": 64}
 
 
 class Carving(NamedTuple):
