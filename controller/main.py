@@ -71,11 +71,12 @@ def run(database: str, address: str, port: int, name: str, audit_seconds: float,
         with writing(engine) as session:
             convergence.record(session, name, target, revision, hosts)
 
-    switches = Switches((address, port), mailbox, tls)
+    switches = Switches(address, port, mailbox.put, tls)
     recorder = Recorder(write)
     watcher = Watcher(engine, world, lambda world, changes: mailbox.put(Changed(world, changes)))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: mailbox.put(Stop()))
+    switches.start()
     watcher.start()
     log.info("controller %s listens at %s; world at revision %d", name, target, world.revision)
     try:
@@ -83,7 +84,7 @@ def run(database: str, address: str, port: int, name: str, audit_seconds: float,
     finally:
         watcher.stop()
         recorder.close()
-        switches.close()
+        switches.stop()
     log.info("controller %s stopped; the bridges go on with the flows they have", name)
 
 
