@@ -1,0 +1,125 @@
+"""The agent as a whole: its threads, how they are joined, and how it ends.
+
+```
+ API ── wanted ──> ledger ──> keeper ──> Open vSwitch, links
+  │ └──────────────── report <──┘  ^ changes
+  └── attachments <── attacher ────┴── CNI socket <── shim <── container runtime
+```
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from datetime import UTC, datetime
+from importlib import metadata
+from logging import getLogger
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from client.rest import Problem, Rest, Unreachable
+from ovs_agent.attach import Attacher
+from ovs_agent.cni.server import Server
+from ovs_agent.keeper import Keeper
+from ovs_agent.ledger import Ledger
+from ovs_agent.ovsdb import Database
+from ovs_agent.report import Reporter
+from ovs_agent.state import Identity, State
+from ovs_agent.wanted import Poll
+
+log = getLogger(__name__)
+SOCKET = "cni.sock"
+START_PATIENCE = 5.0
+"""Seconds that the CNI socket waits for the bridge: a runtime that calls earlier is told to try again."""
+
+
+class Settings(NamedTuple):
+    api: str
+    bridge: str
+    datapath: str
+    ovsdb: str
+    run_dir: Path
+
+
+class AlreadyRunning(Exception):  # noqa: N818
+    """Another agent has the run directory."""
+
+
+class Agent:
+    def __init__(self, settings: Settings, identity: Identity, state: State) -> None:
+        self._settings = settings
+        self._lock = _lock(settings.run_dir)
+        rest = Rest(settings.api, identity.token)
+        self._rest = rest
+        self._ledger = ledger = Ledger(settings.bridge, settings.datapath)
+        self._database = Database(settings.ovsdb, lambda: self._keeper.wake())
+        self._attacher = Attacher(
+            rest, identity.host, settings.bridge, settings.datapath != "netdev", self._database, ledger, state
+        )
+        self._reporter = Reporter(rest, identity.host, _facts(), self._attacher.retry_releases)
+        self._keeper = Keeper(self._database, ledger, settings.bridge, self._reporter.tell)
+        self._poll = Poll(rest, identity.host, state, ledger, self._keeper.wake, self._reporter.hurry)
+        self._server = Server(settings.run_dir / SOCKET, self._attacher, self.unfit)
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Until `stop`."""
+        log.info("host agent starts: API %s, bridge %s", self._settings.api, self._settings.bridge)
+        self._database.start()
+        self._poll.recall()
+        self._poll.start()
+        self._reporter.start()
+        keeper = threading.Thread(target=self._keeper.run, name="keeper", daemon=True)
+        keeper.start()
+        self._keeper.first_look.wait(START_PATIENCE)
+        self._server.start()
+        log.info("ready for calls at %s", self._settings.run_dir / SOCKET)
+        self._ended.wait()
+        log.info("host agent stops; containers keep their network")
+        self._server.stop()
+        self._poll.stop()
+        self._reporter.stop()
+        self._keeper.stop()
+        keeper.join()
+        self._attacher.close()
+        self._database.stop()
+        self._rest.close()
+        self._lock.close()
+
+    def stop(self) -> None:
+        """Safe to call from a signal handler."""
+        self._ended.set()
+
+    def unfit(self) -> str | None:
+        """Why an attach would fail at this moment, or None."""
+        try:
+            self._rest.get("/healthz", timeout=2.0)
+        except (Unreachable, Problem) as fault:
+            return str(fault)
+        condition = self._reporter.condition
+        if condition is None or not condition.exists:
+            return f"The bridge {self._settings.bridge} is not there yet; try again in a moment."
+        if not condition.connected:
+            return f"The bridge {self._settings.bridge} is connected to no controller; is one running?"
+        return None
+
+
+def _facts() -> dict[str, str | int]:
+    try:
+        version = metadata.version("warren")
+    except metadata.PackageNotFoundError:
+        version = "unpackaged"
+    return {"version": version, "pid": os.getpid(), "started_at": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def _lock(run_dir: Path) -> IO[str]:
+    """The kernel lets go of it however the process ends."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    file = (run_dir / "agent.lock").open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise AlreadyRunning(f"Another agent runs with {run_dir}; stop it, or give this one --run-dir.") from None
+    return file

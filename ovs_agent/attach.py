@@ -1,0 +1,289 @@
+"""Attaching a container's interface to its network, and detaching it: everything or nothing.
+
+```
+ PUT attachment ──┬── veth ── port ── addresses, routes ── number from Open vSwitch ──┬── attached
+                  └── controller compiles ── bridge confirms the flows ───────────────┘
+```
+
+The port takes the number for which the flows are made, so the first packet meets them. It decides the order, what is
+undone after a failure, and what is put off while the API is away. It refuses to know who asks (CNI, Docker) and in
+which words.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from logging import getLogger
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from client.rest import Problem, Rest, Unreachable
+from ovs_agent.ledger import Busy, Key, Ledger
+from ovs_agent.netlink import look, veth
+from ovs_agent.netlink.wire import is_home
+from ovs_agent.ovsdb import Database, OvsdbFault
+from ovs_agent.plan import ENDPOINT, DropPort, Endpoint, PutPort, endpoint_port, port_problem
+from ovs_agent.state import Release, State
+
+log = getLogger(__name__)
+FLOWS_PATIENCE = 20.0
+"""Seconds that an attach waits for its flows."""
+SLICE = 2.0
+"""Seconds between looks at whether the caller is still there."""
+TURN_PATIENCE = 30.0
+"""Seconds that a detach waits for an attach of the same interface to end, and the other way round."""
+RELEASE_PATIENCE = 5.0
+CONCURRENCY = 32
+SCOPE = "warren-scope"
+"""The key in a port's external_ids for who attached it."""
+
+
+class Abandoned(Exception):  # noqa: N818
+    """The caller went away before it was told the outcome."""
+
+
+class HomeNamespace(Exception):  # noqa: N818
+    """The namespace to attach is the host's own."""
+
+
+class PortFailed(Exception):  # noqa: N818
+    """Open vSwitch could not make the port as asked."""
+
+
+class FlowsFailed(Exception):  # noqa: N818
+    """The bridge refused the endpoint's flows."""
+
+
+class FlowsLate(Exception):  # noqa: N818
+    """Nobody confirmed the endpoint's flows in time."""
+
+
+class NotAttached(Exception):  # noqa: N818
+    """There is no such attachment."""
+
+
+class Attached(NamedTuple):
+    endpoint: Endpoint
+    host_mac: str
+    gateways: tuple[str, ...]  # those that got a default route
+
+
+class Attacher:
+    def __init__(
+        self,
+        rest: Rest,
+        host: str,
+        bridge: str,
+        checksum_offload: bool,
+        database: Database,
+        ledger: Ledger,
+        state: State,
+    ) -> None:
+        self._rest = rest
+        self._host = host
+        self._bridge = bridge
+        self._checksum_offload = checksum_offload
+        self._database = database
+        self._ledger = ledger
+        self._state = state
+        self._aside = ThreadPoolExecutor(CONCURRENCY, "aside")
+
+    def attach(
+        self, key: Key, netns: str, wish: Mapping[str, Any], scope: str, abandoned: Callable[[], bool]
+    ) -> Attached:
+        """`wish` is the body of the API's attachment, `scope` what the caller wants to find its attachments by.
+        Raises whatever went wrong, with nothing left behind."""
+        with self._ledger.working(key, TURN_PATIENCE):
+            if look.exists(netns, key[1]):
+                raise veth.InterfaceExists(
+                    f"Interface {key[1]} exists already in {netns}; delete it first, or choose another name."
+                )
+            if is_home(netns):
+                raise HomeNamespace(f"{netns} is this host's own network namespace; give the container's.")
+            if self._state.has_release(Release(*key)):
+                self._release(key)  # an older interface of this name, whose end the API has yet to hear of
+            made: list[str] = []
+            try:
+                return self._attach(key, netns, wish, scope, abandoned, made)
+            except BaseException as fault:
+                log.warning("attach of %s %s failed and is undone: %s", *key, fault)
+                self._remove(made)
+                if made or not (isinstance(fault, Problem) and fault.status < 500):  # refused: there is nothing to undo
+                    self._release_or_remember(key)
+                raise
+
+    def detach(self, key: Key) -> None:
+        """Succeeds for what is not attached, and while the API or Open vSwitch is away: what is left, the keeper and
+        the journal finish."""
+        with self._ledger.working(key, TURN_PATIENCE):
+            released = self._aside.submit(self._release_or_remember, key)
+            endpoint = self._ledger.find(key)
+            names = [endpoint.port_name] if endpoint is not None else self._ports_of(key)
+            for name in names:
+                self._ledger.touch(key, name)
+            self._remove(names)
+            released.result()
+            if endpoint is not None:
+                self._ledger.forget(endpoint)
+        log.info("detached %s %s%s", *key, f" ({endpoint.name})" if endpoint else "")
+
+    def complaints(self, key: Key, gateways: list[str]) -> list[str]:
+        """What is not as the attach left it. Raises NotAttached."""
+        endpoint = self._ledger.find(key)
+        if endpoint is None:
+            raise NotAttached(f"Interface {key[1]} of container {key[0]} is not attached.")
+        found = look.complaints(endpoint, gateways)
+        port = self._database.port(endpoint.port_name)
+        if port is None:
+            found.append(f"Port {endpoint.port_name} is not on the bridge {self._bridge}.")
+        elif problem := port_problem(endpoint_port(endpoint), port):
+            found.append(problem)
+        return found
+
+    def attachments(self, scope: str) -> set[Key]:
+        """What was attached with this scope and has a port still."""
+        ports = self._database.ports(self._bridge).values()
+        ours = [port.external_ids for port in ports if ENDPOINT in port.external_ids]
+        return {(ids.get("container", ""), ids.get("ifname", "")) for ids in ours if ids.get(SCOPE) == scope}
+
+    def retry_releases(self) -> None:
+        """Tell the API what it could not be told before."""
+        for release in self._state.releases():
+            key = release.container_id, release.ifname
+            try:
+                with self._ledger.working(key, 0):
+                    if self._state.has_release(release):
+                        self._release(key)
+            except Busy:
+                continue
+            except (Unreachable, Problem) as fault:
+                log.warning("release of %s %s is put off again: %s", *release, fault)
+                return
+
+    def close(self) -> None:
+        self._aside.shutdown(wait=False, cancel_futures=True)
+
+    def _attach(
+        self,
+        key: Key,
+        netns: str,
+        wish: Mapping[str, Any],
+        scope: str,
+        abandoned: Callable[[], bool],
+        made: list[str],
+    ) -> Attached:
+        started = time.monotonic()
+        body = self._rest.put(self._path(key), json=wish, timeout=FLOWS_PATIENCE).body
+        given = time.monotonic()
+        endpoint, revision = Endpoint.parse(body), int(body["revision"])
+        self._ledger.touch(key, endpoint.port_name)
+        made.append(endpoint.port_name)
+        failed = threading.Event()
+        confirmed = self._aside.submit(self._confirmed, revision, lambda: failed.is_set() or abandoned())
+        try:
+            host_mac, gateways = self._plug(endpoint, scope)
+        except BaseException:
+            failed.set()
+            raise
+        plugged = time.monotonic()
+        confirmed.result()
+        if abandoned():
+            raise Abandoned("the caller went away")
+        self._ledger.attached(endpoint, revision)
+        log.info(
+            "attached %s %s as %s, port %s, %s: API %.1f ms, then port %.1f ms beside flows %.1f ms",
+            *(*key, endpoint.name, endpoint.port_name, " ".join(endpoint.addresses)),
+            *((given - started) * 1e3, (plugged - given) * 1e3, (time.monotonic() - given) * 1e3),
+        )
+        return Attached(endpoint, host_mac, gateways)
+
+    def _plug(self, endpoint: Endpoint, scope: str) -> tuple[str, tuple[str, ...]]:
+        """The veth, its port with the right number, and the container's end."""
+        host_mac = self._make(endpoint)
+        port = endpoint_port(endpoint)
+        port = port._replace(external_ids={**port.external_ids, SCOPE: scope})
+        self._database.apply([PutPort(self._bridge, port)])
+        gateways = veth.configure(endpoint, self._checksum_offload)  # while ovs-vswitchd opens the port
+        problem = port_problem(port, self._database.settled(port.name))
+        if problem:
+            raise PortFailed(problem)
+        return host_mac, gateways
+
+    def _make(self, endpoint: Endpoint) -> str:
+        try:
+            return veth.make(endpoint)
+        except veth.InterfaceExists:
+            # The container has no such interface, as was looked at before: it is our own, of an attach that a crash
+            # cut short, and its other end is somewhere else.
+            veth.delete(endpoint.port_name)
+            return veth.make(endpoint)
+
+    def _confirmed(self, revision: int, abandoned: Callable[[], bool]) -> None:
+        """Return when the bridge of this host has the flows of `revision`."""
+        deadline = time.monotonic() + FLOWS_PATIENCE
+        said = "the API has not answered"
+        while (rest := deadline - time.monotonic()) > 0 and not abandoned():
+            params = {"host": self._host, "wait": min(SLICE, max(1, round(rest)))}
+            try:
+                progress = self._rest.get(f"/revisions/{revision}", params=params, timeout=SLICE + 5).body
+            except Unreachable as fault:
+                said = str(fault)
+                time.sleep(0.2)
+                continue
+            states = {one["host"]: one for one in progress["hosts"]}
+            mine = states.get(self._host, {"state": progress["state"], "error": ""})
+            if progress["state"] == "applied":
+                return
+            if progress["state"] == "failed":
+                raise FlowsFailed(f"The bridge refused the flows of revision {revision}: {mine['error']}.")
+            said = f"this host is {mine['state']}" + (f": {mine['error']}" if mine["error"] else "")
+        if abandoned():
+            raise Abandoned("the caller went away")
+        raise FlowsLate(
+            f"Revision {revision} was not confirmed within {FLOWS_PATIENCE:g} s ({said}); is the controller running, "
+            f"and connected to the bridge {self._bridge}?"
+        )
+
+    def _ports_of(self, key: Key) -> list[str]:
+        """The ports of an interface that is in no document: attached by an earlier run, say."""
+        try:
+            ports = self._database.ports(self._bridge).values()
+        except OvsdbFault as fault:
+            log.warning("%s", fault)
+            return []
+        ours = [port for port in ports if ENDPOINT in port.external_ids]
+        return [p.name for p in ours if (p.external_ids.get("container"), p.external_ids.get("ifname")) == key]
+
+    def _remove(self, names: list[str]) -> None:
+        if not names:
+            return
+        try:
+            self._database.apply([DropPort(self._bridge, name) for name in names])
+        except OvsdbFault as fault:
+            log.warning("port %s stays until Open vSwitch is back: %s", ", ".join(names), fault)
+        for name in names:
+            try:
+                veth.delete(name)
+            except OSError as fault:
+                log.warning("interface %s stays for now: %s", name, fault)
+
+    def _release_or_remember(self, key: Key) -> None:
+        try:
+            self._release(key)
+        except Unreachable as fault:
+            self._state.add_release(Release(*key))
+            log.warning("release of %s %s is put off: %s", *key, fault)
+        except Problem as problem:
+            self._state.add_release(Release(*key))
+            log.error("release of %s %s was refused and is put off: %s", *key, problem)
+
+    def _release(self, key: Key) -> None:
+        self._rest.delete(self._path(key), timeout=RELEASE_PATIENCE)
+        self._state.remove_release(Release(*key))
+
+    def _path(self, key: Key) -> str:
+        container, ifname = (quote(part, safe="") for part in key)
+        return f"/hosts/{self._host}/attachments/{container}/{ifname}"

@@ -1,0 +1,175 @@
+"""The agent's end of the CNI plugin: a socket on which the shim passes on what a runtime called it with.
+
+One request and one reply per connection. The request is a line of JSON, `{"env": {..}, "stdin": ".."}`; the reply is
+the exit code as a digit, then what the plugin prints. It decides which error code a failure has and notices a caller
+that went away. What an attachment is, it does not know.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+from client.rest import Problem, Unreachable
+from ovs_agent import attach
+from ovs_agent.attach import CONCURRENCY, Attacher
+from ovs_agent.cni import spec
+from ovs_agent.cni.spec import Call, CniError
+from ovs_agent.ledger import Busy
+from ovs_agent.netlink.veth import InterfaceExists
+from ovs_agent.netlink.wire import NoNamespace
+from ovs_agent.ovsdb import OvsdbFault
+
+log = getLogger(__name__)
+REQUEST_LIMIT = 1 << 20
+REQUEST_PATIENCE = 10.0
+"""Seconds that a caller may take to send its request."""
+
+
+class Server:
+    """`fit` answers None when an ADD can be served, or the sentence that says why not."""
+
+    def __init__(self, path: Path, attacher: Attacher, fit: Callable[[], str | None]) -> None:
+        self._path = path
+        self._attacher = attacher
+        self._fit = fit
+        self._pool = ThreadPoolExecutor(CONCURRENCY, "cni")
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+
+    def start(self) -> None:
+        self._path.unlink(missing_ok=True)
+        self._listener.bind(str(self._path))
+        self._path.chmod(0o600)
+        self._listener.listen(128)
+        threading.Thread(target=self._accept, name="cni", daemon=True).start()
+
+    def stop(self) -> None:
+        """Take no more calls, and let those under way come to their end."""
+        self._path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._pool.shutdown(wait=True)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return  # closed
+            try:
+                self._pool.submit(self._serve, connection)
+            except RuntimeError:
+                connection.close()
+                return
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                connection.settimeout(REQUEST_PATIENCE)
+                _refuse_strangers(connection)
+                request = json.loads(_receive_line(connection))
+                reply = self._answer(request["env"], request["stdin"], lambda: _gone(connection))
+                connection.sendall(reply)
+            except (OSError, ValueError, KeyError, TypeError) as fault:
+                log.warning("a CNI call could not be answered: %s", fault)
+            except Exception:
+                log.exception("a CNI call could not be answered")
+
+    def _answer(self, environment: dict[str, str], stdin: str, gone: Callable[[], bool]) -> bytes:
+        try:
+            printed = self._carry_out(spec.parse(environment, stdin), gone)
+            return b"0" + (json.dumps(printed).encode() if printed is not None else b"")
+        except Exception as fault:
+            refusal = refused(fault)
+            command = environment.get("CNI_COMMAND", "")
+            log.warning("CNI %s refused with code %d: %s", command, refusal.code, refusal.msg)
+            return b"1" + json.dumps(spec.error(refusal, spec.version_of(stdin))).encode()
+
+    def _carry_out(self, call: Call, gone: Callable[[], bool]) -> dict[str, Any] | None:
+        key = call.container_id, call.ifname
+        match call.command:
+            case "ADD":
+                done = self._attacher.attach(key, call.netns, spec.attachment(call), call.name, gone)
+                return spec.result(call, done.endpoint, done.host_mac, done.gateways)
+            case "DEL":
+                self._attacher.detach(key)
+            case "CHECK":
+                found = self._attacher.complaints(key, spec.routed(call))
+                if found:
+                    raise CniError(spec.CHECK_FAILED, found[0], " ".join(found[1:]))
+            case "GC":
+                for stale in self._attacher.attachments(call.name) - spec.valid_attachments(call):
+                    self._attacher.detach(stale)
+            case "STATUS":
+                unfit = self._fit()
+                if unfit:
+                    raise CniError(spec.NOT_AVAILABLE, unfit)
+            case _:
+                return spec.version_reply(call.config)
+        return None
+
+
+def refused(fault: Exception) -> CniError:
+    """The specification's word for what went wrong."""
+    match fault:
+        case CniError():
+            return fault
+        case NoNamespace(missing=True):
+            return CniError(spec.UNKNOWN_CONTAINER, str(fault))
+        case NoNamespace() | attach.HomeNamespace():
+            return CniError(spec.BAD_NETNS, str(fault))
+        case InterfaceExists():
+            return CniError(spec.INTERFACE_EXISTS, str(fault))
+        case Problem(status=404):
+            return CniError(spec.BAD_CONFIG, f"Field 'network': {fault}")
+        case Problem(status=status) if 400 <= status < 500 and status not in (401, 408, 429):
+            return CniError(spec.REFUSED, str(fault))
+        case Problem() | Unreachable() | Busy() | attach.FlowsLate() | attach.Abandoned() | OvsdbFault():
+            return CniError(spec.TRY_AGAIN, str(fault))
+        case attach.PortFailed():
+            return CniError(spec.PORT_FAILED, str(fault))
+        case attach.FlowsFailed():
+            return CniError(spec.FLOWS_FAILED, str(fault))
+        case attach.NotAttached():
+            return CniError(spec.CHECK_FAILED, str(fault))
+        case _:
+            log.error("unexpected", exc_info=fault)
+            return CniError(spec.INTERNAL, f"The agent failed: {fault}.", repr(fault))
+
+
+def _refuse_strangers(connection: socket.socket) -> None:
+    """The socket's mode lets only root in; a descriptor that was passed on does not."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, _ = struct.unpack("3i", credentials)
+    if uid != os.geteuid():
+        raise PermissionError(f"user {uid} is not root")
+
+
+def _receive_line(connection: socket.socket) -> bytes:
+    data = b""
+    while not data.endswith(b"\n"):
+        part = connection.recv(65536)
+        if not part:
+            raise ConnectionError("the caller went away before it had asked")
+        data += part
+        if len(data) > REQUEST_LIMIT:
+            raise ValueError(f"a request of more than {REQUEST_LIMIT} bytes")
+    return data
+
+
+def _gone(connection: socket.socket) -> bool:
+    """Whether the caller has closed its end; it sends nothing after the request."""
+    waiting = select.poll()
+    waiting.register(connection, select.POLLIN | select.POLLRDHUP)
+    return bool(waiting.poll(0))

@@ -1,0 +1,81 @@
+"""Becoming a host of Warren: a token that works once is exchanged for the agent's own.
+
+It decides when to enrol and which token to use. It refuses to know what the agent does with it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from collections.abc import Callable
+from logging import getLogger
+from typing import Any
+from urllib.parse import urlsplit
+
+from client.rest import Problem, Rest, Unreachable
+from ovs_agent.state import Identity, State, fingerprint
+
+log = getLogger(__name__)
+PAUSE = 2.0
+"""Seconds between attempts to reach an API that is not there yet."""
+
+
+class NotEnrolled(Exception):  # noqa: N818
+    """The API refused; the text is its sentence, or ours when there was nothing to ask it with."""
+
+
+def identify(
+    api: str, state: State, token: str | None, address: str | None, datapath_type: str, sleep: Callable[[float], Any]
+) -> Identity:
+    """The saved identity, or a new one when there is none, or when a token is given that was not used before."""
+    saved = state.identity()
+    if saved is not None and (not token or fingerprint(token) == saved.enrolled_with):
+        return saved
+    if not token:
+        raise NotEnrolled(
+            "This host is not enrolled yet; run `warren host create NAME`, or `warren host token NAME` when it exists, "
+            "and start the agent with --token and what that prints."
+        )
+    identity = _enrol(api, token, address, datapath_type, sleep)
+    state.save_identity(identity)
+    log.info("enrolled as host %s", identity.host)
+    return identity
+
+
+def _enrol(api: str, token: str, address: str | None, datapath_type: str, sleep: Callable[[float], Any]) -> Identity:
+    rest = Rest(api, token)
+    try:
+        while True:
+            facts = {"hostname": socket.gethostname(), "kernel": platform.release(), "cpus": os.cpu_count()}
+            body = {"address": address or own_address(api), "datapath_type": datapath_type, "facts": facts}
+            try:
+                reply = rest.post("/enrol", json=body)
+            except Unreachable as fault:
+                log.warning("%s Trying again.", fault)
+                sleep(PAUSE)
+            except Problem as problem:
+                if problem.status >= 500:
+                    log.warning("%s Trying again.", problem)
+                    sleep(PAUSE)
+                    continue
+                raise NotEnrolled(str(problem)) from None
+            else:
+                return Identity(reply.body["host"], reply.body["token"], fingerprint(token))
+    finally:
+        rest.close()
+
+
+def own_address(api: str) -> str | None:
+    """The address from which this machine speaks to the API: where its tunnels end unless somebody says otherwise.
+    Nothing is sent to find out. None when it speaks over loopback, which is nobody else's way here."""
+    parts = urlsplit(api)
+    try:
+        found = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_DGRAM)
+        family, kind, _, _, where = found[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(where)
+            address = str(probe.getsockname()[0])
+    except OSError:
+        return None
+    return None if address.startswith("127.") or address == "::1" else address

@@ -1,0 +1,142 @@
+"""Keeping the host as it is wanted: look, plan, carry out the steps; again after every change and now and then.
+
+It decides when to look. What is to be done is the plan's decision; how, Open vSwitch's and netlink's business.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from logging import getLogger
+from typing import NamedTuple
+
+from ovs_agent.ledger import Ledger
+from ovs_agent.netlink import look, veth
+from ovs_agent.ovsdb import Database, OvsdbFault
+from ovs_agent.plan import (
+    DropLink,
+    DropPort,
+    PutPort,
+    RaiseLink,
+    Seen,
+    SetBridge,
+    SetControllers,
+    Step,
+    plan,
+    problems,
+    states,
+)
+
+log = getLogger(__name__)
+INTERVAL = 10.0
+"""Seconds between looks when nobody wakes the keeper: links change without telling it."""
+LIFE_SIGN = 3.0
+"""Seconds that ovs-vswitchd may take to answer; its rows in the database look well even when it is dead."""
+BREATH = 0.1
+"""Seconds from a change to a look: changes come in groups, and an attach needs the processor more."""
+
+
+class Condition(NamedTuple):
+    """How the host is, for people and for the API."""
+
+    bridge: str
+    exists: bool
+    connected: tuple[str, ...]  # controllers
+    ports: dict[int, str]  # "up" or "down" by endpoint id
+    problems: tuple[str, ...]
+
+
+class Keeper:
+    """`told` is called with the condition after every look."""
+
+    def __init__(self, database: Database, ledger: Ledger, bridge: str, told: Callable[[Condition], None]) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._bridge = bridge
+        self._told = told
+        self._woken = threading.Event()
+        self._stopping = False
+        self._last = Condition(bridge, False, (), {}, ())
+        self.first_look = threading.Event()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self.wake()
+
+    def run(self) -> None:
+        timely = True
+        while not self._stopping:
+            self._woken.clear()
+            try:
+                if timely:
+                    self._database.switched_on(LIFE_SIGN)
+                self._last = self.look()
+            except (OvsdbFault, OSError) as fault:
+                self._last = self._last._replace(problems=(str(fault),))
+            except Exception:
+                log.exception("a look at the host failed")
+            self._told(self._last)
+            timely = not self._woken.wait(INTERVAL)
+            if not timely:
+                time.sleep(BREATH)
+
+    def look(self) -> Condition:
+        """One look, and what follows from it."""
+        self._ledger.begin_look()
+        seen = self._seen()
+        wanted, local = self._ledger.knowledge()
+        if wanted is None:
+            return Condition(
+                self._bridge, seen.bridge is not None, (), {}, ("The API has not said yet what it wants.",)
+            )
+        steps = plan(wanted, seen, local)
+        if steps:
+            self._carry_out(steps)
+            seen = self._seen()
+        self.first_look.set()
+        return Condition(
+            self._bridge,
+            seen.bridge is not None,
+            tuple(sorted(seen.connected)),
+            states(wanted, seen, local),
+            problems(wanted, seen, local),
+        )
+
+    def _seen(self) -> Seen:
+        return self._database.seen(self._bridge)._replace(links=look.links())
+
+    def _carry_out(self, steps: tuple[Step, ...]) -> None:
+        for step in steps:
+            log.info("%s", describe(step))
+        for step in steps:
+            if isinstance(step, RaiseLink):
+                veth.bring_up(step.name)
+        in_database = [s for s in steps if isinstance(s, SetBridge | SetControllers | PutPort | DropPort)]
+        if in_database:
+            self._database.apply(in_database)
+            for step in in_database:
+                if isinstance(step, PutPort):
+                    self._database.settled(step.port.name)
+        for step in steps:
+            if isinstance(step, DropLink):
+                veth.delete(step.name)
+
+
+def describe(step: Step) -> str:
+    match step:
+        case SetBridge(bridge):
+            return f"set up bridge {bridge.name} (datapath {bridge.datapath_id}, type {bridge.datapath_type})"
+        case SetControllers(bridge, controllers):
+            return f"point bridge {bridge} at {', '.join(controller.target for controller in controllers)}"
+        case PutPort(bridge, port):
+            return f"set up port {port.name} of bridge {bridge} with number {port.ofport}"
+        case DropPort(bridge, name):
+            return f"remove port {name} of bridge {bridge}: nothing wants it"
+        case RaiseLink(name):
+            return f"bring up interface {name}"
+        case DropLink(name):
+            return f"delete interface {name}: nothing wants it"

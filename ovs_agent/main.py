@@ -1,0 +1,148 @@
+"""`warren agent`: the command line of the host agent."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import click
+
+from ovs_agent.plan import BRIDGE_NAME_LIMIT
+
+FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+@click.group("agent", invoke_without_command=True)
+@click.option("--api", metavar="URL", envvar="WARREN_API", help="The API's address, like https://warren.example.")
+@click.option(
+    "--token",
+    metavar="TOKEN",
+    envvar="WARREN_ENROL_TOKEN",
+    help="The host's one-time enrolment token, from `warren host create`; needed once.",
+)
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("/var/lib/warren"),
+    show_default=True,
+    help="What must survive a reboot.",
+)
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("/run/warren"),
+    show_default=True,
+    help="Where the CNI socket is made.",
+)
+@click.option(
+    "--ovsdb",
+    metavar="REMOTE",
+    default="unix:/var/run/openvswitch/db.sock",
+    show_default=True,
+    help="Open vSwitch's database.",
+)
+@click.option(
+    "--datapath",
+    type=click.Choice(["system", "netdev"]),
+    default="system",
+    show_default=True,
+    help="Forward packets in the kernel, or in user space.",
+)
+@click.option("--bridge", metavar="NAME", default="warren0", show_default=True, help="The bridge to make and keep.")
+@click.option(
+    "--address", metavar="IP", help="Where this host's tunnels end; default: the address it reaches the API from."
+)
+@click.pass_context
+def cli(
+    context: click.Context,
+    api: str | None,
+    token: str | None,
+    state_dir: Path,
+    run_dir: Path,
+    ovsdb: str,
+    datapath: str,
+    bridge: str,
+    address: str | None,
+) -> None:
+    """Run this host's agent: its bridge, its ports, and the CNI plugin's other end.
+
+    \b
+      warren agent --api https://warren.example --token "$(warren host token h1)"
+
+    Without a command it runs until it is stopped. Containers keep their network while it is away.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if not api:
+        raise click.UsageError("No API to ask: give its address with --api or WARREN_API.")
+    if not 1 <= len(bridge) <= BRIDGE_NAME_LIMIT:
+        raise click.UsageError(f"Bridge name '{bridge}' is too long: use at most {BRIDGE_NAME_LIMIT} characters.")
+    _run(api.rstrip("/"), token or None, state_dir, run_dir, ovsdb, datapath, bridge, address)
+
+
+def _run(
+    api: str,
+    token: str | None,
+    state_dir: Path,
+    run_dir: Path,
+    ovsdb: str,
+    datapath: str,
+    bridge: str,
+    address: str | None,
+) -> None:
+    # Imported here: `install-cni` needs none of it, and pyroute2 alone takes 150 ms.
+    from ovs_agent import enrol
+    from ovs_agent.agent import Agent, AlreadyRunning, Settings
+    from ovs_agent.state import State
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=FORMAT)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # what it has to say, Unreachable says better
+    stopped = threading.Event()
+    try:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        state = State(state_dir)
+        identity = enrol.identify(api, state, token, address, datapath, stopped.wait)
+        agent = Agent(Settings(api, bridge, datapath, ovsdb, run_dir), identity, state)
+    except (enrol.NotEnrolled, AlreadyRunning) as fault:
+        raise click.ClickException(str(fault)) from None
+    except KeyboardInterrupt:
+        return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: agent.stop())
+    agent.run()
+
+
+@cli.command("install-cni")
+@click.option(
+    "--bin-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("/opt/cni/bin"),
+    show_default=True,
+    help="Where the runtime looks for plugins.",
+)
+@click.option(
+    "--conf-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("/etc/cni/net.d"),
+    show_default=True,
+    help="Where the runtime looks for network configurations.",
+)
+@click.option(
+    "--socket",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("/run/warren/cni.sock"),
+    show_default=True,
+    help="The agent's socket.",
+)
+@click.option(
+    "--network", metavar="TENANT/NETWORK", help="Attach everything there; default: as the pod's namespace says."
+)
+def install_cni(bin_dir: Path, conf_dir: Path, socket: Path, network: str | None) -> None:
+    """Install the CNI plugin and a configuration for it."""
+    from ovs_agent.cni.install import install
+
+    for path in install(bin_dir, conf_dir, socket, network):
+        click.echo(f"installed {path}")

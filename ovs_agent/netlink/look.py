@@ -1,0 +1,111 @@
+"""What interfaces there are: the host's ends of our pairs, and whether a container's end is still as it was made.
+
+It decides what is read and compared; it changes nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+import sys
+from collections.abc import Sequence
+
+from pyroute2.netlink import rtnl
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+from ovs_agent.netlink.wire import NoNamespace, Request, attributes, dump, inside
+from ovs_agent.plan import Endpoint
+
+GROUP = 0x77_61_72_72
+"""Device group of the host's ends ("warr"), by which they are found whatever else the machine has."""
+
+IFF_UP = 1
+IFINFO = struct.Struct("=BxHiII")  # family, type, index, flags, change
+IFADDR = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
+RTMSG_SIZE = 12
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_GROUP = 1, 3, 27
+IFA_ADDRESS, IFA_LOCAL = 1, 2
+RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
+
+
+def index_of(ifname: str) -> int | None:
+    """In this thread's namespace."""
+    try:
+        return socket.if_nametoindex(ifname)
+    except OSError:
+        return None
+
+
+def exists(netns: str, ifname: str) -> bool:
+    return inside(netns, lambda: index_of(ifname) is not None)
+
+
+def links() -> dict[str, bool]:
+    """The host's ends by name, and whether each is up."""
+    found = {}
+    for body in dump(Request("list interfaces", rtnl.RTM_GETLINK, ifinfmsg())):
+        flags, attributed = _link(body)
+        if attributed.get(IFLA_GROUP) == GROUP.to_bytes(4, sys.byteorder):
+            found[attributed[IFLA_IFNAME].rstrip(b"\0").decode()] = bool(flags & IFF_UP)
+    return found
+
+
+def complaints(endpoint: Endpoint, gateways: Sequence[str]) -> list[str]:
+    """What of the container's end is not as it was made, its default routes being `gateways`: one sentence each."""
+    try:
+        return inside(endpoint.netns, lambda: _complaints(endpoint, gateways))
+    except NoNamespace as fault:
+        return [str(fault)]
+
+
+def _complaints(endpoint: Endpoint, gateways: Sequence[str]) -> list[str]:
+    name = endpoint.ifname
+    index = index_of(name)
+    if index is None:
+        return [f"The container has no interface {name}."]
+    found: list[str] = []
+    bodies = dump(Request("list interfaces", rtnl.RTM_GETLINK, ifinfmsg()))
+    flags, link = _link(next(body for body in bodies if IFINFO.unpack_from(body)[2] == index))
+    if not flags & IFF_UP:
+        found.append(f"Interface {name} is down.")
+    mac = link[IFLA_ADDRESS].hex(":")
+    if mac != endpoint.mac:
+        found.append(f"Interface {name} has MAC address {mac}, not {endpoint.mac}.")
+    addresses = _addresses(index)
+    found += [
+        f"Interface {name} has lost address {wanted}." for wanted in endpoint.addresses if wanted not in addresses
+    ]
+    routes = _default_gateways(index)
+    found += [f"The default route through {gateway} is gone." for gateway in gateways if gateway not in routes]
+    return found
+
+
+def _link(body: bytes) -> tuple[int, dict[int, bytes]]:
+    return IFINFO.unpack_from(body)[3], attributes(body, IFINFO.size)
+
+
+def _addresses(index: int) -> set[str]:
+    """With prefix length, as the API writes them."""
+    found = set()
+    for body in dump(Request("list addresses", rtnl.RTM_GETADDR, ifaddrmsg())):
+        _, prefix, _, _, link = IFADDR.unpack_from(body)
+        if link == index:
+            attributed = attributes(body, IFADDR.size)
+            found.add(f"{ipaddress.ip_address(attributed.get(IFA_LOCAL) or attributed[IFA_ADDRESS])}/{prefix}")
+    return found
+
+
+def _default_gateways(index: int) -> set[str]:
+    found = set()
+    for family in (socket.AF_INET, socket.AF_INET6):
+        query = rtmsg()
+        query["family"] = family
+        for body in dump(Request("list routes", rtnl.RTM_GETROUTE, query)):
+            attributed = attributes(body, RTMSG_SIZE)
+            gateway, through = attributed.get(RTA_GATEWAY), attributed.get(RTA_OIF)
+            if gateway and through == index.to_bytes(4, sys.byteorder) and RTA_DST not in attributed:
+                found.add(str(ipaddress.ip_address(gateway)))
+    return found

@@ -1,0 +1,181 @@
+"""A container's interface: a veth whose one end is a port of the bridge and whose other end is inside.
+
+It decides how the two ends are made, set up and removed. It refuses to know bridges, flows and the API.
+"""
+
+from __future__ import annotations
+
+import array
+import errno
+import fcntl
+import ipaddress
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pyroute2.netlink import rtnl
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+from ovs_agent.netlink.look import GROUP, IFF_UP, index_of
+from ovs_agent.netlink.wire import CREATE, KernelRefusal, Request, change, inside, open_netns
+from ovs_agent.plan import Endpoint
+
+IFA_F_NODAD = 2
+RTNH_F_ONLINK = 4
+RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST = 254, 4, 1
+SIOCETHTOOL, ETHTOOL_STXCSUM = 0x8946, 0x17
+GONE = frozenset({errno.ENODEV})
+DEAF = (
+    ("ipv6", "disable_ipv6", "1"),
+    ("ipv4", "arp_ignore", "8"),
+    ("ipv4", "rp_filter", "1"),
+    ("ipv4", "forwarding", "0"),
+    ("ipv4", "drop_unicast_in_l2_multicast", "1"),
+)
+"""Settings of the host's end. With a data path in user space the host's own IP stack hears what comes out of the pair
+as well, and must not be spoken to around the bridge: no ARP, no IPv6, and nothing that was not sent to its MAC."""
+
+
+class InterfaceExists(Exception):  # noqa: N818
+    """The name is taken, inside or on the host."""
+
+
+def make(endpoint: Endpoint) -> str:
+    """Make the pair: the host's end up, the container's end in its namespace and down. Answers the host's end's MAC,
+    which is random and which nobody inside can learn."""
+    mac = (b"\xfe" + os.urandom(5)).hex(":")
+    fd = open_netns(endpoint.netns)
+    try:
+        change([_new_pair(endpoint, mac, fd)])
+    except KernelRefusal as fault:
+        if fault.errno != errno.EEXIST:
+            raise
+        raise InterfaceExists(
+            f"Interface {endpoint.ifname} in {endpoint.netns}, or {endpoint.port_name} on the host, exists already; "
+            f"delete it first."
+        ) from None
+    finally:
+        os.close(fd)
+    for family, key, value in DEAF:
+        with suppress(FileNotFoundError):  # a kernel without IPv6
+            Path(f"/proc/sys/net/{family}/conf/{endpoint.port_name}/{key}").write_text(value)
+    return mac
+
+
+def configure(endpoint: Endpoint, checksum_offload: bool) -> tuple[str, ...]:
+    """Give the container's end its addresses and routes and bring it up. Answers the gateways that got a route: a
+    container that has a default route already keeps it."""
+    return inside(endpoint.netns, lambda: _configure(endpoint, checksum_offload))
+
+
+def delete(name: str) -> bool:
+    """Remove a pair by its host's end. Answers whether there was one."""
+    message = ifinfmsg()
+    message["attrs"] = [("IFLA_IFNAME", name)]
+    return change([Request(f"delete interface {name}", rtnl.RTM_DELLINK, message, accept=GONE)]) == [0]
+
+
+def bring_up(name: str) -> None:
+    message = _up()
+    message["attrs"] = [("IFLA_IFNAME", name)]
+    change([Request(f"bring up interface {name}", rtnl.RTM_NEWLINK, message, accept=GONE)])
+
+
+def _new_pair(endpoint: Endpoint, mac: str, netns: int) -> Request:
+    peer = [
+        ("IFLA_IFNAME", endpoint.ifname),
+        ("IFLA_ADDRESS", endpoint.mac),
+        ("IFLA_MTU", endpoint.mtu),
+        ("IFLA_NET_NS_FD", netns),
+    ]
+    data = ("IFLA_INFO_DATA", {"attrs": [("VETH_INFO_PEER", {"attrs": peer})]})
+    message = _up()
+    message["attrs"] = [
+        ("IFLA_IFNAME", endpoint.port_name),
+        ("IFLA_ADDRESS", mac),
+        ("IFLA_MTU", endpoint.mtu),
+        ("IFLA_GROUP", GROUP),
+        ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "veth"), data]}),
+    ]
+    what = f"make interface {endpoint.ifname} in {endpoint.netns} and {endpoint.port_name} on the host"
+    return Request(what, rtnl.RTM_NEWLINK, message, CREATE)
+
+
+def _configure(endpoint: Endpoint, checksum_offload: bool) -> tuple[str, ...]:
+    index = index_of(endpoint.ifname)
+    if index is None:
+        raise KernelRefusal(errno.ENODEV, f"configure {endpoint.ifname} in {endpoint.netns}")
+    interfaces = [ipaddress.ip_interface(address) for address in endpoint.addresses]
+    _set_ipv6(endpoint.ifname, any(interface.version == 6 for interface in interfaces))
+    if not checksum_offload:
+        _without_checksum_offload(endpoint.ifname)
+    up = _up()
+    up["index"] = index
+    requests = [Request(f"bring up {endpoint.ifname}", rtnl.RTM_NEWLINK, up)]
+    requests += [_new_address(index, interface) for interface in interfaces]
+    routes = [_new_route(index, gateway, interfaces) for gateway in endpoint.gateways]
+    codes = change([*requests, *routes])[len(requests) :]
+    return tuple(gateway for gateway, code in zip(endpoint.gateways, codes, strict=True) if code == 0)
+
+
+def _up() -> Any:
+    message = ifinfmsg()
+    message["flags"] = message["change"] = IFF_UP
+    return message
+
+
+def _new_address(index: int, interface: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> Request:
+    message = ifaddrmsg()
+    message["family"] = _family(interface)
+    message["prefixlen"] = interface.network.prefixlen
+    message["index"] = index
+    ip = str(interface.ip)
+    if interface.version == 4:
+        message["attrs"] = [("IFA_LOCAL", ip), ("IFA_ADDRESS", ip)]
+        if interface.network.prefixlen < 31:
+            message["attrs"].append(("IFA_BROADCAST", str(interface.network.broadcast_address)))
+    else:
+        # The database gives an address to one endpoint only: there is nothing to detect, and a second to lose.
+        message["attrs"] = [("IFA_ADDRESS", ip), ("IFA_FLAGS", IFA_F_NODAD)]
+    return Request(f"give it address {interface}", rtnl.RTM_NEWADDR, message, CREATE)
+
+
+def _new_route(index: int, gateway: str, interfaces: Sequence[Any]) -> Request:
+    address = ipaddress.ip_address(gateway)
+    message = rtmsg()
+    message["family"] = _family(address)
+    message["table"], message["proto"], message["type"] = RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST
+    if not any(address in interface.network for interface in interfaces):
+        message["flags"] = RTNH_F_ONLINK
+    message["attrs"] = [("RTA_GATEWAY", gateway), ("RTA_OIF", index)]
+    what = f"route everything through {gateway}"
+    return Request(what, rtnl.RTM_NEWROUTE, message, CREATE, frozenset({errno.EEXIST}))
+
+
+def _set_ipv6(ifname: str, wanted: bool) -> None:
+    """IPv6 with addresses from the database alone, or not at all: an interface without an address would still send,
+    and each of those packets would count as a forged one."""
+    folder = Path("/proc/sys/net/ipv6/conf") / ifname
+    if not folder.exists():
+        return  # a kernel without IPv6 says so when the address is given
+    values = {"accept_ra": "0", "accept_dad": "0", "disable_ipv6": "0"} if wanted else {"disable_ipv6": "1"}
+    for name, value in values.items():
+        (folder / name).write_text(value)
+
+
+def _without_checksum_offload(ifname: str) -> None:
+    """Packets leave with their checksum: a data path in user space would pass on an unfinished one."""
+    value = array.array("B", struct.pack("=II", ETHTOOL_STXCSUM, 0))
+    request = struct.pack("16sP16x", ifname.encode(), value.buffer_info()[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        fcntl.ioctl(channel, SIOCETHTOOL, request)
+
+
+def _family(address: Any) -> int:
+    return socket.AF_INET if address.version == 4 else socket.AF_INET6

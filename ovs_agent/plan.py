@@ -1,0 +1,320 @@
+"""What to do to a host: from what is wanted and what is seen, the steps that make them agree.
+
+It decides when a bridge, a controller target, a port or a link is made, corrected or removed. It refuses to know how
+a step is carried out, what time it is and where its input came from; the same input always gives the same steps, and
+input that already agrees gives none. Missing data is never taken for deleted data: an endpoint's port goes only when
+a document that the API really sent, during this run, no longer names the endpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+ENDPOINT = "warren-endpoint"
+"""The key in a port's external_ids that makes the port ours. Ports without it are never touched."""
+
+BRIDGE_NAME_LIMIT = 11
+"""Ports are named after the bridge (`warren0-tun`), and Linux takes 15 characters."""
+
+EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+class Tunnel(NamedTuple):
+    type: str
+    port: int  # UDP
+    ofport: int
+
+
+class Gateway(NamedTuple):
+    ofport: int
+    mac: str
+
+
+class Endpoint(NamedTuple):
+    """One interface of a container on this host, as the API describes it."""
+
+    id: int
+    name: str
+    network: str
+    ofport: int
+    port_name: str
+    mac: str
+    addresses: tuple[str, ...]  # with prefix length
+    gateways: tuple[str, ...]
+    mtu: int
+    container_id: str
+    ifname: str
+    netns: str
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> Endpoint:
+        fields = {name: document[name] for name in cls._fields}
+        for name in ("addresses", "gateways"):
+            fields[name] = tuple(fields[name] or ())
+        for name in ("container_id", "ifname", "netns"):
+            fields[name] = fields[name] or ""
+        return cls(**fields)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What a runtime calls this interface: container and interface name."""
+        return self.container_id, self.ifname
+
+
+class Wanted(NamedTuple):
+    """The API's document for one host at one revision."""
+
+    revision: int
+    host: str
+    datapath_id: str  # 16 hex digits
+    address: str | None  # where other hosts' tunnels end
+    controllers: tuple[str, ...]
+    tunnel: Tunnel
+    gateway: Gateway
+    endpoints: tuple[Endpoint, ...]
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> Wanted:
+        """Raises KeyError, TypeError or ValueError when the document is not of the agreed form."""
+        host = document["host"]
+        return cls(
+            revision=int(document["revision"]),
+            host=host["name"],
+            datapath_id=host["datapath_id"],
+            address=host.get("address"),
+            controllers=tuple(document["controllers"]),
+            tunnel=Tunnel(**{name: document["tunnel"][name] for name in Tunnel._fields}),
+            gateway=Gateway(**{name: document["gateway"][name] for name in Gateway._fields}),
+            endpoints=tuple(Endpoint.parse(endpoint) for endpoint in document["endpoints"]),
+        )
+
+
+class Port(NamedTuple):
+    """A port with its one interface: as wanted, or as Open vSwitch has it (then with `actual` and `error`)."""
+
+    name: str
+    ofport: int | None  # the number asked for
+    type: str = ""
+    mac: str | None = None
+    options: Mapping[str, str] = EMPTY
+    external_ids: Mapping[str, str] = EMPTY
+    actual: int | None = None  # the number given; None until Open vSwitch has looked at the port
+    error: str | None = None
+
+
+class Bridge(NamedTuple):
+    """A bridge's settings, as wanted or as seen."""
+
+    name: str
+    datapath_type: str
+    datapath_id: str
+    fail_mode: str = "secure"
+    protocols: tuple[str, ...] = ("OpenFlow14",)
+    in_band: bool = False
+
+
+class Controller(NamedTuple):
+    """A connection from the bridge to a controller."""
+
+    target: str
+    inactivity_probe_ms: int = 15_000
+    max_backoff_ms: int = 1_000
+    connection_mode: str = "out-of-band"
+
+
+class Seen(NamedTuple):
+    """What is on the host. `links` are the veths of our making, by name, and whether they are up."""
+
+    bridge: Bridge | None = None
+    controllers: tuple[Controller, ...] = ()
+    connected: frozenset[str] = frozenset()  # targets
+    ports: Mapping[str, Port] = MappingProxyType({})
+    links: Mapping[str, bool] = MappingProxyType({})
+
+
+class Local(NamedTuple):
+    """What this run of the agent knows by itself.
+
+    `fresh`: the wanted document was received in this run, not read from disk. `attached`: endpoints made in this run,
+    each with the revision that introduced it, so that an older document does not count against them. `busy`: port
+    names which an attach or a detach is working on at this moment.
+    """
+
+    bridge: str
+    datapath_type: str
+    fresh: bool
+    attached: tuple[tuple[int, Endpoint], ...] = ()
+    busy: frozenset[str] = frozenset()
+
+
+class SetBridge(NamedTuple):
+    """Make the bridge or correct its settings."""
+
+    bridge: Bridge
+
+
+class SetControllers(NamedTuple):
+    bridge: str
+    controllers: tuple[Controller, ...]
+
+
+class PutPort(NamedTuple):
+    """Make the port or correct its settings."""
+
+    bridge: str
+    port: Port
+
+
+class DropPort(NamedTuple):
+    bridge: str
+    name: str
+
+
+class RaiseLink(NamedTuple):
+    name: str
+
+
+class DropLink(NamedTuple):
+    name: str
+
+
+Step = SetBridge | SetControllers | PutPort | DropPort | RaiseLink | DropLink
+
+
+def plan(wanted: Wanted, seen: Seen, local: Local) -> tuple[Step, ...]:
+    """The steps that make the host agree, in the order in which they must happen."""
+    return (
+        *_bridge_steps(wanted, seen, local),
+        *_own_port_steps(wanted, seen, local),
+        *_endpoint_steps(wanted, seen, local),
+        *_removals(wanted, seen, local),
+    )
+
+
+def endpoints(wanted: Wanted, local: Local) -> tuple[Endpoint, ...]:
+    """The document's endpoints and those attached since it was written."""
+    known = {endpoint.id for endpoint in wanted.endpoints}
+    newer = [e for revision, e in local.attached if e.id not in known and revision > wanted.revision]
+    return (*wanted.endpoints, *newer)
+
+
+def endpoint_port(endpoint: Endpoint) -> Port:
+    return Port(
+        name=endpoint.port_name,
+        ofport=endpoint.ofport,
+        external_ids={
+            ENDPOINT: str(endpoint.id),
+            "container": endpoint.container_id,
+            "ifname": endpoint.ifname,
+            "netns": endpoint.netns,
+        },
+    )
+
+
+def own_ports(wanted: Wanted, local: Local) -> tuple[Port, ...]:
+    """The tunnel port and the gateway port, which every host's bridge has."""
+    options = {"remote_ip": "flow", "key": "flow", "dst_port": str(wanted.tunnel.port)}
+    if wanted.address and ":" in wanted.address:
+        options["csum"] = "true"  # IPv6 has no header checksum: a UDP checksum of zero is refused by many receivers
+    return (
+        Port(f"{local.bridge}-tun", wanted.tunnel.ofport, wanted.tunnel.type, options=options),
+        Port(f"{local.bridge}-gw", wanted.gateway.ofport, "internal", mac=wanted.gateway.mac),
+    )
+
+
+def states(wanted: Wanted, seen: Seen, local: Local) -> dict[int, str]:
+    """Of each endpoint, whether packets can pass its port: "up" or "down"."""
+    return {
+        endpoint.id: "up" if _is_up(endpoint, seen) else "down"
+        for endpoint in endpoints(wanted, local)
+        if endpoint.port_name not in local.busy
+    }
+
+
+def problems(wanted: Wanted, seen: Seen, local: Local) -> tuple[str, ...]:
+    """What is wrong and cannot be mended by a step: one sentence each."""
+    if seen.bridge is None:
+        return (f"The bridge {local.bridge} does not exist.",)
+    ports = list(own_ports(wanted, local))
+    ports += [endpoint_port(endpoint) for endpoint in endpoints(wanted, local) if endpoint.port_name not in local.busy]
+    found = (port_problem(port, seen.ports[port.name]) for port in ports if port.name in seen.ports)
+    return tuple(sentence for sentence in found if sentence)
+
+
+def port_problem(wanted: Port, seen: Port) -> str | None:
+    """Why Open vSwitch could not make a port as asked, or None."""
+    if seen.error:
+        return f"Open vSwitch cannot use port {wanted.name}: {seen.error}."
+    if seen.actual == -1:
+        return f"Open vSwitch could not add port {wanted.name}; its log on this host (ovs-vswitchd.log) says why."
+    if seen.actual is not None and seen.actual != wanted.ofport:
+        return (
+            f"Open vSwitch gave port {wanted.name} the OpenFlow number {seen.actual} instead of {wanted.ofport}, "
+            f"which another port asked for; remove that port from the bridge."
+        )
+    return None
+
+
+def _is_up(endpoint: Endpoint, seen: Seen) -> bool:
+    port = seen.ports.get(endpoint.port_name)
+    return port is not None and port.actual == endpoint.ofport and seen.links.get(endpoint.port_name, False)
+
+
+def _bridge_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
+    steps: list[Step] = []
+    bridge = Bridge(local.bridge, local.datapath_type, wanted.datapath_id)
+    if seen.bridge != bridge:
+        steps.append(SetBridge(bridge))
+    controllers = tuple(Controller(target) for target in sorted(set(wanted.controllers)))
+    # A document without controllers says that none has introduced itself yet; a bridge that has some keeps them.
+    if controllers and sorted(seen.controllers) != list(controllers):
+        steps.append(SetControllers(local.bridge, controllers))
+    return steps
+
+
+def _own_port_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
+    return [
+        PutPort(local.bridge, port) for port in own_ports(wanted, local) if not _agrees(port, seen.ports.get(port.name))
+    ]
+
+
+def _endpoint_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
+    """Only an endpoint whose veth exists gets a port: the others are being made, or their container is gone."""
+    steps: list[Step] = []
+    for endpoint in endpoints(wanted, local):
+        name = endpoint.port_name
+        if name in local.busy or name not in seen.links:
+            continue
+        if not seen.links[name]:
+            steps.append(RaiseLink(name))
+        port = endpoint_port(endpoint)
+        if not _agrees(port, seen.ports.get(name)):
+            steps.append(PutPort(local.bridge, port))
+    return steps
+
+
+def _removals(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
+    if not local.fresh:
+        return []
+    keep = local.busy | {endpoint.port_name for endpoint in endpoints(wanted, local)}
+    steps: list[Step] = [
+        DropPort(local.bridge, name)
+        for name, port in sorted(seen.ports.items())
+        if ENDPOINT in port.external_ids and name not in keep
+    ]
+    steps += [DropLink(name) for name in sorted(seen.links) if name not in keep]
+    return steps
+
+
+def _agrees(wanted: Port, seen: Port | None) -> bool:
+    """Whether the settings are those asked for; what people added beside them does not matter."""
+    return (
+        seen is not None
+        and seen.type == wanted.type
+        and seen.ofport == wanted.ofport
+        and (wanted.mac is None or seen.mac == wanted.mac)
+        and wanted.options.items() <= seen.options.items()
+        and wanted.external_ids.items() <= seen.external_ids.items()
+    )

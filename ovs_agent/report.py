@@ -1,0 +1,90 @@
+"""Telling the API how the host is: at once when something changed, and as a sign of life.
+
+It decides when to speak. It takes the chance to tell the API of interfaces that ended while it was away.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from logging import getLogger
+from typing import Any
+
+from client.rest import Problem, Rest, Unreachable
+from ovs_agent.keeper import Condition
+
+log = getLogger(__name__)
+HEARTBEAT = 10.0
+MOST_PROBLEMS = 100
+
+
+class Reporter:
+    """`agent` says who reports; `release` is called before each report."""
+
+    def __init__(self, rest: Rest, host: str, agent: dict[str, Any], release: Callable[[], None]) -> None:
+        self._rest = rest
+        self._path = f"/hosts/{host}/report"
+        self._agent = agent
+        self._release = release
+        self._news = threading.Event()
+        self._stopping = False
+        self._condition: Condition | None = None
+        self._said: tuple[str, ...] = ()
+        self._complained: str | None = None
+
+    @property
+    def condition(self) -> Condition | None:
+        """The last that was told."""
+        return self._condition
+
+    def tell(self, condition: Condition) -> None:
+        if condition == self._condition:
+            return
+        self._condition = condition
+        for sentence in condition.problems:
+            if sentence not in self._said:
+                log.warning("%s", sentence)
+        self._said = condition.problems
+        self._news.set()
+
+    def hurry(self) -> None:
+        """The API is back: do not wait for the next heartbeat."""
+        self._news.set()
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="report", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._news.set()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._news.wait(HEARTBEAT)
+            self._news.clear()
+            try:
+                self._release()
+                self._report()
+                self._complained = None
+            except (Unreachable, Problem) as fault:
+                if self._complained != str(fault):
+                    log.warning("report: %s", fault)
+                self._complained = str(fault)
+            except Exception:
+                log.exception("a report failed")
+
+    def _report(self) -> None:
+        condition = self._condition
+        if condition is None or self._stopping:
+            return
+        body = {
+            "agent": self._agent,
+            "bridge": {
+                "name": condition.bridge,
+                "exists": condition.exists,
+                "connected": list(condition.connected),
+            },
+            "ports": {str(id): state for id, state in condition.ports.items()},
+            "problems": list(condition.problems[:MOST_PROBLEMS]),
+        }
+        self._rest.put(self._path, json=body, timeout=HEARTBEAT)
