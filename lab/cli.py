@@ -58,7 +58,7 @@ def of_lab(command: Command) -> Command:
 def complete_endpoints(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     from lab import state
 
-    name = ctx.params.get("lab_name") or ctx.meta.get(_CHOSEN, DEFAULT)
+    name = ctx.params.get("lab_name") or (ctx.parent and ctx.parent.params.get("name")) or DEFAULT
     return [one.name for one in state.endpoints(name) if one.name.startswith(incomplete)]
 
 
@@ -343,7 +343,7 @@ def _part(help: str, example: str) -> Callable[[Command], Command]:
           {example}
         """
         killing = click.option("--kill", is_flag=True, help="With SIGKILL, as a crash would.")
-        return click.argument("part", metavar="PART")(killing(of_lab(command)))  # type: ignore[no-any-return]
+        return click.argument("part", metavar="PART")(killing(of_lab(command)))
 
     return decorate
 

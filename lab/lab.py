@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 from client.progress import Step
@@ -128,17 +129,7 @@ class Lab:
 
     def exec(self, name: str, command: Sequence[str]) -> NoReturn:
         """Become the command, in the namespace of an endpoint, of a host, or of the control plane (`fabric`)."""
-        more: dict[str, str] = {}
-        hosts_by_name = {host.name: host for host in self.hosts}
-        if name in {one.name for one in self.endpoints()}:
-            space = state.endpoint(self.name, name).netns
-        elif name in hosts_by_name:
-            space, more = hosts_by_name[name].netns, ovs.settings(hosts_by_name[name])
-        elif name == "fabric":
-            space = fabric_netns(self.name)
-        else:
-            state.endpoint(self.name, name)
-            raise AssertionError("unreachable")
+        space, more = self._space(name)
         netns.enter(space)
         env = process.environment(self.folder, more)
         try:
@@ -150,15 +141,15 @@ class Lab:
 
     def parts(self) -> list[Part]:
         """Every process of the lab, in the order they start."""
-        count, port = state.running(self.name).hosts, state.running(self.name).port
+        known = state.running(self.name)
         found = [
-            Part("web", Daemon(self.folder, "web"), lambda: self._start_web(port)),
+            Part("web", Daemon(self.folder, "web"), partial(self._start_web, known.port)),
             Part("controller", Daemon(self.folder, "controller"), self._start_controller),
-            Part("responder", Daemon(self.folder, "responder"), lambda: responder.start(self.folder)),
+            Part("responder", Daemon(self.folder, "responder"), partial(responder.start, self.folder)),
         ]
-        for host in state.hosts(self.name, count):
-            found.append(Part(f"ovs:{host.name}", ovs.daemons(host)[1], lambda host=host: ovs.start(host, self.folder)))
-            found.append(Part(f"agent:{host.name}", hosts.agent(host), lambda host=host: self._start_agent(host)))
+        for host in state.hosts(self.name, known.hosts):
+            found.append(Part(f"ovs:{host.name}", ovs.daemons(host)[1], partial(ovs.start, host, self.folder)))
+            found.append(Part(f"agent:{host.name}", hosts.agent(host), partial(self._start_agent, host)))
         return found
 
     def part(self, name: str) -> Part:
@@ -177,6 +168,15 @@ class Lab:
 
     def set_cable(self, host: str, plugged: bool) -> None:
         fabric.set_cable(self.host(host), plugged)
+
+    def _space(self, name: str) -> tuple[str, dict[str, str]]:
+        """The namespace that `name` means, and what the tools there need to know."""
+        if name == "fabric":
+            return fabric_netns(self.name), {}
+        for host in self.hosts:
+            if name == host.name:
+                return host.netns, ovs.settings(host)
+        return state.endpoint(self.name, name).netns, {}
 
     # -- building ----------------------------------------------------------------------------------------------
 

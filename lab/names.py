@@ -84,6 +84,8 @@ def check_endpoint(name: str) -> str:
         raise LabError(
             f"'{name}' cannot name an endpoint: use a DNS label of at most 63 lower-case letters, digits and hyphens."
         )
+    if re.fullmatch(r"h\d+|fabric", name):
+        raise LabError(f"'{name}' names a part of the lab itself; choose another name for the endpoint.")
     return name
 
 
