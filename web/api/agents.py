@@ -1,0 +1,80 @@
+"""What agents ask and tell: enrolment, what their host should have, what they found there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from apiflask import APIBlueprint
+from flask import Response
+
+from db import hosts, tables, wanted
+from db.changes import current_revision
+from web.api.attachments import host_id
+from web.api.replies import Json
+from web.api.schemas.agent import Enrol, Enrolled, Report, Reported, Wanted, WantedQuery
+from web.auth.access import AGENTS, ENROLLERS, WATCHERS, allow, whoever
+from web.live import Change
+from web.state import changing, noting, reading, state
+
+blueprint = APIBlueprint("agents", __name__, tag="Agents")
+
+
+@blueprint.post("/enrol")
+@allow(ENROLLERS)
+@blueprint.input(Enrol, arg_name="body")
+@blueprint.output(Enrolled, 201)
+def enrol(body: Enrol) -> Json:
+    """Enrol a host
+
+    Uses up the one-time token; from then on the agent speaks with the token it gets here.
+    """
+    with changing() as tx:
+        once = tx.session.get_one(tables.Token, whoever().id)
+        host, token = hosts.enrol(tx, once, address=body.address, datapath_type=body.datapath_type, facts=body.facts)
+        return {"host": host.name, "token": token}
+
+
+@blueprint.get("/hosts/<host>/wanted")
+@allow(WATCHERS, own_host=True)
+@blueprint.input(WantedQuery, "query", "query")
+@blueprint.output(Wanted)
+@blueprint.doc(responses={204: {"description": "Nothing for this host came after `after`."}})
+def get_wanted(host: str, query: WantedQuery) -> Json | Response:
+    """Show what a host should have
+
+    With `after` and `wait` the answer comes when there is something new for this host.
+    """
+    with reading() as session:
+        id = host_id(session, host)
+    live = state().live
+    deadline = time.monotonic() + query.wait
+    with live.slot() as may_wait:
+        while True:
+            looked_at = live.seen().revision
+            with reading() as session:
+                if query.after is None or wanted.changed_for_host(session, id, query.after):
+                    return wanted.wanted(session, id).document()
+            left = deadline - time.monotonic()
+            if not may_wait or not live.wait_for_change(looked_at, lambda changes: concerns(changes, id), left):
+                return Response(status=204)
+
+
+def concerns(changes: Sequence[Change], host_id: int) -> bool:
+    """Whether a look at the database is worth it; networks may be this host's or not."""
+    return any(change.host_id == host_id or change.noun in ("network", "controller") for change in changes)
+
+
+@blueprint.put("/hosts/<host>/report")
+@allow(AGENTS, own_host=True)
+@blueprint.input(Report, arg_name="body")
+@blueprint.output(Reported)
+def report(host: str, body: Report) -> Json:
+    """Report what an agent found
+
+    Never a change of the network, so it takes no revision.
+    """
+    with noting() as session:
+        hosts.report(session, host_id(session, host), body.model_dump(), datetime.now(UTC))
+        return {"revision": current_revision(session)}

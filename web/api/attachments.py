@@ -1,0 +1,73 @@
+"""Attachments: an interface on a host becomes an endpoint, or ceases to be one. The hot path of the API."""
+
+from __future__ import annotations
+
+from apiflask import APIBlueprint
+from sqlalchemy.orm import Session
+
+from db import attachments, hosts
+from web import present
+from web.api.replies import Json
+from web.api.schemas.agent import Attach, Attached, WantedEndpoint
+from web.api.schemas.common import Deleted
+from web.auth.access import ATTACHERS, allow, whoever
+from web.state import changing, reading
+
+blueprint = APIBlueprint("attachments", __name__, tag="Agents")
+
+PATH = "/hosts/<host>/attachments/<container_id>/<ifname>"
+
+
+@blueprint.put(PATH)
+@allow(ATTACHERS, own_host=True)
+@blueprint.input(Attach, arg_name="body")
+@blueprint.output(Attached, 201)
+@blueprint.doc(responses={200: {"description": "It was attached already, with the same content."}})
+def attach(host: str, container_id: str, ifname: str, body: Attach) -> tuple[Json, int]:
+    """Attach an interface
+
+    Sent again with the same content it changes nothing; with another it is refused.
+    """
+    with changing() as tx:
+        attached = attachments.attach(
+            tx,
+            host_id(tx.session, host),
+            container_id,
+            ifname,
+            network=body.network,
+            name=body.name,
+            netns=body.netns,
+            labels=body.labels,
+            ports=[port.model_dump() for port in body.ports],
+            addresses=body.addresses or (),
+            mac=body.mac,
+        )
+    return present.wanted_endpoint(attached.endpoint) | {"revision": tx.revision}, 201 if attached.created else 200
+
+
+@blueprint.get(PATH)
+@allow(ATTACHERS, own_host=True)
+@blueprint.output(WantedEndpoint)
+def get(host: str, container_id: str, ifname: str) -> Json:
+    """Show an attached interface"""
+    with reading() as session:
+        return present.wanted_endpoint(attachments.find(session, host_id(session, host), container_id, ifname))
+
+
+@blueprint.delete(PATH)
+@allow(ATTACHERS, own_host=True)
+@blueprint.output(Deleted)
+def detach(host: str, container_id: str, ifname: str) -> Json:
+    """Detach an interface
+
+    One that is not attached is as good as detached.
+    """
+    with changing() as tx:
+        attachments.detach(tx, host_id(tx.session, host), container_id, ifname)
+    return {"revision": tx.revision}
+
+
+def host_id(session: Session, host: str) -> int:
+    """An agent's token carries it; others are looked up."""
+    known = whoever().host_id
+    return known if known is not None else hosts.get(session, host).id

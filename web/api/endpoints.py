@@ -1,0 +1,69 @@
+"""Endpoints over HTTP, as people and programs see them. How they come into being is in `attachments`."""
+
+from __future__ import annotations
+
+from apiflask import APIBlueprint
+
+from db import endpoints
+from web import present
+from web.api.replies import Answer, Json, changed, conditional, deleted, if_match, labels_asked, listed, shown
+from web.api.schemas.common import Deleted
+from web.api.schemas.endpoint import Endpoint, EndpointChange, EndpointPage, EndpointQuery
+from web.auth.access import CHANGERS, READERS, allow
+
+blueprint = APIBlueprint("endpoints", __name__, tag="Endpoints")
+
+
+@blueprint.get("/endpoints")
+@allow(READERS)
+@blueprint.input(EndpointQuery, "query", "query")
+@blueprint.output(EndpointPage)
+def find(query: EndpointQuery) -> Json:
+    """List endpoints"""
+    return listed(
+        lambda session: endpoints.find(
+            session,
+            tenant=query.tenant,
+            network=query.network,
+            host=query.host,
+            labels=labels_asked(query.label),
+            cursor=query.cursor,
+            limit=query.limit,
+        ),
+        present.endpoints,
+    )
+
+
+@blueprint.get("/endpoints/<tenant>/<endpoint>")
+@allow(READERS)
+@blueprint.output(Endpoint)
+def get(tenant: str, endpoint: str) -> Answer:
+    """Show an endpoint"""
+    return shown(lambda session: present.endpoint(endpoints.get(session, f"{tenant}/{endpoint}")))
+
+
+@blueprint.patch("/endpoints/<tenant>/<endpoint>")
+@allow(CHANGERS)
+@blueprint.input(EndpointChange, arg_name="body")
+@blueprint.output(Endpoint)
+@conditional
+def update(tenant: str, endpoint: str, body: EndpointChange) -> Answer:
+    """Change an endpoint"""
+    ports = None if body.ports is None else [port.model_dump() for port in body.ports]
+    return changed(
+        lambda tx: present.endpoint(
+            endpoints.update(tx, f"{tenant}/{endpoint}", labels=body.labels, ports=ports, version=if_match())
+        )
+    )
+
+
+@blueprint.delete("/endpoints/<tenant>/<endpoint>")
+@allow(CHANGERS)
+@blueprint.output(Deleted)
+@conditional
+def delete(tenant: str, endpoint: str) -> Json:
+    """Delete an endpoint
+
+    Its addresses are free at once; its host's agent takes the interface away.
+    """
+    return deleted(lambda tx: endpoints.delete(tx, f"{tenant}/{endpoint}", version=if_match()))

@@ -1,0 +1,113 @@
+"""Events: a stream of revisions as they happen (`text/event-stream`), for pages and programs.
+
+    id: 42
+    event: revision
+    data: {"revision": 42, "changes": [{"noun": "endpoint", "id": 7, "op": "create"}]}
+
+`id` is the revision, so that a reader who lost the connection says `Last-Event-ID` and misses nothing. `status` says
+that something changed which has no revision (a host confirmed, an agent reported); `reset` that the log does not
+reach back to where the reader was, so that it has to look at everything anew; `tick` that nothing happened for a
+while but the connection is alive.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import groupby
+
+from apiflask import APIBlueprint
+from flask import Response, request, stream_with_context
+
+from web.api.schemas.revision import EventsQuery
+from web.auth.access import READERS, allow
+from web.live import Change, Live
+from web.problems import FieldFault, Problem
+from web.state import state
+
+TICK_SECONDS = 15.0
+STATUS_EVERY_SECONDS = 0.5
+RETRY_MILLISECONDS = 1000
+MOST_REPLAYED = 1000
+
+blueprint = APIBlueprint("events", __name__, tag="Revisions")
+
+
+@blueprint.get("/events")
+@allow(READERS)
+@blueprint.input(EventsQuery, "query", "query")
+@blueprint.doc(
+    responses={
+        200: {
+            "description": "A stream of events `revision`, `status`, `reset` and `tick`.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        }
+    }
+)
+def stream(query: EventsQuery) -> Response:
+    """Follow what changes
+
+    Continues after the revision in `Last-Event-ID` or `after`; without either it begins now.
+    """
+    live = state().live
+    known = last_event_id()
+    after = known if known is not None else query.after
+    held = ExitStack()
+    if not held.enter_context(live.slot()):
+        raise Problem(
+            "overloaded",
+            "Too many listeners; try again in a few seconds, or raise --threads.",
+            headers={"Retry-After": "5"},
+        )
+    response = Response(stream_with_context(events(live, after)), mimetype="text/event-stream")
+    response.headers["X-Accel-Buffering"] = "no"
+    response.call_on_close(held.close)
+    return response
+
+
+def last_event_id() -> int | None:
+    text = request.headers.get("Last-Event-ID")
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        message = f"Last-Event-ID {text!r} is not a revision; send the id of the last event."
+        raise Problem("invalid", message, [FieldFault("Last-Event-ID", message)])
+    return int(text)
+
+
+def events(live: Live, after: int | None) -> Iterator[str]:
+    seen = live.seen()
+    position = seen.revision if after is None else after
+    # Whoever comes back may have missed what has no revision.
+    status_waits, status_due, pulse = after is not None, 0.0, seen.pulse
+    yield f"retry: {RETRY_MILLISECONDS}\n\n"
+    while not live.closing:
+        seen, now = live.seen(), time.monotonic()
+        changes = live.since(position)
+        status_waits = status_waits or seen.pulse != pulse
+        pulse = seen.pulse
+        if changes is None or len(changes) > MOST_REPLAYED:
+            position = seen.revision
+            yield event("reset", {"revision": position}, position)
+        elif changes:
+            position = changes[-1].revision
+            yield "".join(revision_events(changes))
+        elif status_waits and now >= status_due:
+            status_waits, status_due = False, now + STATUS_EVERY_SECONDS
+            yield event("status", {})
+        idle = not status_waits
+        if not live.wait_for_pulse(pulse, TICK_SECONDS if idle else status_due - now) and idle:
+            yield event("tick", {})
+
+
+def revision_events(changes: Sequence[Change]) -> Iterator[str]:
+    for revision, group in groupby(changes, key=lambda change: change.revision):
+        rows = [{"noun": change.noun, "id": change.id, "op": change.op} for change in group]
+        yield event("revision", {"revision": revision, "changes": rows}, revision)
+
+
+def event(name: str, data: object, id: int | None = None) -> str:
+    head = f"id: {id}\n" if id is not None else ""
+    return f"{head}event: {name}\ndata: {json.dumps(data)}\n\n"

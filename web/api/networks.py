@@ -1,0 +1,98 @@
+"""Networks over HTTP."""
+
+from __future__ import annotations
+
+from apiflask import APIBlueprint
+
+from db import networks
+from web import present
+from web.api.replies import (
+    Answer,
+    Json,
+    changed,
+    conditional,
+    created,
+    deleted,
+    idempotent,
+    if_match,
+    labels_asked,
+    listed,
+    shown,
+)
+from web.api.schemas.common import Deleted
+from web.api.schemas.network import Network, NetworkChange, NetworkCreate, NetworkPage, NetworkQuery
+from web.auth.access import CHANGERS, READERS, allow
+
+blueprint = APIBlueprint("networks", __name__, tag="Networks")
+
+
+@blueprint.get("/networks")
+@allow(READERS)
+@blueprint.input(NetworkQuery, "query", "query")
+@blueprint.output(NetworkPage)
+def find(query: NetworkQuery) -> Json:
+    """List networks"""
+    return listed(
+        lambda session: networks.find(
+            session, tenant=query.tenant, labels=labels_asked(query.label), cursor=query.cursor, limit=query.limit
+        ),
+        present.networks,
+    )
+
+
+@blueprint.post("/networks")
+@allow(CHANGERS)
+@blueprint.input(NetworkCreate, arg_name="body")
+@blueprint.output(Network, 201)
+@idempotent
+def create(body: NetworkCreate) -> Answer:
+    """Create a network"""
+    return created(
+        lambda tx: present.network(
+            tx.session,
+            networks.create(
+                tx,
+                body.name,
+                subnets=body.subnets,
+                gateways=body.gateways,
+                private=body.private,
+                isolated=body.isolated,
+                mtu=body.mtu,
+                labels=body.labels,
+            ),
+        )
+    )
+
+
+@blueprint.get("/networks/<tenant>/<network>")
+@allow(READERS)
+@blueprint.output(Network)
+def get(tenant: str, network: str) -> Answer:
+    """Show a network"""
+    return shown(lambda session: present.network(session, networks.get(session, f"{tenant}/{network}")))
+
+
+@blueprint.patch("/networks/<tenant>/<network>")
+@allow(CHANGERS)
+@blueprint.input(NetworkChange, arg_name="body")
+@blueprint.output(Network)
+@conditional
+def update(tenant: str, network: str, body: NetworkChange) -> Answer:
+    """Change a network"""
+    # Said and null is "no MTU of its own"; not said is "as it is".
+    mtu = (body.mtu or 0) if "mtu" in body.model_fields_set else None
+    return changed(
+        lambda tx: present.network(
+            tx.session,
+            networks.update(tx, f"{tenant}/{network}", labels=body.labels, mtu=mtu, version=if_match()),
+        )
+    )
+
+
+@blueprint.delete("/networks/<tenant>/<network>")
+@allow(CHANGERS)
+@blueprint.output(Deleted)
+@conditional
+def delete(tenant: str, network: str) -> Json:
+    """Delete a network"""
+    return deleted(lambda tx: networks.delete(tx, f"{tenant}/{network}", version=if_match()))

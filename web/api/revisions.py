@@ -1,0 +1,58 @@
+"""Revisions over HTTP: what changed, and whether it is live. Waiting on one is how convergence is measured."""
+
+from __future__ import annotations
+
+import time
+
+from apiflask import APIBlueprint
+
+from db import convergence
+from db.changes import changes_since, current_revision
+from web import present
+from web.api.replies import Json
+from web.api.schemas.revision import Revision, Revisions, RevisionsQuery, RevisionWaitQuery
+from web.auth.access import ANYONE_KNOWN, READERS, allow
+from web.state import reading, state
+
+blueprint = APIBlueprint("revisions", __name__, tag="Revisions")
+
+
+@blueprint.get("/revisions")
+@allow(READERS)
+@blueprint.input(RevisionsQuery, "query", "query")
+@blueprint.output(Revisions)
+def find(query: RevisionsQuery) -> Json:
+    """List what changed
+
+    Complete from `after` on, or not at all: when the log does not reach back so far, only the latest are shown.
+    """
+    with reading() as session:
+        newest = current_revision(session)
+        rows = changes_since(session, max(newest - query.limit, 0) if query.after is None else query.after) or []
+        shown = rows[-query.limit :] if query.after is None else rows[: query.limit]
+        return {"revision": newest, "items": [present.change(row) for row in shown]}
+
+
+@blueprint.get("/revisions/<int:revision>")
+@allow(ANYONE_KNOWN)
+@blueprint.input(RevisionWaitQuery, "query", "query")
+@blueprint.output(Revision)
+def get(revision: int, query: RevisionWaitQuery) -> Json:
+    """Show where a revision is live
+
+    With `wait` the answer comes when every host concerned has confirmed or refused it, or when the time is over.
+    """
+    live = state().live
+    deadline = time.monotonic() + query.wait
+    with live.slot() as may_wait:
+        while True:
+            pulse = live.seen().pulse
+            body = progress(revision, query.host)
+            left = deadline - time.monotonic()
+            if body["state"] != "pending" or not may_wait or not live.wait_for_pulse(pulse, left):
+                return body
+
+
+def progress(revision: int, host: str | None) -> Json:
+    with reading() as session:
+        return convergence.progress(session, revision, host).document()

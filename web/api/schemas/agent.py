@@ -1,0 +1,148 @@
+"""What a host's agent and the API say to each other: enrolment, attachments, wanted state, reports."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from web.api.schemas.common import (
+    Contract,
+    Interface,
+    Ip,
+    Labels,
+    Mac,
+    Name,
+    QualifiedName,
+    Revision,
+    WaitQuery,
+    example,
+)
+from web.api.schemas.endpoint import Port
+
+Short = Annotated[str, Field(max_length=255)]
+Long = Annotated[str, Field(max_length=4096)]
+
+
+class Enrol(Contract):
+    """An agent presents itself with the one-time token of its host."""
+
+    model_config = ConfigDict(json_schema_extra=example({"address": "198.18.0.11", "datapath_type": "system"}))
+
+    address: Ip | None = Field(None, description="Where its tunnels end; left out: as said when the host was made.")
+    datapath_type: Literal["system", "netdev"] = "system"
+    facts: dict[str, Any] = Field({}, max_length=64, description="Whatever helps people: kernel, versions, MTU.")
+
+
+class Enrolled(Contract):
+    """Who the agent is from now on."""
+
+    host: Name
+    token: str = Field(description="The agent's own token, shown once.")
+
+
+class Attach(Contract):
+    """An interface that wants to be an endpoint. Sent again with the same content it changes nothing."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example({"network": "acme/web", "name": "web1", "netns": "/run/netns/web1"})
+    )
+
+    network: QualifiedName
+    name: Name
+    netns: Long
+    labels: Labels = Field({})
+    ports: list[Port] = Field([], max_length=64)
+    addresses: list[Ip] | None = Field(
+        None, max_length=8, description="Addresses asked for; left out: one of each subnet of the network."
+    )
+    mac: Mac | None = Field(None, description="Left out: follows from the first address.")
+
+
+class WantedEndpoint(Contract):
+    """An endpoint as its host's agent needs it."""
+
+    id: int
+    name: QualifiedName
+    network: QualifiedName
+    ofport: int
+    port_name: str
+    mac: Mac
+    addresses: list[Interface]
+    gateways: list[Ip]
+    mtu: int
+    container_id: str
+    ifname: str
+    netns: str
+
+
+class Attached(WantedEndpoint):
+    revision: Revision
+
+
+class WantedHost(Contract):
+    name: Name
+    id: int
+    datapath_id: str
+    address: Ip | None
+    mtu: int = Field(description="MTU of the underlay.")
+
+
+class Tunnel(Contract):
+    type: Literal["vxlan"]
+    port: int
+    ofport: int
+
+
+class Gateway(Contract):
+    ofport: int
+    mac: Mac
+
+
+class Wanted(Contract):
+    """Everything that one host's agent has to make true."""
+
+    revision: Revision
+    host: WantedHost
+    controllers: list[str] = Field(examples=[["tcp:198.18.0.1:6653"]])
+    tunnel: Tunnel
+    gateway: Gateway
+    endpoints: list[WantedEndpoint]
+
+
+class WantedQuery(WaitQuery):
+    after: int | None = Field(
+        None, ge=0, le=2**53, description="The revision that is known; 204 when nothing for this host came after it."
+    )
+
+
+class AgentFacts(Contract):
+    version: Short
+    pid: int = Field(ge=0)
+    started_at: Short
+
+
+class Report(Contract):
+    """What an agent found and could not repair."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            {
+                "agent": {"version": "0.1.0", "pid": 4711, "started_at": "2026-11-20T10:00:00Z"},
+                "bridge": {"name": "warren0"},
+                "ports": {"12": "up"},
+                "problems": [],
+            }
+        )
+    )
+
+    agent: AgentFacts
+    bridge: dict[str, Any] = Field({}, max_length=64, description="What people may want to know of the bridge.")
+    ports: dict[str, Literal["up", "down"]] = Field({}, max_length=4096, description="State by endpoint id.")
+    problems: list[Long] = Field([], max_length=100, description="One sentence each.")
+
+
+class Reported(Contract):
+    """The report is kept."""
+
+    revision: Revision

@@ -1,0 +1,111 @@
+"""Types that many nouns share."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
+
+LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+MOST_PER_PAGE = 1000
+LONGEST_WAIT_SECONDS = 60.0
+
+# The rule for names lives in the database, which also finds the words; here it is only told to readers.
+Name = Annotated[
+    str, WithJsonSchema({"type": "string", "pattern": f"^{LABEL}$", "maxLength": 63, "examples": ["acme"]})
+]
+QualifiedName = Annotated[
+    str,
+    WithJsonSchema({"type": "string", "pattern": f"^{LABEL}/{LABEL}$", "maxLength": 127, "examples": ["acme/web"]}),
+]
+Labels = Annotated[
+    dict[str, str],
+    Field(max_length=64, description="Labels, with the syntax of Kubernetes labels.", examples=[{"app": "web"}]),
+]
+LabelChanges = Annotated[
+    dict[str, str | None],
+    Field(
+        max_length=64,
+        description="Labels to set; null takes one away. Labels that are not named stay.",
+        examples=[{"app": "web", "old": None}],
+    ),
+]
+Mac = Annotated[str, WithJsonSchema({"type": "string", "examples": ["02:00:0a:14:00:09"]})]
+Ip = Annotated[str, WithJsonSchema({"type": "string", "examples": ["10.20.0.9"]})]
+Cidr = Annotated[str, WithJsonSchema({"type": "string", "examples": ["10.20.0.0/24"]})]
+Interface = Annotated[str, WithJsonSchema({"type": "string", "examples": ["10.20.0.9/24"]})]
+Version = Annotated[int, Field(description="Grows with each change of this object; the ETag. For If-Match.")]
+Revision = Annotated[
+    int,
+    Field(description="The database's revision that includes this. GET /revisions/{n} tells where it is live."),
+]
+Moment = datetime
+
+
+class Contract(BaseModel):
+    """Nothing unknown, nothing guessed: `"80"` is not 80."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Query(BaseModel):
+    """Query parameters: text that must read as the type asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class PageQuery(Query):
+    limit: int = Field(100, ge=1, le=MOST_PER_PAGE, description="How many items at most.")
+    cursor: Annotated[str, Field(max_length=400)] | SkipJsonSchema[None] = Field(
+        None, description="`next` of the page before."
+    )
+
+
+class LabelledQuery(PageQuery):
+    label: list[str] = Field(
+        [], max_length=16, description="Only items with this label, `key=value`; may be given several times."
+    )
+
+
+class WaitQuery(Query):
+    wait: float = Field(
+        0, ge=0, le=LONGEST_WAIT_SECONDS, description="Seconds to wait for an answer that differs from what is known."
+    )
+
+
+class Page(Contract):
+    next: str | None = Field(description="Cursor of the next page; null on the last one.", examples=[None])
+
+
+class Deleted(Contract):
+    """What was asked for is gone."""
+
+    revision: Revision
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457. `detail` is a sentence for people that names the value and the remedy."""
+
+    model_config = ConfigDict(title="Problem")
+
+    type: str = Field(examples=["/problems/not-found"])
+    title: str = Field(examples=["Not found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["There is no tenant 'acme'; `warren tenant list` shows those there are."])
+    instance: str = Field(examples=["/api/v1/tenants/acme"])
+    errors: list[FieldError] = Field([], description="What is wrong, field by field.")
+
+
+class FieldError(BaseModel):
+    field: str = Field(examples=["name"])
+    message: str
+
+
+ProblemDocument.model_rebuild()
+
+
+def example(value: dict[str, Any]) -> dict[str, Any]:
+    """For `json_schema_extra`: the example that the description shows."""
+    return {"examples": [value]}

@@ -1,0 +1,76 @@
+"""Endpoints: one interface of a container, pod, VM or namespace."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
+
+from web.api.schemas.common import (
+    Contract,
+    Interface,
+    LabelChanges,
+    LabelledQuery,
+    Labels,
+    Mac,
+    Moment,
+    Name,
+    Page,
+    QualifiedName,
+    Revision,
+    Version,
+    example,
+)
+
+PortNumber = Annotated[int, Field(ge=1, le=65535, examples=[80])]
+
+
+class Port(Contract):
+    """A port that others may name."""
+
+    name: Name
+    port: PortNumber
+    protocol: Literal["tcp", "udp", "sctp"] = "tcp"
+
+
+class EndpointChange(Contract):
+    """What to change; fields that are left out stay."""
+
+    model_config = ConfigDict(json_schema_extra=example({"labels": {"app": "web", "canary": None}}))
+
+    labels: LabelChanges = Field({})
+    ports: list[Port] | None = Field(None, max_length=64, description="All named ports, replacing those there are.")
+
+
+class EndpointQuery(LabelledQuery):
+    tenant: str | SkipJsonSchema[None] = Field(None, description="Only this tenant's.")
+    network: str | SkipJsonSchema[None] = Field(None, description="Only those of this network, `tenant/network`.")
+    host: str | SkipJsonSchema[None] = Field(None, description="Only those on this host.")
+
+
+class Endpoint(Contract):
+    """One interface and where it is."""
+
+    name: QualifiedName
+    tenant: Name
+    network: QualifiedName
+    host: Name
+    mac: Mac
+    addresses: list[Interface]
+    labels: Labels
+    ports: list[Port]
+    state: Literal["pending", "up", "down"] = Field(
+        description="`pending` until its host's agent has said something about its port."
+    )
+    ofport: int = Field(description="Number of its port on its host's bridge.", examples=[104])
+    container_id: str
+    ifname: str = Field(examples=["eth0"])
+    port_name: str = Field(description="Name of its port on its host's bridge.", examples=["wrn1a"])
+    version: Version
+    revision: Revision
+    created_at: Moment
+
+
+class EndpointPage(Page):
+    items: list[Endpoint]

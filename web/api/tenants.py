@@ -1,0 +1,81 @@
+"""Tenants over HTTP."""
+
+from __future__ import annotations
+
+from apiflask import APIBlueprint
+
+from db import tenants
+from web import present
+from web.api.replies import (
+    Answer,
+    Json,
+    changed,
+    conditional,
+    created,
+    deleted,
+    idempotent,
+    if_match,
+    labels_asked,
+    listed,
+    shown,
+)
+from web.api.schemas.common import Deleted, LabelledQuery
+from web.api.schemas.tenant import Tenant, TenantChange, TenantCreate, TenantPage
+from web.auth.access import CHANGERS, READERS, allow
+
+blueprint = APIBlueprint("tenants", __name__, tag="Tenants")
+
+
+@blueprint.get("/tenants")
+@allow(READERS)
+@blueprint.input(LabelledQuery, "query", "query")
+@blueprint.output(TenantPage)
+def find(query: LabelledQuery) -> Json:
+    """List tenants"""
+    return listed(
+        lambda session: tenants.find(session, labels=labels_asked(query.label), cursor=query.cursor, limit=query.limit),
+        present.tenants,
+    )
+
+
+@blueprint.post("/tenants")
+@allow(CHANGERS)
+@blueprint.input(TenantCreate, arg_name="body")
+@blueprint.output(Tenant, 201)
+@idempotent
+def create(body: TenantCreate) -> Answer:
+    """Create a tenant"""
+    return created(
+        lambda tx: present.tenant(tenants.create(tx, body.name, labels=body.labels, track_all=body.track_all))
+    )
+
+
+@blueprint.get("/tenants/<tenant>")
+@allow(READERS)
+@blueprint.output(Tenant)
+def get(tenant: str) -> Answer:
+    """Show a tenant"""
+    return shown(lambda session: present.tenant(tenants.get(session, tenant)))
+
+
+@blueprint.patch("/tenants/<tenant>")
+@allow(CHANGERS)
+@blueprint.input(TenantChange, arg_name="body")
+@blueprint.output(Tenant)
+@conditional
+def update(tenant: str, body: TenantChange) -> Answer:
+    """Change a tenant"""
+    return changed(
+        lambda tx: present.tenant(
+            tenants.update(tx, tenant, labels=body.labels, track_all=body.track_all, version=if_match())
+        )
+    )
+
+
+@blueprint.delete("/tenants/<tenant>")
+@allow(CHANGERS)
+@blueprint.output(Deleted)
+@conditional
+def delete(tenant: str) -> Json:
+    """Delete a tenant and its empty networks"""
+    return deleted(lambda tx: tenants.delete(tx, tenant, version=if_match()))

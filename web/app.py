@@ -1,0 +1,50 @@
+"""The web application: which parts it has and in which order they are put together."""
+
+from __future__ import annotations
+
+from apiflask import APIFlask
+
+from db import engine
+from web import openapi, problems
+from web.api import (
+    agents,
+    attachments,
+    endpoints,
+    events,
+    hosts,
+    meta,
+    networks,
+    revisions,
+    tenants,
+    tokens,
+)
+from web.auth import access, headers
+from web.auth.identity import identify
+from web.auth.lockout import Lockout
+from web.live import Live, Source
+from web.pace import Stopwatch
+from web.state import KEY, State
+from web.ui import frame, pages, sign_in  # noqa: F401 - their views are on the frame's blueprint
+
+PREFIX = "/api/v1"
+API = (tenants, networks, endpoints, hosts, attachments, agents, revisions, events, tokens, meta)
+
+
+def create_app(database_url: str, waiting_slots: int = 96) -> APIFlask:
+    """`waiting_slots` bounds how many requests may wait for a change at once; each holds a thread."""
+    app = APIFlask("web", json_errors=False, static_folder=None, docs_path=None, spec_path=None)
+    app.config["MAX_CONTENT_LENGTH"] = problems.MAX_BODY_BYTES
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    opened = engine.create_engine(database_url)
+    live = Live(lambda: Source(opened), waiting_slots)
+    app.extensions[KEY] = State(opened, live, Stopwatch(opened, live), Lockout())
+
+    for module in API:
+        app.register_blueprint(module.blueprint, url_prefix=PREFIX)
+    app.register_blueprint(meta.health)
+    frame.register(app)
+    openapi.register(app)
+    problems.register(app, frame.error_page)
+    access.register(app, identify)
+    headers.register(app)
+    return app

@@ -1,0 +1,1 @@
+"""Who is asking, and may they? Tokens, sessions, log-in, role rules, and what a browser must be told."""

@@ -1,0 +1,219 @@
+"""The one place of a web process that waits for the database.
+
+One thread reads the feed. Requests that wait (long polls, event streams) leave a waiter here that says what would
+interest it; the thread wakes exactly those. It knows revisions and change rows, not what anybody does with them,
+and it keeps some threads free for short requests by bounding how many may wait at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
+
+from sqlalchemy import Engine
+
+from db.engine import reading
+from db.feed import Feed, changes_since, current_revision
+
+log = logging.getLogger(__name__)
+
+KEPT_CHANGES = 10_000
+FEED_WAIT_SECONDS = 1.0
+RETRY_SECONDS = 0.5
+
+
+class Change(Protocol):
+    """A row of the change log, as far as waiters look at it."""
+
+    @property
+    def revision(self) -> int: ...
+    @property
+    def noun(self) -> str: ...
+    @property
+    def id(self) -> int: ...
+    @property
+    def op(self) -> str: ...
+    @property
+    def host_id(self) -> int | None: ...
+
+
+class Source:
+    """What the reader thread asks of the database; opened and used in that thread only."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._feed = Feed(engine, progress=True)
+
+    def wait(self, timeout: float) -> bool:
+        """Whether something may have been committed; False when `timeout` seconds passed."""
+        return self._feed.wait(timeout)
+
+    def revision(self) -> int:
+        with reading(self._engine) as session:
+            return current_revision(session)
+
+    def changes_since(self, revision: int) -> Sequence[Change] | None:
+        """The log after `revision`, oldest first; None when it does not reach back so far."""
+        with reading(self._engine) as session:
+            return changes_since(session, revision)
+
+    def close(self) -> None:
+        self._feed.close()
+
+
+class Seen(NamedTuple):
+    """What is known at one moment. `pulse` grows with every commit of any kind, also those without a revision.
+
+    `at` (monotonic seconds) is when `revision` was seen first.
+    """
+
+    revision: int
+    pulse: int
+    at: float
+
+
+Interest = Callable[[Sequence[Change]], bool]
+
+
+class _Waiter(NamedTuple):
+    interest: Interest
+    wake: threading.Event
+
+
+class Live:
+    """Waiting for the database, shared by all threads of a process. `slots` bounds how many may wait at once."""
+
+    def __init__(self, open_source: Callable[[], Source], slots: int = 96) -> None:
+        self._open = open_source
+        self._lock = threading.Lock()
+        self._waiters: set[_Waiter] = set()
+        self._recent: deque[Change] = deque(maxlen=KEPT_CHANGES)
+        self._oldest = 0  # changes after this revision are all in _recent
+        self._seen = Seen(0, 0, 0.0)
+        self._slots = threading.BoundedSemaphore(slots)
+        self._thread: threading.Thread | None = None
+        self._ready = threading.Event()
+        self.closing = False
+
+    # -- what requests call ---------------------------------------------------------------------------------------
+
+    @contextmanager
+    def slot(self) -> Iterator[bool]:
+        """Ask to hold a thread for long; False means that too many do: answer now with what there is."""
+        got = not self.closing and self._slots.acquire(blocking=False)
+        try:
+            yield got
+        finally:
+            if got:
+                self._slots.release()
+
+    def seen(self) -> Seen:
+        self._start()
+        return self._seen
+
+    def since(self, revision: int) -> Sequence[Change] | None:
+        """The changes after `revision`, from memory; None when memory does not reach back so far."""
+        self._start()
+        with self._lock:
+            if revision < self._oldest or revision > self._seen.revision:
+                return None
+            return [change for change in self._recent if change.revision > revision]
+
+    def wait_for_change(self, after: int, interest: Interest, timeout: float) -> bool:
+        """Until changes after `after` satisfy `interest`. True also when memory cannot tell; False: time is over."""
+        self._start()
+        waiter = _Waiter(interest, threading.Event())
+        with self._lock:
+            if not self._oldest <= after <= self._seen.revision:
+                return True
+            if interest([change for change in self._recent if change.revision > after]):
+                return True
+            self._waiters.add(waiter)
+        return self._sleep(waiter, timeout)
+
+    def wait_for_pulse(self, after: int, timeout: float) -> bool:
+        """Until any commit after pulse `after` (progress of hosts has no revision). False: time is over."""
+        self._start()
+        waiter = _Waiter(lambda changes: True, threading.Event())
+        with self._lock:
+            if self._seen.pulse > after:
+                return True
+            self._waiters.add(waiter)
+        return self._sleep(waiter, timeout)
+
+    def close(self) -> None:
+        """Wake everybody for good: the process is about to end."""
+        self.closing = True
+        with self._lock:
+            for waiter in self._waiters:
+                waiter.wake.set()
+
+    # -- the reader thread ----------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        # On first use, not at import: a forked worker must not inherit a thread or a database connection.
+        if not self._ready.is_set():
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+                    self._thread.start()
+            self._ready.wait(5)
+
+    def _sleep(self, waiter: _Waiter, timeout: float) -> bool:
+        try:
+            return not self.closing and waiter.wake.wait(max(timeout, 0)) and not self.closing
+        finally:
+            with self._lock:
+                self._waiters.discard(waiter)
+
+    def _run(self) -> None:
+        while not self.closing:
+            try:
+                source = self._open()
+                try:
+                    self._read(source)
+                finally:
+                    source.close()
+            except Exception:
+                # The database went away: requests say so themselves; here only the next attempt matters.
+                log.exception("the change feed broke; trying again in %s s", RETRY_SECONDS)
+                time.sleep(RETRY_SECONDS)
+
+    def _read(self, source: Source) -> None:
+        self._forget_before(source.revision())
+        self._ready.set()
+        while not self.closing:
+            if not source.wait(FEED_WAIT_SECONDS):
+                continue
+            changes = source.changes_since(self._seen.revision)
+            if changes is None or len(changes) > KEPT_CHANGES:
+                self._forget_before(source.revision())
+            else:
+                self._take(changes)
+
+    def _take(self, changes: Sequence[Change]) -> None:
+        now = time.monotonic()
+        with self._lock:
+            overflow = len(self._recent) + len(changes) - KEPT_CHANGES
+            for _ in range(min(max(overflow, 0), len(self._recent))):
+                self._oldest = self._recent.popleft().revision
+            self._recent.extend(changes)
+            revision, pulse, at = self._seen
+            self._seen = Seen(changes[-1].revision, pulse + 1, now) if changes else Seen(revision, pulse + 1, at)
+            for waiter in self._waiters:
+                if not waiter.wake.is_set() and waiter.interest(changes):
+                    waiter.wake.set()
+
+    def _forget_before(self, revision: int) -> None:
+        """Start anew at `revision`; whoever waits has to look for himself."""
+        with self._lock:
+            self._recent.clear()
+            self._oldest = revision
+            self._seen = Seen(revision, self._seen.pulse + 1, time.monotonic())
+            for waiter in self._waiters:
+                waiter.wake.set()

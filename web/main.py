@@ -1,0 +1,119 @@
+"""`warren web`: the API and the pages in one gunicorn worker with many threads.
+
+One worker, because waiting for the database costs a process one reader however many requests wait; threads,
+because a waiting request holds one. Decides how the process starts and ends, nothing about requests.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+import click
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+from gunicorn.workers.gthread import ThreadWorker
+
+PR_SET_PDEATHSIG = 1
+GRACE_SECONDS = 5
+LINGER_SECONDS = 0.25
+KEEPALIVE_SECONDS = 75
+KEPT_FREE = 16
+"""Threads that are never given to requests which wait."""
+
+
+class Worker(ThreadWorker):
+    """Ends within moments: waiting requests are woken instead of waited for."""
+
+    wsgi: Flask
+
+    def init_process(self) -> None:
+        # Killed arbiters leave no worker behind that holds the address.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        super().init_process()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Not in the handler itself: the interrupted thread may hold the lock that waking needs.
+        threading.Thread(target=self._wake_waiters, daemon=True).start()
+        super().handle_exit(sig, frame)
+
+    def _wake_waiters(self) -> None:
+        from web.state import KEY
+
+        self.wsgi.extensions[KEY].live.close()
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        # Idle connections are closed soon; clients that reuse one at that moment try again on a fresh one.
+        super()._cap_keepalive(min(deadline, time.monotonic() + LINGER_SECONDS))
+
+
+class Server(BaseApplication):
+    def __init__(self, database_url: str, binds: list[str], threads: int, options: dict[str, Any]) -> None:
+        self.database_url = database_url
+        self.binds = binds
+        self.threads = threads
+        self.more = options
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in {
+            "bind": self.binds,
+            "worker_class": Worker,
+            "workers": 1,
+            "threads": self.threads,
+            "worker_connections": 4 * self.threads + 1000,
+            "keepalive": KEEPALIVE_SECONDS,
+            "graceful_timeout": GRACE_SECONDS,
+            "timeout": 120,
+            "limit_request_line": 8190,
+            "proc_name": "warren-web",
+            "control_socket_disable": True,
+            **self.more,
+        }.items():
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        # In the worker, after the fork: no thread and no connection crosses it.
+        from web.app import create_app
+
+        return create_app(self.database_url, waiting_slots=max(self.threads - KEPT_FREE, 1))
+
+
+@click.command("web", context_settings={"show_default": True})
+@click.option(
+    "--db", "database_url", envvar="WARREN_DB", required=True, metavar="URL",
+    help="Database: sqlite:////path/warren.db or postgresql://user@host/warren.",
+)  # fmt: skip
+@click.option(
+    "--bind", "binds", multiple=True, default=["127.0.0.1:8080"], metavar="ADDRESS",
+    help="HOST:PORT, unix:PATH or fd://N to listen on; may be given several times.",
+)  # fmt: skip
+@click.option(
+    "--threads", default=128, type=click.IntRange(2, 4096), help="Requests served at once; a waiting one counts."
+)
+@click.option("--access-log", is_flag=True, help="Log each request on standard output.")
+@click.option(
+    "--certificate", type=click.Path(exists=True, dir_okay=False), help="Serve HTTPS with this certificate chain."
+)
+@click.option("--key", type=click.Path(exists=True, dir_okay=False), help="Private key of the certificate.")
+def cli(
+    database_url: str,
+    binds: tuple[str, ...],
+    threads: int,
+    access_log: bool,
+    certificate: str | None,
+    key: str | None,
+) -> None:
+    """Serve the REST API and the admin pages."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    options: dict[str, Any] = {"accesslog": "-" if access_log else None}
+    if certificate:
+        options |= {"certfile": certificate, "keyfile": key or certificate}
+    Server(database_url, list(binds), threads, options).run()

@@ -1,0 +1,174 @@
+"""The API's description, `/openapi.json`: APIFlask writes it from the schemas; here it is made complete.
+
+Who may call what, which errors to expect, which headers count: all of it read from the views themselves, so that it
+cannot say something else than what is enforced.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+from apiflask import APIFlask
+from flask import Blueprint, Response, current_app
+
+from web.api.schemas.common import ProblemDocument
+from web.auth.access import public, rule_of
+from web.problems import MIMETYPE, TITLES
+
+Json = dict[str, Any]
+
+DESCRIPTION = """\
+Tenants, networks, hosts and endpoints of a Warren installation.
+
+Every change answers with the revision that includes it; `GET /revisions/{n}?wait=30` tells when it is live.
+Lists come in pages: pass `next` as `cursor`. Errors are `application/problem+json`.
+Changes honour `If-Match` with the ETag of the last answer; creates honour `Idempotency-Key`.
+"""
+
+SCHEMES = {
+    "token": {"type": "http", "scheme": "bearer", "bearerFormat": "wrn_ID_SECRET"},
+    "session": {"type": "apiKey", "in": "cookie", "name": "warren", "description": "After logging in on /login."},
+}
+
+IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "ETag of the version that was seen; another one meanwhile is refused with 412.",
+    "schema": {"type": "string", "examples": ['"3"']},
+}
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "A key of the sender's choice: sent again, the request is answered but not done again.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+ETAG = {"ETag": {"description": "The object's version.", "schema": {"type": "string", "examples": ['"3"']}}}
+
+blueprint = Blueprint("openapi", __name__)
+
+
+@blueprint.get("/openapi.json")
+@public
+def document() -> Response:
+    """This description."""
+    return Response(_text(current_app._get_current_object()), mimetype="application/json")  # type: ignore[attr-defined]
+
+
+@cache
+def _text(app: APIFlask) -> str:
+    return json.dumps(app.spec)
+
+
+def register(app: APIFlask) -> None:
+    app.register_blueprint(blueprint)
+    app.config.update(
+        OPENAPI_VERSION="3.1.0",
+        AUTO_VALIDATION_ERROR_RESPONSE=False,
+        AUTO_AUTH_ERROR_RESPONSE=False,
+        AUTO_404_RESPONSE=False,
+        AUTO_SERVERS=False,
+        AUTO_OPERATION_ID=True,
+        SUCCESS_DESCRIPTION="Done",
+    )
+    app.title = "Warren"
+    app.version = "1"
+    app.description = DESCRIPTION
+    app.license = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
+    app.spec_processor(lambda spec: complete(app, spec))
+
+
+def complete(app: APIFlask, spec: Json) -> Json:
+    spec = plain_names(spec)
+    spec["components"]["schemas"] |= definitions(ProblemDocument.model_json_schema(ref_template=REF))
+    spec["components"]["securitySchemes"] = SCHEMES
+    spec["components"]["responses"] = {str(status): error(status) for status in sorted({s for s, _ in TITLES.values()})}
+    for path, method, operation in operations(spec):
+        rule = next(
+            r for r in app.url_map.iter_rules() if _path(r.rule) == path and method.upper() in (r.methods or ())
+        )
+        describe(operation, method, app.view_functions[rule.endpoint], bool(rule.arguments))
+        operation["operationId"] = rule.endpoint.replace(".", "_")
+    return spec
+
+
+def describe(operation: Json, method: str, view: Callable[..., Any], named: bool) -> None:
+    """Roles, errors and headers of one operation."""
+    rule = rule_of(view)
+    body = "requestBody" in operation
+    statuses = {400, 500}
+    if rule is not None and rule.roles is not None:
+        operation["security"] = [{"token": []}] + ([{"session": []}] if "admin" in rule.roles else [])
+        operation["x-roles"] = sorted(rule.roles)
+        statuses |= {401, 403}
+    else:
+        operation["security"] = []
+    parameters: list[Json] = operation.setdefault("parameters", [])
+    for parameter in parameters:
+        # APIFlask leaves descriptions inside the schema, where few readers show them.
+        schema = parameter["schema"]
+        if "description" in schema:
+            parameter["description"] = schema.pop("description")
+        schema.pop("title", None)
+        if schema.get("default", 0) is None:
+            del schema["default"]
+    if named:
+        statuses |= {404}
+    if body:
+        operation["requestBody"]["required"] = True
+        statuses |= {413, 415, 422}
+    if parameters and any(parameter["in"] == "query" for parameter in parameters):
+        statuses |= {422}
+    if method != "get":
+        statuses |= {409, 422, 503}
+    if getattr(view, "conditional", False):
+        parameters.append(IF_MATCH)
+        statuses |= {412}
+    if getattr(view, "idempotent", False):
+        parameters.append(IDEMPOTENCY_KEY)
+    for status, response in operation["responses"].items():
+        schema = response.get("content", {}).get("application/json", {}).get("schema", {})
+        if status in ("200", "201") and schema.get("$ref", "").rpartition("/")[2] in VERSIONED:
+            response["headers"] = ETAG
+    for status in statuses:
+        operation["responses"].setdefault(str(status), {"$ref": f"#/components/responses/{status}"})
+
+
+VERSIONED = frozenset({"Tenant", "Network", "Endpoint", "Host", "NewHost"})
+REF = "#/components/schemas/{model}"
+
+
+def operations(spec: Json) -> Iterator[tuple[str, str, Json]]:
+    for path, methods in spec["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def error(status: int) -> Json:
+    titles = [(slug, title) for slug, (its, title) in TITLES.items() if its == status]
+    return {
+        "description": "; ".join(title for _, title in titles),
+        "content": {MIMETYPE: {"schema": {"$ref": REF.format(model="Problem")}}},
+    }
+
+
+def definitions(schema: Json) -> Json:
+    """A model's schema and those it uses, by name."""
+    inner = schema.pop("$defs", {})
+    return {schema["title"]: schema, **inner}
+
+
+def plain_names(spec: Json) -> Json:
+    """APIFlask files a model that another one uses as `Outer.Inner`; here it has one entry under its own name."""
+    schemas: Json = spec["components"]["schemas"]
+    for name in [name for name in schemas if "." in name]:
+        schemas.setdefault(name.rpartition(".")[2], schemas[name])
+        del schemas[name]
+    return spec
+
+
+def _path(rule: str) -> str:
+    return re.sub(r"<(?:[^:>]+:)?([^>]+)>", r"{\1}", rule)

@@ -1,0 +1,137 @@
+"""Rows of the database as the API's JSON objects: the one place where a column becomes a field.
+
+Pages for people show the same objects. It computes nothing that the database does not say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from db import hosts as db_hosts
+from db import networks as db_networks
+from db import tables
+from db.wanted import WantedEndpoint
+
+Json = dict[str, Any]
+
+
+def tenant(row: tables.Tenant) -> Json:
+    return {
+        "name": row.name,
+        "id": row.id,
+        "zone": row.zone,
+        "labels": row.labels,
+        "track_all": row.track_all,
+        "networks": row.network_count,
+        "endpoints": row.endpoint_count,
+        "version": row.version,
+        "created_at": row.created_at,
+    }
+
+
+def tenants(session: Session, rows: Sequence[tables.Tenant]) -> list[Json]:
+    return [tenant(row) for row in rows]
+
+
+def networks(session: Session, rows: Sequence[tables.Network]) -> list[Json]:
+    default_mtu = db_networks.default_mtu(session)
+    return [_network(row, default_mtu) for row in rows]
+
+
+def network(session: Session, row: tables.Network) -> Json:
+    return _network(row, db_networks.default_mtu(session))
+
+
+def _network(row: tables.Network, default_mtu: int) -> Json:
+    return {
+        "name": row.qualified_name,
+        "tenant": row.tenant.name,
+        "vni": row.vni,
+        "zone": row.zone,
+        "subnets": [
+            {"cidr": subnet.cidr, "gateway": subnet.gateway, "size": db_networks.size(subnet), "used": subnet.used}
+            for subnet in row.subnets
+        ],
+        "private": row.private,
+        "isolated": row.isolated,
+        "mtu": row.mtu or default_mtu,
+        "labels": row.labels,
+        "endpoints": row.endpoint_count,
+        "version": row.version,
+        "created_at": row.created_at,
+    }
+
+
+def endpoint(row: tables.Endpoint) -> Json:
+    return {
+        "name": row.qualified_name,
+        "tenant": row.tenant.name,
+        "network": row.network.qualified_name,
+        "host": row.host.name,
+        "mac": row.mac,
+        "addresses": [str(address) for address in row.addresses],
+        "labels": row.labels,
+        "ports": row.ports,
+        "state": row.state,
+        "ofport": row.ofport,
+        "container_id": row.container_id,
+        "ifname": row.ifname,
+        "port_name": row.port_name,
+        "version": row.version,
+        "created_at": row.created_at,
+    }
+
+
+def endpoints(session: Session, rows: Sequence[tables.Endpoint]) -> list[Json]:
+    return [endpoint(row) for row in rows]
+
+
+def host(row: tables.Host) -> Json:
+    status = row.status
+    return {
+        "name": row.name,
+        "address": row.address,
+        "mtu": row.mtu,
+        "labels": row.labels,
+        "datapath_id": f"{row.datapath_id:016x}",
+        "datapath_type": row.datapath_type,
+        "state": db_hosts.state(row, datetime.now(UTC)),
+        "connected": status.connected,
+        "endpoints": row.endpoint_count,
+        "flows": status.flows,
+        "drops": status.drops,
+        "wanted_revision": status.wanted_revision,
+        "confirmed_revision": status.confirmed_revision,
+        "agent": status.agent_report,
+        "error": status.error,
+        "seen_at": status.agent_seen_at,
+        "version": row.version,
+        "created_at": row.created_at,
+    }
+
+
+def hosts(session: Session, rows: Sequence[tables.Host]) -> list[Json]:
+    return [host(row) for row in rows]
+
+
+def wanted_endpoint(found: WantedEndpoint) -> Json:
+    return found._asdict()
+
+
+def token(row: tables.Token) -> Json:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "role": row.role,
+        "host": row.host.name if row.host else None,
+        "created_at": row.created_at,
+        "expires_at": row.expires_at,
+    }
+
+
+def change(row: tables.ChangeRow) -> Json:
+    return {"revision": row.revision, "noun": row.noun, "id": row.id, "op": row.op}

@@ -1,0 +1,115 @@
+"""What every page has around it: the rail's entries, the theme, addresses of static files, the filters of templates.
+
+Decides how a page is rendered (whole, or only its live region), not what is on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from apiflask import APIBlueprint
+from flask import Flask, Response, g, make_response, redirect, render_template, request, send_from_directory, url_for
+
+from web.auth.access import public
+from web.problems import Problem
+from web.state import state
+from web.ui import words
+
+STATIC = Path(__file__).parent / "static"
+THEMES = ("auto", "light", "dark")
+A_YEAR_SECONDS = 31_536_000
+
+blueprint = APIBlueprint("ui", __name__, template_folder="templates", enable_openapi=False)
+
+
+class RailEntry(NamedTuple):
+    name: str
+    endpoint: str
+    icon: str
+    key: str
+
+
+PAGES = (
+    RailEntry("Overview", "ui.overview", "overview", "o"),
+    RailEntry("Tenants", "ui.tenants", "tenant", "t"),
+    RailEntry("Networks", "ui.networks", "network", "n"),
+    RailEntry("Endpoints", "ui.endpoints", "endpoint", "e"),
+    RailEntry("Hosts", "ui.hosts", "host", "h"),
+)
+
+
+def render(template: str, section: str, **facts: Any) -> str:
+    """A page; for a request of its own live region only that region."""
+    partial = request.headers.get("HX-Request") == "true"
+    return render_template(
+        template,
+        section=section,
+        partial=partial,
+        pages=PAGES,
+        principal=g.principal,
+        here=request.full_path.rstrip("?"),
+        query=text_asked(),
+        revision=state().live.seen().revision,
+        **facts,
+    )
+
+
+def text_asked() -> str:
+    return request.args.get("q", "").strip()[:100]
+
+
+def error_page(problem: Problem) -> Response:
+    """A refusal for people. Who is not logged in, or no longer, is sent to the log-in and back."""
+    if problem.status == 401 and request.method in ("GET", "HEAD"):
+        target = url_for("ui.login", next=request.full_path.rstrip("?") if request.path != "/" else None)
+        if request.headers.get("HX-Request") == "true":
+            return Response(status=200, headers={"HX-Redirect": url_for("ui.login", next=_page_shown())})
+        return make_response(redirect(target, 303))
+    return make_response(render_template("error.html", problem=problem), problem.status, problem.headers)
+
+
+def _page_shown() -> str | None:
+    shown = request.headers.get("HX-Current-URL", "").removeprefix(request.host_url.rstrip("/"))
+    return shown if shown not in ("", "/") else None
+
+
+@blueprint.get("/static/<path:path>")
+@public
+def static(path: str) -> Response:
+    response = send_from_directory(STATIC, path)
+    if request.args.get("v") == digest(path):
+        response.headers["Cache-Control"] = f"public, max-age={A_YEAR_SECONDS}, immutable"
+    return response
+
+
+@cache
+def digest(path: str) -> str:
+    file = STATIC / path
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
+
+
+def static_url(path: str) -> str:
+    return url_for("ui.static", path=path, v=digest(path))
+
+
+@blueprint.app_context_processor
+def always() -> dict[str, Any]:
+    theme = request.cookies.get("theme", "auto")
+    return {"static_url": static_url, "theme": theme if theme in THEMES else "auto"}
+
+
+def register(app: Flask) -> None:
+    app.register_blueprint(blueprint)
+    app.jinja_env.trim_blocks = True
+    app.jinja_env.lstrip_blocks = True
+    app.jinja_env.filters.update(
+        thousands=words.thousands,
+        free=words.free,
+        prose=words.prose,
+        ago=lambda moment: words.ago(moment, datetime.now(UTC)),
+        iso=lambda moment: moment.isoformat(timespec="seconds"),
+    )

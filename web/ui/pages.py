@@ -1,0 +1,145 @@
+"""The pages: what is asked of the database for each, and the sentence on top."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import request
+from sqlalchemy.orm import Session
+
+from db import endpoints as db_endpoints
+from db import hosts as db_hosts
+from db import networks as db_networks
+from db import summary
+from db import tenants as db_tenants
+from web import present
+from web.auth.access import READERS, allow
+from web.state import reading, state
+from web.ui import words
+from web.ui.frame import blueprint, render, text_asked
+
+Json = dict[str, Any]
+ON_OVERVIEW = 8
+ON_SEARCH = 20
+RELATED = 50
+PER_PAGE = 100
+
+
+class Noun:
+    """How a noun is listed and shown."""
+
+    def __init__(self, find: Callable[..., Any], show: Callable[[Session, Any], list[Json]]) -> None:
+        self.find = find
+        self.show = show
+
+    def page(self, session: Session, limit: int, **which: Any) -> tuple[list[Json], str | None]:
+        page = self.find(session, limit=limit, **which)
+        return self.show(session, page.items), page.next
+
+
+NOUNS = {
+    "hosts": Noun(db_hosts.find, present.hosts),
+    "tenants": Noun(db_tenants.find, present.tenants),
+    "networks": Noun(db_networks.find, present.networks),
+    "endpoints": Noun(db_endpoints.find, present.endpoints),
+}
+
+
+@blueprint.get("/")
+@allow(READERS)
+def overview() -> str:
+    pace = state().stopwatch.now()
+    with reading() as session:
+        counts = summary.counts(session)
+        found = {name: noun.page(session, ON_OVERVIEW)[0] for name, noun in NOUNS.items()}
+        hosts, _ = NOUNS["hosts"].page(session, summary.MOST_HOSTS)
+    lead = words.overview(hosts, counts, pace, datetime.now(UTC))
+    return render("overview.html", "Overview", counts=counts, found=found, lead=lead)
+
+
+def listing(name: str, lead: Callable[[list[Json]], str]) -> str:
+    query = text_asked() or None
+    with reading() as session:
+        items, onward = NOUNS[name].page(session, PER_PAGE, text=query, cursor=request.args.get("cursor"))
+        total = summary.count(session, name, query)
+    return render("list.html", name.capitalize(), noun=name, items=items, next=onward, total=total, lead=lead(items))
+
+
+@blueprint.get("/tenants")
+@allow(READERS)
+def tenants() -> str:
+    return listing("tenants", lambda items: "A tenant owns networks and is kept apart from all other tenants.")
+
+
+@blueprint.get("/networks")
+@allow(READERS)
+def networks() -> str:
+    return listing("networks", lambda items: "A network is one segment; its endpoints reach each other on every host.")
+
+
+@blueprint.get("/hosts")
+@allow(READERS)
+def hosts() -> str:
+    return listing("hosts", words.hosts)
+
+
+@blueprint.get("/endpoints")
+@allow(READERS)
+def endpoints() -> str:
+    return listing("endpoints", lambda items: "An endpoint is one interface of a container, pod or VM.")
+
+
+@blueprint.get("/search")
+@allow(READERS)
+def search() -> str:
+    query = text_asked()
+    found: dict[str, list[Json]] = {name: [] for name in NOUNS}
+    counts: dict[str, int] = {}
+    if query:
+        with reading() as session:
+            found = {name: noun.page(session, ON_SEARCH, text=query)[0] for name, noun in NOUNS.items()}
+            counts = {name: summary.count(session, name, query) for name in NOUNS}
+    return render("search.html", "Search", found=found, lead=words.found(query, counts))
+
+
+@blueprint.get("/tenants/<name>")
+@allow(READERS)
+def tenant(name: str) -> str:
+    with reading() as session:
+        (item,) = present.tenants(session, [db_tenants.get(session, name)])
+        own_networks, _ = NOUNS["networks"].page(session, RELATED, tenant=name)
+        own_endpoints, _ = NOUNS["endpoints"].page(session, RELATED, tenant=name)
+    related = [("networks", own_networks, item["networks"]), ("endpoints", own_endpoints, item["endpoints"])]
+    lead = f"{words.many(item['networks'], 'network')}, {words.many(item['endpoints'], 'endpoint')}."
+    return render("tenant.html", "Tenants", item=item, related=related, lead=lead)
+
+
+@blueprint.get("/networks/<tenant>/<name>")
+@allow(READERS)
+def network(tenant: str, name: str) -> str:
+    qualified = f"{tenant}/{name}"
+    with reading() as session:
+        (item,) = present.networks(session, [db_networks.get(session, qualified)])
+        inside, _ = NOUNS["endpoints"].page(session, RELATED, network=qualified)
+    related = [("endpoints", inside, item["endpoints"])]
+    return render("network.html", "Networks", item=item, related=related, lead=words.network(item))
+
+
+@blueprint.get("/hosts/<name>")
+@allow(READERS)
+def host(name: str) -> str:
+    with reading() as session:
+        (item,) = present.hosts(session, [db_hosts.get(session, name)])
+        here, _ = NOUNS["endpoints"].page(session, RELATED, host=name)
+    related = [("endpoints", here, item["endpoints"])]
+    return render("host.html", "Hosts", item=item, related=related, lead=words.host(item, datetime.now(UTC)))
+
+
+@blueprint.get("/endpoints/<tenant>/<name>")
+@allow(READERS)
+def endpoint(tenant: str, name: str) -> str:
+    with reading() as session:
+        (item,) = present.endpoints(session, [db_endpoints.get(session, f"{tenant}/{name}")])
+    return render("endpoint.html", "Endpoints", item=item, lead=words.endpoint(item))

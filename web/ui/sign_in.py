@@ -1,0 +1,67 @@
+"""Log in and out with a password. Decides how often one may guess; whether a password is right, `db` knows."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import urlsplit
+
+from flask import Response, make_response, redirect, render_template, request, url_for
+
+from web.auth import sessions
+from web.auth.access import public
+from web.state import state
+from web.ui.frame import blueprint
+from web.ui.words import duration
+
+ADDRESS_UNKNOWN = "unknown"
+
+
+@blueprint.get("/login")
+@public
+def login_form() -> Response | str:
+    if sessions.current() is not None:
+        return make_response(redirect(local(request.args.get("next")), 303))
+    return render_template("login.html", next=request.args.get("next", ""), user="", fault="")
+
+
+@blueprint.post("/login", endpoint="login")
+@public
+def login() -> Response:
+    user = request.form.get("user", "").strip()[:63]
+    password = request.form.get("password", "")[:1024]
+    onward = request.form.get("next", "")
+    lockout, address, now = state().lockout, request.remote_addr or ADDRESS_UNKNOWN, time.monotonic()
+    wait = lockout.wait_seconds(user, address, now)
+    if wait:
+        fault = f"Too many attempts for '{user}' from here; try again in {duration(wait * 1000)}."
+        return refused(429, user, onward, fault, {"Retry-After": str(int(wait) + 1)})
+    # Counted before it is checked: many attempts at once are as many failures.
+    lockout.failed(user, address, now)
+    cookie = sessions.open_session(user, password)
+    if cookie is None:
+        return refused(401, user, onward, "User or password is wrong; check both.")
+    lockout.succeeded(user, address)
+    response = make_response(redirect(local(onward), 303))
+    sessions.set_cookie(response, cookie)
+    return response
+
+
+@blueprint.post("/logout")
+@public
+def logout() -> Response:
+    sessions.close_session()
+    response = make_response(redirect(url_for("ui.login"), 303))
+    sessions.clear_cookie(response)
+    return response
+
+
+def refused(status: int, user: str, onward: str, fault: str, headers: dict[str, str] | None = None) -> Response:
+    page = render_template("login.html", next=onward, user=user, fault=fault)
+    return make_response(page, status, headers or {})
+
+
+def local(target: str | None) -> str:
+    """`target` when it is a page of ours, else the overview: nobody is sent elsewhere after logging in."""
+    if not target or not target.startswith("/") or target.startswith(("//", "/\\")) or urlsplit(target).netloc:
+        return url_for("ui.overview")
+    return target

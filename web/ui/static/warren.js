@@ -1,0 +1,104 @@
+/* Keys, theme, the connection mark, ages of times. Lists and their live updates are the server's and htmx's work. */
+(() => {
+  "use strict";
+  const byId = (id) => document.getElementById(id);
+  const SILENCE_MS = 40_000; // the server says something every 15 s
+
+  // ---- connection mark: a lost connection is visible at once, and what is on the page says how old it is ----
+  let heard = Date.now();
+  let lost = false;
+  const mark = (state, words) => {
+    const connection = byId("connection");
+    if (!connection) return;
+    if (connection.dataset.state !== state) connection.dataset.state = state;
+    connection.querySelector("span").textContent = words;
+    document.body.classList.toggle("stale", state === "lost");
+  };
+  const isHeard = () => {
+    heard = Date.now();
+    if (lost) document.body.dispatchEvent(new Event("refresh"));
+    lost = false;
+    mark("live", "live");
+  };
+  const isLost = () => {
+    lost = true;
+    mark("lost", `no connection, as of ${age(heard)}`);
+  };
+  const age = (since) => {
+    const seconds = Math.max(0, Math.round((Date.now() - since) / 1000));
+    if (seconds < 60) return `${seconds} s ago`;
+    if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+    if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ago`;
+    return `${Math.floor(seconds / 86400)} d ago`;
+  };
+  document.addEventListener("htmx:sse:after:connection", isHeard);
+  document.addEventListener("htmx:sse:after:message", isHeard);
+  document.addEventListener("htmx:sse:error", isLost);
+  document.addEventListener("htmx:sse:close", isLost);
+  document.addEventListener("htmx:sse:before:connection", (event) => {
+    if (event.detail.connection.attempt > 0 && !document.hidden) isLost();
+  });
+  setInterval(() => {
+    if (!document.hidden && (lost || Date.now() - heard > SILENCE_MS)) isLost();
+    for (const time of document.querySelectorAll("time[data-ago]")) time.textContent = age(Date.parse(time.dateTime));
+  }, 5000);
+
+  // ---- rows that appeared since the last look are tinted for a moment ----
+  let known = null;
+  const rows = () => new Set([...document.querySelectorAll("tr[id]")].map((row) => row.id));
+  document.addEventListener("htmx:before:swap", () => { known = rows(); });
+  document.addEventListener("htmx:after:swap", () => {
+    if (!known) return;
+    for (const row of document.querySelectorAll("tr[id]")) if (!known.has(row.id)) row.classList.add("fresh");
+    known = null;
+  });
+  document.addEventListener("animationend", (event) => event.target.closest?.("tr.fresh")?.classList.remove("fresh"));
+
+  // ---- theme ----
+  const THEMES = ["auto", "light", "dark"];
+  byId("theme")?.addEventListener("click", (event) => {
+    const root = document.documentElement;
+    const theme = THEMES[(THEMES.indexOf(root.dataset.theme) + 1) % THEMES.length];
+    root.dataset.theme = theme;
+    document.cookie = `theme=${theme}; path=/; max-age=31536000; samesite=lax`;
+    event.currentTarget.title = `Theme: ${theme}`;
+    event.currentTarget.setAttribute("aria-label", `Theme: ${theme}`);
+  });
+
+  // ---- keys ----
+  let going = false;
+  const move = (step) => {
+    const links = [...document.querySelectorAll(".list tbody th a")];
+    if (!links.length) return;
+    const at = links.indexOf(document.activeElement);
+    const next = at < 0 ? (step > 0 ? 0 : links.length - 1) : Math.min(links.length - 1, Math.max(0, at + step));
+    links[next].focus();
+    links[next].scrollIntoView({ block: "nearest" });
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const typing = event.target.matches("input, textarea, select");
+    if (event.key === "Escape" && typing) return event.target.blur();
+    if (typing || document.querySelector("dialog[open]")) return;
+    if (going) {
+      going = false;
+      document.querySelector(`.rail a[data-key="${CSS.escape(event.key)}"]`)?.click();
+      return;
+    }
+    if (event.key === "g") {
+      going = true;
+      setTimeout(() => { going = false; }, 1000);
+    } else if (event.key === "/") {
+      event.preventDefault();
+      byId("search")?.select();
+    } else if (event.key === "?") {
+      byId("keys")?.showModal();
+    } else if (event.key === "ArrowDown" || event.key === "j") {
+      event.preventDefault();
+      move(1);
+    } else if (event.key === "ArrowUp" || event.key === "k") {
+      event.preventDefault();
+      move(-1);
+    }
+  });
+})();
