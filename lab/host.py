@@ -38,10 +38,10 @@ def start_agent(host: HostName, lab_dir: Path, rest: Rest) -> None:
         *("--ovsdb", host.ovsdb, "--datapath", "netdev"),
     ]
     token = _enrolment(host, rest)
-    if token:
-        arguments += ["--token", token]
+    # Not as an argument: everybody on the machine may read those.
+    env = {**ovs.settings(host), **({"WARREN_ENROL_TOKEN": token} if token else {})}
     with netns.inside(host.netns):
-        daemon.start(warren(*arguments), lab_dir, env=ovs.settings(host))
+        daemon.start(warren(*arguments), lab_dir, env=env)
 
 
 def wait_for_agent(host: HostName) -> None:

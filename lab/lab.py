@@ -257,13 +257,12 @@ class Lab:
         return [name for name in netns.names(f"{self.name}-") if mine.fullmatch(name)]
 
 
-def sweep_orphans(prefix: str = "") -> Iterable[str]:
-    """Take down labs whose owner has died (a test run that was killed)."""
-    for name in state.labs():
-        known = state.load(name)
-        if name.startswith(prefix) and known and known.owner and not known.owner.alive:
-            Lab(name).down()
-            yield name
+def sweep_orphans() -> list[str]:
+    """Take down labs whose owner has died: remnants of a test run that was killed."""
+    orphans = [name for name in state.labs() if (known := state.load(name)) and known.owner and not known.owner.alive]
+    for name in orphans:
+        Lab(name).down()
+    return orphans
 
 
 def status(lab: Lab) -> dict[str, Any]:

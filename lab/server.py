@@ -79,7 +79,7 @@ def wait_for_web(lab: str) -> None:
 
     def answers() -> bool:
         try:
-            rest.get("/healthz", timeout=2)
+            rest.get("/whoami", timeout=2)
         except (Unreachable, Problem):
             return False
         return True
