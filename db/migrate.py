@@ -27,13 +27,15 @@ class WrongSchema(DomainError):  # noqa: N818
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Everything in one transaction: a migration that fails leaves the database as it was."""
-    with _changing(engine) as connection:
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        Path(engine.url.database).touch(mode=0o600)  # it holds password hashes
+    with changing(engine) as connection:
         _run(connection, lambda config: command.upgrade(config, revision))
 
 
 def downgrade(engine: Engine, revision: str) -> None:
     """To an earlier revision, or `base` for nothing at all."""
-    with _changing(engine) as connection:
+    with changing(engine) as connection:
         _run(connection, lambda config: command.downgrade(config, revision))
 
 
@@ -62,6 +64,17 @@ def head() -> str:
     return found
 
 
+def rebuild(connection: Connection, revision: str) -> None:
+    """Empty tables as they were at `revision`, whatever was there before."""
+    if current(connection) is not None:
+        _run(connection, lambda config: command.downgrade(config, "base"))
+    _run(connection, lambda config: command.upgrade(config, revision))
+
+
+def to_head(connection: Connection) -> None:
+    _run(connection, lambda config: command.upgrade(config, "head"))
+
+
 def config(connection: Connection | None = None) -> Config:
     made = Config(stdout=io.StringIO())  # alembic would print to the terminal
     made.set_main_option("script_location", str(Path(migrations.__file__).parent))
@@ -70,7 +83,7 @@ def config(connection: Connection | None = None) -> Config:
 
 
 @contextmanager
-def _changing(engine: Engine) -> Iterator[Connection]:
+def changing(engine: Engine) -> Iterator[Connection]:
     """A connection whose foreign keys are looked at once, at the end: SQLite copies tables to alter them."""
     own = create_engine(engine.url, foreign_keys=False)
     try:

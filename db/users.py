@@ -32,8 +32,12 @@ def create(tx: Transaction, name: str, password: str, *, role: Role = "viewer") 
     return user
 
 
+def find(session: Session, name: str) -> User | None:
+    return session.execute(select(User).where(User.name == name)).scalar_one_or_none()
+
+
 def get(session: Session, name: str) -> User:
-    user = session.execute(select(User).where(User.name == name)).scalar_one_or_none()
+    user = find(session, name)
     if user is None:
         raise NotFound(f"there is no user {name}", "check the name", "user")
     return user
@@ -41,7 +45,7 @@ def get(session: Session, name: str) -> User:
 
 def authenticate(session: Session, name: str, password: str) -> User | None:
     """The user of that name and password. Takes as long for a name that nobody has."""
-    user = session.execute(select(User).where(User.name == name)).scalar_one_or_none()
+    user = find(session, name)
     known = user.password if user and user.password else _nobody()
     try:
         hasher.verify(known, password)
