@@ -35,7 +35,7 @@ def report(
     if context.output != "table":
         output.data(context.output, dict(reply))
         return
-    live = f" (revision {revision})" if progress is None else f" (revision {revision}, {_where(progress)})"
+    live = f" (revision {revision})" if progress is None else f" (revision {revision}, {where(progress)})"
     click.echo(said + live)
     for line in more:
         click.echo(line)
@@ -59,7 +59,8 @@ def wait(rest: Rest, revision: int, seconds: float, host: str | None = None) -> 
             step.label = f"Waiting for {_names(lacking)}" if lacking else f"Waiting for revision {revision}"
 
 
-def _where(progress: Mapping[str, Any]) -> str:
+def where(progress: Mapping[str, Any]) -> str:
+    """How far a revision that is applied reaches, in words."""
     count = len(progress["hosts"])
     return "no host concerned" if not count else f"live on {count} host{'s' if count > 1 else ''}"
 

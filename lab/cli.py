@@ -211,7 +211,7 @@ def run(
     if context.output != "table":
         output.data(context.output, {**lab.rest.get(path).body, "revision": made["revision"]})
         return
-    live = f", live on {len(progress['hosts'])} hosts" if progress else ""
+    live = f", {change.where(progress)}" if progress else ""
     where = ", ".join(placed.addresses)
     click.echo(f"Endpoint {name} runs on {placed.host} with {where} (revision {made['revision']}{live})")
 
@@ -250,7 +250,7 @@ def exec(lab: Lab, name: str, command: tuple[str, ...]) -> None:
       warren lab exec web1 -- ping -c1 -W1 10.20.0.10
       warren lab exec h1 -- ovs-vsctl show
     """
-    lab.exec(name, command)
+    lab.exec(name, command[1:] if command[0] == "--" else command)
 
 
 @cli.command()

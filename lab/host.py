@@ -26,8 +26,20 @@ def agent(host: HostName) -> Daemon:
     return Daemon(host.folder, "agent")
 
 
-def start_agent(host: HostName, lab_dir: Path, rest: Rest) -> None:
-    """Enrol the host if it is not, and start its agent if it does not run."""
+def register(host: HostName, rest: Rest) -> str | None:
+    """Tell the API of the host. A token with which its agent may enrol; None when it did already."""
+    try:
+        return str(rest.post("/hosts", {"name": host.name, "address": host.address}).body["enrol_token"])
+    except Problem as problem:
+        if problem.status != 409:
+            raise
+    if rest.get(f"/hosts/{host.name}").body["state"] == "new":
+        return str(rest.post(f"/hosts/{host.name}/token").body["enrol_token"])
+    return None
+
+
+def start_agent(host: HostName, lab_dir: Path, token: str | None = None) -> None:
+    """Start the agent if it does not run; the first time it needs a token to enrol with."""
     daemon = agent(host)
     if daemon.process:
         return
@@ -37,7 +49,6 @@ def start_agent(host: HostName, lab_dir: Path, rest: Rest) -> None:
         *("--state-dir", str(host.folder / "agent"), "--run-dir", str(host.cni_socket.parent)),
         *("--ovsdb", host.ovsdb, "--datapath", "netdev"),
     ]
-    token = _enrolment(host, rest)
     # Not as an argument: everybody on the machine may read those.
     env = {**ovs.settings(host), **({"WARREN_ENROL_TOKEN": token} if token else {})}
     with netns.inside(host.netns):
@@ -66,15 +77,3 @@ def conf_dir(host: HostName) -> Path:
 
 def plugin(host: HostName) -> Path:
     return bin_dir(host) / "warren"
-
-
-def _enrolment(host: HostName, rest: Rest) -> str | None:
-    """A token with which the agent may enrol; None when it did already."""
-    try:
-        return str(rest.post("/hosts", {"name": host.name, "address": host.address}).body["enrol_token"])
-    except Problem as problem:
-        if problem.status != 409:
-            raise
-    if rest.get(f"/hosts/{host.name}").body["state"] == "new":
-        return str(rest.post(f"/hosts/{host.name}/token").body["enrol_token"])
-    return None

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from client.progress import Step
 from client.rest import Problem, Rest, Unreachable
-from lab import endpoint, fabric, limits, netns, ovs, probe, process, responder, server, state
+from lab import announce, endpoint, fabric, limits, netns, ovs, probe, process, responder, server, state
 from lab import host as hosts
 from lab.names import HostName, LabError, check_lab, fabric_netns
 from lab.process import Daemon, Process
@@ -148,7 +148,7 @@ class Lab:
             Part("responder", Daemon(self.folder, "responder"), partial(responder.start, self.folder)),
         ]
         for host in state.hosts(self.name, known.hosts):
-            found.append(Part(f"ovs:{host.name}", ovs.daemons(host)[1], partial(ovs.start, host, self.folder)))
+            found.append(Part(f"ovs:{host.name}", ovs.daemons(host)[1], partial(self._start_switch, host)))
             found.append(Part(f"agent:{host.name}", hosts.agent(host), partial(self._start_agent, host)))
         return found
 
@@ -168,6 +168,8 @@ class Lab:
 
     def set_cable(self, host: str, plugged: bool) -> None:
         fabric.set_cable(self.host(host), plugged)
+        if plugged:
+            announce.announce(self.hosts)
 
     def _space(self, name: str) -> tuple[str, dict[str, str]]:
         """The namespace that `name` means, and what the tools there need to know."""
@@ -195,9 +197,11 @@ class Lab:
             server.wait_for_controller(self.name)
         self._each("Switches", everyone, lambda host: hosts.machine(host, self.folder))
         rest = self.rest
-        self._each("Agents", everyone, lambda host: self._enrol(host, rest))
+        tokens = {host.name: hosts.register(host, rest) for host in everyone if not hosts.agent(host).process}
+        self._each("Agents", everyone, lambda host: self._start_agent(host, tokens.get(host.name)))
         with Step("Connected", total=len(everyone)) as step:
             self._wait_until_connected(rest, {host.name for host in everyone}, step)
+            announce.until_known(everyone)
 
     def _each(self, label: str, everyone: Sequence[HostName], work: Callable[[HostName], None]) -> None:
         with Step(label, total=len(everyone)) as step, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
@@ -208,11 +212,6 @@ class Lab:
 
             for done in [pool.submit(one, host) for host in everyone]:
                 done.result()
-
-    def _enrol(self, host: HostName, rest: Rest) -> None:
-        hosts.start_agent(host, self.folder, rest)
-        hosts.install_cni(host, self.folder)
-        hosts.wait_for_agent(host)
 
     def _wait_until_connected(self, rest: Rest, names: set[str], step: Step) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -231,12 +230,17 @@ class Lab:
         server.start_web(self.name, port)
         server.wait_for_web(self.name)
 
+    def _start_switch(self, host: HostName) -> None:
+        ovs.start(host, self.folder)
+        announce.announce(self.hosts)
+
     def _start_controller(self) -> None:
         server.start_controller(self.name)
         server.wait_for_controller(self.name)
 
-    def _start_agent(self, host: HostName) -> None:
-        hosts.start_agent(host, self.folder, self.rest)
+    def _start_agent(self, host: HostName, token: str | None = None) -> None:
+        hosts.start_agent(host, self.folder, token)
+        hosts.install_cni(host, self.folder)
         hosts.wait_for_agent(host)
 
     def _sweep(self) -> bool:

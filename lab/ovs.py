@@ -6,7 +6,6 @@ address. Everything above it (the integration bridge, tunnels, controllers) is t
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from lab import fabric, netns
@@ -80,7 +79,7 @@ def _start_switch(host: HostName, daemon: Daemon, lab_dir: Path) -> None:
 
 def _background(host: HostName, daemon: Daemon, argv: list[str], lab_dir: Path) -> None:
     """Both programs go to the background themselves, once they are ready: no polling."""
-    pidfile = host.ovs / f"{daemon.name}.ovs-pid"
+    pidfile = host.ovs / f"{daemon.name}.pid"
     with netns.inside(host.netns):
         try:
             netns.run(
@@ -98,12 +97,11 @@ def _background(host: HostName, daemon: Daemon, argv: list[str], lab_dir: Path) 
 
 def _forget(host: HostName, daemon: Daemon) -> None:
     """What a killed process left behind: its control socket bears its pid, so nobody else will remove it."""
-    for remains in (*host.ovs.glob(f"{daemon.name}.*.ctl"), host.ovs / f"{daemon.name}.ovs-pid"):
+    for remains in (*host.ovs.glob(f"{daemon.name}.*.ctl"), host.ovs / f"{daemon.name}.pid"):
         remains.unlink(missing_ok=True)
 
 
-def tool(name: str) -> str:
-    found = shutil.which(name, path="/usr/bin:/usr/sbin:/bin:/sbin")
-    if not found:
-        raise LabError(f"`{name}` is not installed: install Debian's openvswitch-switch, or run `make up`.")
-    return found
+def neighbours(host: HostName) -> set[str]:
+    """Underlay addresses whose MAC the switch knows, so that it can send through a tunnel to them."""
+    said = netns.run("ovs-appctl", "-t", "ovs-vswitchd", "tnl/neigh/show", env=environment(host.folder, settings(host)))
+    return {line.split()[0] for line in said.splitlines()[2:] if line.strip()}

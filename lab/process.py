@@ -59,7 +59,7 @@ class Daemon(NamedTuple):
 
     @property
     def _pidfile(self) -> Path:
-        return self.folder / f"{self.name}.pid"
+        return self.folder / f"{self.name}.process"
 
     @property
     def process(self) -> Process | None:

@@ -2,7 +2,8 @@
 
 One small process per lab. A socket belongs for ever to the namespace it was made in, so this process steps into each
 endpoint's namespace once, makes its sockets, and serves them all from one loop. It knows no addresses: it answers
-whatever reaches the endpoint, from the address that was asked. `add` and `remove` come over a unix socket.
+whatever reaches the endpoint, from the address that was asked. `add` and `remove` come over a unix socket. Once a
+minute it also lets the hosts announce themselves on the underlay (lab.announce).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lab import netns
+from lab import netns, state
+from lab.announce import EVERY_SECONDS, announce
 from lab.names import LabError
 from lab.process import Daemon
 
@@ -31,7 +33,9 @@ _PKTINFO_SIZE = struct.calcsize("16sI")
 
 
 class Responder:
-    def __init__(self, control: Path) -> None:
+    def __init__(self, lab: str) -> None:
+        self._lab = lab
+        control = control_socket(state.folder(lab))
         self._ready = selectors.DefaultSelector()
         self._sockets: dict[str, list[socket.socket]] = {}
         self._leaving: dict[socket.socket, float] = {}
@@ -46,12 +50,17 @@ class Responder:
     def serve(self) -> None:
         """For ever. The control socket gets its name only now, when everything known is being answered."""
         self._bound.replace(self._path)
+        announced = time.monotonic()
         while True:
-            for key, _ in self._ready.select(timeout=LINGER if self._leaving else None):
+            for key, _ in self._ready.select(timeout=LINGER if self._leaving else EVERY_SECONDS):
                 # One endpoint that goes away must not silence the others.
                 with suppress(OSError):
                     key.data(key.fileobj)
             self._forget_the_slow()
+            if time.monotonic() - announced > EVERY_SECONDS:
+                announced = time.monotonic()
+                known = state.load(self._lab)
+                announce(state.hosts(self._lab, known.hosts) if known else [])
 
     def add(self, name: str, space: str) -> None:
         self.remove(name)
@@ -161,7 +170,7 @@ def start(lab_dir: Path) -> None:
     daemon = Daemon(lab_dir, "responder")
     if daemon.process is None:
         control_socket(lab_dir).unlink(missing_ok=True)
-        daemon.start([sys.executable, "-m", "lab.responder", str(lab_dir)], lab_dir)
+        daemon.start([sys.executable, "-m", "lab.responder", lab_dir.name], lab_dir)
         daemon.wait_until(control_socket(lab_dir).exists, "The responder", 15)
 
 
@@ -181,18 +190,17 @@ def tell(lab_dir: Path, do: str, name: str, space: str = "") -> None:
         raise LabError(f"The responder cannot answer for '{name}': {reply['error']}")
 
 
-def main(lab_dir: Path) -> None:
+def main(lab: str) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    responder = Responder(control_socket(lab_dir))
-    for entry in sorted((lab_dir / "endpoints").glob("[!.]*.json")):
+    responder = Responder(lab)
+    for endpoint in state.endpoints(lab):
         try:
-            endpoint = json.loads(entry.read_text())
-            responder.add(endpoint["name"], endpoint["netns"])
-        except (OSError, ValueError, KeyError, LabError) as fault:
-            print(f"{entry.stem}: {fault}", file=sys.stderr, flush=True)
+            responder.add(endpoint.name, endpoint.netns)
+        except (OSError, LabError) as fault:
+            print(f"{endpoint.name}: {fault}", file=sys.stderr, flush=True)
     responder.serve()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1])

@@ -7,7 +7,6 @@ handed to the web process, so the root namespace gets no device and no route. Wh
 from __future__ import annotations
 
 import json
-import secrets
 import socket
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 from client.rest import Problem, Rest, Unreachable
 from lab import netns, state
 from lab.names import FABRIC_ADDRESS, OPENFLOW_PORT, WEB_PORT, LabError, fabric_netns
-from lab.process import Daemon
+from lab.process import Daemon, environment
 
 ADMIN = "admin"
 
@@ -34,14 +33,9 @@ def daemon(lab_dir: Path, name: str) -> Daemon:
 
 def prepare(lab_dir: Path, port: int) -> None:
     """The database with its schema and an administrator, and the file that points `warren` at this lab."""
-    from lab.process import environment
-
     if (lab_dir / "client.json").exists():
         return
     password, token = lab_dir / "admin.password", lab_dir / "admin.token"
-    if not password.exists():
-        password.touch(mode=0o600)
-        password.write_text(secrets.token_urlsafe(9) + "\n")
     url, env = database(lab_dir), environment(lab_dir)
     netns.run(*warren("db", "upgrade", "--db", url), env=env)
     credentials = ("--user", ADMIN, "--password-file", str(password), "--token-file", str(token))
@@ -54,10 +48,12 @@ def start_web(lab: str, port: int) -> None:
     web = daemon(lab_dir, "web")
     if web.process:
         return
-    with _listen(port) as people, netns.inside(fabric_netns(lab)):
-        fd = people.fileno()
-        binds = ("--bind", f"{FABRIC_ADDRESS}:{WEB_PORT}", "--bind", f"fd://{fd}")
-        web.start(warren("web", "--db", database(lab_dir), *binds), lab_dir, fds=(fd,))
+    # Both as inherited sockets: gunicorn makes none itself once it is given one.
+    with _listen("127.0.0.1", port) as people, netns.inside(fabric_netns(lab)):
+        with _listen(FABRIC_ADDRESS, WEB_PORT) as agents:
+            fds = (people.fileno(), agents.fileno())
+            binds = [part for fd in fds for part in ("--bind", f"fd://{fd}")]
+            web.start(warren("web", "--db", database(lab_dir), *binds), lab_dir, fds=fds)
 
 
 def start_controller(lab: str) -> None:
@@ -117,8 +113,8 @@ def free_port(wanted: int = 0) -> int:
     raise LabError("No port is free on 127.0.0.1.")
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(address: str, port: int) -> socket.socket:
     try:
-        return socket.create_server(("127.0.0.1", port), backlog=128)
+        return socket.create_server((address, port), backlog=128)
     except OSError as fault:
-        raise LabError(f"Cannot listen on 127.0.0.1:{port} ({fault.strerror}); what holds it? `ss -ltnp`") from fault
+        raise LabError(f"Cannot listen on {address}:{port} ({fault.strerror}); what holds it? `ss -ltnp`") from fault
