@@ -94,7 +94,7 @@ class Agent:
     def unfit(self) -> str | None:
         """Why an attach would fail at this moment, or None."""
         try:
-            self._rest.get("/healthz", timeout=2.0)
+            self._rest.get("/whoami", timeout=2.0)
         except (Unreachable, Problem) as fault:
             return str(fault)
         condition = self._reporter.condition

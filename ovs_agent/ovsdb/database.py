@@ -56,11 +56,14 @@ class Database:
         self._bell, self._ring = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._watches: list[Watch] = []
         self._stopping = False
+        self._connected = threading.Event()
         self._replica: Replica | None = None
         self._thread = threading.Thread(target=self._run, name="ovsdb", daemon=True)
 
-    def start(self) -> None:
+    def start(self, seconds: float = 2.0) -> None:
+        """Start, and give the first connection a moment."""
         self._thread.start()
+        self._connected.wait(seconds)
 
     def stop(self) -> None:
         self._stopping = True
@@ -160,6 +163,7 @@ class Database:
             if replica.ready != ready:
                 ready = replica.ready
                 log.info("Open vSwitch's database at %s: %s", self.remote, "connected" if ready else "connection lost")
+                self._connected.set()
             self._obey()
             self._look()
             if replica.change_seqno != number:

@@ -1,0 +1,163 @@
+"""One host for all tests of this folder, and an agent on it that each test finds running."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from db import hosts, migrate, networks, tenants, wanted
+from db.changes import transaction
+from db.engine import create_engine
+from ovs_agent.cni.install import install
+from tests.agent.site import PREFIX, Container, Process, free_port, inside, make_netns, run, sweep, until
+from tests.ovs import Ovs
+
+
+class Site:
+    """A machine with its switch; the API, its database and a controller, which the machine reaches."""
+
+    def __init__(self, folder: Path) -> None:
+        sweep()
+        self.folder = folder
+        self.netns = make_netns(f"{PREFIX}{os.getpid()}")
+        with inside(self.netns):
+            self.ovs = Ovs().__enter__()
+        self.url = f"sqlite:///{folder / 'warren.db'}"
+        self.engine = create_engine(self.url)
+        migrate.upgrade(self.engine)
+        with transaction(self.engine) as tx:
+            tenants.create(tx, "acme")
+            networks.create(tx, "acme/web", subnets=["10.20.0.0/24", "fd00:20::/64"])
+            networks.create(tx, "acme/old", subnets=["10.21.0.0/24"])
+            networks.create(tx, "acme/tiny", subnets=["10.22.0.0/30"])
+        port = free_port(self.netns)
+        self.api_url = f"http://127.0.0.1:{port}"
+        self.api = Process(self.netns, folder / "web.log", "web", "--db", self.url, "--bind", f"127.0.0.1:{port}")
+        listen = f"127.0.0.1:{free_port(self.netns)}"
+        self.target = f"tcp:{listen}"
+        self.controller = Process(
+            self.netns, folder / "controller.log", "controller", "--db", self.url, "--listen", listen, "--name", "c1"
+        )
+        self._numbers = itertools.count(1)
+        self.controller.start()
+        self.start_api()
+
+    def start_api(self) -> None:
+        self.api.start()
+        until(self.api_answers, "the API answers")
+
+    @contextmanager
+    def without_api(self) -> Iterator[None]:
+        self.api.stop(signal.SIGKILL)
+        until(lambda: not self.api_answers(), "the API is down")
+        try:
+            yield
+        finally:
+            self.start_api()
+
+    def api_answers(self) -> bool:
+        with inside(self.netns):
+            try:
+                return urllib.request.urlopen(f"{self.api_url}/healthz", timeout=1).status == 200
+            except OSError:
+                return False
+
+    def new_host(self) -> tuple[str, str]:
+        """Name and enrolment token."""
+        name = f"h{next(self._numbers)}"
+        with transaction(self.engine) as tx:
+            _, token = hosts.create(tx, name)
+        return name, token
+
+    def close(self) -> None:
+        self.controller.stop()
+        self.api.stop()
+        self.engine.dispose()
+        self.ovs.__exit__()
+        sweep()
+
+
+class Host:
+    """An enrolled host with its agent."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.name, self.token = site.new_host()
+        self.folder = site.folder / self.name
+        self.bridge = f"br-{self.name}"
+        self.socket = self.folder / "run" / "cni.sock"
+        self.plugin, _ = install(self.folder / "bin", self.folder / "net.d", self.socket, None)
+        self.agent = self.agent_with("--token", self.token)
+        self._numbers = itertools.count(1)
+        self._containers: list[Container] = []
+
+    def agent_with(self, *more: str) -> Process:
+        return Process(
+            self.site.netns,
+            self.site.folder / f"{self.name}.log",
+            *("agent", "--api", self.site.api_url, "--bridge", self.bridge, "--datapath", "netdev"),
+            *("--state-dir", str(self.folder / "state"), "--run-dir", str(self.folder / "run")),
+            *("--ovsdb", f"unix:{self.site.ovs.folder}/db.sock", "--address", "198.18.0.11", *more),
+        )
+
+    def start(self) -> None:
+        self.agent.start()
+        until(self.socket.exists, "the CNI socket")
+
+    def container(self, ifname: str = "eth0") -> Container:
+        container = Container(self.plugin, self.name, f"{self.name}-c{next(self._numbers)}", ifname)
+        make_netns(container.netns)
+        self._containers.append(container)
+        return container
+
+    def ports(self) -> list[str]:
+        """The endpoints' ports on the bridge."""
+        return [port for port in self.site.ovs.vsctl("list-ports", self.bridge).split() if not port.startswith("br-")]
+
+    def links(self) -> list[str]:
+        """The host's ends of containers' interfaces."""
+        found = json.loads(run("ip", "-n", self.site.netns, "-j", "link", "show", "type", "veth") or "[]")
+        return [link["ifname"] for link in found]
+
+    def endpoints(self) -> list[wanted.WantedEndpoint]:
+        with transaction(self.site.engine) as tx:
+            return wanted.wanted(tx.session, hosts.get(tx.session, self.name).id).endpoints
+
+    def close(self) -> None:
+        for container in self._containers:
+            run("ip", "netns", "del", container.netns)
+        self.agent.stop()
+        self.site.ovs.vsctl("--if-exists", "del-br", self.bridge)
+        with transaction(self.site.engine) as tx:
+            hosts.delete(tx, self.name, force=True)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("site"))
+    yield site
+    site.close()
+
+
+@pytest.fixture(scope="module")
+def host(site: Site) -> Iterator[Host]:
+    """A host whose agent runs. Tests that stop it start it again."""
+    host = Host(site)
+    try:
+        host.start()
+        yield host
+    finally:
+        host.close()
+
+
+@pytest.fixture
+def container(host: Host) -> Callable[..., Container]:
+    return host.container
