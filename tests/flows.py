@@ -34,6 +34,8 @@ def matched(draw: st.DrawFn, name: str, *, exact: bool = False) -> Match:
     if exact or not row.maskable or draw(st.booleans()):
         return Match(name, value, full if name == "ct_state" else None)
     mask = draw(st.integers(1, full)) & full or 1
+    if row.style == "ipv6":
+        mask |= 0xF << 124  # ovs-ofctl takes an address that begins with a digit for a prefix length
     return Match(name, value & mask, mask)
 
 

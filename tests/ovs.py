@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 _PREFIX = "warren-ovs-"
@@ -35,7 +36,7 @@ class Ovs:
             self.run("ovsdb-tool", "create", str(database), str(_SHARE / "vswitch.ovsschema"))
             socket = self.folder / "db.sock"
             self._spawn("ovsdb-server", str(database), f"--remote=punix:{socket}")
-            _wait_for(socket.exists, "the database's socket")
+            wait_for(socket.exists, "the database's socket")
             self.vsctl("--no-wait", "init")
             self.start_switch()
         except BaseException:
@@ -53,7 +54,7 @@ class Ovs:
         (self.folder / "switch.ctl").unlink(missing_ok=True)
         control = self.folder / "switch.ctl"
         self._spawn("ovs-vswitchd", "--enable-dummy", "--disable-system", f"--unixctl={control}")
-        _wait_for(control.exists, "ovs-vswitchd's control socket")
+        wait_for(control.exists, "ovs-vswitchd's control socket")
 
     def kill_switch(self) -> None:
         """As a crash would: no good-byes. Flows are lost; the database keeps bridges and ports."""
@@ -79,8 +80,9 @@ class Ovs:
         )
 
     def flows(self, bridge: str) -> list[str]:
-        """The flows as text without counters and cookies' owners, in the order of the tool, one a line."""
-        text = self.ofctl("--no-stats", "--names", "dump-flows", bridge)
+        """The flows as text, without counters, ports by number, in the order of the tool."""
+        # Read in OpenFlow 1.5, which knows one way to set bits of a field where 1.4 knows several.
+        text = self.ofctl("-O", "OpenFlow15", "--no-stats", "--no-names", "dump-flows", bridge)
         return [line.strip() for line in text.splitlines() if "cookie=" in line or "actions=" in line]
 
     def ofctl(self, *arguments: str, stdin: str | None = None) -> str:
@@ -109,8 +111,7 @@ class Ovs:
             )
 
 
-def _wait_for(condition: object, what: str, seconds: float = 20) -> None:
-    assert callable(condition)
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 20) -> None:
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:

@@ -47,6 +47,8 @@ _PADS = tuple(bytes(-n % 8) for n in range(8))
 _MATCH_PADS = tuple(bytes((-(n + 4)) % 8) for n in range(8))
 
 KEY_HEAD = _KEY.size
+MOST_ACTIONS = 60_000
+"""Bytes. A message has a 16-bit length, and the match and all headers need less than 4,000."""
 
 
 class WireFlow(NamedTuple):
@@ -82,8 +84,6 @@ def _message(command: int, cookie: int, key: bytes, instructions: bytes) -> byte
     pad = _MATCH_PADS[oxm & 7]
     tail = oxm + len(pad) + len(instructions)
     length = _FLOW_MOD.size + tail
-    if length > 0xFFFF - _WRAP.size:
-        raise ValueError(f"a flow of {length} bytes does not fit into one OpenFlow message; split its actions")
     return b"".join(
         (
             _WRAP.pack(VERSION, BUNDLE_ADD, _WRAP.size + length, 0, BUNDLE, 0, BUNDLE_FLAGS),
@@ -134,6 +134,8 @@ def _too_large(name: str, value: int) -> ValueError:
 def encode_instructions(actions: Iterable[Action], goto: int | None) -> bytes:
     """apply_actions, then goto_table."""
     applied = b"".join([_ENCODERS[type(action)](action) for action in actions])
+    if len(applied) > MOST_ACTIONS:
+        raise ValueError(f"{len(applied)} bytes of actions do not fit into one OpenFlow message; use more flows")
     out = _APPLY.pack(4, 8 + len(applied)) + applied if applied else b""
     return out if goto is None else out + _GOTO.pack(1, 8, goto)
 
