@@ -171,7 +171,7 @@ def report(session: Session, host_id: int, report: Mapping[str, Any], now: datet
     )
     said = {int(id): str(state) for id, state in dict(report.get("ports") or {}).items()}
     query = select(Endpoint.id, EndpointStatus.state).outerjoin(EndpointStatus).where(Endpoint.host_id == host_id)
-    known: dict[int, str | None] = dict(session.execute(query).tuples().all())
+    known: dict[int, str | None] = dict(session.execute(query).all())
     new = [id for id, state in said.items() if id in known and known[id] is None]
     if new:
         rows = [{"endpoint_id": id, "state": said[id], "updated_at": now} for id in new]

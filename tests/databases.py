@@ -93,6 +93,14 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def postgresql_engine(postgres_database: PostgresDatabase) -> Iterator[Engine]:
+    """For what only a server can do."""
+    made = create_engine(postgres_database.fresh())
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     made = create_engine(database_url)
     yield made

@@ -1,5 +1,21 @@
-"""Every test here runs on both databases."""
+"""Every test here that takes `engine` runs on both databases."""
 
-from tests.databases import database_url, engine, postgres_database, postgres_server, sqlite_template, sqlite_url
+from tests.databases import (
+    database_url,
+    engine,
+    postgres_database,
+    postgres_server,
+    postgresql_engine,
+    sqlite_template,
+    sqlite_url,
+)
 
-__all__ = ["database_url", "engine", "postgres_database", "postgres_server", "sqlite_template", "sqlite_url"]
+__all__ = [
+    "database_url",
+    "engine",
+    "postgres_database",
+    "postgres_server",
+    "postgresql_engine",
+    "sqlite_template",
+    "sqlite_url",
+]

@@ -1,0 +1,168 @@
+"""Where a revision is live: pending until computed and confirmed, failed with a sentence, disconnected by name."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import NamedTuple
+
+import pytest
+from sqlalchemy import Engine, select
+
+from db import controllers, convergence, hosts
+from db.changes import transaction
+from db.convergence import HostState, RevisionProgress
+from db.engine import reading, writing
+from db.errors import Invalid, NotFound
+from db.tables import Controller, Host, HostStatus, utcnow
+from tests.db import steps
+
+TARGET = "tcp:198.18.0.1:6653"
+
+
+class Progress(NamedTuple):
+    wanted: int
+    confirmed: int
+    error: str = ""
+    connected: bool = True
+    flows: int = 0
+    drops: dict[str, int] = {}  # noqa: RUF012
+    repaired: int = 0
+
+
+class Lab:
+    """Two hosts and a controller that has recorded what the tests say."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.h1, self.h2 = steps.host(engine), steps.host(engine, "h2", "198.18.0.12")
+        with transaction(engine) as tx:
+            hosts.create(tx, "never-enrolled")
+        self.record(0, {})  # a controller that nobody knew yet takes a revision of its own
+        steps.tenant(engine)
+        self.revision = steps.revision(engine)
+
+    def record(self, revision: int, of: dict[Host, Progress], name: str = "ctl1", target: str = TARGET) -> None:
+        with writing(self.engine) as session:
+            progress = {host.id: state for host, state in of.items()}
+            convergence.record(session, name, target, revision, progress)
+
+    def progress(self, host: str | None = None) -> RevisionProgress:
+        with reading(self.engine) as session:
+            return convergence.progress(session, self.revision, host)
+
+
+@pytest.fixture
+def lab(engine: Engine) -> Lab:
+    return Lab(engine)
+
+
+def states(progress: RevisionProgress) -> tuple[str, dict[str, str]]:
+    return progress.state, {host.host: host.state for host in progress.hosts}
+
+
+def test_before_a_controller_has_computed_it_a_revision_may_concern_every_enrolled_host(lab: Lab) -> None:
+    n = lab.revision
+    lab.record(n - 1, {lab.h1: Progress(n - 1, n - 1)})
+    assert states(lab.progress()) == ("pending", {"h1": "pending", "h2": "disconnected"})
+
+
+def test_a_revision_that_concerns_no_host_is_live_once_it_is_computed(lab: Lab) -> None:
+    n = lab.revision
+    lab.record(n, {lab.h1: Progress(n - 1, n - 1), lab.h2: Progress(0, 0)})
+    assert states(lab.progress()) == ("applied", {})
+
+
+def test_a_revision_is_live_when_every_host_concerned_has_confirmed_it(lab: Lab) -> None:
+    n = lab.revision
+    lab.record(n, {lab.h1: Progress(n, n - 1), lab.h2: Progress(n, n)})
+    assert states(lab.progress()) == ("pending", {"h1": "pending", "h2": "applied"})
+    lab.record(n, {lab.h1: Progress(n, n)})
+    assert states(lab.progress()) == ("applied", {"h1": "applied", "h2": "applied"})
+
+
+def test_a_newer_change_that_waits_does_not_take_back_what_is_live(lab: Lab) -> None:
+    n = lab.revision
+    lab.record(n + 5, {lab.h1: Progress(n + 5, n + 2)})
+    assert states(lab.progress()) == ("applied", {"h1": "applied"})
+    lab.record(n + 5, {lab.h1: Progress(n + 5, n - 1)})
+    assert states(lab.progress()) == ("pending", {"h1": "pending"})
+
+
+def test_a_bridge_that_refuses_makes_the_revision_failed_and_says_why(lab: Lab) -> None:
+    n = lab.revision
+    lab.record(n, {lab.h1: Progress(n, n - 1, error="bundle failed: no room"), lab.h2: Progress(n, n)})
+    progress = lab.progress()
+    assert progress.state == "failed"
+    assert progress.hosts[0] == HostState("h1", "failed", "bundle failed: no room")
+    lab.record(n, {lab.h1: Progress(n, n)})
+    assert lab.progress().state == "applied"
+
+
+def test_a_host_that_is_cut_off_is_named_and_does_not_count_as_confirmed(lab: Lab) -> None:
+    n = lab.revision
+    lab.record(n, {lab.h1: Progress(n, n - 1, connected=False), lab.h2: Progress(n, n)})
+    assert states(lab.progress()) == ("pending", {"h1": "disconnected", "h2": "applied"})
+
+
+def test_one_may_ask_for_one_host_only(lab: Lab) -> None:
+    n = lab.revision
+    lab.record(n, {lab.h1: Progress(n, n - 1), lab.h2: Progress(n - 1, n - 1)})
+    assert states(lab.progress("h1")) == ("pending", {"h1": "pending"})
+    assert states(lab.progress("h2")) == ("applied", {"h2": "applied"})
+    with pytest.raises(NotFound, match="there is no host h9"):
+        lab.progress("h9")
+
+
+def test_every_living_controller_must_have_computed_it(lab: Lab) -> None:
+    n = lab.revision
+    lab.record(n, {lab.h1: Progress(n, n)})
+    lab.record(n - 1, {}, name="ctl2", target="tcp:198.18.0.2:6653")
+    assert lab.progress().state == "pending"
+    with writing(lab.engine) as session:
+        late = utcnow() - convergence.ALIVE - timedelta(seconds=1)
+        session.get_one(Controller, "ctl2").seen_at = late
+    assert lab.progress().state == "applied"
+
+
+def test_what_a_dead_controller_had_done_stays_done(lab: Lab) -> None:
+    n = lab.revision
+    lab.record(n, {lab.h1: Progress(n, n)})
+    with reading(lab.engine) as session:
+        later = utcnow() + timedelta(hours=1)
+        assert convergence.progress(session, n, now=later).state == "applied"
+
+
+def test_a_revision_that_is_not_there_yet_is_not_found(lab: Lab) -> None:
+    with reading(lab.engine) as session, pytest.raises(NotFound, match=f"the newest is {lab.revision}"):
+        convergence.progress(session, lab.revision + 1)
+
+
+def test_recording_takes_no_revision_but_a_controller_at_a_new_address_does(lab: Lab) -> None:
+    n = lab.revision
+    lab.record(n, {lab.h1: Progress(n, n, flows=7, drops={"spoofed": 3}, repaired=1)})
+    assert steps.revision(lab.engine) == n
+    with reading(lab.engine) as session:
+        status = session.get_one(HostStatus, lab.h1.id)
+        assert (status.flows, status.drops, status.repaired, status.controller) == (7, {"spoofed": 3}, 1, "ctl1")
+    lab.record(n, {}, target="tcp:198.18.0.9:6653")
+    assert steps.revision(lab.engine) == n + 1
+    with pytest.raises(Invalid, match="'rubbish' is not a controller's address"):
+        lab.record(n, {}, target="rubbish")
+
+
+def test_a_controller_that_starts_has_no_bridge_connected(lab: Lab) -> None:
+    lab.record(1, {lab.h1: Progress(1, 1)})
+    with writing(lab.engine) as session:
+        controllers.started(session, "ctl1")
+    with reading(lab.engine) as session:
+        assert session.execute(select(HostStatus.connected)).scalars().all() == [False, False, False]
+
+
+def test_a_controller_may_be_forgotten(lab: Lab) -> None:
+    before = steps.revision(lab.engine)
+    with transaction(lab.engine) as tx:
+        controllers.forget(tx, "ctl1")
+        controllers.forget(tx, "nobody")
+    assert tx.revision == before + 1
+    with reading(lab.engine) as session:
+        assert session.execute(select(Controller)).all() == []

@@ -1,0 +1,314 @@
+"""Tenants and networks: whose addresses may overlap whose, what is freed, and what is refused with which words."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import Engine
+
+from db import networks, settings, tenants
+from db.changes import transaction
+from db.engine import reading
+from db.errors import Conflict, Exhausted, Invalid, NotFound, StaleVersion
+from tests.db import steps
+
+
+def subnets(engine: Engine, name: str) -> list[str]:
+    with reading(engine) as session:
+        return [subnet.cidr for subnet in networks.get(session, name).subnets]
+
+
+def test_a_tenant_has_a_network_called_default_with_both_families(engine: Engine) -> None:
+    acme, beta = steps.tenant(engine, "acme"), steps.tenant(engine, "beta")
+    assert (acme.id, beta.id) == (1, 2)
+    assert subnets(engine, "acme/default") == ["10.128.0.0/24", "fd00:77::/64"]
+    assert subnets(engine, "beta/default") == ["10.128.1.0/24", "fd00:77:0:1::/64"]
+
+
+def test_a_tenants_networks_share_its_zone_unless_isolated(engine: Engine) -> None:
+    acme, beta = steps.tenant(engine, "acme"), steps.tenant(engine, "beta")
+    web, alone = steps.network(engine, "acme/web"), steps.network(engine, "acme/alone", isolated=True)
+    assert web.zone == acme.zone
+    assert alone.zone not in (acme.zone, beta.zone)
+    assert web.vni != alone.vni
+
+
+def test_no_two_networks_of_two_tenants_overlap(engine: Engine) -> None:
+    steps.tenant(engine, "acme"), steps.tenant(engine, "beta")
+    steps.network(engine, "beta/db", "10.20.0.0/16")
+    with pytest.raises(Conflict) as refused:
+        steps.network(engine, "acme/web", "10.20.0.0/24")
+    assert str(refused.value) == (
+        "network acme/web: subnet 10.20.0.0/24 overlaps 10.20.0.0/16 of network beta/db; "
+        "choose another subnet or create it with --private"
+    )
+
+
+@pytest.mark.parametrize("second", ["10.20.0.0/16", "10.0.0.0/9", "10.20.128.0/17", "10.20.7.0/30"])
+def test_a_tenants_own_networks_never_overlap_private_or_not(engine: Engine, second: str) -> None:
+    steps.tenant(engine)
+    steps.network(engine, "acme/one", "10.20.0.0/16", private=True)
+    for private in (False, True):
+        with pytest.raises(Conflict, match=r"overlaps 10\.20\.0\.0/16 of network acme/one; choose another subnet$"):
+            steps.network(engine, "acme/two", second, private=private)
+
+
+def test_private_networks_of_two_tenants_may_have_the_same_addresses(engine: Engine) -> None:
+    h1 = steps.host(engine)
+    for name in ("acme", "beta"):
+        steps.tenant(engine, name)
+        steps.network(engine, f"{name}/lan", "192.168.0.0/24", "fd00:1::/64", private=True)
+    a = steps.attach(engine, h1, "a", "acme/lan", addresses=["192.168.0.9"])
+    b = steps.attach(engine, h1, "b", "beta/lan", addresses=["192.168.0.9"])
+    assert a.addresses[0] == b.addresses[0] == "192.168.0.9/24"
+    assert a.mac == b.mac and a.ofport != b.ofport
+
+
+def test_a_public_network_may_lie_over_someone_elses_private_one(engine: Engine) -> None:
+    steps.tenant(engine, "acme"), steps.tenant(engine, "beta")
+    steps.network(engine, "acme/lan", "10.20.0.0/24", private=True)
+    steps.network(engine, "beta/db", "10.20.0.0/24")
+    steps.network(engine, "beta/lan", "10.30.0.0/24", private=True)
+    assert subnets(engine, "beta/db") == ["10.20.0.0/24"]
+
+
+def test_ipv6_subnets_overlap_as_ipv4_ones_do(engine: Engine) -> None:
+    steps.tenant(engine, "acme"), steps.tenant(engine, "beta")
+    steps.network(engine, "acme/web", "fd00:20:0:1::/64")
+    steps.network(engine, "beta/near", "fd00:20:0:2::/64")
+    with pytest.raises(Conflict, match="overlaps fd00:20:0:1::/64 of network acme/web"):
+        steps.network(engine, "beta/web", "fd00:20:0:1:8000::/65")
+
+
+def test_two_who_create_overlapping_networks_at_once_do_not_both_succeed(engine: Engine) -> None:
+    for number in range(8):
+        steps.tenant(engine, f"t{number}")
+
+    def create(number: int) -> bool:
+        try:
+            steps.network(engine, f"t{number}/web", f"10.{20 if number % 2 else 21}.0.0/16")
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(create, range(8))) == 2
+
+
+@pytest.mark.parametrize(
+    ("subnet", "sentence"),
+    [
+        ("10.20.0.0/33", "'10.20.0.0/33' is not a subnet; write it like 10.20.0.0/24 or fd00:20::/64"),
+        ("rubbish", "'rubbish' is not a subnet"),
+        ("10.20.0.0", "subnet '10.20.0.0' has no prefix length"),
+        ("10.20.0.9/24", "subnet 10.20.0.9/24 has bits set after its prefix; did you mean 10.20.0.0/24?"),
+        ("127.1.0.0/16", "subnet 127.1.0.0/16 overlaps 127.0.0.0/8, which is loopback"),
+        ("169.254.7.0/24", "which is link-local"),
+        ("224.0.0.0/24", "which is multicast"),
+        ("0.0.0.0/0", "which is this network"),
+        ("fe80::/64", "which is link-local"),
+        ("ff02::/64", "which is multicast"),
+        ("::/64", "which is loopback and unspecified"),
+        ("10.20.0.0/32", "subnet 10.20.0.0/32 has prefix length 32; use /8 to /31 for IPv4"),
+        ("fd00::/48", "subnet fd00::/48 has prefix length 48; use /64 to /127 for IPv6"),
+    ],
+)
+def test_a_subnet_that_cannot_be_is_refused(engine: Engine, subnet: str, sentence: str) -> None:
+    steps.tenant(engine)
+    before = steps.revision(engine)
+    with pytest.raises(Invalid) as refused:
+        steps.network(engine, "acme/web", subnet)
+    assert sentence in str(refused.value)
+    assert refused.value.field == "subnets" and refused.value.remedy
+    assert steps.revision(engine) == before
+
+
+def test_nobody_takes_a_subnet_out_of_the_cluster_pool_by_hand(engine: Engine) -> None:
+    steps.tenant(engine)
+    for private in (False, True):
+        with pytest.raises(Conflict, match=r"overlaps the cluster pool 10\.128\.0\.0/14"):
+            steps.network(engine, "acme/web", "10.129.0.0/16", private=private)
+
+
+def test_a_network_has_one_subnet_of_each_family(engine: Engine) -> None:
+    steps.tenant(engine)
+    with pytest.raises(Invalid, match=r"10\.20\.0\.0/24 and 10\.21\.0\.0/24 are both IPv4"):
+        steps.network(engine, "acme/web", "10.20.0.0/24", "10.21.0.0/24")
+
+
+def test_a_cluster_pool_that_is_used_up_says_so(engine: Engine) -> None:
+    with transaction(engine) as tx:
+        settings.set_cluster_pool(tx, v4="10.99.0.0/23", v6=None)
+    steps.tenant(engine, "acme")
+    steps.network(engine, "acme/web")
+    before = steps.held(engine)
+    with pytest.raises(Exhausted, match=r"the cluster pool 10\.99\.0\.0/23 is full: all 2 are in use"):
+        steps.network(engine, "acme/db")
+    assert steps.held(engine) == before
+    assert subnets(engine, "acme/web") == ["10.99.1.0/24"]
+
+
+def test_the_cluster_pool_does_not_move_under_networks(engine: Engine) -> None:
+    steps.tenant(engine)
+    with pytest.raises(Conflict, match="cannot change while subnets are carved of it"), transaction(engine) as tx:
+        settings.set_cluster_pool(tx, v4="10.99.0.0/16", v6=None)
+
+
+def test_a_gateway_is_the_first_address_or_the_one_that_was_asked_for(engine: Engine) -> None:
+    steps.tenant(engine)
+    web = steps.network(engine, "acme/web", "10.20.0.0/24", "fd00:20::/64")
+    assert [subnet.gateway for subnet in web.subnets] == ["10.20.0.1", "fd00:20::1"]
+    db = steps.network(engine, "acme/db", "10.21.0.0/24", "fd00:21::/64", gateways=["10.21.0.254"])
+    assert [subnet.gateway for subnet in db.subnets] == ["10.21.0.254", "fd00:21::1"]
+    for gateway in ("10.21.0.1", "10.22.0.0", "10.22.0.255"):
+        with pytest.raises(Invalid, match=f"gateway {gateway}"):
+            steps.network(engine, "acme/bad", "10.22.0.0/24", gateways=[gateway])
+
+
+@pytest.mark.parametrize("name", ["", "Acme", "a_b", "-a", "a-", "a.b", "é", "a b", "a" * 64])
+def test_names_are_dns_labels(engine: Engine, name: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        steps.tenant(engine, name)
+    assert refused.value.field == "name" and refused.value.remedy
+    steps.tenant(engine, "acme")
+    with pytest.raises(Invalid):
+        steps.network(engine, f"acme/{name}")
+
+
+def test_a_name_of_63_characters_is_a_name(engine: Engine) -> None:
+    longest = "a" * 63
+    steps.tenant(engine, longest)
+    assert subnets(engine, f"{longest}/default")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [{"": "x"}, {"a b": "x"}, {"app": "a b"}, {"app": "x" * 64}, {"x" * 64: "y"}, {"-/a": "b"}, {"a/": "b"}],
+)
+def test_labels_are_those_of_kubernetes(engine: Engine, labels: dict[str, str]) -> None:
+    with pytest.raises(Invalid) as refused:
+        steps.tenant(engine, "acme", labels=labels)
+    assert refused.value.field == "labels"
+    steps.tenant(engine, "acme", labels={"app.kubernetes.io/name": "web", "empty": "", "Tier": "a_b.C"})
+
+
+def test_a_name_is_taken_once(engine: Engine) -> None:
+    steps.tenant(engine, "acme")
+    steps.network(engine, "acme/web")
+    with pytest.raises(Conflict, match="tenant acme exists already"):
+        steps.tenant(engine, "acme")
+    with pytest.raises(Conflict, match="network acme/web exists already"):
+        steps.network(engine, "acme/web")
+    with pytest.raises(NotFound, match="there is no tenant nobody; create it with `warren tenant create nobody`"):
+        steps.network(engine, "nobody/web")
+
+
+def test_of_many_who_create_the_same_tenant_one_succeeds(engine: Engine) -> None:
+    def create(_: int) -> bool:
+        try:
+            steps.tenant(engine, "acme")
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(create, range(8))) == 1
+
+
+def test_a_network_that_holds_endpoints_stays_and_so_does_its_tenant(engine: Engine) -> None:
+    h1 = steps.host(engine)
+    steps.tenant(engine)
+    steps.network(engine, "acme/web", "10.20.0.0/24")
+    steps.attach(engine, h1, "web1")
+    with pytest.raises(Conflict, match="network acme/web has endpoints: acme/web1; remove the endpoints first"):
+        with transaction(engine) as tx:
+            networks.delete(tx, "acme/web")
+    with pytest.raises(Conflict, match="tenant acme has endpoints in acme/web; remove the endpoints first"):
+        with transaction(engine) as tx:
+            tenants.delete(tx, "acme")
+    steps.detach(engine, h1, "web1")
+    with transaction(engine) as tx:
+        tenants.delete(tx, "acme")
+    with reading(engine) as session:
+        assert networks.find(session).items == [] and tenants.find(session).items == []
+
+
+def test_what_a_tenant_held_is_free_when_it_is_gone(engine: Engine) -> None:
+    before = steps.held(engine)
+    steps.tenant(engine)
+    steps.network(engine, "acme/web", "10.20.0.0/24", isolated=True)
+    with transaction(engine) as tx:
+        tenants.delete(tx, "acme")
+    assert steps.held(engine) == before
+    steps.tenant(engine, "beta")
+    steps.network(engine, "beta/web", "10.20.0.0/24")
+
+
+def test_labels_are_laid_over_those_there_and_none_takes_one_away(engine: Engine) -> None:
+    steps.tenant(engine, labels={"a": "1", "b": "2"})
+    with transaction(engine) as tx:
+        tenant = tenants.update(tx, "acme", labels={"b": None, "c": "3"})
+    assert tenant.labels == {"a": "1", "c": "3"} and tenant.version == 2
+
+
+def test_a_change_that_changes_nothing_takes_no_revision(engine: Engine) -> None:
+    steps.tenant(engine, labels={"a": "1"})
+    before = steps.revision(engine)
+    with transaction(engine) as tx:
+        tenants.update(tx, "acme", labels={"a": "1"}, track_all=False)
+    assert tx.revision == before == steps.revision(engine)
+
+
+def test_who_has_seen_an_older_version_is_refused(engine: Engine) -> None:
+    steps.tenant(engine)
+    with transaction(engine) as tx:
+        tenants.update(tx, "acme", track_all=True, version=1)
+    for act in (
+        lambda tx: tenants.update(tx, "acme", track_all=False, version=1),
+        lambda tx: tenants.delete(tx, "acme", version=1),
+    ):
+        with pytest.raises(StaleVersion, match="tenant acme is at version 2, not 1"), transaction(engine) as tx:
+            act(tx)
+
+
+def test_lists_come_in_pages_that_deletions_do_not_shift(engine: Engine) -> None:
+    for name in "abcde":
+        steps.tenant(engine, name, labels={"odd": "yes" if name in "ace" else "no"})
+    with reading(engine) as session:
+        first = tenants.find(session, limit=2)
+        assert [tenant.name for tenant in first.items] == ["a", "b"] and first.next == "b"
+    with transaction(engine) as tx:
+        tenants.delete(tx, "a")
+    with reading(engine) as session:
+        second = tenants.find(session, limit=2, cursor=first.next)
+        assert [tenant.name for tenant in second.items] == ["c", "d"]
+        assert tenants.find(session, cursor=second.next).next is None
+        assert [tenant.name for tenant in tenants.find(session, labels={"odd": "yes"}).items] == ["c", "e"]
+        names = [network.qualified_name for network in networks.find(session, cursor="b/default", limit=2).items]
+        assert names == ["c/default", "d/default"]
+        assert [network.qualified_name for network in networks.find(session, tenant="d").items] == ["d/default"]
+        assert [network.qualified_name for network in networks.find(session, text="128.3.").items] == ["d/default"]
+
+
+def test_counts_and_sizes_are_what_people_expect(engine: Engine) -> None:
+    h1 = steps.host(engine)
+    steps.tenant(engine)
+    steps.network(engine, "acme/web", "10.20.0.0/29")
+    steps.attach(engine, h1, "web1")
+    with reading(engine) as session:
+        web, acme = networks.get(session, "acme/web"), tenants.get(session, "acme")
+        assert (web.endpoint_count, acme.endpoint_count, acme.network_count) == (1, 1, 2)
+        assert (networks.size(web.subnets[0]), web.subnets[0].used) == (5, 1)
+
+
+def test_an_mtu_leaves_room_for_the_tunnel_of_every_host(engine: Engine) -> None:
+    with reading(engine) as session:
+        assert networks.default_mtu(session) == 1450
+    steps.host(engine, "h1", "198.18.0.11")
+    steps.host(engine, "h2", "fd00:198:18::12")
+    with reading(engine) as session:
+        assert networks.default_mtu(session) == 1430
+    steps.tenant(engine)
+    with pytest.raises(Invalid, match="MTU 1279 is not possible; use 1280 to 65535"):
+        steps.network(engine, "acme/web", "fd00:20::/64", mtu=1279)
