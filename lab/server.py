@@ -6,9 +6,11 @@ handed to the web process, so the root namespace gets no device and no route. Wh
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import sys
+import time
 from pathlib import Path
 
 from client.rest import Problem, Rest, Unreachable
@@ -113,8 +115,15 @@ def free_port(wanted: int = 0) -> int:
     raise LabError("No port is free on 127.0.0.1.")
 
 
-def _listen(address: str, port: int) -> socket.socket:
-    try:
-        return socket.create_server((address, port), backlog=128)
-    except OSError as fault:
-        raise LabError(f"Cannot listen on {address}:{port} ({fault.strerror}); what holds it? `ss -ltnp`") from fault
+def _listen(address: str, port: int, seconds: float = 10.0) -> socket.socket:
+    """The worker of a web process that was killed keeps its sockets for a moment longer."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return socket.create_server((address, port), backlog=128)
+        except OSError as fault:
+            if fault.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise LabError(
+                    f"Cannot listen on {address}:{port} ({fault.strerror}); what holds it? `ss -ltnp`"
+                ) from fault
+            time.sleep(0.02)
