@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apiflask import APIBlueprint
+from flask import Response
 
 from db import hosts
 from db.changes import Transaction
@@ -44,7 +45,7 @@ def find(query: LabelledQuery) -> Json:
 @blueprint.input(HostCreate, arg_name="body")
 @blueprint.output(NewHost, 201)
 @idempotent
-def create(body: HostCreate) -> Answer:
+def create(body: HostCreate) -> Answer | Response:
     """Create a host
 
     The answer holds the token with which the host's agent enrols, once.
@@ -52,7 +53,7 @@ def create(body: HostCreate) -> Answer:
 
     def make(tx: Transaction) -> Json:
         host, token = hosts.create(tx, body.name, address=body.address, labels=body.labels, mtu=body.mtu)
-        return present.host(host, tx.now) | {"enrol_token": token}
+        return present.host(host) | {"enrol_token": token}
 
     return created(make, secret="enrol_token")
 
@@ -93,6 +94,6 @@ def delete(host: str, query: HostDeleteQuery) -> Json:
 @allow(CHANGERS)
 @blueprint.output(EnrolToken, 201)
 @idempotent
-def token(host: str) -> Answer:
+def token(host: str) -> Answer | Response:
     """Make a new one-time enrolment token"""
     return created(lambda tx: {"host": host, "enrol_token": hosts.new_enrol_token(tx, host)}, secret="enrol_token")

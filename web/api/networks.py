@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apiflask import APIBlueprint
+from flask import Response
 
 from db import networks
 from web import present
@@ -45,7 +46,7 @@ def find(query: NetworkQuery) -> Json:
 @blueprint.input(NetworkCreate, arg_name="body")
 @blueprint.output(Network, 201)
 @idempotent
-def create(body: NetworkCreate) -> Answer:
+def create(body: NetworkCreate) -> Answer | Response:
     """Create a network"""
     return created(
         lambda tx: present.network(

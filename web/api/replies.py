@@ -9,10 +9,10 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Any, TypeVar
 
-from flask import request
+from flask import Response, request
+from pydantic_core import to_jsonable_python
 from sqlalchemy.orm import Session
 
 from db import idempotency
@@ -60,7 +60,7 @@ def deleted(delete: Callable[[Transaction], object]) -> Json:
     return {"revision": tx.revision}
 
 
-def created(create: Callable[[Transaction], Json], secret: str | None = None) -> Answer:
+def created(create: Callable[[Transaction], Json], secret: str | None = None) -> Answer | Response:
     """A new object, made once however often the same request with the same Idempotency-Key arrives.
 
     `secret` names the field that is shown once: it is not kept, and null in a reply that is sent again.
@@ -77,13 +77,16 @@ def created(create: Callable[[Transaction], Json], secret: str | None = None) ->
     with changing() as tx:
         kept = idempotency.recall(tx.session, sender, key, asked, tx.now)
         if kept is not None:
-            return kept.body, kept.status, {REPLAYED: "true", **etag(kept.body)}
+            # As it was sent the first time, even if today's answers look different.
+            return Response(
+                json.dumps(kept.body), kept.status, {REPLAYED: "true", **etag(kept.body)}, mimetype="application/json"
+            )
         body = create(tx)
 
         def reply(revision: int) -> idempotency.Reply:
             body["revision"] = revision
             public = body | ({secret: None} if secret else {})
-            return idempotency.Reply(201, json.loads(json.dumps(public, default=datetime.isoformat)))
+            return idempotency.Reply(201, to_jsonable_python(public))
 
         idempotency.keep(tx, sender, key, asked, reply)
     return body, 201, etag(body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apiflask import APIBlueprint
+from flask import Response
 
 from db import tenants
 from web import present
@@ -43,7 +44,7 @@ def find(query: LabelledQuery) -> Json:
 @blueprint.input(TenantCreate, arg_name="body")
 @blueprint.output(Tenant, 201)
 @idempotent
-def create(body: TenantCreate) -> Answer:
+def create(body: TenantCreate) -> Answer | Response:
     """Create a tenant"""
     return created(
         lambda tx: present.tenant(tenants.create(tx, body.name, labels=body.labels, track_all=body.track_all))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apiflask import APIBlueprint
+from flask import Response
 
 from db import hosts, tokens
 from db.changes import Transaction
@@ -30,7 +31,7 @@ def find() -> Json:
 @blueprint.input(TokenCreate, arg_name="body")
 @blueprint.output(NewToken, 201)
 @idempotent
-def create(body: TokenCreate) -> Answer:
+def create(body: TokenCreate) -> Answer | Response:
     """Create a token"""
 
     def make(tx: Transaction) -> Json:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from web.api.schemas.common import Contract, Moment, Name, Page, example
+from web.api.schemas.common import Contract, Moment, Name, Page, Revision, example
 
 
 class TokenCreate(Contract):
@@ -33,6 +33,7 @@ class Token(Contract):
 
 class NewToken(Token):
     token: str | None = Field(description="Shown once; null when a retried request is answered again.")
+    revision: Revision
 
 
 class TokenPage(Page):

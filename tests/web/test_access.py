@@ -1,0 +1,195 @@
+"""Who may do what: nobody without a token, nobody with another's, a host's agent for its host only."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from flask import Flask
+
+from db import tokens
+from db.changes import transaction
+from tests.web.conftest import Caller, Site
+from tests.web.test_bad_input import assert_problem
+from web.auth import access
+from web.auth.access import rule_of
+
+PUBLIC = {"/healthz", "/openapi.json", "/login", "/logout", "/static/<path:path>"}
+
+
+def test_only_what_must_be_is_public(site: Site) -> None:
+    found = {
+        rule.rule
+        for rule in site.app.url_map.iter_rules()
+        if (declared := rule_of(site.app.view_functions[rule.endpoint])) is not None and declared.roles is None
+    }
+    assert found == PUBLIC
+
+
+def test_a_view_without_a_rule_stops_the_start(site: Site) -> None:
+    app = Flask("forgetful")
+    app.add_url_rule("/secrets", "secrets", lambda: "all of them")
+    with pytest.raises(RuntimeError, match="secrets"):
+        access.register(app, lambda: None)
+
+
+def test_nobody_gets_in_without_a_token(site: Site) -> None:
+    for rule in site.app.url_map.iter_rules():
+        if not rule.rule.startswith("/api/"):
+            continue
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            path = rule.rule.replace("<int:revision>", "1").replace("<int:token>", "1")
+            answer = site.browser().open(path.replace("<", "").replace(">", ""), method=method)
+            assert_problem(answer, 401, "Authorization: Bearer")
+            assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Bearer wrn_1_" + "0" * 64,
+        "Bearer wrn_999_" + "0" * 64,
+        "Bearer wrn_99999999999999999999_" + "0" * 64,
+        "Bearer nonsense",
+        "Bearer ",
+        "Basic YWRtaW46YWRtaW4=",
+        "wrn_1_" + "0" * 64,
+        "Bearer wrn_1_" + "\x00" * 64,
+    ],
+)
+def test_a_wrong_token_opens_nothing(any_site: Site, unchanged: None, header: str) -> None:
+    answer = any_site.nobody.post("/tenants", {"name": "x"}, headers={"Authorization": header})
+    assert_problem(answer, 401)
+
+
+def test_a_revoked_token_opens_nothing(any_site: Site) -> None:
+    made = any_site.admin.made("/tokens", {"name": "ci", "role": "viewer"})
+    ci = any_site.caller(made["token"])
+    assert ci.get("/tenants").status_code == 200
+    assert made["token"] not in any_site.admin.get("/tokens").text
+    assert any_site.admin.delete(f"/tokens/{made['id']}").status_code == 200
+    assert_problem(ci.get("/tenants"), 401)
+
+
+def test_an_expired_token_opens_nothing(any_site: Site) -> None:
+    past = datetime.now(UTC) - timedelta(hours=1)
+    with transaction(any_site.engine) as tx:
+        text = tokens.create(tx, "viewer", name="old", expires_at=past)[1]
+    assert_problem(any_site.caller(text).get("/tenants"), 401, "old", "expired")
+
+
+def test_a_viewer_reads_and_changes_nothing(any_site: Site, unchanged: None) -> None:
+    viewer = any_site.viewer
+    for path in ("/tenants", "/networks", "/endpoints", "/hosts", "/revisions"):
+        assert viewer.get(path).status_code == 200
+    assert_problem(viewer.get("/tokens"), 403, "viewer", "admin")
+    for method, path in (
+        ("POST", "/tenants"),
+        ("PATCH", "/tenants/acme"),
+        ("DELETE", "/tenants/acme"),
+        ("POST", "/networks"),
+        ("POST", "/hosts"),
+        ("POST", "/hosts/h1/token"),
+        ("POST", "/tokens"),
+        ("DELETE", "/tokens/1"),
+        ("PUT", "/hosts/h1/report"),
+        ("PUT", "/hosts/h1/attachments/c1/eth0"),
+        ("POST", "/enrol"),
+    ):
+        assert_problem(viewer(method, path, {}), 403, "viewer")
+
+
+def test_whoami_says_who(any_site: Site) -> None:
+    assert any_site.admin.get("/whoami").get_json() == {"kind": "token", "name": "boss", "role": "admin", "host": None}
+    agent = any_site.enrolled("h1")
+    assert agent.get("/whoami").get_json() == {"kind": "token", "name": "agent h1", "role": "agent", "host": "h1"}
+
+
+# -- agents --
+
+
+@pytest.fixture
+def agents(any_site: Site) -> tuple[Caller, Caller]:
+    any_site.admin.made("/tenants", {"name": "acme"})
+    return any_site.enrolled("h1", "198.18.0.11"), any_site.enrolled("h2", "198.18.0.12")
+
+
+ATTACHMENT = {"network": "acme/default", "name": "web1", "netns": "/run/netns/web1"}
+REPORT = {"agent": {"version": "1", "pid": 1, "started_at": "now"}}
+
+
+def test_an_agent_speaks_for_its_own_host_only(any_site: Site, agents: tuple[Caller, Caller]) -> None:
+    first, second = agents
+    path = "/attachments/c1/eth0"
+    assert first.put(f"/hosts/h1{path}", ATTACHMENT).status_code == 201
+    before = any_site.revision()
+    for answer in (
+        second.put(f"/hosts/h1{path}", ATTACHMENT),
+        second.get(f"/hosts/h1{path}"),
+        second.delete(f"/hosts/h1{path}"),
+        second.get("/hosts/h1/wanted"),
+        second.put("/hosts/h1/report", REPORT),
+    ):
+        assert_problem(answer, 403, "agent h2", "'h2' only", "'h1'")
+    assert any_site.revision() == before
+    assert any_site.admin.get("/endpoints/acme/web1").get_json()["host"] == "h1"
+
+
+def test_an_agent_does_not_learn_of_others(agents: tuple[Caller, Caller]) -> None:
+    for path in ("/tenants", "/networks", "/hosts", "/endpoints", "/hosts/h2", "/tokens", "/events", "/revisions"):
+        assert_problem(agents[0].get(path), 403, "agent")
+
+
+def test_an_agent_does_not_learn_whether_another_host_exists(agents: tuple[Caller, Caller]) -> None:
+    there, not_there = (agents[0].get(f"/hosts/{host}/wanted") for host in ("h2", "h9"))
+    assert there.status_code == not_there.status_code == 403
+    assert there.get_json()["detail"].replace("h2", "h9") == not_there.get_json()["detail"]
+
+
+def test_an_enrolment_token_works_once(any_site: Site) -> None:
+    once = any_site.caller(any_site.admin.made("/hosts", {"name": "h1"})["enrol_token"])
+    enrolled = once.post("/enrol", {"address": "198.18.0.11", "facts": {"kernel": "6.1"}})
+    assert enrolled.status_code == 201
+    assert enrolled.get_json()["host"] == "h1"
+    before = any_site.revision()
+    again = once.post("/enrol", {"address": "198.18.0.66"})
+    problem = assert_problem(again, 401, "h1", "warren host token h1")
+    assert problem["type"] == "/problems/enrol-token-used"
+    assert any_site.revision() == before
+    assert any_site.admin.get("/hosts/h1").get_json()["address"] == "198.18.0.11"
+
+
+def test_a_host_does_not_enrol_twice_with_tokens_from_before(any_site: Site) -> None:
+    first = any_site.admin.made("/hosts", {"name": "h1"})["enrol_token"]
+    second = any_site.admin.made("/hosts/h1/token")["enrol_token"]
+    agent = any_site.caller(any_site.caller(first).made("/enrol", {})["token"])
+    before = any_site.revision()
+    assert_problem(any_site.caller(second).post("/enrol", {}), 409, "h1 is enrolled already", "warren host token h1")
+    assert any_site.revision() == before
+    assert agent.get("/hosts/h1/wanted").status_code == 200
+
+
+def test_a_new_enrolment_takes_the_old_agents_token_away(any_site: Site) -> None:
+    old = any_site.enrolled("h1")
+    once = any_site.admin.made("/hosts/h1/token")["enrol_token"]
+    new = any_site.caller(any_site.caller(once).made("/enrol", {})["token"])
+    assert_problem(old.get("/hosts/h1/wanted"), 401)
+    assert new.get("/hosts/h1/wanted").status_code == 200
+
+
+def test_an_enrolment_token_opens_nothing_else(any_site: Site) -> None:
+    once = any_site.caller(any_site.admin.made("/hosts", {"name": "h1"})["enrol_token"])
+    assert_problem(once.get("/hosts/h1/wanted"), 403, "enrol")
+    assert_problem(once.get("/whoami"), 403)
+
+
+def test_the_agent_of_a_deleted_host_is_nobody(any_site: Site, agents: tuple[Caller, Caller]) -> None:
+    assert any_site.admin.delete("/hosts/h1").status_code == 200
+    assert_problem(agents[0].get("/hosts/h1/wanted"), 401)
+
+
+def test_a_cni_token_attaches_on_its_host_only(any_site: Site, agents: tuple[Caller, Caller]) -> None:
+    cni = any_site.caller(any_site.admin.made("/tokens", {"name": "cni", "role": "cni", "host": "h1"})["token"])
+    assert cni.put("/hosts/h1/attachments/c1/eth0", ATTACHMENT).status_code == 201
+    assert_problem(cni.put("/hosts/h2/attachments/c1/eth0", ATTACHMENT | {"name": "web2"}), 403, "'h1' only")
+    assert_problem(cni.get("/tenants"), 403)
