@@ -48,6 +48,11 @@ class PostgresDatabase:
             ]
         engine.dispose()
 
+    def other(self) -> str:
+        """A second database of its own, without tables."""
+        self.server.drop("other")
+        return self.server.create("other")
+
     def fresh(self) -> str:
         engine = create_engine(self.url)
         tables = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
