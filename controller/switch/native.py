@@ -83,10 +83,10 @@ class Connection(controller.Datapath):
             self._receive_all()
         except EOFError:
             log.debug("%s closed its connection", self.address)
-        except OSError as error:
-            log.info("connection from %s: %s", self.address, error)
+        except (OSError, ValueError) as error:
+            log.warning("connection from %s: %s", self.address, error)
         except Exception:
-            log.exception("connection from %s ended by a message that could not be understood", self.address)
+            log.exception("connection from %s ended by a message that os-ken did not understand", self.address)
         finally:
             self.is_active = False
             self.set_state(DEAD_DISPATCHER)
@@ -125,8 +125,8 @@ class Connection(controller.Datapath):
             position = 0
             while len(buffer) - position >= 8:
                 head = decode.Header(*decode.HEADER.unpack_from(buffer, position))
-                if head.length < 8:
-                    raise ValueError(f"a message of {head.length} bytes, less than its header")
+                if head.length < 8 or not 1 <= head.version <= 6:
+                    raise ValueError(f"what it sends is not OpenFlow (version {head.version}, length {head.length})")
                 if len(buffer) - position < head.length:
                     break
                 self._handle(head, buffer[position : position + head.length])
