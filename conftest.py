@@ -1,4 +1,7 @@
-"""A test that is skipped proves nothing: whatever it needs is missing, and that is a failure here."""
+"""A test that is skipped proves nothing: whatever it needs is missing, and that is a failure here.
+
+(This file stands above `tests/` because pytest-alembic takes a `tests/conftest.py` for its own and fails on it.)
+"""
 
 from __future__ import annotations
 
