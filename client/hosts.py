@@ -93,10 +93,7 @@ def token(context: Context, name: str) -> None:
       warren agent --api https://warren.example --token "$(warren host token h1)"
     """
     reply: dict[str, Any] = context.rest.post(f"/hosts/{name}/token").body
-    if context.output == "table":
-        click.echo(reply["enrol_token"])
-    else:
-        output.data(context.output, reply)
+    output.said(context.output, reply["enrol_token"], reply)
 
 
 @host.command("label")

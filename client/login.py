@@ -6,14 +6,18 @@ import os
 
 import click
 
-from client.context import config_file, write
+from client import output
+from client.context import Context, config_file, write
+from client.options import printing
 from client.rest import Rest
 
 
 @click.command()
 @click.argument("api", metavar="URL")
 @click.option("--token", prompt=True, hide_input=True, help="Asked for if not given, so that it stays out of history.")
-def login(api: str, token: str) -> None:
+@printing
+@click.pass_obj
+def login(context: Context, api: str, token: str) -> None:
     """Remember an API and a token for later commands.
 
     \b
@@ -23,4 +27,5 @@ def login(api: str, token: str) -> None:
     rest = Rest(api, token.strip(), ca_file=os.environ.get("WARREN_CA"))
     me = rest.get("/whoami").body
     write(config_file(), rest.api, token.strip())
-    click.echo(f"{rest.api} knows you as {me['name']} ({me['role']}); remembered in {config_file()}.")
+    sentence = f"{rest.api} knows you as {me['name']} ({me['role']}); remembered in {config_file()}."
+    output.said(context.output, sentence, {"api": rest.api, **me, "remembered_in": str(config_file())})

@@ -43,6 +43,14 @@ def thing(output: str, item: Mapping[str, Any]) -> None:
         click.echo(line)
 
 
+def said(output: str, sentence: str, value: Mapping[str, Any]) -> None:
+    """What was done: a sentence for people, the facts for programs."""
+    if output == "table":
+        click.echo(sentence)
+    else:
+        data(output, value)
+
+
 def data(output: str, value: Any) -> None:
     if output == "yaml":
         import yaml

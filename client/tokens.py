@@ -47,10 +47,7 @@ def create(context: Context, name: str, role: str, host: str | None, expires: st
       warren token create ci --role viewer
     """
     reply = send(context, "/tokens", {"name": name, "role": role, "host": host, "expires_at": expires})
-    if context.output == "table":
-        click.echo(reply["token"])
-    else:
-        output.data(context.output, reply)
+    output.said(context.output, reply["token"], reply)
 
 
 @token.command("list")
@@ -78,7 +75,4 @@ def revoke(context: Context, id: int) -> None:
       warren token revoke 7
     """
     reply = context.rest.delete(f"/tokens/{id}").body
-    if context.output == "table":
-        click.echo(f"Token {id} revoked.")
-    else:
-        output.data(context.output, reply or {})
+    output.said(context.output, f"Token {id} revoked.", reply or {"id": id})

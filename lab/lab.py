@@ -84,6 +84,11 @@ class Lab:
     def rest(self) -> Rest:
         return server.session(self.name)
 
+    def login(self) -> dict[str, str]:
+        """Where people find the API and the UI, and how they get in."""
+        password = (self.folder / "admin.password").read_text().strip()
+        return {"api": server.address(state.running(self.name).port), "user": server.ADMIN, "password": password}
+
     # -- endpoints ---------------------------------------------------------------------------------------------
 
     def run(self, host: str, wanted: endpoint.Wanted) -> Placed:
@@ -278,7 +283,7 @@ def status(lab: Lab) -> dict[str, Any]:
         said = {}
     return {
         "name": lab.name,
-        "api": f"http://127.0.0.1:{known.port}",
+        "api": server.address(known.port),
         "processes": [
             {"name": part.name, "pid": found.pid if (found := part.daemon.process) else None} for part in lab.parts()
         ],
@@ -297,9 +302,3 @@ def status(lab: Lab) -> dict[str, Any]:
             for one in lab.endpoints()
         ],
     }
-
-
-def login(lab: Lab) -> tuple[str, str, str]:
-    """UI address, user and password."""
-    password = (lab.folder / "admin.password").read_text().strip()
-    return f"http://127.0.0.1:{state.running(lab.name).port}/", server.ADMIN, password

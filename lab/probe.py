@@ -22,7 +22,7 @@ from lab import netns
 LIMIT = 1.0
 """Seconds an answer may take."""
 YOUNG = 0.1
-"""Seconds after which a question that got no answer no longer holds up the next."""
+"""Seconds after which a question that got no answer no longer holds up the next; more while answers are slow."""
 WINDOW = 256
 """Young questions under way at once."""
 
@@ -127,8 +127,10 @@ async def _run(asks: Sequence[Ask], heard: Callable[[Answer], None]) -> list[Ans
         except (OSError, TimeoutError):
             ok = False
         answered()
-        ms = round((loop.time() - sent) * 1000, 2) if ok else None
-        answers[index] = Answer(ask, ok, ms)
+        seconds = loop.time() - sent
+        if ok:
+            pace.heard_after(seconds)
+        answers[index] = Answer(ask, ok, round(seconds * 1000, 2) if ok else None)
         heard(answers[index])
 
     try:
@@ -170,6 +172,10 @@ class _Pace:
 
     def __init__(self) -> None:
         self._free = asyncio.Semaphore(WINDOW)
+        self._usual = 0.0
+
+    def heard_after(self, seconds: float) -> None:
+        self._usual += (seconds - self._usual) / 16
 
     async def next(self) -> Callable[[], None]:
         """Wait for a place; what is returned gives it back, as growing old does."""
@@ -180,7 +186,7 @@ class _Pace:
             for release in place:
                 release()
 
-        asyncio.get_running_loop().call_later(YOUNG, give_back)
+        asyncio.get_running_loop().call_later(max(YOUNG, 3 * self._usual), give_back)
         return give_back
 
 

@@ -29,6 +29,11 @@ def warren(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "client", *arguments]
 
 
+def address(port: int) -> str:
+    """The API and the UI, for people."""
+    return f"http://127.0.0.1:{port}"
+
+
 def daemon(lab_dir: Path, name: str) -> Daemon:
     return Daemon(lab_dir, name)
 
@@ -42,7 +47,7 @@ def prepare(lab_dir: Path, port: int) -> None:
     netns.run(*warren("db", "upgrade", "--db", url), env=env)
     credentials = ("--user", ADMIN, "--password-file", str(password), "--token-file", str(token))
     netns.run(*warren("db", "init-admin", "--db", url, *credentials), env=env)
-    state.write(lab_dir / "client.json", {"api": f"http://127.0.0.1:{port}", "token": token.read_text().strip()})
+    state.write(lab_dir / "client.json", {"api": address(port), "token": token.read_text().strip()})
 
 
 def start_web(lab: str, port: int) -> None:
