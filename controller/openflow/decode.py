@@ -9,7 +9,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import NamedTuple
 
-from controller.openflow.encode import BUNDLE_ADD, FLOW_MOD, KEY_HEAD
+from controller.openflow.encode import BUNDLE_ADD, FLOW_MOD, KEY_HEAD, WRAPPING
 
 HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY = 0, 1, 2, 3
 MULTIPART_REPLY, BARRIER_REPLY, ROLE_REPLY, ROLE_STATUS, BUNDLE_CONTROL = 19, 21, 25, 30, 33
@@ -116,7 +116,7 @@ def error(message: bytes) -> SwitchError:
 
 def _refused_flow(refused: bytes) -> tuple[int | None, bytes | None]:
     if refused[1:2] == bytes([BUNDLE_ADD]):
-        refused = refused[16:]
+        refused = refused[WRAPPING:]
     if refused[1:2] != bytes([FLOW_MOD]) or len(refused) < 48:
         return None, None
     cookie = int.from_bytes(refused[8:16], "big")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from hashlib import blake2b
-from struct import Struct
+from struct import Struct, pack
 from typing import Any, NamedTuple
 
 from controller.openflow.fields import FIELDS, Field, field
@@ -39,13 +39,17 @@ IN_PORT = 0xFFFFFFF8
 LOCAL = 0xFFFFFFFE
 NICIRA = 0x2320
 
-_WRAP = Struct("!BBHIIHH")  # header; bundle id, pad, flags
-_FLOW_MOD = Struct("!BBHIQQBBHHHIIIHHHH")  # header; cookie .. importance; match type and length
-_HEAD = _WRAP.size + _FLOW_MOD.size
+WRAPPING = 16
+"""Bytes of bundle message before the flow-mod."""
+_HEAD = Struct("!2sH14sH4xQ8xBB4xH18sH")  # what is always the same, zeros and constants, is not packed each time
+_ADD = pack("!BB", VERSION, BUNDLE_ADD)
+_ADDED = pack("!IIHHBB", 0, BUNDLE, 0, BUNDLE_FLAGS, VERSION, FLOW_MOD)
+_REST = pack("!IIIHHH", ANY, ANY, ANY, 0, 0, 1)  # no buffer, any port and group, no flags; OXM match
 _KEY = Struct("!BH")
 _PADS = tuple(bytes(-n % 8) for n in range(8))
-_MATCH_PADS = tuple(bytes((-(n + 4)) % 8) for n in range(8))
 
+REMEMBERED = 1 << 14
+"""Matches and actions whose bytes are kept: most are the same in many flows."""
 KEY_HEAD = _KEY.size
 MOST_ACTIONS = 60_000
 """Bytes. A message has a 16-bit length, and the match and all headers need less than 4,000."""
@@ -66,59 +70,52 @@ class WireFlow(NamedTuple):
 def encode(flow: Flow) -> WireFlow:
     """Raises ValueError for a field, value or action that cannot be said in OpenFlow 1.4."""
     table, priority, match, actions, goto, owner = flow
-    oxm = encode_match(match)
+    key = _KEY.pack(table, priority) + encode_match(match)
     instructions = encode_instructions(actions, goto)
-    key = _KEY.pack(table, priority) + oxm
     cookie = owner << 48 | int.from_bytes(blake2b(key + instructions, digest_size=6).digest(), "big")
-    return WireFlow(cookie, key, instructions, _message(ADD, cookie, key, instructions))
+    return WireFlow(cookie, key, instructions, _message(ADD, cookie, table, priority, key, instructions))
 
 
 def encode_delete(key: bytes) -> bytes:
     """Deletes exactly the flow with this key, whatever its cookie and actions."""
-    return _message(DELETE_STRICT, 0, key, b"")
+    return _message(DELETE_STRICT, 0, key[0], int.from_bytes(key[1:KEY_HEAD], "big"), key, b"")
 
 
-def _message(command: int, cookie: int, key: bytes, instructions: bytes) -> bytes:
-    table, priority = _KEY.unpack_from(key)
+def _message(command: int, cookie: int, table: int, priority: int, key: bytes, instructions: bytes) -> bytes:
     oxm = len(key) - KEY_HEAD
-    pad = _MATCH_PADS[oxm & 7]
-    tail = oxm + len(pad) + len(instructions)
-    length = _FLOW_MOD.size + tail
-    return b"".join(
-        (
-            _WRAP.pack(VERSION, BUNDLE_ADD, _WRAP.size + length, 0, BUNDLE, 0, BUNDLE_FLAGS),
-            _FLOW_MOD.pack(
-                VERSION, FLOW_MOD, length, 0, cookie, 0, table, command, 0, 0, priority, ANY, ANY, ANY, 0, 0, 1, oxm + 4
-            ),
-            key[KEY_HEAD:],
-            pad,
-            instructions,
-        )
-    )
+    pad = _PADS[oxm + 4 & 7]
+    length = _HEAD.size + oxm + len(pad) + len(instructions)
+    head = _HEAD.pack(_ADD, length, _ADDED, length - WRAPPING, cookie, table, command, priority, _REST, oxm + 4)
+    return b"".join((head, key[KEY_HEAD:], pad, instructions))
 
 
 def encode_match(match: Iterable[Match]) -> bytes:
     """The match as OXM entries in canonical order, without header and padding."""
-    parts: dict[int, bytes] = {}
-    for name, value, mask in match:
-        try:
-            order, size, full, maskable, oxm, oxm_masked = _MATCHED[name]
-        except KeyError:
-            field(name)  # says which names there are
-            raise
-        if order in parts:
-            raise ValueError(f"{name} is matched twice in one flow")
-        if not 0 <= value <= full:
-            raise _too_large(name, value)
-        if mask is None or mask == full:
-            parts[order] = oxm + value.to_bytes(size, "big")
-        elif mask:
-            if not maskable:
-                raise ValueError(f"{name} cannot be matched with a mask ({mask:#x}); match its exact value")
-            if not 0 <= mask <= full:
-                raise _too_large(name, mask)
-            parts[order] = oxm_masked + (value & mask).to_bytes(size, "big") + mask.to_bytes(size, "big")
-    return b"".join([parts[order] for order in sorted(parts)])
+    parts = sorted([_matched(item) for item in match])
+    if len(dict(parts)) != len(parts):
+        names = [item.field for item in match]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice} is matched twice in one flow")
+    return b"".join([part[1] for part in parts])
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _matched(match: Match) -> tuple[int, bytes]:
+    """Place among the fields, and the entry."""
+    name, value, mask = match
+    if name not in _MATCHED:
+        field(name)  # says which names there are
+    order, size, full, maskable, oxm, oxm_masked = _MATCHED[name]
+    if not 0 <= value <= full:
+        raise _too_large(name, value)
+    if mask is None or mask == full:
+        return order, oxm + value.to_bytes(size, "big")
+    if not maskable:
+        raise ValueError(f"{name} cannot be matched with a mask ({mask:#x}); match its exact value")
+    if not 0 <= mask <= full:
+        raise _too_large(name, mask)
+    entry = oxm_masked + (value & mask).to_bytes(size, "big") + mask.to_bytes(size, "big")
+    return order, entry if mask else b""
 
 
 _MATCHED = {
@@ -133,11 +130,16 @@ def _too_large(name: str, value: int) -> ValueError:
 
 def encode_instructions(actions: Iterable[Action], goto: int | None) -> bytes:
     """apply_actions, then goto_table."""
-    applied = b"".join([_ENCODERS[type(action)](action) for action in actions])
+    applied = b"".join(map(_applied, actions))
     if len(applied) > MOST_ACTIONS:
         raise ValueError(f"{len(applied)} bytes of actions do not fit into one OpenFlow message; use more flows")
     out = _APPLY.pack(4, 8 + len(applied)) + applied if applied else b""
     return out if goto is None else out + _GOTO.pack(1, 8, goto)
+
+
+@lru_cache(maxsize=REMEMBERED, typed=True)  # actions of different types may be equal as tuples
+def _applied(action: Action) -> bytes:
+    return _ENCODERS[type(action)](action)
 
 
 _APPLY = Struct("!HH4x")
@@ -162,8 +164,8 @@ def _set_field(action: SetField) -> bytes:
         raise _too_large(name, value)
     if mask is None or mask == full:
         return head + value.to_bytes(size, "big") + pad
-    if not 0 <= mask <= full:
-        raise _too_large(name, mask)
+    if not 0 < mask <= full:
+        raise _too_large(name, mask) if mask else ValueError(f"{name} is set in no bit; leave the action out")
     # OpenFlow 1.4 has no masked set_field; Nicira's reg_load2 sets any bits of any field.
     body = field(name).nxm_masked + (value & mask).to_bytes(size, "big") + mask.to_bytes(size, "big")
     length = _VENDOR.size + len(body)
@@ -198,15 +200,15 @@ def _nxm_bits(row: Field) -> int:
 
 
 def _output(action: Output) -> bytes:
+    if not 0 < action.port <= ANY:
+        raise ValueError(f"{action.port} is no port to send to; ports have 32 bits and begin at 1")
     return _OUTPUT.pack(0, 16, action.port, 0)
 
 
-@lru_cache(maxsize=64)
 def _output_reg(action: OutputReg) -> bytes:
     return _OUTPUT_REG.pack(0xFFFF, 24, NICIRA, 15, 15, field(action.register).nxm, 0xFFFF)
 
 
-@lru_cache(maxsize=4096)
 def _ct(action: Ct) -> bytes:
     zone, commit, table = action
     source, number = (bytes(4), zone) if isinstance(zone, int) else _sixteen_bits(zone)
