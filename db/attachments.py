@@ -26,7 +26,8 @@ from db.networks import overlay_mtu
 from db.tables import Address, Endpoint, Host, Network, Subnet, Tenant, port_name
 from db.wanted import WantedEndpoint
 
-# Locks the host's row, so that two attaches on one host do not look past each other; on SQLite writers take turns.
+# Locks both rows before anything else: two attaches on one host do not look past each other, and whoever deletes the
+# network waits or is waited for, never both. On SQLite writers take turns anyway.
 _PLACE = (
     select(
         Host.name.label("host"),
@@ -45,7 +46,7 @@ _PLACE = (
     .join(Host, Host.id == bindparam("host_id"))
     .where(Tenant.name == bindparam("tenant"), Network.name == bindparam("network"))
     .order_by(Subnet.id)
-    .with_for_update(of=Host, key_share=True)
+    .with_for_update(of=[Host, Network], key_share=True)
 )
 _SAME_INTERFACE = and_(
     Endpoint.host_id == bindparam("host_id"),
@@ -133,7 +134,9 @@ def attach(
     given = [_claim_address(session, tx.now, row, asked.get(row.subnet_id), network) for row in place]
     own_mac = mac_of(given[0][0])
     if mac is not None:
-        own_mac = _free_mac(session, parse_mac(mac), own_mac, at.network_id, network)
+        own_mac = _chosen_mac(parse_mac(mac), own_mac)
+    if mac is not None or (asked and given[0][0].version == 6):  # what Warren gives by itself is free
+        _refuse_taken_mac(session, own_mac, at.network_id, network)
     endpoint_id = session.execute(
         _INSERT,
         {
@@ -274,17 +277,16 @@ def _claim_address(
     return asked, subnet.prefixlen
 
 
-def _free_mac(session: Session, mac: str, own: str, network_id: int, network: str) -> str:
+def _chosen_mac(mac: str, own: str) -> str:
     if mac != own and is_made_of_an_address(mac):
-        raise Invalid(
-            f"MAC {mac} looks like one that Warren makes of an address",
-            "use another than 02:00: or 02:01:",
-            "mac",
-        )
+        raise Invalid(f"MAC {mac} looks like one that Warren makes of an address", "use one of another range", "mac")
+    return mac
+
+
+def _refuse_taken_mac(session: Session, mac: str, network_id: int, network: str) -> None:
     query = select(Tenant.name, Endpoint.name).join(Endpoint, Endpoint.tenant_id == Tenant.id)
     for tenant, name in session.execute(query.where(Endpoint.network_id == network_id, Endpoint.mac == mac)):
-        raise Conflict(f"MAC {mac} of network {network} is endpoint {tenant}/{name}'s", "choose another", "mac")
-    return mac
+        raise Conflict(f"MAC {mac} of network {network} is endpoint {tenant}/{name}'s", "ask for another", "mac")
 
 
 def _nowhere(session: Session, host_id: int, tenant: str, network: str) -> NotFound:

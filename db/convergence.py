@@ -83,7 +83,7 @@ def record(
     """`controller`, at `target`, has computed up to `revision`; `hosts` are those of which there is news, by id."""
     now = now or utcnow()
     controllers.seen(session, controller, target, revision, now)
-    for id, progress in hosts.items():
+    for id, progress in sorted(hosts.items()):
         values = {
             "controller": controller,
             "connected": progress.connected,

@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from db.errors import Busy, Invalid
@@ -80,9 +81,19 @@ def writing(engine: Engine) -> Iterator[Session]:
         with engine.connect().execution_options(warren_writer=True) as connection:
             with Session(connection, expire_on_commit=False) as session, session.begin():
                 yield session
+    except OperationalError as error:
+        if _lost_to_another(error):
+            raise Busy("another change was in the way at the same moment", "try again") from error
+        raise
     finally:
         if turn is not None:
             turn.release()
+
+
+def _lost_to_another(error: OperationalError) -> bool:
+    """A lock that was not had in time, or a deadlock that the database broke."""
+    state = getattr(error.orig, "sqlstate", None)
+    return state in ("40001", "40P01", "55P03") or str(error.orig) == "database is locked"
 
 
 def _prepare_sqlite(connection: Any, foreign_keys: bool) -> None:

@@ -59,6 +59,9 @@ def create(
     network = Network(
         name=short, private=private, isolated=isolated, mtu=_valid_mtu(mtu, chosen), labels=valid_labels(labels)
     )
+    # Always zone before VNI, as a new tenant does: two who lock them the other way round would wait for each other.
+    if isolated:
+        network.zone = allocate.claim(session, Shared.ZONE, tx.now, what="the range of zones", remedy=_FEWER)
     # The pool's row is the turn of everyone who creates a network: overlaps are looked for by one at a time.
     session.execute(select(Pool.id).where(Pool.id == Shared.VNI).with_for_update())
     tenant = session.execute(select(Tenant).where(Tenant.name == tenant_name)).scalar_one_or_none()
@@ -72,9 +75,8 @@ def create(
     if session.execute(same).scalar() is not None:
         raise Conflict(f"network {name} exists already", "choose another name", "name")
     network.tenant = tenant
-    network.zone = tenant.zone
-    if isolated:
-        network.zone = allocate.claim(session, Shared.ZONE, tx.now, what="the range of zones", remedy=_FEWER)
+    if not isolated:
+        network.zone = tenant.zone
     network.vni = allocate.claim(session, Shared.VNI, tx.now, what="the range of VNIs", remedy=_FEWER)
     blocks: list[int | None] = [None] * len(chosen)
     if chosen:

@@ -56,6 +56,8 @@ def test_an_endpoint_of_an_ipv6_network_has_a_mac_of_its_own_kind(engine: Engine
     assert steps.attach(engine, h1, "six", "acme/six").mac == "02:01:00:00:00:02"
     high = steps.attach(engine, h1, "high", "acme/six", addresses=["fd00:21::8000:0:0:9"])
     assert high.addresses == ["fd00:21::8000:0:0:9/64"] and high.mac == "02:01:00:00:00:09"
+    with pytest.raises(Conflict, match="MAC 02:01:00:00:00:09 of network acme/six is endpoint acme/high's"):
+        steps.attach(engine, h1, "low", "acme/six", addresses=["fd00:21::9"])
     steps.detach(engine, h1, "high")
     assert steps.attach(engine, h1, "again", "acme/six", addresses=["fd00:21::8000:0:0:9"]).addresses == high.addresses
 

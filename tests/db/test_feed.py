@@ -12,7 +12,8 @@ from sqlalchemy import Engine, delete, text
 
 from db import changes
 from db.changes import Transaction, changes_since, current_revision, transaction
-from db.engine import reading, writing
+from db.engine import create_engine, reading, writing
+from db.errors import Busy
 from db.feed import Feed
 from db.tables import ChangeRow
 from tests.db import steps
@@ -225,3 +226,36 @@ def test_a_refusal_inside_a_transaction_undoes_all_of_it(engine: Engine) -> None
     with pytest.raises(ZeroDivisionError), transaction(engine) as tx:
         fail(tx)
     assert steps.revision(engine) == 0
+
+
+def test_a_deadlock_that_the_database_breaks_is_a_refusal_to_try_again(postgresql_engine: Engine) -> None:
+    steps.tenant(postgresql_engine, "a"), steps.tenant(postgresql_engine, "b")
+    both = threading.Barrier(2)
+
+    def lock(first: str, second: str) -> bool:
+        touch = text("UPDATE tenant SET version = version + 1 WHERE name = :name")
+        try:
+            with transaction(postgresql_engine) as tx:
+                tx.session.execute(touch, {"name": first})
+                both.wait(10)
+                tx.session.execute(touch, {"name": second})
+        except Busy as refused:
+            assert refused.remedy == "try again"
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as threads:
+        assert sorted(threads.map(lock, ("a", "b"), ("b", "a"))) == [False, True]
+
+
+def test_a_writer_in_another_process_that_takes_too_long_is_a_refusal_to_try_again(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.engine.LOCK_SECONDS", 0.05)
+    one, other = create_engine(sqlite_url), create_engine(sqlite_url)  # two engines share no lock but the file's
+    with writing(one) as session:
+        session.execute(text("UPDATE host_status SET flows = 1"))
+        with pytest.raises(Busy, match="try again"):
+            record(other, 1)
+    assert record(other, 1) == 1
+    one.dispose(), other.dispose()

@@ -216,6 +216,18 @@ def test_of_many_who_create_the_same_tenant_one_succeeds(engine: Engine) -> None
         assert sum(threads.map(create, range(8))) == 1
 
 
+def test_tenants_and_isolated_networks_created_at_once_do_not_wait_for_each_other(engine: Engine) -> None:
+    steps.tenant(engine, "acme")
+
+    def create(number: int) -> object:
+        if number % 2:
+            return steps.tenant(engine, f"t{number}")
+        return steps.network(engine, f"acme/n{number}", isolated=True)
+
+    with ThreadPoolExecutor(16) as threads:
+        assert all(threads.map(create, range(48)))
+
+
 def test_a_network_that_holds_endpoints_stays_and_so_does_its_tenant(engine: Engine) -> None:
     h1 = steps.host(engine)
     steps.tenant(engine)
