@@ -10,12 +10,15 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from db import hosts, migrate, networks, tenants, wanted
-from db.changes import transaction
-from db.engine import create_engine
+from db.changes import current_revision, transaction
+from db.engine import create_engine, reading, writing
+from db.tables import Controller, HostStatus
 from ovs_agent.cni.install import install
 from tests.agent.site import PREFIX, Container, Process, free_port, inside, make_netns, run, sweep, until
 from tests.ovs import Ovs
@@ -54,6 +57,10 @@ class Site:
         self.api.start()
         until(self.api_answers, "the API answers")
 
+    def restart_switch(self) -> None:
+        with inside(self.netns):
+            self.ovs.start_switch()
+
     @contextmanager
     def without_api(self) -> Iterator[None]:
         self.api.stop(signal.SIGKILL)
@@ -70,12 +77,12 @@ class Site:
             except OSError:
                 return False
 
-    def new_host(self) -> tuple[str, str]:
-        """Name and enrolment token."""
-        name = f"h{next(self._numbers)}"
+    def new_host(self) -> tuple[str, str, str]:
+        """Name, address and enrolment token."""
+        number = next(self._numbers)
         with transaction(self.engine) as tx:
-            _, token = hosts.create(tx, name)
-        return name, token
+            _, token = hosts.create(tx, f"h{number}")
+        return f"h{number}", f"198.18.0.{10 + number}", token
 
     def close(self) -> None:
         self.controller.stop()
@@ -90,7 +97,7 @@ class Host:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.name, self.token = site.new_host()
+        self.name, self.address, self.token = site.new_host()
         self.folder = site.folder / self.name
         self.bridge = f"br-{self.name}"
         self.socket = self.folder / "run" / "cni.sock"
@@ -105,10 +112,11 @@ class Host:
             self.site.folder / f"{self.name}.log",
             *("agent", "--api", self.site.api_url, "--bridge", self.bridge, "--datapath", "netdev"),
             *("--state-dir", str(self.folder / "state"), "--run-dir", str(self.folder / "run")),
-            *("--ovsdb", f"unix:{self.site.ovs.folder}/db.sock", "--address", "198.18.0.11", *more),
+            *("--ovsdb", f"unix:{self.site.ovs.folder}/db.sock", "--address", self.address, *more),
         )
 
     def start(self) -> None:
+        self.socket.unlink(missing_ok=True)  # a killed agent leaves it
         self.agent.start()
         until(self.socket.exists, "the CNI socket")
 
@@ -117,6 +125,30 @@ class Host:
         make_netns(container.netns)
         self._containers.append(container)
         return container
+
+    @property
+    def id(self) -> int:
+        with reading(self.site.engine) as session:
+            return hosts.get(session, self.name).id
+
+    def report(self) -> dict[str, Any]:
+        """The agent's last."""
+        with reading(self.site.engine) as session:
+            return dict(hosts.get(session, self.name).status.agent_report or {})
+
+    def refuse(self, error: str) -> None:
+        """Say in the controller's place (it is stopped) that the bridge refuses whatever it was sent last."""
+        with writing(self.site.engine) as session:
+            revision = current_revision(session)
+            session.execute(update(Controller).values(revision=revision))
+            values = {"wanted_revision": revision, "error": error}
+            session.execute(update(HostStatus).where(HostStatus.host_id == self.id).values(**values))
+
+    def make_it_look(self) -> None:
+        """Until the agent has looked at everything once more and mended what it found."""
+        ovs = self.site.ovs
+        ovs.vsctl("set", "bridge", self.bridge, "fail_mode=standalone")
+        until(lambda: "secure" in ovs.vsctl("get", "bridge", self.bridge, "fail_mode"), "the agent has looked")
 
     def ports(self) -> list[str]:
         """The endpoints' ports on the bridge."""
@@ -128,16 +160,14 @@ class Host:
         return [link["ifname"] for link in found]
 
     def endpoints(self) -> list[wanted.WantedEndpoint]:
-        with transaction(self.site.engine) as tx:
-            return wanted.wanted(tx.session, hosts.get(tx.session, self.name).id).endpoints
+        with reading(self.site.engine) as session:
+            return wanted.wanted(session, hosts.get(session, self.name).id).endpoints
 
     def close(self) -> None:
         for container in self._containers:
             run("ip", "netns", "del", container.netns)
         self.agent.stop()
         self.site.ovs.vsctl("--if-exists", "del-br", self.bridge)
-        with transaction(self.site.engine) as tx:
-            hosts.delete(tx, self.name, force=True)
 
 
 @pytest.fixture(scope="session")
