@@ -116,6 +116,11 @@ class Live:
         self._start()
         return self._seen
 
+    def waiting(self) -> int:
+        """How many requests wait."""
+        with self._lock:
+            return len(self._waiters)
+
     def since(self, revision: int) -> Sequence[Change] | None:
         """The changes after `revision`, from memory; None when memory does not reach back so far."""
         self._start()

@@ -15,7 +15,7 @@ from typing import Any
 from apiflask import APIFlask
 from flask import Blueprint, Response, current_app
 
-from web.api.schemas.common import ProblemDocument
+from web.api.schemas.common import LABEL, ProblemDocument, Schema
 from web.auth.access import public, rule_of
 from web.problems import MIMETYPE, TITLES
 
@@ -48,6 +48,29 @@ IDEMPOTENCY_KEY = {
 }
 ETAG = {"ETag": {"description": "The object's version.", "schema": {"type": "string", "examples": ['"3"']}}}
 
+TAGS = [
+    {"name": "Tenants", "description": "Who owns networks; the unit of isolation."},
+    {"name": "Networks", "description": "One segment each: a VNI and a subnet per address family."},
+    {"name": "Endpoints", "description": "One interface each of a container, pod or VM."},
+    {"name": "Hosts", "description": "Machines with an agent and a bridge."},
+    {"name": "Revisions", "description": "What changed, and where it is live."},
+    {"name": "Access", "description": "Tokens, and what the API says of itself."},
+    {"name": "Agents", "description": "What hosts' agents ask and tell."},
+]
+
+NAMES_IN_PATHS = {
+    "tenant": "Name of the tenant.",
+    "network": "Name of the network within its tenant.",
+    "endpoint": "Name of the endpoint within its tenant.",
+    "host": "Name of the host.",
+}
+OTHERS_IN_PATHS: Json = {
+    "container_id": {"description": "The runtime's id of the container.", "schema": {"maxLength": 128}},
+    "ifname": {"description": "The interface's name in the container, like eth0.", "schema": {"maxLength": 15}},
+    "revision": {"description": "A revision, as changes answer with.", "schema": {"minimum": 0, "maximum": 2**53}},
+    "token": {"description": "The token's id.", "schema": {"minimum": 1, "maximum": 2**31 - 1}},
+}
+
 blueprint = Blueprint("openapi", __name__)
 
 
@@ -77,13 +100,17 @@ def register(app: APIFlask) -> None:
     app.title = "Warren"
     app.version = "1"
     app.description = DESCRIPTION
+    app.servers = [{"url": "/"}]
+    app.tags = TAGS
     app.license = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
     app.spec_processor(lambda spec: complete(app, spec))
 
 
 def complete(app: APIFlask, spec: Json) -> Json:
     spec = plain_names(spec)
-    spec["components"]["schemas"] |= definitions(ProblemDocument.model_json_schema(ref_template=REF))
+    spec["components"]["schemas"] |= definitions(
+        ProblemDocument.model_json_schema(ref_template=REF, schema_generator=Schema)
+    )
     spec["components"]["securitySchemes"] = SCHEMES
     spec["components"]["responses"] = {str(status): error(status) for status in sorted({s for s, _ in TITLES.values()})}
     for path, method, operation in operations(spec):
@@ -108,19 +135,13 @@ def describe(operation: Json, method: str, view: Callable[..., Any], named: bool
         operation["security"] = []
     parameters: list[Json] = operation.setdefault("parameters", [])
     for parameter in parameters:
-        # APIFlask leaves descriptions inside the schema, where few readers show them.
-        schema = parameter["schema"]
-        if "description" in schema:
-            parameter["description"] = schema.pop("description")
-        schema.pop("title", None)
-        if schema.get("default", 0) is None:
-            del schema["default"]
+        describe_parameter(parameter)
     if named:
-        statuses |= {404}
+        statuses |= {404, 422}
     if body:
         operation["requestBody"]["required"] = True
-        statuses |= {413, 415, 422}
-    if parameters and any(parameter["in"] == "query" for parameter in parameters):
+        statuses |= {404, 413, 415, 422}
+    if parameters:
         statuses |= {422}
     if method != "get":
         statuses |= {409, 422, 503}
@@ -130,11 +151,31 @@ def describe(operation: Json, method: str, view: Callable[..., Any], named: bool
     if getattr(view, "idempotent", False):
         parameters.append(IDEMPOTENCY_KEY)
     for status, response in operation["responses"].items():
+        if not response.get("content", True):
+            del response["content"]
         schema = response.get("content", {}).get("application/json", {}).get("schema", {})
         if status in ("200", "201") and schema.get("$ref", "").rpartition("/")[2] in VERSIONED:
             response["headers"] = ETAG
     for status in statuses:
         operation["responses"].setdefault(str(status), {"$ref": f"#/components/responses/{status}"})
+    operation["responses"] = dict(sorted(operation["responses"].items()))
+
+
+def describe_parameter(parameter: Json) -> None:
+    schema = parameter["schema"]
+    # APIFlask leaves descriptions inside the schema, where few readers show them.
+    if "description" in schema:
+        parameter["description"] = schema.pop("description")
+    if schema.get("default", 0) is None:
+        del schema["default"]
+    if parameter["in"] == "path":
+        name = parameter["name"]
+        if name in NAMES_IN_PATHS:
+            parameter["description"] = NAMES_IN_PATHS[name]
+            schema |= {"pattern": f"^{LABEL}$", "maxLength": 63}
+        else:
+            parameter["description"] = OTHERS_IN_PATHS[name]["description"]
+            schema |= OTHERS_IN_PATHS[name]["schema"]
 
 
 VERSIONED = frozenset({"Tenant", "Network", "Endpoint", "Host", "NewHost"})

@@ -16,6 +16,7 @@ from flask import Request
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from web.api.schemas.common import Schema
 from web.problems import FieldFault, Problem
 
 JSON_TYPES = ("application/json", "application/merge-patch+json")
@@ -34,7 +35,7 @@ class ContractAdapter(PydanticAdapter):
             raise fault(error.errors(include_url=False), self.model_class) from None
 
     def get_openapi_schema(self, **kwargs: Any) -> dict[str, Any]:
-        return self.model_class.model_json_schema(ref_template="#/components/schemas/{model}")
+        return self.model_class.model_json_schema(ref_template="#/components/schemas/{model}", schema_generator=Schema)
 
 
 registry.register("pydantic", ContractAdapter)

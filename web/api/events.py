@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from itertools import groupby
 
 from apiflask import APIBlueprint
-from flask import Response, request, stream_with_context
+from flask import Response, request
 
 from web.api.schemas.revision import EventsQuery
 from web.auth.access import READERS, allow
@@ -61,7 +61,7 @@ def stream(query: EventsQuery) -> Response:
             "Too many listeners; try again in a few seconds, or raise --threads.",
             headers={"Retry-After": "5"},
         )
-    response = Response(stream_with_context(events(live, after)), mimetype="text/event-stream")
+    response = Response(events(live, after), mimetype="text/event-stream")
     response.headers["X-Accel-Buffering"] = "no"
     response.call_on_close(held.close)
     return response

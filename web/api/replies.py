@@ -119,11 +119,13 @@ def if_match() -> int | None:
     header = request.headers.get("If-Match")
     if header is None or header.strip() == "*":
         return None
-    found = re.fullmatch(r'"(\d{1,9})"', header.strip())
+    tag = header.strip()
+    if re.fullmatch(r'(W/)?"[!#-~]*"', tag) is None:
+        message = f'If-Match {header!r} is no ETag; send one like "3", with its quotes, as the last answer had it.'
+        raise Problem("malformed", message, [FieldFault("If-Match", message)])
+    found = re.fullmatch(r'"(\d{1,9})"', tag)
     if found is None:
-        raise StaleVersion(
-            f"If-Match {header!r} is no ETag of this API", 'send one like "3", as the last answer had it'
-        )
+        raise StaleVersion(f"If-Match {header} is no ETag of this API", "send that of the last answer")
     return int(found[1])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from web.api.schemas.common import (
     Contract,
@@ -111,7 +112,7 @@ class Wanted(Contract):
 
 
 class WantedQuery(WaitQuery):
-    after: int | None = Field(
+    after: int | SkipJsonSchema[None] = Field(
         None, ge=0, le=2**53, description="The revision that is known; 204 when nothing for this host came after it."
     )
 

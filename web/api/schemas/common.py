@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
-from pydantic.json_schema import SkipJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, SkipJsonSchema
 
 LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+LABEL_WORD = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+PREFIX = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*"
 MOST_PER_PAGE = 1000
 LONGEST_WAIT_SECONDS = 60.0
 
@@ -20,16 +22,24 @@ QualifiedName = Annotated[
     str,
     WithJsonSchema({"type": "string", "pattern": f"^{LABEL}/{LABEL}$", "maxLength": 127, "examples": ["acme/web"]}),
 ]
+LabelKey = Annotated[str, WithJsonSchema({"type": "string", "pattern": f"^({PREFIX}/)?{LABEL_WORD}$"})]
+LabelValue = Annotated[str, WithJsonSchema({"type": "string", "pattern": f"^({LABEL_WORD})?$"})]
 Labels = Annotated[
-    dict[str, str],
+    dict[LabelKey, LabelValue],
     Field(max_length=64, description="Labels, with the syntax of Kubernetes labels.", examples=[{"app": "web"}]),
 ]
 LabelChanges = Annotated[
-    dict[str, str | None],
+    dict[LabelKey, LabelValue | None],
     Field(
         max_length=64,
         description="Labels to set; null takes one away. Labels that are not named stay.",
         examples=[{"app": "web", "old": None}],
+    ),
+]
+LabelFilter = Annotated[
+    str,
+    WithJsonSchema(
+        {"type": "string", "pattern": f"^({PREFIX}/)?{LABEL_WORD}=({LABEL_WORD})?$", "examples": ["app=web"]}
     ),
 ]
 Mac = Annotated[str, WithJsonSchema({"type": "string", "examples": ["02:00:0a:14:00:09"]})]
@@ -42,6 +52,15 @@ Revision = Annotated[
     Field(description="The database's revision that includes this. GET /revisions/{n} tells where it is live."),
 ]
 Moment = datetime
+Known = Annotated[int, Field(ge=0, le=2**53)]
+"""A revision that a caller says it knows."""
+
+
+class Schema(GenerateJsonSchema):
+    """Without a title per field, which only repeats its name."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
 
 
 class Contract(BaseModel):
@@ -64,7 +83,7 @@ class PageQuery(Query):
 
 
 class LabelledQuery(PageQuery):
-    label: list[str] = Field(
+    label: list[LabelFilter] = Field(
         [], max_length=16, description="Only items with this label, `key=value`; may be given several times."
     )
 

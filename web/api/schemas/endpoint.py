@@ -44,9 +44,9 @@ class EndpointChange(Contract):
 
 
 class EndpointQuery(LabelledQuery):
-    tenant: str | SkipJsonSchema[None] = Field(None, description="Only this tenant's.")
-    network: str | SkipJsonSchema[None] = Field(None, description="Only those of this network, `tenant/network`.")
-    host: str | SkipJsonSchema[None] = Field(None, description="Only those on this host.")
+    tenant: Name | SkipJsonSchema[None] = Field(None, description="Only this tenant's.")
+    network: QualifiedName | SkipJsonSchema[None] = Field(None, description="Only this network's, `tenant/network`.")
+    host: Name | SkipJsonSchema[None] = Field(None, description="Only those on this host.")
 
 
 class Endpoint(Contract):

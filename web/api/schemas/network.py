@@ -56,7 +56,7 @@ class NetworkChange(Contract):
 
 
 class NetworkQuery(LabelledQuery):
-    tenant: str | SkipJsonSchema[None] = Field(None, description="Only this tenant's.")
+    tenant: Name | SkipJsonSchema[None] = Field(None, description="Only this tenant's.")
 
 
 class Subnet(Contract):

@@ -27,7 +27,7 @@ class Revision(Contract):
 
 
 class RevisionWaitQuery(WaitQuery):
-    host: str | SkipJsonSchema[None] = Field(None, description="Look at this host only.")
+    host: Name | SkipJsonSchema[None] = Field(None, description="Look at this host only.")
 
 
 class Change(Contract):
@@ -40,10 +40,10 @@ class Change(Contract):
 
 
 class RevisionsQuery(Query):
-    after: int | None = Field(
+    after: int | SkipJsonSchema[None] = Field(
         None, ge=0, le=2**53, description="Only changes after this revision; left out: the latest."
     )
-    limit: int = Field(100, ge=1, le=1000)
+    limit: int = Field(100, ge=1, le=1000, description="How many changes at most.")
 
 
 class Revisions(Contract):
@@ -54,4 +54,6 @@ class Revisions(Contract):
 
 
 class EventsQuery(Query):
-    after: int | None = Field(None, ge=0, le=2**53, description="Continue after this revision; left out: from now on.")
+    after: int | SkipJsonSchema[None] = Field(
+        None, ge=0, le=2**53, description="Continue after this revision; left out: from now on."
+    )

@@ -1,0 +1,161 @@
+"""The one reader of a process: who waits for what is woken by it, the rest sleeps on."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import pytest
+
+from web.live import KEPT_CHANGES, Change, Live
+
+
+class Row(NamedTuple):
+    revision: int
+    noun: str = "endpoint"
+    id: int = 1
+    op: str = "create"
+    host_id: int | None = None
+
+
+class ScriptedSource:
+    """A database that changes when the test says so. None: the log is lost, as after a restored backup."""
+
+    def __init__(self) -> None:
+        self.commits: queue.Queue[list[Row] | Exception | None] = queue.Queue()
+        self.newest = 10
+        self.latest: list[Row] | None = []
+        self.opened = 0
+
+    def open(self) -> ScriptedSource:
+        self.opened += 1
+        return self
+
+    def wait(self, timeout: float) -> bool:
+        try:
+            commit = self.commits.get(timeout=min(timeout, 0.02))
+        except queue.Empty:
+            return False
+        if isinstance(commit, Exception):
+            raise commit
+        self.latest = commit
+        return True
+
+    def revision(self) -> int:
+        return self.newest
+
+    def changes_since(self, revision: int) -> Sequence[Change] | None:
+        return self.latest
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def source() -> ScriptedSource:
+    return ScriptedSource()
+
+
+@pytest.fixture
+def live(source: ScriptedSource) -> Iterator[Live]:
+    made = Live(source.open, slots=2)  # type: ignore[arg-type]
+    yield made
+    made.close()
+
+
+def waiter(live: Live, after: int, host: int, woken: list[tuple[int, bool]]) -> threading.Thread:
+    def wait() -> None:
+        found = live.wait_for_change(after, lambda changes: any(change.host_id == host for change in changes), 5)
+        woken.append((host, found))
+
+    thread = threading.Thread(target=wait)
+    before = live.waiting()
+    thread.start()
+    while live.waiting() == before and thread.is_alive():
+        time.sleep(0.001)
+    return thread
+
+
+def test_only_those_whom_a_change_concerns_are_woken(live: Live, source: ScriptedSource) -> None:
+    assert live.seen().revision == 10
+    woken: list[tuple[int, bool]] = []
+    first, second = waiter(live, 10, 1, woken), waiter(live, 10, 2, woken)
+    source.commits.put([Row(11, host_id=2)])
+    second.join(5)
+    assert woken == [(2, True)]
+    assert live.waiting() == 1
+    source.commits.put([Row(12, host_id=1)])
+    first.join(5)
+    assert woken == [(2, True), (1, True)]
+
+
+def test_a_change_between_looking_and_waiting_is_not_missed(live: Live, source: ScriptedSource) -> None:
+    looked = live.seen()
+    source.commits.put([Row(11, host_id=1)])
+    assert live.wait_for_pulse(looked.pulse, 5)
+    assert live.wait_for_change(looked.revision, lambda changes: bool(changes), 0)
+
+
+def test_memory_that_does_not_reach_back_says_so(live: Live, source: ScriptedSource) -> None:
+    assert live.since(10) == []
+    assert live.since(9) is None
+    assert live.since(11) is None
+    source.commits.put([Row(11), Row(12)])
+    assert live.wait_for_pulse(live.seen().pulse, 5)
+    assert live.since(11) == [Row(12)]
+    assert live.wait_for_change(9, lambda changes: False, 5), "who cannot know has to look"
+
+
+def test_memory_is_bounded(live: Live, source: ScriptedSource) -> None:
+    pulse = live.seen().pulse
+    source.commits.put([Row(11)])
+    assert live.wait_for_pulse(pulse, 5)
+    source.commits.put([Row(12, id=number) for number in range(KEPT_CHANGES)])
+    assert live.wait_for_pulse(pulse + 1, 5)
+    assert live.since(10) is None
+    kept = live.since(11)
+    assert kept is not None and len(kept) == KEPT_CHANGES
+
+
+def test_a_lost_log_wakes_everybody(live: Live, source: ScriptedSource) -> None:
+    live.seen()
+    woken: list[tuple[int, bool]] = []
+    thread = waiter(live, 10, 1, woken)
+    source.newest = 500
+    source.commits.put(None)
+    thread.join(5)
+    assert woken == [(1, True)]
+    assert live.seen().revision == 500
+
+
+def test_a_database_that_went_away_is_opened_again(live: Live, source: ScriptedSource) -> None:
+    live.seen()
+    source.commits.put(OSError("gone"))
+    source.commits.put([Row(11, host_id=1)])
+    deadline = time.monotonic() + 5
+    while live.seen().revision != 11:
+        assert time.monotonic() < deadline
+        live.wait_for_pulse(live.seen().pulse, 0.1)
+    assert source.opened == 2
+
+
+def test_slots_are_bounded_and_given_back(live: Live) -> None:
+    with live.slot() as first, live.slot() as second, live.slot() as third:
+        assert (first, second, third) == (True, True, False)
+    with live.slot() as again:
+        assert again
+
+
+def test_closing_wakes_everybody_and_lets_nobody_wait_again(live: Live) -> None:
+    live.seen()
+    woken: list[tuple[int, bool]] = []
+    thread = waiter(live, 10, 1, woken)
+    live.close()
+    thread.join(5)
+    assert woken == [(1, False)]
+    assert not live.wait_for_pulse(live.seen().pulse, 5)
+    with live.slot() as got:
+        assert not got
