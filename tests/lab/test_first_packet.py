@@ -1,0 +1,62 @@
+"""The first packet already finds its way, and meets its tenant's walls."""
+
+from __future__ import annotations
+
+import socket
+
+from lab import netns
+from lab.lab import Lab
+from lab.state import Placed
+from tests.lab.test_spoofing import ip
+from tests.lab.world import World
+
+ROUNDS = 200
+
+
+def ask(source: Placed, target: Placed, seconds: float = 1.0) -> bytes | None:
+    """One datagram to the target's responder, never repeated."""
+    with netns.inside(source.netns):
+        line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with line:
+        line.settimeout(seconds)
+        line.sendto(b"?", (ip(target), 80))
+        try:
+            return line.recv(200).strip()
+        except TimeoutError:
+            return None
+
+
+def test_what_is_sent_the_instant_add_returns_is_answered_200_of_200_times(lab: Lab, world: World) -> None:
+    network = world.network(world.tenant("red"), "net", "10.45.0.0/16")
+    friends = [world.endpoint(network, host) for host in ("h2", "h3", "h1")]
+    world.settle()
+    lost = []
+    for number in range(ROUNDS):
+        friend = friends[number % 3]
+        new = world.endpoint(network, "h1")
+        answer = ask(new, friend)
+        if answer is None or answer != friend.name.encode():
+            lost.append((number, friend.host, answer))
+        world.remove(new)
+    assert not lost, f"{len(lost)} of {ROUNDS}"
+
+
+def test_nothing_passes_before_add_and_nothing_after_del(world: World) -> None:
+    network = world.network(world.tenant("red"), "net", "10.46.0.0/24")
+    friend = world.endpoint(network, "h2")
+    new = world.endpoint(network, "h1", addresses=["10.46.0.20"])
+    assert ask(friend, new) == new.name.encode()
+    world.remove(new)
+    assert ask(friend, new, 0.3) is None
+    again = world.endpoint(network, "h3", addresses=["10.46.0.20"])
+    assert ask(friend, again) == again.name.encode()
+
+
+def test_the_first_packet_to_another_tenant_is_dropped_too(world: World) -> None:
+    ours = world.network(world.tenant("red"), "net", "10.47.0.0/24")
+    theirs = world.network(world.tenant("blue"), "net", "10.48.0.0/24")
+    victim = world.endpoint(theirs, "h2")
+    for _ in range(10):
+        new = world.endpoint(ours, "h1")
+        assert ask(new, victim, 0.1) is None
+        world.remove(new)

@@ -1,0 +1,123 @@
+"""Restarts lose nothing: 200 packets a second across hosts while each part is stopped, killed and started again."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from lab import netns
+from lab.lab import Lab
+from lab.state import Placed
+from tests.lab.test_first_packet import ask
+from tests.lab.test_spoofing import ip
+from tests.lab.world import World
+
+RATE = 200
+
+
+class Stream:
+    """Numbered echoes at a steady rate; `lost` is exact: packets sent less answers that came."""
+
+    def __init__(self, source: Placed, target: Placed) -> None:
+        with netns.inside(source.netns):
+            self._process = subprocess.Popen(
+                ["ping", "-n", "-q", "-i", str(1 / RATE), ip(target)], stdout=subprocess.PIPE, text=True
+            )
+
+    def finish(self) -> tuple[int, int]:
+        """Sent and lost."""
+        time.sleep(0.5)
+        self._process.send_signal(2)
+        said = self._process.communicate(timeout=10)[0]
+        found = re.search(r"(\d+) packets transmitted, (\d+) received", said)
+        assert found, said
+        sent, received = map(int, found.groups())
+        # The last one may have been under way when the end was called.
+        return sent, max(0, sent - received - 1)
+
+
+@contextmanager
+def streams(*pairs: tuple[Placed, Placed]) -> Iterator[list[tuple[int, int]]]:
+    running = [Stream(*pair) for pair in pairs]
+    results: list[tuple[int, int]] = []
+    try:
+        time.sleep(0.5)
+        yield results
+    finally:
+        results += [stream.finish() for stream in running]
+
+
+@pytest.mark.parametrize("part", ["controller", "web", "agent:h1", "agent:h2"])
+@pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
+def test_no_packet_is_lost_and_no_flow_is_sent(lab: Lab, world: World, part: str, kill: bool) -> None:
+    one, two, three = world.endpoints(f"{world.tenant('red')}/default", per_host=1)
+    world.settle()
+    log = lab.folder / "controller.log"
+    at = log.stat().st_size
+    with streams((one, two), (two, three), (three, one)) as results:
+        lab.restart(part, kill=kill)
+        connected(lab)
+        time.sleep(1)
+    assert all(sent > RATE for sent, _ in results), "the streams ran at their rate"
+    assert [lost for _, lost in results] == [0, 0, 0]
+    said = log.read_bytes()[at:].decode()
+    counts = [int(n) for n in re.findall(r"flow-mods: (\d+)", said)]
+    assert counts == ([0, 0, 0] if part == "controller" else []), said
+    assert "repaired" not in said
+
+
+def connected(lab: Lab) -> None:
+    end = time.monotonic() + 30
+    while True:
+        try:
+            hosts = list(lab.rest.items("/hosts"))
+            if all(host["connected"] and host["state"] == "up" for host in hosts):
+                return
+        except Exception as fault:  # the web process is what is being restarted
+            hosts = [str(fault)]
+        assert time.monotonic() < end, hosts
+        time.sleep(0.1)
+
+
+def test_changes_made_while_the_controller_is_down_converge_when_it_returns(lab: Lab, world: World) -> None:
+    network = f"{world.tenant('red')}/default"
+    stay, go = world.endpoint(network, "h2"), world.endpoint(network, "h1")
+    controller = lab.part("controller")
+    controller.daemon.stop(kill=True)
+    new: list[Placed] = []
+    try:
+        # Attaching waits for its flows, so it ends only when the controller is back.
+        attaching = threading.Thread(target=lambda: new.append(world.endpoint(network, "h3")))
+        attaching.start()
+        world.remove(go)
+        attaching.join(1)
+        assert attaching.is_alive(), "nobody can have confirmed the flows"
+    finally:
+        controller.start()
+    attaching.join(20)
+    world.settle()
+    assert ask(new[0], stay) == stay.name.encode()
+
+
+def test_traffic_returns_within_five_seconds_of_a_killed_vswitchd_without_touching_a_container(
+    lab: Lab, world: World
+) -> None:
+    one, two = world.endpoints(f"{world.tenant('red')}/default", hosts=("h1", "h2"), per_host=1)
+    world.settle()
+    before = interface(one)
+    lab.restart("ovs:h1", kill=True)
+    back = time.monotonic()
+    while ask(one, two, 0.1) is None:
+        assert time.monotonic() - back < 5, "traffic is not back"
+    assert interface(one) == before
+
+
+def interface(placed: Placed) -> str:
+    with netns.inside(placed.netns):
+        return subprocess.run(["ip", "-o", "link", "show", "eth0"], check=True, capture_output=True, text=True).stdout
