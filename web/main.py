@@ -20,6 +20,9 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gthread import ThreadWorker
 
+from db import migrate
+from db.cli import database, opened
+
 PR_SET_PDEATHSIG = 1
 GRACE_SECONDS = 5
 LINGER_SECONDS = 0.25
@@ -87,10 +90,7 @@ class Server(BaseApplication):
 
 
 @click.command("web", context_settings={"show_default": True})
-@click.option(
-    "--db", "database_url", envvar="WARREN_DB", required=True, metavar="URL",
-    help="Database: sqlite:////path/warren.db or postgresql://user@host/warren.",
-)  # fmt: skip
+@database
 @click.option(
     "--bind", "binds", multiple=True, default=["127.0.0.1:8080"], metavar="ADDRESS",
     help="HOST:PORT, unix:PATH or fd://N to listen on; may be given several times.",
@@ -104,7 +104,7 @@ class Server(BaseApplication):
 )
 @click.option("--key", type=click.Path(exists=True, dir_okay=False), help="Private key of the certificate.")
 def cli(
-    database_url: str,
+    url: str,
     binds: tuple[str, ...],
     threads: int,
     access_log: bool,
@@ -112,8 +112,10 @@ def cli(
     key: str | None,
 ) -> None:
     """Serve the REST API and the admin pages."""
+    with opened(url) as engine:
+        migrate.require(engine)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     options: dict[str, Any] = {"accesslog": "-" if access_log else None}
     if certificate:
         options |= {"certfile": certificate, "keyfile": key or certificate}
-    Server(database_url, list(binds), threads, options).run()
+    Server(url, list(binds), threads, options).run()
