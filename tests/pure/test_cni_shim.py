@@ -1,0 +1,117 @@
+"""The plugin as a process: what it hands to the agent, and what a runtime gets back."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ovs_agent.cni import shim
+from ovs_agent.cni.install import install
+
+CONFIG = json.dumps({"cniVersion": "1.0.0", "name": 'ünïcode "quoted" \n', "type": "warren"})
+
+
+class Agent(threading.Thread):
+    """Answers one call with what it is told to, and keeps what it was asked."""
+
+    def __init__(self, path: Path, reply: bytes) -> None:
+        super().__init__(daemon=True)
+        self.asked: Any = None
+        self.reply = reply
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
+
+    def run(self) -> None:
+        connection, _ = self.listener.accept()
+        with connection:
+            data = b""
+            while not data.endswith(b"\n"):
+                data += connection.recv(65536)
+            self.asked = json.loads(data)
+            connection.sendall(self.reply)
+
+
+@pytest.fixture
+def socket_path(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "cni.sock"
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, socket_path: Path) -> Path:
+    return install(tmp_path / "bin", tmp_path / "net.d", socket_path, None)[0]
+
+
+def run(plugin: Path, stdin: str = CONFIG, **environment: str) -> tuple[int, str]:
+    done = subprocess.run([plugin], input=stdin.encode(), capture_output=True, env=environment, timeout=20)
+    return done.returncode, done.stdout.decode()
+
+
+def test_the_call_arrives_whole_and_the_answer_goes_back(plugin: Path, socket_path: Path) -> None:
+    big = json.dumps({"ips": ["10.0.0.1"] * 20_000})
+    agent = Agent(socket_path, b"0" + big.encode())
+    agent.start()
+    code, out = run(plugin, CNI_COMMAND="ADD", CNI_ARGS='a="\\;b=ü', HOME="/root", CNI_IFNAME="eth0")
+    agent.join(10)
+    assert (code, out) == (0, big)
+    assert agent.asked["stdin"] == CONFIG
+    assert agent.asked["env"] == {"CNI_COMMAND": "ADD", "CNI_ARGS": 'a="\\;b=ü', "CNI_IFNAME": "eth0"}
+
+
+def test_an_error_of_the_agent_is_an_exit_code(plugin: Path, socket_path: Path) -> None:
+    Agent(socket_path, b'1{"code":7}').start()
+    assert run(plugin, CNI_COMMAND="ADD") == (1, '{"code":7}')
+
+
+def test_success_without_words_prints_nothing(plugin: Path, socket_path: Path) -> None:
+    Agent(socket_path, b"0").start()
+    assert run(plugin, CNI_COMMAND="DEL") == (0, "")
+
+
+def test_the_configuration_may_name_another_socket(plugin: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.sock"
+    Agent(other, b"0").start()
+    assert run(plugin, json.dumps({"socket": str(other)}), CNI_COMMAND="DEL") == (0, "")
+
+
+@pytest.mark.parametrize(("command", "code"), [("ADD", 11), ("DEL", 11), ("CHECK", 11), ("STATUS", 50)])
+def test_an_absent_agent_is_told_with_its_socket(plugin: Path, socket_path: Path, command: str, code: int) -> None:
+    exit_code, out = run(plugin, CNI_COMMAND=command)
+    error = json.loads(out)
+    assert exit_code == 1 and error["code"] == code and str(socket_path) in error["msg"] and error["cniVersion"]
+
+
+def test_an_agent_that_dies_before_it_answers_is_no_success(plugin: Path, socket_path: Path) -> None:
+    Agent(socket_path, b"").start()
+    exit_code, out = run(plugin, CNI_COMMAND="ADD")
+    assert exit_code == 1 and json.loads(out)["code"] == 11
+
+
+def test_version_is_answered_alone(plugin: Path) -> None:
+    for stdin, version in (('{"cniVersion": "0.4.0"}', "0.4.0"), ("", "1.1.0"), ("{}", "1.1.0")):
+        exit_code, out = run(plugin, stdin, CNI_COMMAND="VERSION")
+        assert exit_code == 0
+        assert json.loads(out) == {"cniVersion": version, "supportedVersions": shim.VERSIONS}
+
+
+def test_version_of_nonsense_cannot_be_decoded(plugin: Path) -> None:
+    for stdin in ("{", "[]"):
+        exit_code, out = run(plugin, stdin, CNI_COMMAND="VERSION")
+        assert exit_code == 1 and json.loads(out)["code"] == 6
+
+
+def test_it_starts_for_every_container_so_it_imports_next_to_nothing() -> None:
+    script = (
+        "import sys; before = set(sys.modules); "
+        f"exec(compile(open({shim.__file__!r}).read(), 'shim', 'exec'), {{'__name__': 'shim'}}); "
+        "heavy = {'json', 'socket', 're', 'os', 'subprocess', 'typing'} & (set(sys.modules) - before); "
+        "sys.exit(f'imports {heavy}' if heavy else 0)"
+    )
+    subprocess.run(["/usr/bin/python3", "-IS", "-c", script], check=True)
