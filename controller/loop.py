@@ -122,6 +122,7 @@ class Loop:
         hosts = {change.id for change in changes if change.noun == "host"}
         for id in hosts & self._hosts.keys() - world.hosts.keys():
             self._end(id)
+            deltas.pop(id, None)
         for id in hosts & world.hosts.keys() - self._hosts.keys():
             self._begin(id, now)
             deltas.setdefault(id, Delta([], []))
