@@ -26,8 +26,8 @@ COLUMNS = [
 the_host = named("name", "/hosts", "HOST")
 
 
-def _enrolment(name: str, token: str | None) -> list[str]:
-    return ["", f"On {name}, within the token's life (it works once):", f"  warren agent --api URL --token {token}"]
+def _enrolment(api: str, name: str, token: str) -> list[str]:
+    return ["", f"On {name} (the token works once):", f"  warren agent --api {api} --token {token}"]
 
 
 @click.group()
@@ -38,18 +38,19 @@ def host() -> None:
 @host.command()
 @click.argument("name", metavar="HOST")
 @click.option("--address", metavar="ADDRESS", help="Where its tunnels end; else what its agent says on enrolling.")
+@click.option("--mtu", type=click.IntRange(576, 65535), default=1500, show_default=True, help="MTU of its underlay.")
 @label
 @changing
 @click.pass_obj
-def create(context: Context, name: str, address: str | None, labels: dict[str, str]) -> None:
+def create(context: Context, name: str, address: str | None, mtu: int, labels: dict[str, str]) -> None:
     """Create a host and print the token with which its agent enrols.
 
     \b
     Example:
       warren host create h1 --address 192.0.2.11
     """
-    reply = send(context, "/hosts", {"name": name, "address": address, "labels": labels})
-    report(context, f"Host {name} created", reply, _enrolment(name, reply.get("enrol_token")))
+    reply = send(context, "/hosts", {"name": name, "address": address, "mtu": mtu, "labels": labels})
+    report(context, f"Host {name} created", reply, _enrolment(context.rest.api, name, reply["enrol_token"]))
 
 
 @host.command("list")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -83,7 +83,16 @@ def _lines(value: Any) -> list[str]:
     if isinstance(value, list) and value and isinstance(value[0], Mapping):
         return ["  ".join(f"{key} {cell(inner)}" for key, inner in part.items()) for part in value]
     if isinstance(value, Mapping) and value:
-        return [f"{key}={cell(inner)}" for key, inner in value.items()]
+        return [f"{key}={cell(inner)}" for key, inner in _flat(value)]
     if isinstance(value, list) and value:
         return [cell(part) for part in value]
     return [cell(value)]
+
+
+def _flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """`{"bridge": {"name": "warren0"}}` as `bridge.name`."""
+    for key, inner in value.items():
+        if isinstance(inner, Mapping) and inner:
+            yield from _flat(inner, f"{path}{key}.")
+        else:
+            yield path + key, inner

@@ -16,7 +16,6 @@ COLUMNS = [
     column("ROLE"),
     column("HOST"),
     column("CREATED", "created_at"),
-    column("LAST USED", "last_used_at"),
     column("EXPIRES", "expires_at"),
 ]
 

@@ -51,8 +51,8 @@ class Lab:
         """Start what is missing. More hosts may be asked for later, not fewer."""
         with state.locked(self.name):
             known = state.load(self.name)
-            if known is None or not known.ready:
-                self._sweep()
+            if known is None or not known.ready or not netns.exists(fabric_netns(self.name)):
+                self._sweep()  # never came up whole, or the machine was restarted under it
                 known = State(count or 3, server.free_port(port), owner)
             elif count and count < known.hosts:
                 raise LabError(
