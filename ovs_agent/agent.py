@@ -23,6 +23,7 @@ from ovs_agent.attach import Attacher
 from ovs_agent.cni.server import Server
 from ovs_agent.keeper import Keeper
 from ovs_agent.ledger import Ledger
+from ovs_agent.netlink import look
 from ovs_agent.ovsdb import Database
 from ovs_agent.report import Reporter
 from ovs_agent.state import Identity, State
@@ -59,6 +60,7 @@ class Agent:
         )
         self._reporter = Reporter(rest, identity.host, _facts(), self._attacher.retry_releases)
         self._keeper = Keeper(self._database, ledger, settings.bridge, self._reporter.tell)
+        self._links = look.Watch(self._keeper.wake)
         self._poll = Poll(rest, identity.host, state, ledger, self._keeper.wake, self._reporter.hurry)
         self._server = Server(settings.run_dir / SOCKET, self._attacher, self.unfit)
         self._ended = threading.Event()
@@ -67,6 +69,7 @@ class Agent:
         """Until `stop`."""
         log.info("host agent starts: API %s, bridge %s", self._settings.api, self._settings.bridge)
         self._database.start()
+        self._links.start()
         self._poll.recall()
         self._poll.start()
         self._reporter.start()
@@ -79,6 +82,7 @@ class Agent:
         log.info("host agent stops; containers keep their network")
         self._server.stop()
         self._poll.stop()
+        self._links.stop()
         self._reporter.stop()
         self._keeper.stop()
         keeper.join()

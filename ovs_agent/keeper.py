@@ -30,7 +30,7 @@ from ovs_agent.plan import (
 
 log = getLogger(__name__)
 INTERVAL = 10.0
-"""Seconds between looks when nobody wakes the keeper: links change without telling it."""
+"""Seconds between looks when nobody wakes the keeper."""
 LIFE_SIGN = 3.0
 """Seconds that ovs-vswitchd may take to answer; its rows in the database look well even when it is dead."""
 BREATH = 0.1

@@ -5,11 +5,13 @@ It decides what is read and compared; it changes nothing.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 import struct
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 
 from pyroute2.netlink import rtnl
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
@@ -23,6 +25,7 @@ GROUP = 0x77_61_72_72
 """Device group of the host's ends ("warr"), by which they are found whatever else the machine has."""
 
 IFF_UP = 1
+RTMGRP_LINK = 1
 IFINFO = struct.Struct("=BxHiII")  # family, type, index, flags, change
 IFADDR = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
 RTMSG_SIZE = 12
@@ -51,6 +54,35 @@ def links() -> dict[str, bool]:
         if attributed.get(IFLA_GROUP) == GROUP.to_bytes(4, sys.byteorder):
             found[attributed[IFLA_IFNAME].rstrip(b"\0").decode()] = bool(flags & IFF_UP)
     return found
+
+
+class Watch:
+    """Calls `changed` after every change of an interface in the namespace of whoever starts it."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._stopping = False
+        self._channel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._channel.settimeout(1.0)
+
+    def start(self) -> None:
+        self._channel.bind((0, RTMGRP_LINK))
+        threading.Thread(target=self._run, name="links", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopping = True
+
+    def _run(self) -> None:
+        with self._channel:
+            while not self._stopping:
+                try:
+                    self._channel.recv(65536)
+                except TimeoutError:
+                    continue
+                except OSError as fault:
+                    if fault.errno != errno.ENOBUFS:  # more changes than fit: that is a change, too
+                        raise
+                self._changed()
 
 
 def complaints(endpoint: Endpoint, gateways: Sequence[str]) -> list[str]:

@@ -63,7 +63,7 @@ class Replica(ovsidl.Idl):  # type: ignore[misc]
         return next(iter(self.tables["Open_vSwitch"].rows.values()))
 
     def bridge(self, name: str) -> Any | None:
-        rows: list[Any] = list(self.tables["Bridge"].rows.values())
+        rows: Any = self.tables["Bridge"].rows.values()
         return next((row for row in rows if row.name == name), None)
 
     def interface(self, name: str) -> Any | None:

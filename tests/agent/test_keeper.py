@@ -153,7 +153,6 @@ def test_a_veth_without_an_owner_is_removed(host: Host, container: NewContainer)
 def test_a_link_that_was_put_down_is_brought_up(host: Host, pair: tuple[Container, Container]) -> None:
     port = only_port(host, pair[0])
     run("ip", "-n", host.site.netns, "link", "set", port, "down")
-    host.make_it_look()
     until(lambda: reaches(*pair), "packets pass")
 
 
@@ -163,7 +162,6 @@ def test_the_api_learns_which_endpoints_are_up(host: Host, container: NewContain
     number = next(endpoint.id for endpoint in host.endpoints() if endpoint.container_id == one.id)
     until(lambda: host.report().get("ports", {}).get(str(number)) == "up", "it is reported up")
     run("ip", "netns", "del", one.netns)
-    host.make_it_look()
     until(lambda: host.report().get("ports", {}).get(str(number)) == "down", "it is reported down")
     run("ip", "netns", "add", one.netns)
     one.delete()
