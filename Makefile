@@ -5,6 +5,7 @@ PYTHON := /usr/bin/python3.11
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check
 RUN_PACKAGES := openvswitch-switch iproute2 iputils-ping python3 python3-venv
 TEST_PACKAGES := $(RUN_PACKAGES) postgresql chromium fonts-dejavu-core tcpdump containernetworking-plugins
+BENCHMARKS := $(filter-out __init__,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .PHONY: up down test lint bench pins run-packages test-packages
 
@@ -25,8 +26,9 @@ lint: $(VENV)/.dev
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/mypy
 
+## Each prints its own numbers and its peer's from the same run.
 bench: test-packages $(VENV)/.dev
-	@$(VENV)/bin/python -m benchmarks
+	@for name in $(BENCHMARKS); do echo; $(VENV)/bin/python -m benchmarks.$$name || exit 1; done
 
 ## Raise the pinned versions to the newest that fit; run `make lint test` afterwards and commit.
 pins: $(VENV)/.dev
