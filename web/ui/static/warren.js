@@ -43,6 +43,12 @@
     for (const time of document.querySelectorAll("time[data-ago]")) time.textContent = age(Date.parse(time.dateTime));
   }, 5000);
 
+  // ---- the live region asks for what the address bar says: filtering changes it without a reload ----
+  document.addEventListener("htmx:config:request", (event) => {
+    const { ctx } = event.detail;
+    if (ctx.sourceElement.id === "page") ctx.request.action = location.pathname + location.search;
+  });
+
   // ---- rows that appeared since the last look are tinted for a moment ----
   let known = null;
   const rows = () => new Set([...document.querySelectorAll("tr[id]")].map((row) => row.id));
