@@ -15,7 +15,7 @@ from controller.loop import Changed, Event, Loop, Stop
 from controller.status import HostProgress, Recorder
 from controller.switch.app import Switches, Tls
 from controller.watch import Watcher, first_world
-from db import convergence
+from db import controllers, convergence, migrate
 from db.engine import create_engine, writing
 from db.errors import DomainError
 
@@ -63,6 +63,9 @@ def cli(
 
 def run(database: str, address: str, port: int, name: str, audit_seconds: float, tls: Tls | None) -> None:
     engine = create_engine(database)
+    migrate.require(engine)
+    with writing(engine) as session:
+        controllers.started(session, name)
     target = f"{'ssl' if tls else 'tcp'}:{_bracketed(address)}:{port}"
     world = first_world(engine)
     mailbox: SimpleQueue[Event] = SimpleQueue()

@@ -1,8 +1,9 @@
 """Hands out numbers: each once, the unused ones first, then the one that has rested longest.
 
-A pool is a range with a counter; a claim is a row whose key guarantees that a number has one holder. A freed
-number rests, so that whoever still speaks to its last holder does not reach the next one. Knows nothing of
-what the numbers mean.
+A pool is a range with a counter; a claim is a row whose key guarantees that a number has one holder. The counter goes
+on from a number that somebody asked for by name, as people who number their machines expect; what it jumped over
+comes when it has reached the end. A freed number rests, so that whoever still speaks to its last holder does not
+reach the next one. Knows nothing of what the numbers mean.
 """
 
 from __future__ import annotations
@@ -24,6 +25,18 @@ _TAKE_EXACT = text(
     "ON CONFLICT (pool_id, number) DO UPDATE SET released_at = NULL WHERE claim.released_at IS NOT NULL "
     "RETURNING number"
 )
+_GO_ON_AFTER = text(
+    "UPDATE pool SET gaps = (gaps OR next < :number), next = :number + 1 "
+    "WHERE id = :pool AND next <= :number AND :number BETWEEN first AND last"
+)
+_HAS_GAPS = text("SELECT gaps FROM pool WHERE id = :pool")
+_FIRST_GAP = text(
+    "SELECT min(n) FROM (SELECT first AS n FROM pool WHERE id = :pool "
+    "UNION ALL SELECT number + 1 FROM claim WHERE pool_id = :pool) AS candidate "
+    "WHERE n BETWEEN (SELECT first FROM pool WHERE id = :pool) AND (SELECT last FROM pool WHERE id = :pool) "
+    "AND NOT EXISTS (SELECT 1 FROM claim WHERE pool_id = :pool AND number = n)"
+)
+_NO_GAPS = text("UPDATE pool SET gaps = :no WHERE id = :pool")
 _RELEASE = text("UPDATE claim SET released_at = :now WHERE pool_id = :pool AND number = :number")
 
 _rested = (
@@ -60,15 +73,25 @@ def claim(session: Session, pool_id: int, now: datetime, *, what: str, remedy: s
     while (number := session.execute(_NEXT, {"pool": pool_id}).scalar()) is not None:
         if session.execute(_TAKE_UNUSED, {"pool": pool_id, "number": number}).scalar() is not None:
             return int(number)
+    if (number := _claim_gap(session, pool_id)) is not None:
+        return number
     rested = session.execute(_TAKE_RESTED, {"pool": pool_id, "now": now.timestamp()}).scalar()
     if rested is None:
         raise _exhausted(session, pool_id, now, what, remedy)
     return int(rested)
 
 
-def claim_exact(session: Session, pool_id: int, number: int) -> bool:
-    """This number, resting or not, and whether or not the pool would ever hand it out; False when it is in use."""
-    return session.execute(_TAKE_EXACT, {"pool": pool_id, "number": number}).scalar() is not None
+def claim_exact(session: Session, pool_id: int, number: int, *, go_on: bool = False) -> bool:
+    """This number, resting or not, and whether or not the pool would ever hand it out; False when it is in use.
+
+    With `go_on` the counter goes on from there.
+    """
+    place = {"pool": pool_id, "number": number}
+    if session.execute(_TAKE_EXACT, place).scalar() is None:
+        return False
+    if go_on:
+        session.execute(_GO_ON_AFTER, place)
+    return True
 
 
 def release(session: Session, pool_id: int, number: int, now: datetime) -> None:
@@ -78,6 +101,17 @@ def release(session: Session, pool_id: int, number: int, now: datetime) -> None:
 def in_use(session: Session, pool_id: int) -> int:
     query = select(func.count()).where(Claim.pool_id == pool_id, Claim.released_at.is_(None))
     return session.execute(query).scalar_one()
+
+
+def _claim_gap(session: Session, pool_id: int) -> int | None:
+    """The lowest number that the counter jumped over."""
+    while session.execute(_HAS_GAPS, {"pool": pool_id}).scalar():
+        number = session.execute(_FIRST_GAP, {"pool": pool_id}).scalar()
+        if number is None:
+            session.execute(_NO_GAPS, {"pool": pool_id, "no": False})
+        elif session.execute(_TAKE_UNUSED, {"pool": pool_id, "number": number}).scalar() is not None:
+            return int(number)
+    return None
 
 
 def _exhausted(session: Session, pool_id: int, now: datetime, what: str, remedy: str) -> Exhausted:

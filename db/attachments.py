@@ -265,7 +265,7 @@ def _claim_address(
             remedy="remove endpoints or create another network",
         )
         return subnet[offset], subnet.prefixlen
-    if not allocate.claim_exact(session, row.pool_id, offset_of(asked, subnet)):
+    if not allocate.claim_exact(session, row.pool_id, offset_of(asked, subnet), go_on=True):
         query = select(Tenant.name, Endpoint.name).join(Endpoint).join(Address)
         holder = session.execute(query.where(Address.subnet_id == row.subnet_id, Address.ip == str(asked))).first()
         whose = f"endpoint {holder[0]}/{holder[1]}'s" if holder else "the gateway's"

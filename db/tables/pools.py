@@ -24,7 +24,7 @@ FIRST_OWN_POOL = 16
 
 
 class Pool(Base):
-    """`first`..`last`, of which everything from `next` on was never handed out."""
+    """`first`..`last`, of which everything from `next` on was never handed out; with `gaps`, some below it neither."""
 
     __tablename__ = "pool"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
@@ -34,6 +34,7 @@ class Pool(Base):
     first: Mapped[int] = mapped_column(BigInteger)
     last: Mapped[int] = mapped_column(BigInteger)
     next: Mapped[int] = mapped_column(BigInteger)
+    gaps: Mapped[bool] = mapped_column(default=False)
     rest_seconds: Mapped[int]
 
 

@@ -56,6 +56,7 @@ def upgrade() -> None:
         sa.Column("first", sa.BigInteger(), nullable=False),
         sa.Column("last", sa.BigInteger(), nullable=False),
         sa.Column("next", sa.BigInteger(), nullable=False),
+        sa.Column("gaps", sa.Boolean(), nullable=False),
         sa.Column("rest_seconds", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_pool"),
         sqlite_autoincrement=True,
@@ -270,10 +271,10 @@ def seed() -> None:
         (4, "cluster4", 0, 1023, 5),
         (5, "cluster6", 0, 65535, 5),
     ]
-    columns = ("id", "kind", "first", "last", "next", "rest_seconds")
+    columns = ("id", "kind", "first", "last", "next", "gaps", "rest_seconds")
     op.bulk_insert(
         sa.table("pool", *map(sa.column, columns)),
-        [dict(zip(columns, (*pool[:4], pool[2], pool[4]), strict=True)) for pool in pools],
+        [dict(zip(columns, (*pool[:4], pool[2], False, pool[4]), strict=True)) for pool in pools],
     )
     op.bulk_insert(sa.table("revision", sa.column("id"), sa.column("number")), [{"id": 1, "number": 0}])
     cluster = {"v4": "10.128.0.0/14", "v4_prefix": 24, "v6": "fd00:77::/48", "v6_prefix": 64}

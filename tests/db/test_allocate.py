@@ -25,9 +25,9 @@ def claim(engine: Engine, pool_id: int, now: datetime = NOON) -> int:
         return allocate.claim(session, pool_id, now, what="the test pool", remedy="free one")
 
 
-def claim_exact(engine: Engine, pool_id: int, number: int) -> bool:
+def claim_exact(engine: Engine, pool_id: int, number: int, go_on: bool = False) -> bool:
     with writing(engine) as session:
-        return allocate.claim_exact(session, pool_id, number)
+        return allocate.claim_exact(session, pool_id, number, go_on=go_on)
 
 
 def release(engine: Engine, pool_id: int, number: int, now: datetime = NOON) -> None:
@@ -38,6 +38,21 @@ def release(engine: Engine, pool_id: int, number: int, now: datetime = NOON) -> 
 def test_numbers_are_handed_out_in_order_from_the_first(engine: Engine) -> None:
     id = pool(engine, 100, 199)
     assert [claim(engine, id) for _ in range(3)] == [100, 101, 102]
+
+
+def test_the_counter_goes_on_from_a_number_asked_for_and_comes_back_for_what_it_jumped_over(engine: Engine) -> None:
+    id = pool(engine, 1, 6)
+    assert claim(engine, id) == 1
+    assert claim_exact(engine, id, 4, go_on=True)
+    assert [claim(engine, id) for _ in range(4)] == [5, 6, 2, 3]
+    with pytest.raises(Exhausted):
+        claim(engine, id)
+
+
+def test_a_number_asked_for_at_the_very_end_does_not_use_up_the_rest(engine: Engine) -> None:
+    id = pool(engine, 1, 1 << 62)
+    assert claim_exact(engine, id, 1 << 62, go_on=True)
+    assert [claim(engine, id) for _ in range(3)] == [1, 2, 3]
 
 
 def test_32_who_ask_at_once_get_32_times_5_different_numbers(engine: Engine) -> None:
