@@ -198,6 +198,12 @@ def state(host: Host, now: datetime) -> State:
     return "up"
 
 
+def silent(session: Session, now: datetime) -> set[str]:
+    """The hosts of which nothing was heard for a while: what is said of their ports is old."""
+    query = select(Host.name).join(HostStatus).where(Host.enrolled_at.is_not(None))
+    return set(session.execute(query.where(HostStatus.agent_seen_at < now - SILENT_AFTER)).scalars())
+
+
 def _valid_mtu(mtu: int) -> int:
     if not 1350 <= mtu <= 65535:
         raise Invalid(f"MTU {mtu} is not possible for a host", "use 1350 to 65535: tunnels need room for 1280", "mtu")
