@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 
-from controller.openflow import bundle, decode
+from controller.openflow import bundle, decode, drops
 from controller.openflow.decode import InstalledFlow, SwitchError
 from controller.openflow.diff import Plan, diff
 from controller.openflow.encode import WireFlow, encode_delete
@@ -33,7 +33,6 @@ from controller.openflow.events import (
     Superseded,
     Synced,
 )
-from controller.pipeline.flow import Kind
 
 REQUEST_SECONDS = 15.0
 """How long a switch may be silent while something is asked of it."""
@@ -180,7 +179,7 @@ class Session:
         if self.state is State.IDLE and not self._measuring:
             self._measuring = self._next_xid()
             self._drops = {}
-            self._send(bundle.dump(self._measuring, cookie=_DROPS << 48, mask=_DROPS_MASK << 48))
+            self._send(bundle.dump(self._measuring, cookie=drops.COOKIE, mask=drops.MASK))
             self._deadline = now + REQUEST_SECONDS
         return self._step()
 
@@ -265,7 +264,7 @@ class Session:
             if not more:
                 self._compare(now)
             return
-        _add_drops(self._drops, flows)
+        drops.add(self._drops, flows)
         if not more:
             self._measuring = 0
             self._events.append(Measured(self._drops))
@@ -282,7 +281,7 @@ class Session:
         self._unproven = {}
         plan = diff(installed, self._want, self._spellings)
         self._installed = len(installed)
-        self._events.append(Measured(_add_drops({}, installed)))
+        self._events.append(Measured(drops.add({}, installed)))
         if self._purpose is Purpose.CONNECT:
             self._events.append(Synced(len(installed), len(plan.adds), len(plan.deletes)))
         elif self._purpose is Purpose.AUDIT:
@@ -385,17 +384,6 @@ class Session:
         step = Step(b"".join(self._out), self._events)
         self._out, self._events = [], []
         return step
-
-
-_DROPS, _DROPS_MASK = 0x77C0, 0xFFC0  # cookies of all reasons to drop, and of nothing else that is used
-
-
-def _add_drops(drops: dict[int, int], flows: Iterable[InstalledFlow]) -> dict[int, int]:
-    for flow in flows:
-        reason = (flow.cookie >> 48) - Kind.DROP
-        if 0 <= reason < 0x30:
-            drops[reason] = drops.get(reason, 0) + flow.packets
-    return drops
 
 
 def _ambiguous(key: bytes) -> ValueError:

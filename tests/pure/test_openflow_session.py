@@ -323,6 +323,21 @@ def test_a_switch_with_its_own_spelling_of_actions_is_left_alone_once_that_is_kn
     assert wire.settle() == [Drifted(1), Confirmed(1)]
 
 
+def test_the_same_tampering_twice_is_repaired_twice(wire: Wire) -> None:
+    for _ in range(2):
+        wire.switch.flows[FLOWS[1].key] = FLOWS[1].cookie, a_flow(1, port=5).instructions, 0
+        wire.take(wire.session.audit(0.0))
+        assert wire.settle() == [Drifted(1), Confirmed(1)]
+        assert wire.switch.has() == content(FLOWS)
+
+
+def test_a_flow_like_ours_with_a_foreign_cookie_becomes_ours(wire: Wire) -> None:
+    wire.switch.flows[FLOWS[1].key] = 0, FLOWS[1].instructions, 0
+    wire.take(wire.session.audit(0.0))
+    assert wire.settle() == [Drifted(1), Confirmed(1)]
+    assert wire.switch.has() == content(FLOWS)
+
+
 def test_a_switch_with_its_own_spelling_of_matches_keeps_its_flows() -> None:
     wire = Wire()
     wire.switch.respell_match = lambda oxm: oxm + b"\x00"
@@ -343,10 +358,20 @@ def test_dropped_packets_are_added_up_by_reason() -> None:
     wire.want(1, [*spoofed, isolated, a_flow(4)])
     wire.connect()
     wire.settle()
-    wire.take(wire.session.measure(0.0))
-    while wire.pending:
-        wire.deliver()
-    assert wire.events == [Measured({Reason.SPOOFED: 12, Reason.TENANT_ISOLATION: 1})]
+    for _ in range(2):
+        wire.take(wire.session.measure(0.0))
+        while wire.pending:
+            wire.deliver()
+        assert wire.events == [Measured({Reason.SPOOFED: 12, Reason.TENANT_ISOLATION: 1})]
+        wire.events = []
+
+
+def test_a_switch_that_will_not_tell_its_flows_is_given_up(wire: Wire) -> None:
+    step = wire.session.audit(0.0)
+    refusal = bytes([5, 1, 0, 12]) + step.send[4:8] + bytes([0, 1, 0, 5])
+    assert wire.session.received(refusal, 0.0).events == [
+        Broken("the switch does not tell its flows: bad request: not permitted")
+    ]
 
 
 # Masters.
@@ -374,6 +399,14 @@ def test_a_controller_hears_that_another_took_over(wire: Wire) -> None:
     assert wire.settle() == [Superseded("another controller became the switch's master")]
     wire.change(2, [a_flow(20)], [])
     assert wire.settle() == []
+
+
+def test_a_switch_that_obeys_another_is_not_asked_again(wire: Wire) -> None:
+    step = wire.session.change(2, [a_flow(20)], [], 0.0)
+    opened, closed = step.send[4:8], step.send[-12:-8]
+    for xid in (opened, bytes(4), closed):
+        wire.take(wire.session.received(bytes([5, 1, 0, 12]) + xid + bytes([0, 1, 0, 10]), 0.0))
+    assert wire.settle() == [Superseded("the switch takes no changes from a controller that is not its master")]
 
 
 # Anything, in any order.
