@@ -6,7 +6,6 @@ It decides when to look. What is to be done is the plan's decision; how, Open vS
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from logging import getLogger
 from typing import NamedTuple
@@ -34,7 +33,9 @@ INTERVAL = 10.0
 LIFE_SIGN = 3.0
 """Seconds that ovs-vswitchd may take to answer; its rows in the database look well even when it is dead."""
 BREATH = 0.1
-"""Seconds from a change to a look: changes come in groups, and an attach needs the processor more."""
+LONGEST_BREATH = 2.0
+"""Seconds from a change to a look. Changes come in groups, and an attach needs the processor more: a look waits until
+nothing was attached or detached for one breath, but not for ever."""
 
 
 class Condition(NamedTuple):
@@ -82,7 +83,7 @@ class Keeper:
             self._told(self._last)
             timely = not self._woken.wait(INTERVAL)
             if not timely:
-                time.sleep(BREATH)
+                self._ledger.quiet(BREATH, LONGEST_BREATH)
 
     def look(self) -> Condition:
         """One look, and what follows from it."""

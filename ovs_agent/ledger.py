@@ -7,6 +7,7 @@ It decides who waits for whom; it does no input or output, and never says what i
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -71,6 +72,7 @@ class Ledger:
             if not self._lock.wait_for(lambda: key not in self._working, seconds):
                 raise Busy(f"Interface {key[1]} of container {key[0]} is being worked on; try again.")
             self._working[key] = set()
+            self._lock.notify_all()
         try:
             yield
         finally:
@@ -99,7 +101,12 @@ class Ledger:
         # The newest: an interface that was detached and attached again may still be in the document as it was.
         return max((endpoint for endpoint in known if endpoint.key == key), key=lambda e: e.id, default=None)
 
-    @property
-    def idle(self) -> bool:
+    def quiet(self, seconds: float, longest: float) -> None:
+        """Return when nothing was worked on for `seconds`, or after `longest`."""
+        deadline = time.monotonic() + longest
         with self._lock:
-            return not self._working
+            while (rest := deadline - time.monotonic()) > 0:
+                if self._working:
+                    self._lock.wait(rest)
+                elif not self._lock.wait(min(seconds, rest)):
+                    return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-import threading
+import time
 from pathlib import Path
 
 import click
@@ -100,11 +100,10 @@ def _run(
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=FORMAT)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # what it has to say, Unreachable says better
-    stopped = threading.Event()
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         state = State(state_dir)
-        identity = enrol.identify(api, state, token, address, datapath, stopped.wait)
+        identity = enrol.identify(api, state, token, address, datapath, time.sleep)
         agent = Agent(Settings(api, bridge, datapath, ovsdb, run_dir), identity, state)
     except (enrol.NotEnrolled, AlreadyRunning) as fault:
         raise click.ClickException(str(fault)) from None

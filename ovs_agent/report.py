@@ -15,6 +15,8 @@ from ovs_agent.keeper import Condition
 
 log = getLogger(__name__)
 HEARTBEAT = 10.0
+BREATH = 0.5
+"""Seconds from a change to its report: under churn there is one report for many changes."""
 MOST_PROBLEMS = 100
 
 
@@ -27,7 +29,7 @@ class Reporter:
         self._agent = agent
         self._release = release
         self._news = threading.Event()
-        self._stopping = False
+        self._ended = threading.Event()
         self._condition: Condition | None = None
         self._said: tuple[str, ...] = ()
         self._complained: str | None = None
@@ -55,12 +57,13 @@ class Reporter:
         threading.Thread(target=self._run, name="report", daemon=True).start()
 
     def stop(self) -> None:
-        self._stopping = True
+        self._ended.set()
         self._news.set()
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._ended.is_set():
             self._news.wait(HEARTBEAT)
+            self._ended.wait(BREATH)
             self._news.clear()
             try:
                 self._release()
@@ -75,7 +78,7 @@ class Reporter:
 
     def _report(self) -> None:
         condition = self._condition
-        if condition is None or self._stopping:
+        if condition is None or self._ended.is_set():
             return
         body = {
             "agent": self._agent,

@@ -48,7 +48,8 @@ class State:
         return _read(self.folder / "wanted.json")
 
     def save_wanted(self, document: dict[str, Any]) -> None:
-        _write(self.folder / "wanted.json", document)
+        """Often, and a power cut that tears it costs nothing but a question to the API: not forced to the disk."""
+        _write(self.folder / "wanted.json", document, force=False)
 
     def releases(self) -> list[Release]:
         saved = [_read(path) for path in sorted(self._releases.glob("*.json"))]
@@ -81,11 +82,12 @@ def _read(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
-    """Whoever reads finds the old content or the new, also after a crash; only root may read."""
+def _write(path: Path, content: dict[str, Any], force: bool = True) -> None:
+    """Whoever reads finds the old content or the new; with `force` also after a power cut. Only root may read."""
     draft = path.with_suffix(".new")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
+        file.write(json.dumps(content))
+        if force:
+            file.flush()
+            os.fsync(file.fileno())
     draft.replace(path)

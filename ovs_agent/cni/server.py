@@ -131,8 +131,8 @@ def refused(fault: Exception) -> CniError:
             return CniError(spec.BAD_NETNS, str(fault))
         case InterfaceExists():
             return CniError(spec.INTERFACE_EXISTS, str(fault))
-        case Problem(status=404):
-            return CniError(spec.BAD_CONFIG, f"Field 'network': {fault}")
+        case Problem(status=404 | 422, body={"errors": [{"field": str(field)}, *_]}):
+            return CniError(spec.BAD_CONFIG, f"Field '{field}': {fault}")
         case Problem(status=status) if 400 <= status < 500 and status not in (401, 408, 429):
             return CniError(spec.REFUSED, str(fault))
         case Problem() | Unreachable() | Busy() | attach.FlowsLate() | attach.Abandoned() | OvsdbFault():

@@ -49,8 +49,9 @@ class Replica(ovsidl.Idl):  # type: ignore[misc]
             return
         self._values.pop(row.uuid, None)
         if event == ovsidl.ROW_DELETE:
-            if self._by_name.get(row.name) is row:
-                del self._by_name[row.name]
+            name = row.name
+            if self._by_name.get(name) is row:  # else a new row has taken the name already
+                del self._by_name[name]
         else:
             self._by_name[row.name] = row
 

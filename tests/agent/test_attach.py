@@ -265,7 +265,8 @@ def test_the_hosts_own_namespace_is_refused(host: Host, container: NewContainer)
         ({"network": "web"}, 7, "network"),
         ({"network": "acme/none"}, 7, "acme/none"),
         ({"ports": [{"name": "http", "port": 99999}]}, 7, "ports"),
-        ({"runtimeConfig": {"ips": ["10.99.0.9"]}}, 101, "10.99.0.9"),
+        ({"runtimeConfig": {"ips": ["10.99.0.9"]}}, 7, "10.99.0.9"),
+        ({"runtimeConfig": {"ips": ["10.20.0.1"]}}, 101, "10.20.0.1"),
     ],
 )
 def test_a_wrong_configuration_changes_nothing(

@@ -1,0 +1,155 @@
+"""How long a container waits for its network: Warren's CNI ADD next to the reference plugins bridge and host-local.
+
+Both are called in turns as a runtime calls them, as a process, with a fresh namespace each time; the clock runs from
+starting the plugin to its exit. Warren's time includes the API, the database, the controller and the switch: when it
+ends, the endpoint's flows are confirmed. The reference plugins ask nobody. Unless `--lab` names one that is running,
+a lab of one host is made and taken away.
+
+    python -m benchmarks.attach [--rounds 100] [--lab NAME] [--host h1]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import secrets
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any, NamedTuple
+
+from client.rest import Problem
+from lab import host as hosts
+from lab import netns
+from lab.lab import Lab
+from lab.process import Process
+
+REFERENCE = Path("/usr/lib/cni")
+NETWORK = "bench/default"
+TARGET = 4.0
+WARM_UP = 5
+
+
+class Plugin(NamedTuple):
+    """A CNI plugin, its configuration, and the namespace of the host on which it is called."""
+
+    name: str
+    path: Path
+    host: str
+    config: Mapping[str, Any]
+
+    def call(self, command: str, container: str) -> float:
+        """Milliseconds. Fails with what the plugin said."""
+        environment = {
+            "CNI_COMMAND": command,
+            "CNI_CONTAINERID": container,
+            "CNI_NETNS": str(netns.path(container)),
+            "CNI_IFNAME": "eth0",
+            "CNI_PATH": str(self.path.parent),
+            "PATH": os.environ["PATH"],
+        }
+        text = json.dumps(self.config).encode()
+        with netns.inside(self.host):
+            start = time.perf_counter()
+            done = subprocess.run([self.path], input=text, env=environment, capture_output=True, timeout=60)
+            spent = (time.perf_counter() - start) * 1000
+        if done.returncode:
+            raise SystemExit(f"{self.name}: {command} failed: {(done.stdout or done.stderr).decode()}")
+        return spent
+
+
+def warren(lab: Lab, host: str) -> Plugin:
+    """As installed on a host of the lab."""
+    at = lab.host(host)
+    conflist = json.loads(min(hosts.conf_dir(at).glob("*.conflist")).read_text())
+    config = {"cniVersion": conflist["cniVersion"], "name": conflist["name"], **conflist["plugins"][0]}
+    return Plugin("Warren", hosts.plugin(at), at.netns, {**config, "network": NETWORK})
+
+
+def reference(host: str, folder: Path) -> Plugin:
+    ipam = {
+        "type": "host-local",
+        "dataDir": str(folder),
+        "ranges": [[{"subnet": "198.19.0.0/16"}]],
+        "routes": [{"dst": "0.0.0.0/0"}],
+    }
+    config = {"cniVersion": "1.0.0", "name": "reference", "type": "bridge", "bridge": "br0", "isGateway": True}
+    return Plugin("bridge + host-local", REFERENCE / "bridge", host, {**config, "ipam": ipam})
+
+
+@contextmanager
+def measured_lab(name: str | None) -> Iterator[Lab]:
+    lab = Lab(name or f"bench{secrets.token_hex(3)}")
+    if name is None:
+        lab.up(1, owner=Process.of(os.getpid()))
+    try:
+        with suppress(Problem):  # 409: there from an earlier run
+            lab.rest.post("/tenants", {"name": NETWORK.split("/")[0]})
+        yield lab
+    finally:
+        if name is None:
+            lab.down()
+
+
+@contextmanager
+def scratch_host() -> Iterator[str]:
+    name = f"bench-{secrets.token_hex(4)}"
+    netns.create(name)
+    try:
+        yield name
+    finally:
+        netns.delete(name)
+
+
+def one_round(plugin: Plugin) -> float:
+    container = f"bench-{secrets.token_hex(6)}"
+    netns.create(container)
+    try:
+        spent = plugin.call("ADD", container)
+        plugin.call("DEL", container)
+        return spent
+    finally:
+        netns.delete(container)
+
+
+def parts(log: Path, skip: int) -> dict[str, list[float]]:
+    """What the agent says of each attach since byte `skip` of its log."""
+    text = log.read_bytes()[skip:].decode(errors="replace")
+    found = re.findall(r"API ([\d.]+) ms, then port ([\d.]+) ms beside flows ([\d.]+) ms", text)
+    names = ("API", "then port", "beside flows")
+    return {name: [float(values[place]) for values in found] for place, name in enumerate(names)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--lab", help="a running lab; left out: one is made")
+    parser.add_argument("--host", default="h1")
+    options = parser.parse_args()
+    with measured_lab(options.lab) as lab, scratch_host() as host, tempfile.TemporaryDirectory() as folder:
+        ours, theirs = warren(lab, options.host), reference(host, Path(folder))
+        log = hosts.agent(lab.host(options.host)).log
+        for _ in range(WARM_UP):
+            one_round(ours), one_round(theirs)
+        size = log.stat().st_size
+        figures: dict[str, list[float]] = {ours.name: [], theirs.name: []}
+        for _ in range(options.rounds):
+            for plugin in (ours, theirs):
+                figures[plugin.name].append(one_round(plugin))
+        inner = parts(log, size)
+    print(f"CNI ADD, milliseconds, {options.rounds} alternating rounds")
+    print(f"{'':24} {'p50':>7} {'p95':>7} {'best':>7}")
+    for name, values in (*figures.items(), *((f"  agent: {part}", values) for part, values in inner.items())):
+        print(f"{name:24} {median(values):7.1f} {quantiles(values, n=20)[18]:7.1f} {min(values):7.1f}")
+    ratio = median(figures[ours.name]) / median(figures[theirs.name])
+    print(f"ratio: {ratio:.2f} (target at most {TARGET:.1f})")
+
+
+if __name__ == "__main__":
+    main()
