@@ -110,6 +110,7 @@ def register(app: Flask) -> None:
         thousands=words.thousands,
         free=words.free,
         prose=words.prose,
+        room=words.room,
         ago=lambda moment: words.ago(moment, datetime.now(UTC)),
         iso=lambda moment: moment.isoformat(timespec="seconds"),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +27,12 @@ RELATED = 50
 PER_PAGE = 100
 
 
+def endpoints_seen(session: Session, rows: Sequence[Any]) -> list[Json]:
+    """Endpoints, and of each whether what is said of it is old because its host is silent."""
+    silent = db_hosts.silent(session, datetime.now(UTC))
+    return [item | {"out_of_sight": item["host"] in silent} for item in present.endpoints(session, rows)]
+
+
 class Noun:
     """How a noun is listed and shown."""
 
@@ -43,7 +49,7 @@ NOUNS = {
     "hosts": Noun(db_hosts.find, present.hosts),
     "tenants": Noun(db_tenants.find, present.tenants),
     "networks": Noun(db_networks.find, present.networks),
-    "endpoints": Noun(db_endpoints.find, present.endpoints),
+    "endpoints": Noun(db_endpoints.find, endpoints_seen),
 }
 
 
@@ -141,5 +147,5 @@ def host(name: str) -> str:
 @allow(READERS)
 def endpoint(tenant: str, name: str) -> str:
     with reading() as session:
-        (item,) = present.endpoints(session, [db_endpoints.get(session, f"{tenant}/{name}")])
+        (item,) = endpoints_seen(session, [db_endpoints.get(session, f"{tenant}/{name}")])
     return render("endpoint.html", "Endpoints", item=item, lead=words.endpoint(item))

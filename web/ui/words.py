@@ -12,6 +12,7 @@ from web.pace import Pace
 
 Item = Mapping[str, Any]
 NAMES_IN_A_SENTENCE = 3
+COUNTABLE = 1_000_000
 
 
 class Lead(NamedTuple):
@@ -111,6 +112,8 @@ def host(item: Item, now: datetime) -> str:
 
 def endpoint(item: Item) -> str:
     where = f"on {item['host']}, in network {item['network']}"
+    if item["out_of_sight"]:
+        return f"{item['host']} is silent; when it was last heard, this was {item['state']} {where}."
     match item["state"]:
         case "up":
             return f"Up {where}."
@@ -146,8 +149,8 @@ def names(items: Sequence[Item]) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def many(count: int, noun: str) -> str:
-    return f"{thousands(count)} {noun}{'' if count == 1 else 's'}"
+def many(count: int, noun: str, plural: str = "s") -> str:
+    return f"{thousands(count)} {noun}{'' if count == 1 else plural}"
 
 
 def thousands(number: int) -> str:
@@ -158,7 +161,14 @@ def thousands(number: int) -> str:
 def free(subnets: Sequence[Item]) -> str:
     """Addresses left in the tightest subnet: the one that will run out first."""
     left = min((subnet["size"] - subnet["used"] for subnet in subnets), default=0)
-    return thousands(left) if left < 1_000_000 else "plenty"
+    return thousands(left) if left < COUNTABLE else "plenty"
+
+
+def room(subnet: Item) -> str:
+    """How much of a subnet is taken; of more than can be counted only how many are."""
+    if subnet["size"] > COUNTABLE:
+        return f"{many(subnet['used'], 'address', 'es')} used"
+    return f"{thousands(subnet['used'])} of {thousands(subnet['size'])} addresses used"
 
 
 def duration(milliseconds: float) -> str:
