@@ -21,6 +21,8 @@ from lab.process import environment
 from lab.state import Placed
 
 IFNAME = "eth0"
+PATIENCE = 120.0
+"""Seconds; container runtimes give a plugin two minutes."""
 
 
 class Wanted(NamedTuple):
@@ -79,14 +81,17 @@ def call(command: str, host: HostName, placed: Placed, lab_dir: Path) -> dict[st
         "CNI_PATH": str(hosts.bin_dir(host)),
     }
     with netns.inside(host.netns):
-        done = subprocess.run(
-            [hosts.plugin(host)],
-            input=json.dumps(config),
-            capture_output=True,
-            text=True,
-            env=environment(lab_dir, parameters),
-            timeout=120,
-        )
+        try:
+            done = subprocess.run(
+                [hosts.plugin(host)],
+                input=json.dumps(config),
+                capture_output=True,
+                text=True,
+                env=environment(lab_dir, parameters),
+                timeout=PATIENCE,
+            )
+        except (OSError, subprocess.TimeoutExpired) as fault:
+            raise LabError(f"The CNI plugin on {host.name} could not be asked for {placed.name}: {fault}.") from fault
     if done.returncode == 0:
         return json.loads(done.stdout) if done.stdout.strip() else {}
     try:

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -109,8 +109,13 @@ class Lab:
 
     def parties(self) -> list[probe.Party]:
         """Those that are attached, as the probe sees them."""
+        attached = [one for one in self.endpoints() if one.addresses]
+        of_tenant: dict[str, list[str]] = defaultdict(list)
+        for one in attached:
+            of_tenant[one.tenant] += one.addresses
         return [
-            probe.Party(one.name, one.tenant, one.netns, one.addresses) for one in self.endpoints() if one.addresses
+            probe.Party(one.name, one.tenant, one.netns, one.addresses, tuple(of_tenant[one.tenant]))
+            for one in attached
         ]
 
     def probe(

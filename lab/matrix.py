@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -12,10 +13,8 @@ LEGEND = "ok: everything answers   -: nothing answers   2/3: some answer   .: no
 
 def render(answers: Sequence[Answer]) -> list[str]:
     """Lines of an aligned table; names across the top are numbers when they would make it too wide."""
-    rows = list(dict.fromkeys(answer.ask.source.name for answer in answers))
-    columns = list(dict.fromkeys(answer.ask.target.name for answer in answers))
-    rows.sort()
-    columns.sort()
+    rows = sorted({answer.ask.source.name for answer in answers}, key=_natural)
+    columns = sorted({answer.ask.target.name for answer in answers}, key=_natural)
     cells: dict[tuple[str, str], list[bool]] = defaultdict(list)
     for answer in answers:
         if answer.ok is not None:
@@ -43,6 +42,11 @@ def verdict(answers: Sequence[Answer]) -> str:
 def isolated(answers: Sequence[Answer]) -> bool:
     """Everything answers within a tenant and nothing between tenants."""
     return all(a.ok == (a.ask.source.tenant == a.ask.target.tenant) for a in answers if a.ok is not None)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """web2 before web10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def _cell(oks: Sequence[bool]) -> str:

@@ -31,12 +31,13 @@ _ECHO = {4: (8, 0), 6: (128, 129)}
 
 
 class Party(NamedTuple):
-    """An endpoint as the probe sees it; `addresses` carry their prefix length."""
+    """An endpoint as the probe sees it; `addresses` carry their prefix length, and so do those of its whole tenant."""
 
     name: str
     tenant: str
     netns: str
     addresses: tuple[str, ...]
+    tenants_addresses: tuple[str, ...] = ()
 
     def first(self, family: int) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface | None:
         found = (ipaddress.ip_interface(address) for address in self.addresses)
@@ -102,8 +103,8 @@ def proves_nothing(ask: Ask) -> bool:
     """An echo reply bears no name: where the asker's tenant uses the same addresses, anyone may have sent it."""
     if ask.proto != "icmp" or ask.source.tenant == ask.target.tenant:
         return False
-    asked = ipaddress.ip_address(ask.address)
-    return any(asked in ipaddress.ip_interface(own).network for own in ask.source.addresses)
+    own = {ipaddress.ip_interface(text).network for text in (*ask.source.addresses, *ask.source.tenants_addresses)}
+    return any(ipaddress.ip_address(ask.address) in network for network in own)
 
 
 def run(asks: Sequence[Ask], heard: Callable[[Answer], None] = lambda _: None) -> list[Answer]:
