@@ -111,12 +111,32 @@ class Endpoint(NamedTuple):
     labels: tuple[tuple[str, str], ...] = ()
 
 
+class Peering(NamedTuple):
+    """Two tenants whose networks reach each other, but for those that are isolated. Not transitive."""
+
+    id: int
+    tenants: tuple[int, int]
+
+    def other(self, tenant: int) -> int:
+        return self.tenants[1] if tenant == self.tenants[0] else self.tenants[0]
+
+
+class Cluster(NamedTuple):
+    """What holds for all tenants; its id is 1. `flat` lets every tenant reach every other."""
+
+    id: int
+    flat: bool = False
+
+
+Value = Tenant | Network | Host | Endpoint | Peering | Cluster
+
+
 class Change(NamedTuple):
-    """One object as it is now; `value` is None when it is gone. `noun` is "tenant", "network", "host" or "endpoint"."""
+    """One object as it is now; `value` is None when it is gone. `noun` is the class's name in lower case."""
 
     noun: str
     id: int
-    value: Tenant | Network | Host | Endpoint | None
+    value: Value | None
 
 
 def ip_address(version: int, value: int) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from controller.model import Change
+from controller.model import Change, Value
 from controller.world import World
 from db import changes as log_of_changes
 from db import snapshot
@@ -74,6 +74,13 @@ def difference(world: World, objects: Iterable[Change]) -> list[Change]:
     """What makes `world` equal to a snapshot: what is new or reads differently, and what is gone."""
     objects = list(objects)
     there = {(change.noun, change.id) for change in objects}
-    tables = {"tenant": world.tenants, "network": world.networks, "host": world.hosts, "endpoint": world.endpoints}
+    tables: dict[str, Mapping[int, Value]] = {
+        "cluster": world.clusters,
+        "tenant": world.tenants,
+        "peering": world.peerings,
+        "network": world.networks,
+        "host": world.hosts,
+        "endpoint": world.endpoints,
+    }
     gone = [Change(noun, id, None) for noun, table in tables.items() for id in table if (noun, id) not in there]
     return gone + [change for change in objects if tables[change.noun].get(change.id) != change.value]

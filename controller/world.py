@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from controller.model import Change, Endpoint, Host, Network, Tenant
+from controller.model import Change, Cluster, Endpoint, Host, Network, Peering, Tenant
 
 _Value = TypeVar("_Value")
 _Nested = Mapping[int, Mapping[int, _Value]]
@@ -19,23 +19,39 @@ _NOTHING: Mapping[int, Any] = MappingProxyType({})
 
 
 class World(NamedTuple):
-    """Objects by id, then the indexes. `zone_population[zone][host]` counts the endpoints of a zone on a host."""
+    """Objects by id, then the indexes. Those of `hosts_of_zone` and its like count endpoints: `[zone][host]`."""
 
     revision: int = 0
     tenants: Mapping[int, Tenant] = _NOTHING
     networks: Mapping[int, Network] = _NOTHING
     hosts: Mapping[int, Host] = _NOTHING
     endpoints: Mapping[int, Endpoint] = _NOTHING
+    peerings: Mapping[int, Peering] = _NOTHING
+    clusters: Mapping[int, Cluster] = _NOTHING
 
     endpoints_of_network: _Nested[Endpoint] = _NOTHING
     endpoints_of_host: _Nested[Endpoint] = _NOTHING
     networks_of_zone: _Nested[Network] = _NOTHING
     networks_of_tenant: _Nested[Network] = _NOTHING
-    zone_population: _Nested[int] = _NOTHING
+    peerings_of_tenant: _Nested[Peering] = _NOTHING
+    hosts_of_zone: _Nested[int] = _NOTHING
     zones_of_host: _Nested[int] = _NOTHING
+    hosts_of_tenant: _Nested[int] = _NOTHING
+    tenants_of_host: _Nested[int] = _NOTHING
 
     def zone_of(self, endpoint: Endpoint) -> int:
         return self.networks[endpoint.network].zone
+
+    def is_isolated(self, network: Network) -> bool:
+        """Whether the network has a zone of its own, apart from its tenant's."""
+        return network.zone != self.tenants[network.tenant].zone
+
+    def peers(self, tenant: int) -> set[int]:
+        return {peering.other(tenant) for peering in self.peerings_of_tenant.get(tenant, {}).values()}
+
+    @property
+    def flat(self) -> bool:
+        return any(cluster.flat for cluster in self.clusters.values())
 
     def apply(self, revision: int, changes: Iterable[Change]) -> World:
         """The world after `changes`, which must be complete: an endpoint's network is known, and so on.
@@ -54,26 +70,29 @@ class _Draft:
     def __init__(self, old: World) -> None:
         self._old = old
         self._tables: dict[str, dict[int, object]] = {}
-        self._changed: dict[str, set[int]] = {"tenant": set(), "network": set(), "host": set(), "endpoint": set()}
+        self._changed: dict[str, set[int]] = {}
 
     def put(self, change: Change) -> None:
         field = change.noun + "s"
         table = self._tables.get(field)
         if table is None:
             table = self._tables[field] = dict(getattr(self._old, field))
-        self._changed[change.noun].add(change.id)
+        self._changed.setdefault(change.noun, set()).add(change.id)
         if change.value is None:
             table.pop(change.id, None)
         else:
             table[change.id] = change.value
 
     def finish(self, revision: int) -> World:
-        old = self._old
-        new = old._replace(revision=revision, **self._tables)  # type: ignore[arg-type]
+        new = self._old._replace(revision=revision, **self._tables)  # type: ignore[arg-type]
+        networks, rezoned = self._index_networks(new)
+        return new._replace(**networks, **self._index_peerings(new), **self._index_endpoints(new, rezoned))
 
+    def _index_networks(self, new: World) -> tuple[dict[str, Any], set[int]]:
+        """The indexes, and the endpoints of networks that changed their zone."""
+        old, rezoned = self._old, set[int]()
         by_zone, by_tenant = _Index(old.networks_of_zone), _Index(old.networks_of_tenant)
-        moved = set(self._changed["endpoint"])
-        for id in self._changed["network"]:
+        for id in self._changed.get("network", ()):
             before, after = old.networks.get(id), new.networks.get(id)
             if before is not None:
                 by_zone.discard(before.zone, id)
@@ -82,33 +101,52 @@ class _Draft:
                 by_zone.put(after.zone, id, after)
                 by_tenant.put(after.tenant, id, after)
             if before is not None and after is not None and before.zone != after.zone:
-                moved.update(old.endpoints_of_network.get(id, ()))
+                rezoned.update(old.endpoints_of_network.get(id, ()))
+        return {"networks_of_zone": by_zone.nested, "networks_of_tenant": by_tenant.nested}, rezoned
 
+    def _index_peerings(self, new: World) -> dict[str, Any]:
+        index = _Index(self._old.peerings_of_tenant)
+        for id in self._changed.get("peering", ()):
+            before, after = self._old.peerings.get(id), new.peerings.get(id)
+            if before is not None:
+                for tenant in before.tenants:
+                    index.discard(tenant, id)
+            if after is not None:
+                for tenant in after.tenants:
+                    index.put(tenant, id, after)
+        return {"peerings_of_tenant": index.nested}
+
+    def _index_endpoints(self, new: World, rezoned: set[int]) -> dict[str, Any]:
+        old = self._old
         by_network, by_host = _Index(old.endpoints_of_network), _Index(old.endpoints_of_host)
-        population, zones = _Index(old.zone_population), _Index(old.zones_of_host)
-        for id in moved:
+        hosts_of_zone, zones_of_host = _Index(old.hosts_of_zone), _Index(old.zones_of_host)
+        hosts_of_tenant, tenants_of_host = _Index(old.hosts_of_tenant), _Index(old.tenants_of_host)
+
+        def count(world: World, endpoint: Endpoint, amount: int) -> None:
+            network, host = world.networks[endpoint.network], endpoint.host
+            _count(hosts_of_zone, network.zone, host, amount)
+            _count(zones_of_host, host, network.zone, amount)
+            _count(hosts_of_tenant, network.tenant, host, amount)
+            _count(tenants_of_host, host, network.tenant, amount)
+
+        for id in rezoned | self._changed.get("endpoint", set()):
             was, now = old.endpoints.get(id), new.endpoints.get(id)
             if was is not None:
                 by_network.discard(was.network, id)
                 by_host.discard(was.host, id)
-                zone = old.networks[was.network].zone
-                _count(population, zone, was.host, -1)
-                _count(zones, was.host, zone, -1)
+                count(old, was, -1)
             if now is not None:
                 by_network.put(now.network, id, now)
                 by_host.put(now.host, id, now)
-                zone = new.networks[now.network].zone
-                _count(population, zone, now.host, +1)
-                _count(zones, now.host, zone, +1)
-
-        return new._replace(
-            endpoints_of_network=by_network.nested,
-            endpoints_of_host=by_host.nested,
-            networks_of_zone=by_zone.nested,
-            networks_of_tenant=by_tenant.nested,
-            zone_population=population.nested,
-            zones_of_host=zones.nested,
-        )
+                count(new, now, +1)
+        return {
+            "endpoints_of_network": by_network.nested,
+            "endpoints_of_host": by_host.nested,
+            "hosts_of_zone": hosts_of_zone.nested,
+            "zones_of_host": zones_of_host.nested,
+            "hosts_of_tenant": hosts_of_tenant.nested,
+            "tenants_of_host": tenants_of_host.nested,
+        }
 
 
 class _Index(Generic[_Value]):

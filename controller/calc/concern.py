@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from controller.calc.membership import view
 from controller.model import GLOBAL_ZONE, Change
 from controller.pipeline.program import Key, Part
 from controller.world import World
@@ -16,8 +17,8 @@ from controller.world import World
 
 class Concern(NamedTuple):
     """`rewritten`: fragments whose flows may read differently. `keys`: for each zone the fragments that hosts seeing
-    that zone must look at. `everywhere`: fragments that all hosts must look at. `reviewed`: hosts whose view of the
-    zones changed, so that all their fragments are to be gone through."""
+    that zone must look at. `everywhere`: fragments that all hosts must look at. `reviewed`: hosts whose view may have
+    changed, so that all their fragments are to be gone through."""
 
     rewritten: frozenset[Key]
     keys: dict[int, set[Key]]
@@ -26,56 +27,115 @@ class Concern(NamedTuple):
 
 
 def concern(old: World, new: World, changes: Iterable[Change]) -> Concern:
-    rewritten: set[Key] = set()
-    everywhere: set[Key] = set()
-    keys: dict[int, set[Key]] = {}
-    reviewed: set[int] = set()
-
-    def look(zone: int, *fragments: Key) -> None:
-        keys.setdefault(zone, set()).update(fragments)
-
-    for noun, id, _ in changes:
-        match noun:
-            case "host":
-                fragments = Key(Part.HOST, id), Key(Part.PEER, id)
-                rewritten.update(fragments)
-                everywhere.update(fragments)
-            case "tenant":
-                rewritten.add(Key(Part.TENANT, id))
-                for world in (old, new):
-                    for network in world.networks_of_tenant.get(id, {}).values():
-                        look(network.zone, Key(Part.TENANT, id))
-            case "network":
-                rewritten.add(Key(Part.NETWORK, id))
-                for world in (old, new):
-                    if id in world.networks:
-                        network = world.networks[id]
-                        look(network.zone, Key(Part.NETWORK, id), Key(Part.TENANT, network.tenant))
-                was, now = old.networks.get(id), new.networks.get(id)
-                if was is None or now is None or (was.zone, was.private) == (now.zone, now.private):
-                    continue
-                for endpoint in {**old.endpoints_of_network.get(id, {}), **new.endpoints_of_network.get(id, {})}:
-                    for network in (was, now):
-                        look(network.zone, Key(Part.LOCAL, endpoint), Key(Part.REMOTE, endpoint))
-                for world in (old, new):
-                    reviewed.update(endpoint.host for endpoint in world.endpoints_of_network.get(id, {}).values())
-            case "endpoint":
-                fragments = Key(Part.LOCAL, id), Key(Part.REMOTE, id)
-                rewritten.update(fragments)
-                for world in (old, new):
-                    if id in world.endpoints:
-                        endpoint_ = world.endpoints[id]
-                        look(world.zone_of(endpoint_), *fragments)
-                        reviewed.add(endpoint_.host)
-
-    changed_view = frozenset(
-        host for host in reviewed if old.zones_of_host.get(host, {}).keys() != new.zones_of_host.get(host, {}).keys()
-    )
-    return Concern(frozenset(rewritten), keys, frozenset(everywhere), changed_view)
+    gather = _Gather(old, new)
+    for change in changes:
+        getattr(gather, change.noun)(change.id)
+    changed_view = frozenset(host for host in gather.reviewed if _outlook(old, host) != _outlook(new, host))
+    return Concern(frozenset(gather.rewritten), gather.keys, frozenset(gather.everywhere), changed_view)
 
 
 def hosts_seeing(world: World, zone: int) -> set[int]:
     """Hosts whose program may speak of `zone`."""
-    if zone == GLOBAL_ZONE:
+    if zone == GLOBAL_ZONE or world.flat:
         return set(world.zones_of_host)
-    return {*world.zone_population.get(zone, {}), *world.zone_population.get(GLOBAL_ZONE, {})}
+    hosts = {*world.hosts_of_zone.get(zone, {}), *world.hosts_of_zone.get(GLOBAL_ZONE, {})}
+    tenants = {network.tenant for network in world.networks_of_zone.get(zone, {}).values()}
+    for peer in {peer for tenant in tenants for peer in world.peers(tenant)}:
+        hosts.update(world.hosts_of_tenant.get(peer, {}))
+    return hosts
+
+
+def _outlook(world: World, host: int) -> tuple[object, ...]:
+    """All that decides what a host sees, but for the networks themselves."""
+    seen = view(world, host)
+    return seen.here, seen.peers, world.flat
+
+
+class _Gather:
+    """One method for each noun."""
+
+    def __init__(self, old: World, new: World) -> None:
+        self.old, self.new = old, new
+        self.rewritten: set[Key] = set()
+        self.everywhere: set[Key] = set()
+        self.keys: dict[int, set[Key]] = {}
+        self.reviewed: set[int] = set()
+
+    def _look(self, zone: int, *fragments: Key) -> None:
+        self.keys.setdefault(zone, set()).update(fragments)
+
+    def host(self, id: int) -> None:
+        fragments = Key(Part.HOST, id), Key(Part.PEER, id)
+        self.rewritten.update(fragments)
+        self.everywhere.update(fragments)
+
+    def tenant(self, id: int) -> None:
+        self.rewritten.add(Key(Part.TENANT, id))
+        for world in (self.old, self.new):
+            for network in world.networks_of_tenant.get(id, {}).values():
+                self._look(network.zone, Key(Part.TENANT, id))
+        was, now = self.old.tenants.get(id), self.new.tenants.get(id)
+        if was is None or now is None or was.zone == now.zone:
+            return
+        # With the tenant's zone changes which of its networks are isolated.
+        for network in self.new.networks_of_tenant.get(id, {}).values():
+            self._regroup(network.id)
+        self._peerings_of(id)
+
+    def network(self, id: int) -> None:
+        self.rewritten.add(Key(Part.NETWORK, id))
+        for world in (self.old, self.new):
+            if id in world.networks:
+                network = world.networks[id]
+                self._look(network.zone, Key(Part.NETWORK, id), Key(Part.TENANT, network.tenant))
+        was, now = self.old.networks.get(id), self.new.networks.get(id)
+        if was is not None and now is not None and (was.zone, was.private) != (now.zone, now.private):
+            self._regroup(id)
+
+    def endpoint(self, id: int) -> None:
+        fragments = Key(Part.LOCAL, id), Key(Part.REMOTE, id)
+        self.rewritten.update(fragments)
+        for world in (self.old, self.new):
+            if id in world.endpoints:
+                endpoint = world.endpoints[id]
+                self._look(world.zone_of(endpoint), *fragments)
+                self.reviewed.add(endpoint.host)
+
+    def peering(self, id: int) -> None:
+        self.rewritten.add(Key(Part.PEERING, id))
+        for world in (self.old, self.new):
+            if id in world.peerings:
+                for tenant in world.peerings[id].tenants:
+                    self._peer(world, tenant)
+
+    def cluster(self, id: int) -> None:
+        if self.old.flat == self.new.flat:
+            return
+        self.rewritten.add(Key(Part.BASE, 0))
+        self.everywhere.add(Key(Part.BASE, 0))
+        self.reviewed.update(self.old.zones_of_host, self.new.zones_of_host)
+
+    def _regroup(self, id: int) -> None:
+        """Who sees the network, and how, changes; so does what its endpoints' hosts see."""
+        self.rewritten.add(Key(Part.NETWORK, id))
+        for world in (self.old, self.new):
+            endpoints = world.endpoints_of_network.get(id, {})
+            self.reviewed.update(endpoint.host for endpoint in endpoints.values())
+            for either in (self.old, self.new):
+                if id in either.networks:
+                    fragments = (Key(part, endpoint) for part in (Part.LOCAL, Part.REMOTE) for endpoint in endpoints)
+                    self._look(either.networks[id].zone, Key(Part.NETWORK, id), *fragments)
+
+    def _peerings_of(self, tenant: int) -> None:
+        for world in (self.old, self.new):
+            for id in world.peerings_of_tenant.get(tenant, {}):
+                self.peering(id)
+
+    def _peer(self, world: World, tenant: int) -> None:
+        """Private networks say in their own flows which zones find them."""
+        self.reviewed.update(world.hosts_of_tenant.get(tenant, {}))
+        for network in world.networks_of_tenant.get(tenant, {}).values():
+            self.rewritten.add(Key(Part.NETWORK, network.id))
+            self._look(network.zone, Key(Part.NETWORK, network.id))
+            for id in world.peerings_of_tenant.get(tenant, {}):
+                self._look(network.zone, Key(Part.PEERING, id))

@@ -1,12 +1,13 @@
 """Which fragments a host carries: what its own endpoints may have to do with, and nothing else.
 
-A host sees the zones that have an endpoint on it, the global zone, and every zone if it holds a global endpoint.
-From the zones follow networks and endpoints, so a host without a tenant's endpoints carries nothing of the tenant.
+A host sees the zones that have an endpoint on it, the networks of its tenants' peers, the global zone, and every zone
+if it holds a global endpoint or the cluster is flat. From the networks follow the endpoints, so a host without a
+tenant's endpoints carries nothing of the tenant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from controller.model import GLOBAL_ZONE, Network
@@ -15,18 +16,32 @@ from controller.world import World
 
 
 class View(NamedTuple):
-    """The world as one host sees it. `here` are the zones with an endpoint on the host."""
+    """The world as one host sees it. `here` are the zones with an endpoint on the host, `peers` the tenants that
+    peer with a tenant that has one."""
 
     world: World
     host: int
-    here: Mapping[int, int]
+    here: frozenset[int]
+    peers: frozenset[int]
 
-    def sees_zone(self, zone: int) -> bool:
-        return zone in self.here or (bool(self.here) and (zone == GLOBAL_ZONE or GLOBAL_ZONE in self.here))
+    @property
+    def sees_all(self) -> bool:
+        return bool(self.here) and (GLOBAL_ZONE in self.here or self.world.flat)
 
     def sees(self, network: Network) -> bool:
-        """A private network is nobody's business but its own zone's."""
-        return network.zone in self.here if network.private else self.sees_zone(network.zone)
+        """Whether a packet between the network and an endpoint here could be admitted."""
+        world, zone = self.world, network.zone
+        if zone in self.here:
+            return True
+        if not self.here:
+            return False
+        if zone == GLOBAL_ZONE:
+            return True
+        if GLOBAL_ZONE in self.here:
+            return not network.private
+        if world.is_isolated(network):
+            return False
+        return network.tenant in self.peers or (world.flat and not network.private)
 
     def carries(self, key: Key) -> bool:
         """Whether the host's program has this fragment."""
@@ -44,6 +59,8 @@ class View(NamedTuple):
                 return id in world.networks and self.sees(world.networks[id])
             case Part.ZONE:
                 return id in self.here
+            case Part.PEERING:
+                return id in world.peerings and not self.peers.isdisjoint(world.peerings[id].tenants)
         endpoint = world.endpoints.get(id)
         if endpoint is None or (endpoint.host == self.host) != (key.part is Part.LOCAL):
             return False
@@ -51,7 +68,9 @@ class View(NamedTuple):
 
 
 def view(world: World, host: int) -> View:
-    return View(world, host, world.zones_of_host.get(host, {}))
+    tenants = world.tenants_of_host.get(host, {})
+    peers = frozenset(peer for tenant in tenants for peer in world.peers(tenant))
+    return View(world, host, frozenset(world.zones_of_host.get(host, {})), peers)
 
 
 def members(world: World, host: int) -> set[Key]:
@@ -66,11 +85,25 @@ def _candidates(seen: View) -> Iterator[Key]:
     for id in world.hosts:
         yield Key(Part.HOST, id)
         yield Key(Part.PEER, id)
-    zones = world.networks_of_zone if GLOBAL_ZONE in seen.here else {*seen.here, GLOBAL_ZONE}
-    for zone in zones:
+    for tenant in seen.peers:
+        for id in world.peerings_of_tenant.get(tenant, {}):
+            yield Key(Part.PEERING, id)
+    for zone in seen.here:
         yield Key(Part.ZONE, zone)
-        for network in world.networks_of_zone.get(zone, {}).values():
-            yield Key(Part.NETWORK, network.id)
-            yield Key(Part.TENANT, network.tenant)
-            for endpoint in world.endpoints_of_network.get(network.id, {}).values():
-                yield Key(Part.LOCAL if endpoint.host == seen.host else Part.REMOTE, endpoint.id)
+    for network in filter(seen.sees, _networks(seen)):
+        yield Key(Part.NETWORK, network.id)
+        yield Key(Part.TENANT, network.tenant)
+        for endpoint in world.endpoints_of_network.get(network.id, {}).values():
+            yield Key(Part.LOCAL if endpoint.host == seen.host else Part.REMOTE, endpoint.id)
+
+
+def _networks(seen: View) -> Iterator[Network]:
+    """Every network that the host may see, and some that it may not."""
+    world = seen.world
+    if seen.sees_all:
+        yield from world.networks.values()
+        return
+    for zone in seen.here | {GLOBAL_ZONE}:
+        yield from world.networks_of_zone.get(zone, {}).values()
+    for tenant in seen.peers:
+        yield from world.networks_of_tenant.get(tenant, {}).values()

@@ -1,14 +1,14 @@
-"""Tenant isolation: a packet passes when both ends are in one zone, or one end is in the global zone.
+"""Tenant isolation: a packet passes when both ends are in one zone, one end is in the global zone, or the tenants peer.
 
-Everything else is dropped as *tenant isolation*. Policies decide in the stages on either side, which hold no
-flows of their own until there are policies.
+In a flat cluster every tenant's packets pass; networks that are isolated stay apart there too. Everything else is
+dropped as *tenant isolation*. Policies decide in the stages on either side, which hold no flows of their own yet.
 """
 
 from __future__ import annotations
 
-from controller.model import GLOBAL_ZONE
+from controller.model import GLOBAL_ZONE, Network, Peering
 from controller.pipeline.flow import Flow, Kind, Match, Reason, drop, flow
-from controller.pipeline.registers import DESTINATION_ZONE, SOURCE_ZONE
+from controller.pipeline.registers import DESTINATION_TENANT, DESTINATION_ZONE, SOURCE_ZONE, source_tenant
 from controller.pipeline.stages import Stage
 from controller.world import World
 
@@ -16,11 +16,12 @@ STAGE = Stage.ADMIT
 
 
 def base(world: World) -> list[Flow]:
+    others = flow(Kind.BASE, STAGE, 0, (), goto=Stage.TRACK_DESTINATION) if world.flat else None
     return [
         flow(Kind.BASE, Stage.EGRESS_POLICY, 0, (), goto=STAGE),
         flow(Kind.BASE, STAGE, 100, (Match(SOURCE_ZONE, GLOBAL_ZONE),), goto=Stage.TRACK_DESTINATION),
         flow(Kind.BASE, STAGE, 90, (Match(DESTINATION_ZONE, GLOBAL_ZONE),), goto=Stage.TRACK_DESTINATION),
-        drop(Reason.TENANT_ISOLATION, STAGE, 0),
+        others or drop(Reason.TENANT_ISOLATION, STAGE, 0),
         flow(Kind.BASE, Stage.INGRESS_POLICY, 0, (), goto=Stage.COMMIT_SOURCE),
     ]
 
@@ -29,3 +30,33 @@ def zone(world: World, zone: int) -> list[Flow]:
     """One flow for each zone that has an endpoint on the host, however many endpoints."""
     same = (Match(SOURCE_ZONE, zone), Match(DESTINATION_ZONE, zone))
     return [flow(Kind.ZONE, STAGE, 80, same, goto=Stage.TRACK_DESTINATION)]
+
+
+def network(world: World, network: Network) -> list[Flow]:
+    """An isolated network talks to itself and to the global zone, in a flat cluster as in any other."""
+    if not world.is_isolated(network) or network.zone == GLOBAL_ZONE:
+        return []
+    return [
+        drop(Reason.TENANT_ISOLATION, STAGE, 20, (Match(SOURCE_ZONE, network.zone),)),
+        drop(Reason.TENANT_ISOLATION, STAGE, 10, (Match(DESTINATION_ZONE, network.zone),)),
+    ]
+
+
+def peering(world: World, peering: Peering) -> list[Flow]:
+    """By tenant, so that who shares a zone with one gains nothing; by zone, so that isolated networks neither."""
+    one, two = (world.tenants[id] for id in peering.tenants)
+    return [
+        flow(
+            Kind.TENANT,
+            STAGE,
+            70,
+            (
+                Match(SOURCE_ZONE, source.zone),
+                Match(DESTINATION_ZONE, destination.zone),
+                source_tenant(source.id),
+                Match(DESTINATION_TENANT, destination.id),
+            ),
+            goto=Stage.TRACK_DESTINATION,
+        )
+        for source, destination in ((one, two), (two, one))
+    ]

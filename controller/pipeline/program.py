@@ -28,6 +28,7 @@ class Part(IntEnum):
     ZONE = 5  # the zone's number
     LOCAL = 6  # an endpoint's id, on the host that holds it
     REMOTE = 7  # an endpoint's id, on every other host that needs it
+    PEERING = 8
 
 
 class Key(NamedTuple):
@@ -54,8 +55,10 @@ _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
         lambda world, id: classify.network(world, world.networks[id]),
         lambda world, id: answer.network(world, world.networks[id]),
         lambda world, id: route.network(world, world.networks[id]),
+        lambda world, id: admit.network(world, world.networks[id]),
     ),
     Part.ZONE: (admit.zone,),
+    Part.PEERING: (lambda world, id: admit.peering(world, world.peerings[id]),),
     Part.LOCAL: (
         lambda world, id: classify.local(world, world.endpoints[id]),
         lambda world, id: guard.local(world, world.endpoints[id]),

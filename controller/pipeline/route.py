@@ -1,13 +1,13 @@
 """Where a packet goes: the subnet gives the destination's network, zone and tenant, the address its MAC and port.
 
 A packet addressed to the gateway's MAC is routed: its TTL falls and its source becomes the gateway. Finding the
-network first keeps overlapping networks apart: a private network is found only from its own zone, any other from
-everywhere, and `admit` judges afterwards.
+network first keeps overlapping networks apart: a private network is found only from its own zone and from tenants that
+peer with its own, any other from everywhere, and `admit` judges afterwards.
 """
 
 from __future__ import annotations
 
-from controller.model import Address, Endpoint, Network
+from controller.model import GLOBAL_ZONE, Address, Endpoint, Network
 from controller.pipeline.flow import Action, DecTtl, Flow, Kind, Match, Reason, SetField, drop, flow
 from controller.pipeline.packet import IPV4, IPV6, ROUTER_MAC, TO_ROUTER, into_subnet, ip, ip_destination
 from controller.pipeline.registers import (
@@ -17,6 +17,7 @@ from controller.pipeline.registers import (
     DESTINATION_ZONE,
     OUTPUT_PORT,
     SOURCE_ZONE,
+    source_tenant,
 )
 from controller.pipeline.stages import Stage
 from controller.world import World
@@ -44,17 +45,35 @@ def network(world: World, network: Network) -> list[Flow]:
         SetField(DESTINATION_ZONE, network.zone),
         SetField(DESTINATION_TENANT, network.tenant),
     )
-    own_zone, priority = ((Match(SOURCE_ZONE, network.zone),), 200) if network.private else ((), 100)
     return [
         flow(
             Kind.NETWORK,
             Stage.ROUTE,
             priority,
-            (*own_zone, ip(subnet.version), into_subnet(subnet)),
+            (*scope, ip(subnet.version), into_subnet(subnet)),
             found,
             Stage.DELIVER,
         )
+        for scope, priority in _scopes(world, network)
         for subnet in network.subnets
+    ]
+
+
+_Scope = tuple[tuple[Match, ...], int]
+
+
+def _scopes(world: World, network: Network) -> list[_Scope]:
+    """From where the network is found: from everywhere, or, a private one, from its zone and its tenant's peers."""
+    if not network.private or network.zone == GLOBAL_ZONE:
+        return [((), 100)]
+    own: list[_Scope] = [((Match(SOURCE_ZONE, network.zone),), 200)]
+    if world.is_isolated(network):
+        return own
+    peers = sorted(world.peers(network.tenant))
+    return own + [
+        ((Match(SOURCE_ZONE, world.tenants[peer].zone), source_tenant(peer)), 190)
+        for peer in peers
+        if world.tenants[peer].zone != network.zone
     ]
 
 

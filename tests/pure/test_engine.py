@@ -7,13 +7,16 @@ from hypothesis import strategies as st
 
 from controller.calc.engine import Engine
 from controller.calc.membership import members
-from controller.model import Change
+from controller.model import Change, Cluster
 from controller.pipeline.flow import Flow
 from controller.pipeline.program import Key, Part, fragment, program
 from controller.world import World
 from tests.pure import worlds
 
 HOSTS, TENANTS, NETWORKS, ENDPOINTS = (1, 2, 3), (1, 2, 3), (10, 11, 12, 13), tuple(range(100, 108))
+
+PEERINGS = {1: (1, 2), 2: (2, 3), 3: (1, 3)}
+KINDS = ("host", "host-", "network", "network-", "endpoint", "endpoint-", "tenant", "peering", "peering-", "cluster")
 
 
 @st.composite
@@ -30,7 +33,7 @@ def histories(draw: st.DrawFn) -> list[list[Change]]:
             batch[change.noun, change.id] = change
 
         for _ in range(draw(st.integers(1, 5))):
-            match draw(st.sampled_from(["host", "host-", "network", "network-", "endpoint", "endpoint-", "tenant"])):
+            match draw(st.sampled_from(KINDS)):
                 case "host":
                     id = draw(st.sampled_from(HOSTS))
                     hosts.add(id)
@@ -43,8 +46,7 @@ def histories(draw: st.DrawFn) -> list[list[Change]]:
                     id = draw(st.sampled_from(NETWORKS))
                     tenant = networks[id].value.tenant if id in networks else draw(st.sampled_from(TENANTS))
                     zone = draw(st.sampled_from([0, 1, 2, 3, 9]))
-                    change = worlds.network(id, tenant, private=draw(st.booleans()))
-                    networks[id] = Change("network", id, change.value._replace(zone=zone))
+                    networks[id] = worlds.network(id, tenant, zone=zone, private=draw(st.booleans()))
                     put(networks[id])
                 case "network-" if idle := sorted(networks.keys() - {e.value.network for e in endpoints.values()}):
                     id = draw(st.sampled_from(idle))
@@ -60,7 +62,15 @@ def histories(draw: st.DrawFn) -> list[list[Change]]:
                     del endpoints[id]
                     put(Change("endpoint", id, None))
                 case "tenant":
-                    put(worlds.tenant(draw(st.sampled_from(TENANTS)), track_all=draw(st.booleans())))
+                    zone = draw(st.sampled_from([0, 1, 2, 3]))
+                    put(worlds.tenant(draw(st.sampled_from(TENANTS)), zone, track_all=draw(st.booleans())))
+                case "peering":
+                    id = draw(st.sampled_from(sorted(PEERINGS)))
+                    put(worlds.peering(id, *PEERINGS[id]))
+                case "peering-":
+                    put(Change("peering", draw(st.sampled_from(sorted(PEERINGS))), None))
+                case "cluster":
+                    put(Change("cluster", 1, Cluster(1, flat=draw(st.booleans()))))
         batches.append(draw(st.permutations(list(batch.values()))))
     return batches
 
@@ -147,7 +157,7 @@ def test_adding_an_endpoint_touches_only_hosts_that_hold_its_tenant() -> None:
     world = large_world(hosts=200, tenants=500, endpoints=20_000, hosts_per_tenant=8)
     engine: Engine[Flow] = Engine(world, fragment)
     tenant = 42
-    holders = set(world.zone_population[tenant])
+    holders = set(world.hosts_of_zone[tenant])
     assert len(holders) == 8
     for host in world.hosts:
         engine.attach(host)
@@ -181,7 +191,8 @@ def test_joining_two_tenants_rewrites_flows_of_networks_and_zones_but_of_no_endp
     engine: Engine[Flow] = Engine(world, fragment)
     for host in HOSTS:
         engine.attach(host)
-    join = worlds.network(worlds.NETWORK_B, worlds.TENANT_B, zone=worlds.TENANT_A)
-    for delta in engine.advance(world.apply(2, [join]), [join]).values():
+    one_zone = {"zone": worlds.TENANT_A}
+    join = [worlds.tenant(worlds.TENANT_B, **one_zone), worlds.network(worlds.NETWORK_B, worlds.TENANT_B, **one_zone)]
+    for delta in engine.advance(world.apply(2, join), join).values():
         assert len(delta.added) == 3, "VNI to zone, and the way to each of the two subnets"
         assert len(delta.removed) == 4, "the same three, and the zone that is empty now"

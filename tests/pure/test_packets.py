@@ -106,6 +106,31 @@ def test_a_global_tenant_reaches_all_and_is_reached_by_all() -> None:
         assert talk(world, source, destination, through_gateway=True).port == world.endpoints[destination].ofport
 
 
+def test_peered_tenants_talk_but_who_joined_one_of_them_does_not_reach_the_other() -> None:
+    world = worlds.world(*worlds.peered())
+    for source, destination in ((101, 202), (202, 101), (101, 201), (301, 102), (102, 301)):
+        assert talk(world, source, destination, through_gateway=True).port == world.endpoints[destination].ofport
+    for source, destination in ((301, 202), (202, 301), (301, 201)):
+        assert not talk(world, source, destination, through_gateway=True).delivered
+
+
+def test_peers_reach_private_networks_and_the_network_that_overlaps_stays_apart() -> None:
+    """A's and B's networks are the same subnet; C peers with A only."""
+    c = [worlds.tenant(3), worlds.network(worlds.NETWORK_C, 3), worlds.endpoint(301, worlds.NETWORK_C, 1, 11)]
+    world = worlds.world(*worlds.overlapping(), *c, worlds.peering(1, worlds.TENANT_A, 3))
+    assert talk(world, 301, 102, through_gateway=True).port == world.endpoints[102].ofport
+    assert talk(world, 102, 301, through_gateway=True).port == world.endpoints[301].ofport
+    assert not talk(world, 202, 301, through_gateway=True).delivered
+
+
+def test_in_a_flat_cluster_all_tenants_talk_and_isolated_networks_stay_apart() -> None:
+    world = worlds.world(*worlds.flat())
+    for source, destination in ((101, 202), (202, 101), (101, 201)):
+        assert talk(world, source, destination, through_gateway=True).port == world.endpoints[destination].ofport
+    for source, destination in ((101, 209), (209, 101), (202, 209), (209, 202)):
+        assert not talk(world, source, destination, through_gateway=True).delivered
+
+
 def test_cross_tenant_packets_count_as_tenant_isolation_where_both_are_present() -> None:
     world = worlds.world(*worlds.two_tenants())
     packet = udp(world.endpoints[101], world.endpoints[201], through_gateway=True)

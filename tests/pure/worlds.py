@@ -6,15 +6,15 @@ tenants 1.., networks 10.., endpoints 100.. so that a number in a failure says w
 
 from __future__ import annotations
 
-from controller.model import Address, Change, Endpoint, Host, Network, Subnet, Tenant
+from controller.model import Address, Change, Cluster, Endpoint, Host, Network, Peering, Subnet, Tenant
 from controller.world import World
 
 TENANT_A, TENANT_B = 1, 2
-NETWORK_A, NETWORK_B = 10, 11
+NETWORK_A, NETWORK_B, NETWORK_C = 10, 11, 13
 
 
 def tenant(id: int, zone: int | None = None, track_all: bool = False) -> Change:
-    return Change("tenant", id, Tenant(id, f"t{id}", zone or id, (), track_all))
+    return Change("tenant", id, Tenant(id, f"t{id}", id if zone is None else zone, (), track_all))
 
 
 def host(id: int, address: bool = True) -> Change:
@@ -27,10 +27,11 @@ def network(
 ) -> Change:
     """10.`third`.0.0/24 and fd00:`third`::/64, gateway at 1; `third` is the id unless given."""
     third = id if third is None else third
+    zone = tenant if zone is None else zone
     subnets = [Subnet.parse(f"10.{third}.0.0/24", f"10.{third}.0.1")]
     if ipv6:
         subnets.append(Subnet.parse(f"fd00:{third}::/64", f"fd00:{third}::1"))
-    return Change("network", id, Network(id, f"n{id}", tenant, 1000 + id, zone or tenant, tuple(subnets), private))
+    return Change("network", id, Network(id, f"n{id}", tenant, 1000 + id, zone, tuple(subnets), private))
 
 
 def endpoint(id: int, network: int, host: int, last: int, third: int | None = None, ipv6: bool = True) -> Change:
@@ -41,6 +42,10 @@ def endpoint(id: int, network: int, host: int, last: int, third: int | None = No
         addresses.append(Address.parse(f"fd00:{third}::{last:x}/64"))
     mac = 0x0200_0000_0000 | addresses[0].value
     return Change("endpoint", id, Endpoint(id, f"e{id}", network, host, 1000 + id, mac, tuple(addresses)))
+
+
+def peering(id: int, one: int, two: int) -> Change:
+    return Change("peering", id, Peering(id, (one, two)))
 
 
 def world(*changes: Change) -> World:
@@ -88,12 +93,33 @@ def two_networks() -> list[Change]:
 
 def joined() -> list[Change]:
     """`two_tenants` after B joined A's zone."""
-    return [*two_tenants(), network(NETWORK_B, TENANT_B, zone=TENANT_A)]
+    return [*two_tenants(), tenant(TENANT_B, zone=TENANT_A), network(NETWORK_B, TENANT_B, zone=TENANT_A)]
 
 
 def b_global() -> list[Change]:
     """`two_tenants` after B became global."""
-    return [*two_tenants(), Change("network", NETWORK_B, network(NETWORK_B, TENANT_B).value._replace(zone=0))]  # type: ignore[union-attr]
+    return [*two_tenants(), tenant(TENANT_B, zone=0), network(NETWORK_B, TENANT_B, zone=0)]
+
+
+def peered() -> list[Change]:
+    """A peers with B, and C (tenant 3, c1 c2 c3 = 301..303) has joined A: C gains nothing by the peering."""
+    return [
+        *two_tenants(),
+        tenant(3, zone=TENANT_A),
+        network(NETWORK_C, 3, zone=TENANT_A),
+        *(endpoint(300 + h, NETWORK_C, h, 10 + h) for h in (1, 2, 3)),
+        peering(1, TENANT_A, TENANT_B),
+    ]
+
+
+def flat() -> list[Change]:
+    """`two_tenants` in a flat cluster, where B also has an isolated network: b9 (209) on host 2."""
+    return [
+        *two_tenants(),
+        network(NETWORK_C, TENANT_B, zone=99),
+        endpoint(209, NETWORK_C, 2, 19),
+        Change("cluster", 1, Cluster(1, flat=True)),
+    ]
 
 
 def tracked() -> list[Change]:
