@@ -2,15 +2,21 @@
 
 Like Open vSwitch it refuses a bad message when it is added and keeps the rest of the bundle, and wants an old bundle
 gone before a new one is opened. `refuse` are cookies it does not like, `respell` is how it writes instructions down.
+`Wire` carries bytes between it and a session.
 """
 
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from controller.openflow.bundle import CLOSE, COMMIT, DISCARD, OPEN
-from controller.openflow.encode import WireFlow
+from controller.openflow.encode import WireFlow, encode
+from controller.openflow.events import Confirmed, Event, Measured, Step, Synced
+from controller.openflow.session import Session
+from controller.pipeline.flow import Flow, Kind, Match, Output
+from controller.pipeline.stages import Stage
 
 Stored = tuple[int, bytes, int]  # cookie, instructions, packets
 
@@ -138,3 +144,62 @@ def _entry(key: bytes, cookie: int, instructions: bytes, packets: int) -> bytes:
         *(cookie, packets, packets * 100),
     )
     return head + match + instructions
+
+
+def a_flow(number: int, port: int = 1, owner: int = Kind.ENDPOINT) -> WireFlow:
+    """The flow for address `number`; with another port it has the same match and other actions."""
+    match = (Match("eth_type", 0x0800), Match("ip_dst", number))
+    return encode(Flow(Stage.DELIVER, 100, match, (Output(port),), None, owner))
+
+
+def content(flows: list[WireFlow]) -> dict[bytes, tuple[int, bytes]]:
+    return {flow.key: (flow.cookie, flow.instructions) for flow in flows}
+
+
+class Wire:
+    """Carries bytes between a session and a switch, one message at a time."""
+
+    def __init__(self, switch: FakeSwitch | None = None) -> None:
+        self.switch = switch or FakeSwitch()
+        self.session = Session()
+        self.events: list[Event] = []
+        self.pending: deque[bytes] = deque()
+        self.now = 0.0
+
+    def take(self, step: Step) -> None:
+        self.events += step.events
+        self.pending += self.switch.answer(step.send)
+
+    def deliver(self) -> None:
+        self.take(self.session.received(self.pending.popleft(), self.now))
+
+    def settle(self) -> list[Event]:
+        """Until nobody has anything to say; gives what happened since the last time, measurements aside."""
+        while self.pending:
+            self.deliver()
+        events = [event for event in self.events if not isinstance(event, Measured)]
+        self.events = []
+        return events
+
+    def connect(self, generation: int | None = None) -> None:
+        self.switch.reconnect()
+        self.pending.clear()
+        self.take(self.session.connected(self.now, generation))
+
+    def want(self, revision: int, flows: list[WireFlow]) -> None:
+        self.take(self.session.want(revision, flows, self.now))
+
+    def change(self, revision: int, added: list[WireFlow], removed: list[WireFlow]) -> None:
+        self.take(self.session.change(revision, added, removed, self.now))
+
+
+FLOWS = [a_flow(number) for number in range(10)]
+
+
+def in_step() -> Wire:
+    """Connected, and in step with the ten flows at revision 1."""
+    wire = Wire()
+    wire.want(1, FLOWS)
+    wire.connect()
+    assert wire.settle() == [Synced(0, 10, 0), Confirmed(1)]
+    return wire
