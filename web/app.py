@@ -32,7 +32,7 @@ API = (tenants, networks, endpoints, hosts, attachments, agents, revisions, even
 
 def create_app(database_url: str, waiting_slots: int = 96) -> APIFlask:
     """`waiting_slots` bounds how many requests may wait for a change at once; each holds a thread."""
-    app = APIFlask("web", json_errors=False, static_folder=None, docs_path=None, spec_path=None)
+    app = APIFlask("web", json_errors=False, static_folder=None, docs_path=None, spec_path=None)  # type: ignore[arg-type]
     app.config["MAX_CONTENT_LENGTH"] = problems.MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
     opened = engine.create_engine(database_url)

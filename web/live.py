@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 KEPT_CHANGES = 10_000
 FEED_WAIT_SECONDS = 1.0
 RETRY_SECONDS = 0.5
+CROWDED_SECONDS = 0.5
 
 
 class Change(Protocol):
@@ -104,13 +105,22 @@ class Live:
 
     @contextmanager
     def slot(self) -> Iterator[bool]:
-        """Ask to hold a thread for long; False means that too many do: answer now with what there is."""
+        """Ask to hold a thread for long; False means that too many do."""
         got = not self.closing and self._slots.acquire(blocking=False)
         try:
             yield got
         finally:
             if got:
                 self._slots.release()
+
+    @contextmanager
+    def patience(self, seconds: float) -> Iterator[float]:
+        """Until when (monotonic) a request may wait that asked for `seconds`.
+
+        Where too many wait already it is told to come back soon, but not so soon that it comes in circles.
+        """
+        with self.slot() as free:
+            yield time.monotonic() + (seconds if free else min(seconds, CROWDED_SECONDS))
 
     def seen(self) -> Seen:
         self._start()

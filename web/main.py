@@ -17,8 +17,8 @@ from typing import Any
 
 import click
 from flask import Flask
-from gunicorn.app.base import BaseApplication
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
 from db import migrate
 from db.cli import database, opened
@@ -31,7 +31,7 @@ KEPT_FREE = 16
 """Threads that are never given to requests which wait."""
 
 
-class Worker(ThreadWorker):
+class Worker(ThreadWorker):  # type: ignore[misc]
     """Ends within moments: waiting requests are woken instead of waited for."""
 
     wsgi: Flask
@@ -56,7 +56,7 @@ class Worker(ThreadWorker):
         super()._cap_keepalive(min(deadline, time.monotonic() + LINGER_SECONDS))
 
 
-class Server(BaseApplication):
+class Server(BaseApplication):  # type: ignore[misc]
     def __init__(self, database_url: str, binds: list[str], threads: int, options: dict[str, Any]) -> None:
         self.database_url = database_url
         self.binds = binds

@@ -103,7 +103,10 @@ def register(app: APIFlask) -> None:
     app.servers = [{"url": "/"}]
     app.tags = TAGS
     app.license = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
-    app.spec_processor(lambda spec: complete(app, spec))
+
+    @app.spec_processor
+    def finish(spec: Any) -> Json:
+        return complete(app, spec)
 
 
 def complete(app: APIFlask, spec: Json) -> Json:

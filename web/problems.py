@@ -129,7 +129,8 @@ def from_http(error: HTTPException) -> Problem:
         case 404:
             return Problem("not-found", f"There is nothing at '{request.path}'; /openapi.json lists what there is.")
         case 405:
-            allowed = sorted(set(error.valid_methods or ()) - {"HEAD", "OPTIONS"}) if _is_method(error) else []
+            methods = error.valid_methods if isinstance(error, MethodNotAllowed) else None
+            allowed = sorted(set(methods or ()) - {"HEAD", "OPTIONS"})
             remedy = f"use {' or '.join(allowed)}" if allowed else "see /openapi.json"
             detail = f"{request.method} is not possible on '{request.path}'; {remedy}."
             return Problem("method-not-allowed", detail, headers={"Allow": ", ".join(allowed)} if allowed else None)
@@ -139,10 +140,6 @@ def from_http(error: HTTPException) -> Problem:
         case code if code is not None and code < 500:
             return Problem("malformed", f"{request.method} '{request.path}' cannot be read: {error.description}")
     return from_fault(error)
-
-
-def _is_method(error: HTTPException) -> bool:
-    return isinstance(error, MethodNotAllowed)
 
 
 def from_fault(error: Exception) -> Problem:

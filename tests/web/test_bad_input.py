@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -25,7 +26,7 @@ REFUSALS = {
     "a name over 63 characters": Refusal("POST", "/tenants", {"name": NAME_64}, 422, "64 characters", "63"),
     "a name that is not a DNS label": Refusal("POST", "/tenants", {"name": "Ac_me"}, 422, "'Ac_me'", "DNS label"),
     "a name with a slash": Refusal("POST", "/tenants", {"name": "a/b"}, 422, "'a/b'"),
-    "a name with a NUL": Refusal("POST", "/tenants", {"name": "a\0b"}, 422, "DNS label"),
+    "a name with a NUL": Refusal("POST", "/tenants", {"name": "a\0b"}, 422, "NUL"),
     "a name that is taken": Refusal("POST", "/tenants", {"name": "acme"}, 409, "Tenant acme exists already"),
     "a network without a tenant": Refusal("POST", "/networks", {"name": "web"}, 422, "'web'", "TENANT/NAME"),
     "a network of an unknown tenant": Refusal(
@@ -92,6 +93,10 @@ REFUSALS = {
     "a filter that nobody knows": Refusal("GET", "/tenants?colour=red", None, 422, "'colour'", "known are"),
     "a filter that is given twice": Refusal("GET", "/networks?tenant=a&tenant=b", None, 422, "2 times"),
     "a label filter without a value": Refusal("GET", "/tenants?label=app", None, 422, "'app'", "label=app=web"),
+    "a NUL in a path": Refusal("GET", "/tenants/a%00b", None, 400, "NUL"),
+    "a NUL in a filter": Refusal("GET", "/networks?tenant=a%00b", None, 400, "NUL"),
+    "a token id beyond all numbers": Refusal("DELETE", f"/tokens/{10**30}", None, 404, str(10**30)),
+    "a revision beyond all numbers": Refusal("GET", f"/revisions/{10**30}", None, 404, str(10**30)),
     "a revision that is to come": Refusal("GET", "/revisions/999999", None, 404, "no revision 999999", "newest"),
     "a role that nobody has": Refusal("POST", "/tokens", {"name": "x", "role": "king"}, 422, "'king'"),
     "a token for an unknown host": Refusal("POST", "/tokens", {"name": "x", "role": "cni", "host": "h9"}, 404, "h9"),
@@ -162,7 +167,7 @@ def test_refused_and_nothing_changed(shared_site: Site, agent: Caller, unchanged
     problem = assert_problem(
         shared_site.admin(refusal.method, refusal.path, refusal.body), refusal.status, *refusal.words
     )
-    assert problem["instance"] == PREFIX + refusal.path.partition("?")[0]
+    assert problem["instance"] == PREFIX + unquote(refusal.path.partition("?")[0])
     if refusal.field is not None:
         assert refusal.field in [error["field"] for error in problem["errors"]]
 
@@ -181,6 +186,35 @@ def test_an_interface_attached_twice_with_other_content_is_refused(
 ) -> None:
     answer = agent.put("/hosts/h1/attachments/c1/eth0", ATTACHMENT | {"name": "other"})
     assert_problem(answer, 409, "c1", "attached already", "detach it first")
+
+
+REPORT = {"agent": {"version": "1", "pid": 1, "started_at": "now"}}
+DEEP: Any = "x"
+for _ in range(20):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        ('"bridge": {"load": NaN}', "finite"),
+        ('"bridge": {"load": [1e999]}', "finite"),
+        ('"bridge": {"name": "\\u0000"}', "NUL"),
+        (f'"bridge": {{"deep": {json.dumps(DEEP)}}}', "nested"),
+        ('"ports": {"1": "sideways"}', "sideways"),
+        ('"problems": "none"', "a list"),
+    ],
+)
+def test_a_report_that_no_database_takes_is_refused(
+    shared_site: Site, agent: Caller, unchanged: None, more: str, word: str
+) -> None:
+    text = json.dumps(REPORT)[:-1] + f", {more}}}"
+    answer = agent("PUT", "/hosts/h1/report", data=text, content_type="application/json")
+    assert_problem(answer, 422, word)
+
+
+def test_a_report_with_a_backslash_before_what_looks_like_a_nul_is_kept(shared_site: Site, agent: Caller) -> None:
+    assert agent.put("/hosts/h1/report", REPORT | {"problems": ["C:\\u0000"]}).status_code == 200
 
 
 def test_a_subnet_that_is_full_is_refused(shared_site: Site, agent: Caller) -> None:

@@ -17,6 +17,7 @@ from db import convergence
 from db.engine import writing
 from tests.web.conftest import Caller, Json, Site
 from tests.web.test_bad_input import assert_problem
+from web.live import CROWDED_SECONDS
 
 LONG = 20
 SOON_SECONDS = 5.0
@@ -155,7 +156,7 @@ def test_waiting_longer_than_a_minute_is_refused(site: Site) -> None:
     assert_problem(agent.get("/hosts/h1/wanted?wait=3600"), 422, "'wait' is '3600'", "60")
 
 
-def test_when_too_many_wait_the_next_is_answered_at_once(site: Site, pool: ThreadPoolExecutor) -> None:
+def test_when_too_many_wait_the_next_is_answered_soon_but_not_in_circles(site: Site, pool: ThreadPoolExecutor) -> None:
     agent = site.enrolled("h1")
     live = site.state().live
     with live.slot() as free:
@@ -167,7 +168,7 @@ def test_when_too_many_wait_the_next_is_answered_at_once(site: Site, pool: Threa
             start = time.monotonic()
             answer = agent.get(f"/hosts/h1/wanted?after={site.revision()}&wait={LONG}")
             assert answer.status_code == 204
-            assert time.monotonic() - start < SOON_SECONDS
+            assert CROWDED_SECONDS <= time.monotonic() - start < SOON_SECONDS
             assert_problem(site.admin.get("/events"), 503, "Too many listeners")
         finally:
             live._slots.release(taken)

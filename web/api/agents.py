@@ -40,7 +40,7 @@ def enrol(body: Enrol) -> Json:
 @allow(WATCHERS, own_host=True)
 @blueprint.input(WantedQuery, "query", "query")
 @blueprint.output(Wanted)
-@blueprint.doc(responses={204: {"description": "Nothing for this host came after `after`."}})
+@blueprint.doc(responses={204: "Nothing for this host came after `after`."})
 def get_wanted(host: str, query: WantedQuery) -> Json | Response:
     """Show what a host should have
 
@@ -49,15 +49,14 @@ def get_wanted(host: str, query: WantedQuery) -> Json | Response:
     with reading() as session:
         id = host_id(session, host)
     live = state().live
-    deadline = time.monotonic() + query.wait
-    with live.slot() as may_wait:
+    with live.patience(query.wait) as deadline:
         while True:
             looked_at = live.seen().revision
             with reading() as session:
                 if query.after is None or wanted.changed_for_host(session, id, query.after):
                     return wanted.wanted(session, id).document()
             left = deadline - time.monotonic()
-            if not may_wait or not live.wait_for_change(looked_at, lambda changes: concerns(changes, id), left):
+            if not live.wait_for_change(looked_at, lambda changes: concerns(changes, id), left):
                 return Response(status=204)
 
 

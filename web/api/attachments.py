@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from apiflask import APIBlueprint
 from sqlalchemy.orm import Session
 
@@ -15,6 +17,12 @@ from web.state import changing, reading
 
 blueprint = APIBlueprint("attachments", __name__, tag="Agents")
 
+ATTACHED_ALREADY: dict[int | str, dict[str, str | dict[str, dict[str, Any]]]] = {
+    200: {
+        "description": "It was attached already, with the same content.",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Attached"}}},
+    }
+}
 PATH = "/hosts/<host>/attachments/<container_id>/<ifname>"
 
 
@@ -22,7 +30,7 @@ PATH = "/hosts/<host>/attachments/<container_id>/<ifname>"
 @allow(ATTACHERS, own_host=True)
 @blueprint.input(Attach, arg_name="body")
 @blueprint.output(Attached, 201)
-@blueprint.doc(responses={200: {"description": "It was attached already, with the same content."}})
+@blueprint.doc(responses=ATTACHED_ALREADY)
 def attach(host: str, container_id: str, ifname: str, body: Attach) -> tuple[Json, int]:
     """Attach an interface
 

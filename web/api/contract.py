@@ -7,6 +7,7 @@ query parameters. Importing this module registers it, so every blueprint imports
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import Any, get_args, get_origin
 
@@ -21,6 +22,7 @@ from web.problems import FieldFault, Problem
 
 JSON_TYPES = ("application/json", "application/merge-patch+json")
 SHOWN_FAULTS = 3
+NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class ContractAdapter(PydanticAdapter):
@@ -50,6 +52,9 @@ def body_bytes(request: Request) -> bytes:
             f"The body is '{kind or 'of no declared type'}'; send it as application/json.",
             headers={"Accept": "application/json"},
         )
+    if NUL.search(data):
+        # Valid JSON, but no name, label or path has one, and PostgreSQL keeps none.
+        raise Problem("invalid", "The body holds a NUL character (\\u0000); leave it out.")
     # No body at all is the empty object: POST without one is how a shell makes a new token.
     return data or b"{}"
 
@@ -113,6 +118,8 @@ def sentence(error: ErrorDetails, model: type[BaseModel]) -> str:
             return f"'{field}' is {quoted(error['input'])}; it must be at least {context.get('ge', context.get('gt'))}."
         case "less_than_equal" | "less_than":
             return f"'{field}' is {quoted(error['input'])}; it must be at most {context.get('le', context.get('lt'))}."
+        case "value_error":
+            return f"'{field}' {error['msg'].removeprefix('Value error, ')}."
     return f"'{field}' is {quoted(error['input'])}: {error['msg'][:1].lower()}{error['msg'][1:]}."
 
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import groupby
+from typing import Any
 
 from apiflask import APIBlueprint
 from flask import Response, request
@@ -32,20 +33,20 @@ STATUS_EVERY_SECONDS = 0.5
 RETRY_MILLISECONDS = 1000
 MOST_REPLAYED = 1000
 
+STREAM: dict[int | str, dict[str, str | dict[str, dict[str, Any]]]] = {
+    200: {
+        "description": "A stream of events `revision`, `status`, `reset` and `tick`.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+
 blueprint = APIBlueprint("events", __name__, tag="Revisions")
 
 
 @blueprint.get("/events")
 @allow(READERS)
 @blueprint.input(EventsQuery, "query", "query")
-@blueprint.doc(
-    responses={
-        200: {
-            "description": "A stream of events `revision`, `status`, `reset` and `tick`.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
-        }
-    }
-)
+@blueprint.doc(responses=STREAM)
 def stream(query: EventsQuery) -> Response:
     """Follow what changes
 

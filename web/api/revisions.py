@@ -43,13 +43,12 @@ def get(revision: int, query: RevisionWaitQuery) -> Json:
     With `wait` the answer comes when every host concerned has confirmed or refused it, or when the time is over.
     """
     live = state().live
-    deadline = time.monotonic() + query.wait
-    with live.slot() as may_wait:
+    with live.patience(query.wait) as deadline:
         while True:
             pulse = live.seen().pulse
             body = progress(revision, query.host)
             left = deadline - time.monotonic()
-            if body["state"] != "pending" or not may_wait or not live.wait_for_pulse(pulse, left):
+            if body["state"] != "pending" or not live.wait_for_pulse(pulse, left):
                 return body
 
 

@@ -7,6 +7,7 @@ from flask import Response
 
 from db import hosts, tokens
 from db.changes import Transaction
+from db.errors import NotFound
 from web import present
 from web.api.replies import Answer, Json, created, deleted, idempotent
 from web.api.schemas.common import Deleted
@@ -15,6 +16,7 @@ from web.auth.access import CHANGERS, allow
 from web.state import reading
 
 blueprint = APIBlueprint("tokens", __name__, tag="Access")
+LARGEST_ID = 2**31 - 1
 
 
 @blueprint.get("/tokens")
@@ -53,4 +55,6 @@ def delete(token: int) -> Json:
 
     It opens nothing from this moment on.
     """
+    if token > LARGEST_ID:
+        raise NotFound(f"there is no token {token}", "list them with `warren token list`", "token")
     return deleted(lambda tx: tokens.revoke(tx, token))

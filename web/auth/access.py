@@ -65,6 +65,8 @@ def register(app: Flask, identify: Callable[[], Principal | None]) -> None:
     def enforce() -> None:
         if request.endpoint is None or request.method == "OPTIONS":
             return
+        if "\0" in request.path or any("\0" in text for pair in request.args.items(multi=True) for text in pair):
+            raise Problem("malformed", "The address holds a NUL character (%00); leave it out.")
         origin.check()
         rule = rule_of(app.view_functions[request.endpoint])
         assert rule is not None

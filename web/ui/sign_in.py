@@ -27,7 +27,7 @@ def login_form() -> Response | str:
 @blueprint.post("/login", endpoint="login")
 @public
 def login() -> Response:
-    user = request.form.get("user", "").strip()[:63]
+    user = request.form.get("user", "").replace("\0", "").strip()[:63]
     password = request.form.get("password", "")[:1024]
     onward = request.form.get("next", "")
     lockout, address, now = state().lockout, request.remote_addr or ADDRESS_UNKNOWN, time.monotonic()

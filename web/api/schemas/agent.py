@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from web.api.schemas.common import (
     Contract,
+    Facts,
     Interface,
     Ip,
     Labels,
@@ -32,7 +33,7 @@ class Enrol(Contract):
 
     address: Ip | None = Field(None, description="Where its tunnels end; left out: as said when the host was made.")
     datapath_type: Literal["system", "netdev"] = "system"
-    facts: dict[str, Any] = Field({}, max_length=64, description="Whatever helps people: kernel, versions, MTU.")
+    facts: Facts = Field({}, description="Whatever helps people: kernel, versions, MTU.")
 
 
 class Enrolled(Contract):
@@ -138,7 +139,7 @@ class Report(Contract):
     )
 
     agent: AgentFacts
-    bridge: dict[str, Any] = Field({}, max_length=64, description="What people may want to know of the bridge.")
+    bridge: Facts = Field({}, description="What people may want to know of the bridge.")
     ports: dict[str, Literal["up", "down"]] = Field({}, max_length=4096, description="State by endpoint id.")
     problems: list[Long] = Field([], max_length=100, description="One sentence each.")
 

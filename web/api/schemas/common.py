@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.json_schema import GenerateJsonSchema, SkipJsonSchema
 
 LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
@@ -13,6 +14,7 @@ LABEL_WORD = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 PREFIX = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*"
 MOST_PER_PAGE = 1000
 LONGEST_WAIT_SECONDS = 60.0
+DEEPEST = 8
 
 # The rule for names lives in the database, which also finds the words; here it is only told to readers.
 Name = Annotated[
@@ -42,6 +44,24 @@ LabelFilter = Annotated[
         {"type": "string", "pattern": f"^({PREFIX}/)?{LABEL_WORD}=({LABEL_WORD})?$", "examples": ["app=web"]}
     ),
 ]
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """What any JSON reader and any database takes: finite numbers, and not nested without end."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("holds a number that is none; send a finite one")
+    if depth > DEEPEST:
+        raise ValueError(f"is nested more than {DEEPEST} levels deep; flatten it")
+    if isinstance(value, dict):
+        for inner in value.values():
+            plain(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            plain(inner, depth + 1)
+    return value
+
+
+Facts = Annotated[dict[str, Any], Field(max_length=64), AfterValidator(plain)]
 Mac = Annotated[str, WithJsonSchema({"type": "string", "examples": ["02:00:0a:14:00:09"]})]
 Ip = Annotated[str, WithJsonSchema({"type": "string", "examples": ["10.20.0.9"]})]
 Cidr = Annotated[str, WithJsonSchema({"type": "string", "examples": ["10.20.0.0/24"]})]
