@@ -33,6 +33,7 @@ FLOWS_PATIENCE = 20.0
 """Seconds that an attach waits for its flows."""
 SLICE = 2.0
 """Seconds between looks at whether the caller is still there."""
+RETRY = 0.2
 TURN_PATIENCE = 30.0
 """Seconds that a detach waits for an attach of the same interface to end, and the other way round."""
 RELEASE_PATIENCE = 5.0
@@ -159,9 +160,12 @@ class Attacher:
                         self._release(key)
             except Busy:
                 continue
-            except (Unreachable, Problem) as fault:
-                log.warning("release of %s %s is put off again: %s", *release, fault)
-                return
+            except Unreachable:
+                return  # whoever polls the API says so
+            except Problem as problem:
+                log.error("release of %s %s was refused: %s", *release, problem)
+                if problem.status == 404:
+                    self._state.remove_release(release)  # no such host any more: nothing of it is held
 
     def close(self) -> None:
         self._aside.shutdown(wait=False, cancel_futures=True)
@@ -229,9 +233,11 @@ class Attacher:
             params = {"host": self._host, "wait": min(SLICE, max(1, round(rest)))}
             try:
                 progress = self._rest.get(f"/revisions/{revision}", params=params, timeout=SLICE + 5).body
-            except Unreachable as fault:
+            except (Unreachable, Problem) as fault:
+                if isinstance(fault, Problem) and fault.status < 500 and fault.status != 429:
+                    raise
                 said = str(fault)
-                time.sleep(0.2)
+                time.sleep(RETRY)
                 continue
             states = {one["host"]: one for one in progress["hosts"]}
             mine = states.get(self._host, {"state": progress["state"], "error": ""})
@@ -240,6 +246,7 @@ class Attacher:
             if progress["state"] == "failed":
                 raise FlowsFailed(f"The bridge refused the flows of revision {revision}: {mine['error']}.")
             said = f"this host is {mine['state']}" + (f": {mine['error']}" if mine["error"] else "")
+            time.sleep(0.02)  # an API with too many waiters answers at once
         if abandoned():
             raise Abandoned("the caller went away")
         raise FlowsLate(

@@ -79,8 +79,14 @@ class Server:
                 connection.settimeout(REQUEST_PATIENCE)
                 _refuse_strangers(connection)
                 request = json.loads(_receive_line(connection))
-                reply = self._answer(request["env"], request["stdin"], lambda: _gone(connection))
-                connection.sendall(reply)
+                environment: dict[str, str] = request["env"]
+                reply = self._answer(environment, request["stdin"], lambda: _gone(connection))
+                try:
+                    connection.sendall(reply)
+                except OSError:
+                    if environment["CNI_COMMAND"] == "ADD" and reply[:1] == b"0":  # nobody knows that it succeeded
+                        self._attacher.detach((environment["CNI_CONTAINERID"], environment["CNI_IFNAME"]))
+                    raise
             except (OSError, ValueError, KeyError, TypeError) as fault:
                 log.warning("a CNI call could not be answered: %s", fault)
             except Exception:

@@ -30,6 +30,7 @@ REQUIRED = {
     "VERSION": (),
 }
 SINCE = {"CHECK": "0.4.0", "GC": "1.1.0", "STATUS": "1.1.0"}
+FIRST_INTERFACE = "eth0"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -70,10 +71,6 @@ def parse(environment: Mapping[str, str], stdin: str) -> Call:
         _wrong("name", name, "a network name of letters, digits, '.', '_' and '-'")
     if command == "CHECK" and not isinstance(config.get("prevResult"), dict):
         _wrong("prevResult", config.get("prevResult"), "the result of the ADD that is to be checked")
-    if config.get("ipam"):
-        raise CniError(
-            UNSUPPORTED, f"Field 'ipam' ({config['ipam']}) is not supported: Warren gives the addresses; remove it."
-        )
     return Call(
         command,
         version,
@@ -89,6 +86,9 @@ def parse(environment: Mapping[str, str], stdin: str) -> Call:
 def attachment(call: Call) -> dict[str, Any]:
     """What the API is asked for by an ADD. Raises CniError."""
     config = call.config
+    if config.get("ipam"):
+        given = json.dumps(config["ipam"])
+        raise CniError(UNSUPPORTED, f"Field 'ipam' is {given}, but Warren gives the addresses itself; remove it.")
     conventions = _mapping(_mapping(config, "args"), "cni", "args.cni")
     runtime = _mapping(config, "runtimeConfig")
     return {
@@ -238,11 +238,16 @@ def _network(call: Call) -> str:
 
 
 def _endpoint_name(call: Call, conventions: Mapping[str, Any]) -> str:
-    """After the pod, else as the configuration says, else after the container."""
+    """After the pod, else as the configuration says, else after the container. Further interfaces add their name."""
     explicit = conventions.get("name")
     if explicit is not None and not (isinstance(explicit, str) and LABEL.fullmatch(explicit)):
         _wrong("args.cni.name", explicit, "a DNS label of at most 63 characters")
-    return dns_label(call.args.get("K8S_POD_NAME", "")) or explicit or dns_label(call.container_id[:12])
+    pod = dns_label(call.args.get("K8S_POD_NAME", ""))
+    if explicit and not pod:
+        return str(explicit)
+    name = pod or dns_label(call.container_id[:12])
+    further = dns_label(call.ifname) if call.ifname != FIRST_INTERFACE else ""
+    return f"{name[: 62 - len(further)]}-{further}" if further else name
 
 
 def _labels(listed: Any) -> dict[str, str]:

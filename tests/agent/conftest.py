@@ -121,6 +121,7 @@ class Host:
         until(self.socket.exists, "the CNI socket")
 
     def container(self, ifname: str = "eth0") -> Container:
+        assert self.site.controller.alive, self.site.controller.said[-2000:]
         container = Container(self.plugin, self.name, f"{self.name}-c{next(self._numbers)}", ifname)
         make_netns(container.netns)
         self._containers.append(container)

@@ -109,6 +109,10 @@ class Process:
             self.signal(signal.SIGCONT)
 
     @property
+    def alive(self) -> bool:
+        return self.child is not None and self.child.poll() is None
+
+    @property
     def pid(self) -> int:
         assert self.child is not None
         return self.child.pid

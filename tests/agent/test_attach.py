@@ -120,7 +120,7 @@ def test_a_second_interface_leaves_the_first_its_default_route(host: Host, conta
     one = container()
     one.add()
     other = one._replace(ifname="eth1")
-    result = other.add(network="acme/old", args={"cni": {"name": "second"}})
+    result = other.add(network="acme/old")
     assert result["routes"] == []
     assert one.ip("route").count("default") == 1
     other.delete()

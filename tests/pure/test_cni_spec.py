@@ -150,6 +150,7 @@ def test_foreign_address_plugins_are_unsupported_by_name() -> None:
     fault = refusal({"ipam": {"type": "host-local"}})
     assert fault.code == 2 and "ipam" in fault.msg and "host-local" in fault.msg
     assert asked({"ipam": {}})["network"] == "acme/web"
+    assert call({"ipam": {"type": "host-local"}}, CNI_COMMAND="DEL").command == "DEL"
 
 
 def test_fields_that_runtimes_add_are_no_mistakes() -> None:
@@ -181,6 +182,12 @@ def test_an_endpoint_is_named_after_pod_choice_or_container(
     arguments = f"K8S_POD_NAME={pod}" if pod else ""
     config = {"args": {"cni": {"name": explicit}}} if explicit else {}
     assert asked(config, CNI_ARGS=arguments, CNI_CONTAINERID=container)["name"] == name
+
+
+def test_a_pods_further_interfaces_are_further_endpoints() -> None:
+    arguments = f"K8S_POD_NAME={'p' * 63}"
+    first, second = (asked(CNI_ARGS=arguments, CNI_IFNAME=ifname)["name"] for ifname in ("eth0", "net1"))
+    assert first == "p" * 63 and second == "p" * 58 + "-net1"
 
 
 def test_capabilities_win_over_arguments_and_both_over_the_environment() -> None:
