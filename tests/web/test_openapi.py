@@ -103,7 +103,7 @@ def tried() -> Iterator[tuple[str, str, GenerationMode]]:
             yield method, path, GenerationMode.NEGATIVE
 
 
-@pytest.mark.parametrize(("method", "path", "mode"), tried())
+@pytest.mark.parametrize(("method", "path", "mode"), list(tried()))
 def test_the_api_does_what_it_says(described: Site, api: Any, method: str, path: str, mode: GenerationMode) -> None:
     cases = api[path][method.upper()].as_strategy(generation_mode=mode)
 

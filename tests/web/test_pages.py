@@ -173,6 +173,18 @@ def test_a_lost_connection_is_visible_at_once_and_heals_by_itself(stage: Stage) 
     expect(page.locator("#tenant-acme")).to_be_visible()
 
 
+def test_a_page_whose_object_is_deleted_says_so(stage: Stage) -> None:
+    page = stage.page
+    stage.admin.post("/tenants", {"name": "acme"})
+    log_in(page)
+    page.goto("/tenants/acme")
+    live(page)
+    stage.admin.delete("/tenants/acme")
+    expect(page.get_by_role("alert")).to_have_text("Not found")
+    expect(page.locator(".under")).to_contain_text("There is no tenant acme")
+    expect(page.get_by_role("navigation")).to_be_visible()
+
+
 def test_a_session_that_ends_leads_to_the_log_in_and_back(stage: Stage) -> None:
     page = stage.page
     log_in(page)

@@ -64,12 +64,17 @@ def text_asked() -> str:
 
 def error_page(problem: Problem) -> Response:
     """A refusal for people. Who is not logged in, or no longer, is sent to the log-in and back."""
+    partial = request.headers.get("HX-Request") == "true"
     if problem.status == 401 and request.method in ("GET", "HEAD"):
         target = url_for("ui.login", next=request.full_path.rstrip("?") if request.path != "/" else None)
-        if request.headers.get("HX-Request") == "true":
+        if partial:
             return Response(status=200, headers={"HX-Redirect": url_for("ui.login", next=_page_shown())})
         return make_response(redirect(target, 303))
-    return make_response(render_template("error.html", problem=problem), problem.status, problem.headers)
+    return make_response(
+        render_template("error_region.html" if partial else "error.html", problem=problem),
+        problem.status,
+        problem.headers,
+    )
 
 
 def _page_shown() -> str | None:
