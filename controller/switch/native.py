@@ -11,7 +11,7 @@ import itertools
 import logging
 from collections.abc import Callable
 from queue import SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 
 from os_ken.controller import controller, ofp_event
@@ -61,14 +61,29 @@ class Connection(controller.Datapath):
         self.owner = owner
         self.number = next(_numbers)
         self._stream = stream
-        self._outbox: SimpleQueue[tuple[bytes, bool] | None] = SimpleQueue()
+        self._outbox: SimpleQueue[tuple[bytes | memoryview, bool] | None] = SimpleQueue()
+        self._sending = Lock()
+        self._waiting = 0  # in the outbox or in the sender's hands
         super().__init__(_Deaf(), address)
 
     # What os-ken calls.
 
     def send(self, buf: bytes, close_socket: bool = False) -> bool:
-        """Never blocks."""
-        self._outbox.put((buf, close_socket))
+        """Never blocks: what the socket does not take at once is left to the sender."""
+        with self._sending:
+            if not self._waiting:
+                try:
+                    rest = self._stream.offer(buf)
+                except OSError:
+                    self._stream.shut()  # the receiver ends the connection
+                    return False
+                if not rest and close_socket:
+                    self._stream.shut()
+                if not rest:
+                    return True
+                buf = rest
+            self._waiting += 1
+            self._outbox.put((buf, close_socket))
         return True
 
     def close(self) -> None:
@@ -104,6 +119,8 @@ class Connection(controller.Datapath):
                 self._stream.send(data)
                 if last:
                     break
+                with self._sending:
+                    self._waiting -= 1
         except OSError as error:
             log.debug("sending to %s: %s", self.address, error)
         finally:

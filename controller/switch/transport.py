@@ -1,7 +1,7 @@
 """A byte stream to a switch, plain or TLS, that one thread reads and another writes.
 
-OpenSSL must not read and write one connection at the same time, so the socket never blocks: each call holds the
-lock for one system call and waits outside of it. A peer that takes nothing for a while is given up, which a total
+OpenSSL must not read and write one connection at the same time, so the socket never blocks: who has the lock takes or
+gives what there is at once, and waits outside of it. A peer that takes nothing for a while is given up, which a total
 time limit on a large bundle would not tell from a slow one.
 """
 
@@ -67,20 +67,19 @@ class Stream:
             if not self._wait(events, seconds):
                 return None
 
-    def send(self, data: bytes) -> None:
+    def offer(self, data: bytes | memoryview) -> memoryview:
+        """Sends what the socket takes at once and returns the rest. Raises OSError."""
+        rest = memoryview(data)
+        with self._lock, contextlib.suppress(BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            while rest:
+                rest = rest[self._socket.send(rest[:CHUNK]) :]
+        return rest
+
+    def send(self, data: bytes | memoryview) -> None:
         """Returns when everything is on its way. Raises OSError, TimeoutError among them."""
         rest = memoryview(data)
-        while rest:
-            events = select.POLLOUT
-            with self._lock:
-                try:
-                    rest = rest[self._socket.send(rest[:CHUNK]) :]
-                    continue
-                except (BlockingIOError, ssl.SSLWantWriteError):
-                    pass
-                except ssl.SSLWantReadError:
-                    events = select.POLLIN
-            if not self._wait(events, STALL_SECONDS):
+        while rest := self.offer(rest):
+            if not self._wait(select.POLLOUT, STALL_SECONDS):
                 raise TimeoutError(f"the peer took nothing for {STALL_SECONDS:.0f} s")
 
     def _wait(self, events: int, seconds: float) -> bool:

@@ -226,7 +226,6 @@ def test_a_mask_of_all_bits_is_an_exact_match_and_one_of_none_is_no_match() -> N
         ((Match("tcp_dst", 70000),), "0x11170 does not fit into tcp_dst, which has 16 bits"),
         ((Match("reg0", -1),), "does not fit into reg0"),
         ((Match("ip_proto", 6, 0x0F),), "ip_proto cannot be matched with a mask"),
-        ((Match("reg0", 1), Match("reg0", 2)), "reg0 is matched twice"),
     ],
 )
 def test_a_match_that_cannot_be_said_is_refused_with_its_value(match: tuple[Match, ...], sentence: str) -> None:
