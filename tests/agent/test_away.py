@@ -45,6 +45,8 @@ def test_an_attach_is_not_undone_by_the_release_before_it(host: Host, container:
     one.add()
     with host.site.without_api():
         one.delete()
+        host.agent.stop(signal.SIGKILL)
+    host.start()
     result = one.add()
     until(lambda: not any((host.folder / "state" / "releases").iterdir()), "the journal is empty")
     assert known(host, one)
