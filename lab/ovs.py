@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lab import fabric, netns
-from lab.names import UNDERLAY_PREFIX, UNDERLAY_PREFIX6, HostName, LabError
+from lab.names import NICE, UNDERLAY_PREFIX, UNDERLAY_PREFIX6, HostName, LabError
 from lab.process import Daemon, Process, environment
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
@@ -83,7 +83,17 @@ def _background(host: HostName, daemon: Daemon, argv: list[str], lab_dir: Path) 
     with netns.inside(host.netns):
         try:
             netns.run(
-                *(argv[0], *argv[1:], "--detach", "--no-chdir", f"--pidfile={pidfile}", f"--log-file={daemon.log}"),
+                *(
+                    "nice",
+                    "-n",
+                    str(NICE),
+                    argv[0],
+                    *argv[1:],
+                    "--detach",
+                    "--no-chdir",
+                    f"--pidfile={pidfile}",
+                    f"--log-file={daemon.log}",
+                ),
                 *QUIET,
                 env=environment(lab_dir, settings(host)),
             )

@@ -9,6 +9,7 @@ minute it also lets the hosts announce themselves on the underlay (lab.announce)
 from __future__ import annotations
 
 import json
+import os
 import resource
 import selectors
 import socket
@@ -22,7 +23,7 @@ from typing import Any
 
 from lab import netns, state
 from lab.announce import EVERY_SECONDS, announce
-from lab.names import LabError
+from lab.names import NICE, LabError
 from lab.process import Daemon
 
 PORTS = (80, 81)
@@ -193,6 +194,8 @@ def tell(lab_dir: Path, do: str, name: str, space: str = "") -> None:
 def main(lab: str) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, NICE)
     responder = Responder(lab)
     for endpoint in state.endpoints(lab):
         try:
