@@ -6,21 +6,22 @@ import itertools
 import json
 import os
 import signal
+import sqlite3
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from db import hosts, migrate, networks, tenants, wanted
 from db.changes import current_revision, transaction
 from db.engine import create_engine, reading, writing
 from db.tables import Controller, HostStatus
 from ovs_agent.cni.install import install
-from tests.agent.site import PREFIX, Container, Process, free_port, inside, make_netns, run, sweep, until
+from tests.agent.site import PREFIX, Container, Process, free_port, inside, make_netns, remove_netns, run, sweep, until
 from tests.ovs import Ovs
 
 
@@ -62,6 +63,25 @@ class Site:
             self.ovs.start_switch()
 
     @contextmanager
+    def silent_controller(self) -> Iterator[None]:
+        """It says nothing meanwhile, as if its machine were gone; but not in the middle of writing to the database."""
+        while True:
+            self.controller.signal(signal.SIGSTOP)
+            try:
+                with closing(
+                    sqlite3.connect(self.folder / "warren.db", timeout=0.05, isolation_level=None)
+                ) as database:
+                    database.execute("BEGIN IMMEDIATE")
+                    database.execute("ROLLBACK")
+                break
+            except sqlite3.OperationalError:
+                self.controller.signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.controller.signal(signal.SIGCONT)
+
+    @contextmanager
     def without_api(self) -> Iterator[None]:
         self.api.stop(signal.SIGKILL)
         until(lambda: not self.api_answers(), "the API is down")
@@ -89,7 +109,7 @@ class Site:
         self.api.stop()
         self.engine.dispose()
         self.ovs.__exit__()
-        sweep()
+        remove_netns(self.netns)
 
 
 class Host:
@@ -137,13 +157,20 @@ class Host:
         with reading(self.site.engine) as session:
             return dict(hosts.get(session, self.name).status.agent_report or {})
 
-    def refuse(self, error: str) -> None:
-        """Say in the controller's place (it is stopped) that the bridge refuses whatever it was sent last."""
+    @contextmanager
+    def refusing(self, error: str) -> Iterator[None]:
+        """Say in the controller's place (it is silent) that the bridge refuses whatever it was sent last."""
+        mine = HostStatus.host_id == self.id
         with writing(self.site.engine) as session:
             revision = current_revision(session)
+            before = session.execute(select(HostStatus.wanted_revision, HostStatus.error).where(mine)).one()
             session.execute(update(Controller).values(revision=revision))
-            values = {"wanted_revision": revision, "error": error}
-            session.execute(update(HostStatus).where(HostStatus.host_id == self.id).values(**values))
+            session.execute(update(HostStatus).where(mine).values(wanted_revision=revision, error=error))
+        try:
+            yield
+        finally:
+            with writing(self.site.engine) as session:
+                session.execute(update(HostStatus).where(mine).values(**before._asdict()))
 
     def make_it_look(self) -> None:
         """Until the agent has looked at everything once more and mended what it found."""
@@ -165,8 +192,7 @@ class Host:
             return wanted.wanted(session, hosts.get(session, self.name).id).endpoints
 
     def close(self) -> None:
-        for container in self._containers:
-            run("ip", "netns", "del", container.netns)
+        remove_netns(*{container.netns for container in self._containers})
         self.agent.stop()
         self.site.ovs.vsctl("--if-exists", "del-br", self.bridge)
 

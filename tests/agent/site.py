@@ -64,8 +64,13 @@ def sweep() -> None:
     """Remove the namespaces of test runs that were killed: their names carry the pid."""
     for path in NETNS.glob(f"{PREFIX}*") if NETNS.exists() else ():
         owner = path.name.removeprefix(PREFIX).split("-")[0]
-        if owner == str(os.getpid()) or not Path(f"/proc/{owner}").exists():
-            subprocess.run(["ip", "netns", "del", path.name], check=False)
+        if not Path(f"/proc/{owner}").exists():
+            run("ip", "netns", "del", path.name)
+
+
+def remove_netns(*names: str) -> None:
+    for name in names:
+        run("ip", "netns", "del", name)
 
 
 class Process:
@@ -98,15 +103,6 @@ class Process:
     def signal(self, number: int) -> None:
         assert self.child is not None
         self.child.send_signal(number)
-
-    @contextmanager
-    def stopped(self) -> Iterator[None]:
-        """It says nothing meanwhile, as if the machine it runs on were gone."""
-        self.signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self.signal(signal.SIGCONT)
 
     @property
     def alive(self) -> bool:

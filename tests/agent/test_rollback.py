@@ -62,13 +62,13 @@ def test_the_api_is_away(host: Host, container: NewContainer) -> None:
 @pytest.mark.usefixtures("nothing_left")
 def test_the_bridge_refuses_the_flows(host: Host, container: NewContainer) -> None:
     one = container()
-    with host.site.controller.stopped():
+    with host.site.silent_controller():
         child, config = one.start("ADD")
         child.stdin.write(config)
         child.stdin.close()
         until(lambda: any(e.container_id == one.id for e in host.endpoints()), "the API knows the attachment")
-        host.refuse("table 65 is full")
-        assert child.wait(30) == 1
+        with host.refusing("table 65 is full"):
+            assert child.wait(30) == 1
         said = child.stdout.read()
         child.stdout.close()
         child.stderr.close()
@@ -78,11 +78,12 @@ def test_the_bridge_refuses_the_flows(host: Host, container: NewContainer) -> No
 @pytest.mark.usefixtures("nothing_left")
 def test_the_caller_goes_away(host: Host, container: NewContainer) -> None:
     one = container()
-    with host.site.controller.stopped():
+    with host.site.silent_controller():
         child, config = one.start("ADD")
         child.stdin.write(config)
         child.stdin.close()
-        until(lambda: any(e.container_id == one.id for e in host.endpoints()), "the API knows the attachment")
+        until(lambda: "eth0" in one.ip("link"), "the veth is there")
+        assert child.poll() is None
         child.kill()
         child.wait()
         child.stdout.close()
@@ -94,7 +95,7 @@ def test_the_caller_goes_away(host: Host, container: NewContainer) -> None:
 @pytest.mark.usefixtures("nothing_left")
 def test_the_agent_is_killed_half_way_and_the_runtime_gives_up(host: Host, container: NewContainer) -> None:
     one = container()
-    with host.site.controller.stopped():
+    with host.site.silent_controller():
         child, config = one.start("ADD")
         child.stdin.write(config)
         child.stdin.close()
@@ -113,7 +114,7 @@ def test_the_agent_is_killed_half_way_and_the_runtime_gives_up(host: Host, conta
 def test_the_agent_is_killed_half_way_and_the_runtime_tries_again(host: Host, container: NewContainer) -> None:
     """A retry in a fresh namespace finds the attachment in the API and the old veth on the host."""
     one = container()
-    with host.site.controller.stopped():
+    with host.site.silent_controller():
         child, config = one.start("ADD")
         child.stdin.write(config)
         child.stdin.close()
