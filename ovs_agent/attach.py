@@ -31,6 +31,9 @@ from ovs_agent.state import Release, State
 log = getLogger(__name__)
 FLOWS_PATIENCE = 20.0
 """Seconds that an attach waits for its flows."""
+PEERS_PATIENCE = 0.3
+"""Seconds of it that other hosts may hold an attach up. They get the flows at the same moment; waiting for them makes
+the first packet's answer sure, but a host that is slow or away must not keep this one from starting containers."""
 SLICE = 2.0
 """Seconds between looks at whether the caller is still there."""
 RETRY = 0.2
@@ -226,11 +229,13 @@ class Attacher:
             return veth.make(endpoint)
 
     def _confirmed(self, revision: int, abandoned: Callable[[], bool]) -> None:
-        """Return when the bridge of this host has the flows of `revision`."""
-        deadline = time.monotonic() + FLOWS_PATIENCE
+        """Return when the bridge of this host has the flows of `revision`, and those of others had time to get them."""
+        begun = time.monotonic()
         said = "the API has not answered"
-        while (rest := deadline - time.monotonic()) > 0 and not abandoned():
-            params = {"host": self._host, "wait": min(SLICE, max(1, round(rest)))}
+        while (rest := begun + FLOWS_PATIENCE - time.monotonic()) > 0 and not abandoned():
+            params: dict[str, Any] = {"host": self._host, "wait": min(SLICE, rest)}
+            if (patience := begun + PEERS_PATIENCE - time.monotonic()) > 0:
+                params = {"wait": patience}
             try:
                 progress = self._rest.get(f"/revisions/{revision}", params=params, timeout=SLICE + 5).body
             except (Unreachable, Problem) as fault:
@@ -241,9 +246,9 @@ class Attacher:
                 continue
             states = {one["host"]: one for one in progress["hosts"]}
             mine = states.get(self._host, {"state": progress["state"], "error": ""})
-            if progress["state"] == "applied":
+            if progress["state"] == "applied" or (progress["state"] == "failed" and mine["state"] == "applied"):
                 return
-            if progress["state"] == "failed":
+            if mine["state"] == "failed":
                 raise FlowsFailed(f"The bridge refused the flows of revision {revision}: {mine['error']}.")
             said = f"this host is {mine['state']}" + (f": {mine['error']}" if mine["error"] else "")
             time.sleep(0.02)  # an API with too many waiters answers at once

@@ -33,13 +33,14 @@ from controller.world import World
 STAGE = Stage.ANSWER
 
 _TARGET_LINK_LAYER_OPTION = 2  # RFC 4861 section 4.6.1
+_FLAGS, _OPTION = "reg14", "reg15"
 _ROUTER, _SOLICITED, _OVERRIDE = 1 << 31, 1 << 30, 1 << 29  # RFC 4861 section 4.4
 
 
 def base(world: World) -> list[Flow]:
     return [
-        drop(Reason.UNANSWERED, STAGE, 50, (ARP,)),
-        drop(Reason.UNANSWERED, STAGE, 50, icmpv6(NEIGHBOR_SOLICITATION)),
+        drop(Reason.UNANSWERED, STAGE, 50, (ARP,), exact="arp_tpa"),
+        drop(Reason.UNANSWERED, STAGE, 50, icmpv6(NEIGHBOR_SOLICITATION), exact="nd_target"),
         drop(Reason.UNANSWERED, STAGE, 50, icmpv6(NEIGHBOR_ADVERTISEMENT)),
         drop(Reason.BROADCAST, STAGE, 40, (MULTICAST,)),
         flow(Kind.BASE, STAGE, 10, (IPV4,), goto=Stage.TRACK_SOURCE),
@@ -111,8 +112,11 @@ def _neighbor_reply(kind: Kind, vni: int, address: int, mac: int, flags: int = 0
         *_swap_ethernet(mac),
         Move("ipv6_src", "ipv6_dst", 128),
         SetField("ipv6_src", address),
-        SetField("nd_reserved", flags | _SOLICITED | _OVERRIDE),
-        SetField("nd_options_type", _TARGET_LINK_LAYER_OPTION),
+        # Moved rather than set: the kernel's data path leaves these two to vswitchd, which refuses them only as set.
+        SetField(_FLAGS, flags | _SOLICITED | _OVERRIDE),
+        Move(_FLAGS, "nd_reserved", 32),
+        SetField(_OPTION, _TARGET_LINK_LAYER_OPTION),
+        Move(_OPTION, "nd_options_type", 8),
         SetField("icmpv6_type", NEIGHBOR_ADVERTISEMENT),
     )
     return flow(kind, STAGE, 100, match, actions, Stage.ADVERTISE)

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from controller.pipeline.stages import NEXT, Stage
 
+SCRATCH = "reg13"
+"""A register whose content nobody reads."""
+
 
 class Kind(IntEnum):
     """Who owns a flow: the high 16 bits of its cookie. The value 0 is never used, so a foreign flow shows."""
@@ -101,7 +104,7 @@ Action = SetField | Move | Output | OutputReg | InPort | DecTtl | Ct
 
 
 class Flow(NamedTuple):
-    """One flow. `goto` None with no actions is a drop; `owner` is the high 16 bits of the cookie."""
+    """One flow. `owner` is the high 16 bits of the cookie; from `Kind.DROP` on it is a drop."""
 
     table: Stage
     priority: int
@@ -130,6 +133,12 @@ def flow(
     return Flow(stage, priority, match, actions, goto, int(kind))
 
 
-def drop(reason: Reason, stage: Stage, priority: int, match: tuple[Match, ...] = ()) -> Flow:
-    """An explicit drop: its counter is the number of packets lost for `reason`."""
-    return Flow(stage, priority, match, (), None, Kind.DROP + reason)
+def drop(reason: Reason, stage: Stage, priority: int, match: tuple[Match, ...] = (), exact: str | None = None) -> Flow:
+    """An explicit drop: its counter is the number of packets lost for `reason`.
+
+    `exact` names an address field that the data path's cached copy of this drop must not generalise, an effect that
+    reading the field has. Without it the cached drop of one address nobody has covers its neighbours, and swallows
+    packets of a new endpoint among them until the cache is revalidated, milliseconds after its flows are in place.
+    """
+    actions = () if exact is None else (Move(exact, SCRATCH, 32),)
+    return Flow(stage, priority, match, actions, None, Kind.DROP + reason)

@@ -28,7 +28,8 @@ def base(world: World) -> list[Flow]:
         flow(Kind.BASE, Stage.SERVICE, 0, (), goto=Stage.GATEWAY),
         flow(Kind.BASE, Stage.GATEWAY, 0, (), goto=Stage.ROUTE),
         drop(Reason.NO_ROUTE, Stage.ROUTE, 0),
-        drop(Reason.NO_ENDPOINT, Stage.DELIVER, 0),
+        drop(Reason.NO_ENDPOINT, Stage.DELIVER, 0, (IPV4,), exact="ip_dst"),
+        drop(Reason.NO_ENDPOINT, Stage.DELIVER, 0, (IPV6,), exact="ipv6_dst"),
     ]
     through_gateway = (SetField("eth_src", ROUTER_MAC), DecTtl())
     for version in (IPV4, IPV6):

@@ -62,7 +62,7 @@ def send(flows: Iterable[Flow], packet: Packet, ct_state: int = TRACKED | NEW) -
         winners = [flow for flow in hits if flow.priority == best]
         assert len(winners) == 1, f"{packet} hits two flows of one priority: {winners}"
         flow = winners[0]
-        if flow.goto is None and not flow.actions:
+        if flow.owner >= Kind.DROP:
             return Outcome(None, Reason(flow.owner - Kind.DROP), packet, tuple(path))
         stage = flow.goto
         for action in flow.actions:
