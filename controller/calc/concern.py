@@ -48,7 +48,7 @@ def hosts_seeing(world: World, zone: int) -> set[int]:
 def _outlook(world: World, host: int) -> tuple[object, ...]:
     """All that decides what a host sees, but for the networks themselves."""
     seen = view(world, host)
-    return seen.here, seen.peers, world.flat
+    return seen.here, seen.peering, seen.peers, world.flat
 
 
 class _Gather:
@@ -103,6 +103,7 @@ class _Gather:
 
     def peering(self, id: int) -> None:
         self.rewritten.add(Key(Part.PEERING, id))
+        self.everywhere.add(Key(Part.PEERING, id))
         for world in (self.old, self.new):
             if id in world.peerings:
                 for tenant in world.peerings[id].tenants:
@@ -137,5 +138,3 @@ class _Gather:
         for network in world.networks_of_tenant.get(tenant, {}).values():
             self.rewritten.add(Key(Part.NETWORK, network.id))
             self._look(network.zone, Key(Part.NETWORK, network.id))
-            for id in world.peerings_of_tenant.get(tenant, {}):
-                self._look(network.zone, Key(Part.PEERING, id))

@@ -16,12 +16,13 @@ from controller.world import World
 
 
 class View(NamedTuple):
-    """The world as one host sees it. `here` are the zones with an endpoint on the host, `peers` the tenants that
-    peer with a tenant that has one."""
+    """The world as one host sees it. `here` are the zones with an endpoint on the host, `peering` the tenants with one
+    that peer with anybody, `peers` those they peer with."""
 
     world: World
     host: int
     here: frozenset[int]
+    peering: frozenset[int]
     peers: frozenset[int]
 
     @property
@@ -37,8 +38,8 @@ class View(NamedTuple):
             return False
         if zone == GLOBAL_ZONE:
             return True
-        if GLOBAL_ZONE in self.here:
-            return not network.private
+        if GLOBAL_ZONE in self.here and not network.private:
+            return True
         if world.is_isolated(network):
             return False
         return network.tenant in self.peers or (world.flat and not network.private)
@@ -60,7 +61,7 @@ class View(NamedTuple):
             case Part.ZONE:
                 return id in self.here
             case Part.PEERING:
-                return id in world.peerings and not self.peers.isdisjoint(world.peerings[id].tenants)
+                return id in world.peerings and not self.peering.isdisjoint(world.peerings[id].tenants)
         endpoint = world.endpoints.get(id)
         if endpoint is None or (endpoint.host == self.host) != (key.part is Part.LOCAL):
             return False
@@ -68,9 +69,9 @@ class View(NamedTuple):
 
 
 def view(world: World, host: int) -> View:
-    tenants = world.tenants_of_host.get(host, {})
-    peers = frozenset(peer for tenant in tenants for peer in world.peers(tenant))
-    return View(world, host, frozenset(world.zones_of_host.get(host, {})), peers)
+    peering = frozenset(world.tenants_of_host.get(host, {})) & world.peerings_of_tenant.keys()
+    peers = frozenset(peer for tenant in peering for peer in world.peers(tenant))
+    return View(world, host, frozenset(world.zones_of_host.get(host, {})), peering, peers)
 
 
 def members(world: World, host: int) -> set[Key]:
@@ -85,8 +86,8 @@ def _candidates(seen: View) -> Iterator[Key]:
     for id in world.hosts:
         yield Key(Part.HOST, id)
         yield Key(Part.PEER, id)
-    for tenant in seen.peers:
-        for id in world.peerings_of_tenant.get(tenant, {}):
+    for tenant in seen.peering:
+        for id in world.peerings_of_tenant[tenant]:
             yield Key(Part.PEERING, id)
     for zone in seen.here:
         yield Key(Part.ZONE, zone)

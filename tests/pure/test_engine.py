@@ -19,60 +19,88 @@ PEERINGS = {1: (1, 2), 2: (2, 3), 3: (1, 3)}
 KINDS = ("host", "host-", "network", "network-", "endpoint", "endpoint-", "tenant", "peering", "peering-", "cluster")
 
 
+class Site:
+    """What a database would hold: references are whole, and a network has its tenant's zone or one of its own."""
+
+    def __init__(self) -> None:
+        self.zones = {id: id for id in TENANTS}
+        self.networks: dict[int, Change] = {}
+        self.hosts: set[int] = set()
+        self.endpoints: dict[int, Change] = {}
+
+    def network(self, id: int, tenant: int, isolated: bool, private: bool) -> Change:
+        zone = 1000 + id if isolated else self.zones[tenant]
+        self.networks[id] = worlds.network(id, tenant, zone=zone, private=private)
+        return self.networks[id]
+
+    def rezone(self, tenant: int, zone: int, track_all: bool) -> list[Change]:
+        """The tenant, and all of its networks that are not isolated."""
+        self.zones[tenant] = zone
+        changes = [worlds.tenant(tenant, zone, track_all)]
+        for id, change in list(self.networks.items()):
+            value = change.value
+            if value.tenant == tenant:
+                changes.append(self.network(id, tenant, value.zone >= 1000, value.private))
+        return changes
+
+    def idle(self, noun: str) -> list[int]:
+        """Networks or hosts without endpoints."""
+        held = {getattr(endpoint.value, noun) for endpoint in self.endpoints.values()}
+        return sorted((set(self.networks) if noun == "network" else self.hosts) - held)
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> list[list[Change]]:
-    """Random batches of changes that keep references whole, as a database would."""
+    """Random batches of changes, as transactions would make them."""
+    site = Site()
     batches: list[list[Change]] = [[worlds.tenant(id) for id in TENANTS]]
-    networks: dict[int, Change] = {}
-    hosts: set[int] = set()
-    endpoints: dict[int, Change] = {}
     for _ in range(draw(st.integers(1, 8))):
         batch: dict[tuple[str, int], Change] = {}
-
-        def put(change: Change, batch: dict[tuple[str, int], Change] = batch) -> None:
-            batch[change.noun, change.id] = change
-
         for _ in range(draw(st.integers(1, 5))):
-            match draw(st.sampled_from(KINDS)):
-                case "host":
-                    id = draw(st.sampled_from(HOSTS))
-                    hosts.add(id)
-                    put(worlds.host(id, address=draw(st.booleans())))
-                case "host-" if idle := sorted(hosts - {e.value.host for e in endpoints.values()}):
-                    id = draw(st.sampled_from(idle))
-                    hosts.discard(id)
-                    put(Change("host", id, None))
-                case "network":
-                    id = draw(st.sampled_from(NETWORKS))
-                    tenant = networks[id].value.tenant if id in networks else draw(st.sampled_from(TENANTS))
-                    zone = draw(st.sampled_from([0, 1, 2, 3, 9]))
-                    networks[id] = worlds.network(id, tenant, zone=zone, private=draw(st.booleans()))
-                    put(networks[id])
-                case "network-" if idle := sorted(networks.keys() - {e.value.network for e in endpoints.values()}):
-                    id = draw(st.sampled_from(idle))
-                    del networks[id]
-                    put(Change("network", id, None))
-                case "endpoint" if networks and hosts:
-                    id = draw(st.sampled_from(ENDPOINTS))
-                    network, host = draw(st.sampled_from(sorted(networks))), draw(st.sampled_from(sorted(hosts)))
-                    endpoints[id] = worlds.endpoint(id, network, host, id - 90)
-                    put(endpoints[id])
-                case "endpoint-" if endpoints:
-                    id = draw(st.sampled_from(sorted(endpoints)))
-                    del endpoints[id]
-                    put(Change("endpoint", id, None))
-                case "tenant":
-                    zone = draw(st.sampled_from([0, 1, 2, 3]))
-                    put(worlds.tenant(draw(st.sampled_from(TENANTS)), zone, track_all=draw(st.booleans())))
-                case "peering":
-                    id = draw(st.sampled_from(sorted(PEERINGS)))
-                    put(worlds.peering(id, *PEERINGS[id]))
-                case "peering-":
-                    put(Change("peering", draw(st.sampled_from(sorted(PEERINGS))), None))
-                case "cluster":
-                    put(Change("cluster", 1, Cluster(1, flat=draw(st.booleans()))))
+            for change in _change(draw, site):
+                batch[change.noun, change.id] = change
         batches.append(draw(st.permutations(list(batch.values()))))
     return batches
+
+
+def _change(draw: st.DrawFn, site: Site) -> list[Change]:
+    match draw(st.sampled_from(KINDS)):
+        case "host":
+            id = draw(st.sampled_from(HOSTS))
+            site.hosts.add(id)
+            return [worlds.host(id, address=draw(st.booleans()))]
+        case "host-" if idle := site.idle("host"):
+            id = draw(st.sampled_from(idle))
+            site.hosts.discard(id)
+            return [Change("host", id, None)]
+        case "network":
+            id = draw(st.sampled_from(NETWORKS))
+            known = site.networks.get(id)
+            tenant = known.value.tenant if known else draw(st.sampled_from(TENANTS))
+            return [site.network(id, tenant, draw(st.booleans()), draw(st.booleans()))]
+        case "network-" if idle := site.idle("network"):
+            id = draw(st.sampled_from(idle))
+            del site.networks[id]
+            return [Change("network", id, None)]
+        case "endpoint" if site.networks and site.hosts:
+            id = draw(st.sampled_from(ENDPOINTS))
+            network, host = draw(st.sampled_from(sorted(site.networks))), draw(st.sampled_from(sorted(site.hosts)))
+            site.endpoints[id] = worlds.endpoint(id, network, host, id - 90)
+            return [site.endpoints[id]]
+        case "endpoint-" if site.endpoints:
+            id = draw(st.sampled_from(sorted(site.endpoints)))
+            del site.endpoints[id]
+            return [Change("endpoint", id, None)]
+        case "tenant":
+            return site.rezone(draw(st.sampled_from(TENANTS)), draw(st.integers(0, 3)), draw(st.booleans()))
+        case "peering":
+            id = draw(st.sampled_from(sorted(PEERINGS)))
+            return [worlds.peering(id, *PEERINGS[id])]
+        case "peering-":
+            return [Change("peering", draw(st.sampled_from(sorted(PEERINGS))), None)]
+        case "cluster":
+            return [Change("cluster", 1, Cluster(1, flat=draw(st.booleans())))]
+    return []
 
 
 def follow(history: list[list[Change]]) -> tuple[Engine[Flow], dict[int, dict[Flow, int]]]:
@@ -94,7 +122,7 @@ def follow(history: list[list[Change]]) -> tuple[Engine[Flow], dict[int, dict[Fl
     return engine, switches
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(histories())
 def test_step_by_step_equals_a_recompute(history: list[list[Change]]) -> None:
     engine, switches = follow(history)
