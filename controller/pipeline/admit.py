@@ -1,14 +1,22 @@
 """Tenant isolation: a packet passes when both ends are in one zone, one end is in the global zone, or the tenants peer.
 
-In a flat cluster every tenant's packets pass; networks that are isolated stay apart there too. Everything else is
-dropped as *tenant isolation*. Policies decide in the stages on either side, which hold no flows of their own yet.
+In a flat cluster every tenant's packets pass; networks that are isolated stay apart there too. A private network
+speaks to its own zone and to its tenant's peers only, as only they find it. Everything else is dropped as *tenant
+isolation*. Policies decide in the stages on either side, which hold no flows of their own yet.
 """
 
 from __future__ import annotations
 
 from controller.model import GLOBAL_ZONE, Network, Peering
 from controller.pipeline.flow import Flow, Kind, Match, Reason, drop, flow
-from controller.pipeline.registers import DESTINATION_TENANT, DESTINATION_ZONE, SOURCE_ZONE, source_tenant
+from controller.pipeline.registers import (
+    DESTINATION_NETWORK,
+    DESTINATION_TENANT,
+    DESTINATION_ZONE,
+    SOURCE_NETWORK,
+    SOURCE_ZONE,
+    source_tenant,
+)
 from controller.pipeline.stages import Stage
 from controller.world import World
 
@@ -20,7 +28,7 @@ def base(world: World) -> list[Flow]:
     return [
         flow(Kind.BASE, Stage.EGRESS_POLICY, 0, (), goto=STAGE),
         flow(Kind.BASE, STAGE, 100, (Match(SOURCE_ZONE, GLOBAL_ZONE),), goto=Stage.TRACK_DESTINATION),
-        flow(Kind.BASE, STAGE, 90, (Match(DESTINATION_ZONE, GLOBAL_ZONE),), goto=Stage.TRACK_DESTINATION),
+        flow(Kind.BASE, STAGE, 60, (Match(DESTINATION_ZONE, GLOBAL_ZONE),), goto=Stage.TRACK_DESTINATION),
         others or drop(Reason.TENANT_ISOLATION, STAGE, 0),
         flow(Kind.BASE, Stage.INGRESS_POLICY, 0, (), goto=Stage.COMMIT_SOURCE),
     ]
@@ -29,17 +37,22 @@ def base(world: World) -> list[Flow]:
 def zone(world: World, zone: int) -> list[Flow]:
     """One flow for each zone that has an endpoint on the host, however many endpoints."""
     same = (Match(SOURCE_ZONE, zone), Match(DESTINATION_ZONE, zone))
-    return [flow(Kind.ZONE, STAGE, 80, same, goto=Stage.TRACK_DESTINATION)]
+    return [flow(Kind.ZONE, STAGE, 90, same, goto=Stage.TRACK_DESTINATION)]
 
 
 def network(world: World, network: Network) -> list[Flow]:
-    """An isolated network talks to itself and to the global zone, in a flat cluster as in any other."""
-    if not world.is_isolated(network) or network.zone == GLOBAL_ZONE:
+    """An isolated network talks to itself and to the global zone, in a flat cluster as in any other; a private one
+    not even to the global zone, which could not answer it."""
+    from_here, to_here = Match(SOURCE_NETWORK, network.vni), Match(DESTINATION_NETWORK, network.vni)
+    if network.zone == GLOBAL_ZONE:
         return []
-    return [
-        drop(Reason.TENANT_ISOLATION, STAGE, 20, (Match(SOURCE_ZONE, network.zone),)),
-        drop(Reason.TENANT_ISOLATION, STAGE, 10, (Match(DESTINATION_ZONE, network.zone),)),
-    ]
+    if network.private:
+        return [drop(Reason.TENANT_ISOLATION, STAGE, 70, (from_here,))]
+    if world.is_isolated(network):
+        return [
+            drop(Reason.TENANT_ISOLATION, STAGE, priority, (end,)) for priority, end in ((20, from_here), (10, to_here))
+        ]
+    return []
 
 
 def peering(world: World, peering: Peering) -> list[Flow]:
@@ -49,7 +62,7 @@ def peering(world: World, peering: Peering) -> list[Flow]:
         flow(
             Kind.TENANT,
             STAGE,
-            70,
+            80,
             (
                 Match(SOURCE_ZONE, source.zone),
                 Match(DESTINATION_ZONE, destination.zone),
