@@ -28,6 +28,8 @@ from controller.world import World
 log = logging.getLogger("warren.controller")
 
 TICK_SECONDS = 1.0
+MEASURE_SECONDS = 5.0
+"""How often the counters of drops are read: a few flows, where an audit reads all."""
 
 
 class Changed(NamedTuple):
@@ -51,6 +53,7 @@ class _Host:
     session: Session = field(default_factory=Session)
     connection: int | None = None
     audited: float = 0.0
+    measured: float = 0.0
 
 
 def compile_fragment(world: World, key: Key) -> tuple[WireFlow, ...]:
@@ -58,7 +61,7 @@ def compile_fragment(world: World, key: Key) -> tuple[WireFlow, ...]:
 
 
 class Loop:
-    """`audit_seconds`: how often each switch's flows are read back, for repairs and for the counters of drops."""
+    """`audit_seconds`: how often each switch's flows are read back and repaired."""
 
     def __init__(
         self,
@@ -66,7 +69,7 @@ class Loop:
         mailbox: SimpleQueue[Event],
         switches: Switches,
         recorder: Recorder,
-        audit_seconds: float = 10.0,
+        audit_seconds: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = Engine(world, compile_fragment)
@@ -141,8 +144,9 @@ class Loop:
         log.warning("host %d was removed; its bridge is let go and keeps the flows it has", id)
         self._engine.detach(id)
         self._recorder.removed(id)
-        if self._hosts.pop(id).connection is not None:
-            self._wire.disconnect(DATAPATH_PREFIX | id)
+        connection = self._hosts.pop(id).connection
+        if connection is not None:
+            self._wire.disconnect(DATAPATH_PREFIX | id, connection)
 
     # Bridges come and go.
 
@@ -152,7 +156,8 @@ class Loop:
         if host is None:
             log.warning("a bridge with datapath id %016x connected, which is no host's; it gets no flows", datapath_id)
             return
-        host.connection, host.audited = self._strangers.pop(datapath_id), now
+        host.connection = self._strangers.pop(datapath_id)
+        host.audited = host.measured = now
         self._recorder.connected(id, True)
         self._follow(id, host.session.connected(now))
 
@@ -170,9 +175,9 @@ class Loop:
     # What sessions say.
 
     def _follow(self, id: int, step: Step) -> None:
-        session = self._hosts[id].session
+        session, connection = self._hosts[id].session, self._hosts[id].connection
         if step.send:
-            self._wire.send(DATAPATH_PREFIX | id, step.send)
+            self._wire.send(DATAPATH_PREFIX | id, step.send, connection)
         for event in step.events:
             match event:
                 case Confirmed(revision):
@@ -189,14 +194,19 @@ class Loop:
                     self._recorder.measured(id, _by_name(drops), session.flows)
                 case Superseded(sentence) | Broken(sentence):
                     log.warning("%s: %s", self._name(id), sentence)
-                    self._wire.disconnect(DATAPATH_PREFIX | id)
+                    self._wire.disconnect(DATAPATH_PREFIX | id, connection)
 
     def _tick(self, now: float) -> None:
         for id, host in self._hosts.items():
             self._follow(id, host.session.tick(now))
-            if host.connection is not None and now - host.audited >= self._audit_seconds:
-                host.audited = now
+            if host.connection is None:
+                continue
+            if now - host.audited >= self._audit_seconds:
+                host.audited = host.measured = now
                 self._follow(id, host.session.audit(now))
+            elif now - host.measured >= MEASURE_SECONDS:
+                host.measured = now
+                self._follow(id, host.session.measure(now))
 
     def _name(self, id: int) -> str:
         known = self._engine.world.hosts.get(id)

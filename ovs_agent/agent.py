@@ -13,11 +13,11 @@ import fcntl
 import os
 import threading
 from datetime import UTC, datetime
-from importlib import metadata
 from logging import getLogger
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from client import VERSION
 from client.rest import Problem, Rest, Unreachable
 from ovs_agent.attach import Attacher
 from ovs_agent.cni.server import Server
@@ -110,11 +110,7 @@ class Agent:
 
 
 def _facts() -> dict[str, str | int]:
-    try:
-        version = metadata.version("warren")
-    except metadata.PackageNotFoundError:
-        version = "unpackaged"
-    return {"version": version, "pid": os.getpid(), "started_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    return {"version": VERSION, "pid": os.getpid(), "started_at": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def _lock(run_dir: Path) -> IO[str]:

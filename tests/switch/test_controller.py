@@ -219,3 +219,16 @@ def test_a_change_is_pending_on_a_bridge_that_is_away_and_says_so(site: Site) ->
     until(lambda: states(revision) == {"h1": "applied", "h2": "disconnected"}, "h1 has it, h2 is away")
     site.ovs.set_controller("h2", f"tcp:127.0.0.1:{site.port}")
     until(lambda: states(revision) == {"h1": "applied", "h2": "applied"}, "h2 has caught up")
+
+
+def test_a_host_that_is_removed_is_let_go_and_the_others_go_on(site: Site) -> None:
+    site.start()
+    site.attach("h1", "web1")
+    revision = site.attach("h2", "web2")
+    until(lambda: site.live(revision), "both are live")
+    with transaction(site.engine) as tx:
+        hosts.delete(tx, "h2", force=True)
+    until(lambda: site.live(tx.revision), "h1 knows that h2 is gone")
+    assert site.installed("h1") == site.expected("h1")
+    revision = site.attach("h1", "web3")
+    until(lambda: site.live(revision), "the controller goes on")

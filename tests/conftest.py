@@ -1,7 +1,4 @@
-"""A test that is skipped proves nothing: whatever it needs is missing, and that is a failure here.
-
-(This file stands above `tests/` because pytest-alembic takes a `tests/conftest.py` for its own and fails on it.)
-"""
+"""A test that is skipped proves nothing: whatever it needs is missing, and that is a failure here."""
 
 from __future__ import annotations
 
