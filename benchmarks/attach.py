@@ -34,6 +34,8 @@ REFERENCE = Path("/usr/lib/cni")
 NETWORK = "bench/default"
 TARGET = 4.0
 WARM_UP = 5
+SETTLE = 0.25
+"""Seconds after each round: the kernel takes a namespace down in the background, holding the lock that both need."""
 
 
 class Plugin(NamedTuple):
@@ -116,6 +118,7 @@ def one_round(plugin: Plugin) -> float:
         return spent
     finally:
         netns.delete(container)
+        time.sleep(SETTLE)
 
 
 def parts(log: Path, skip: int) -> dict[str, list[float]]:

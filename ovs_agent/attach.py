@@ -210,10 +210,11 @@ class Attacher:
     def _plug(self, endpoint: Endpoint, scope: str) -> tuple[str, tuple[str, ...]]:
         """The veth, its port with the right number, and the container's end."""
         host_mac = self._make(endpoint)
+        gateways = veth.configure(endpoint, self._checksum_offload)
         port = endpoint_port(endpoint)
         port = port._replace(external_ids={**port.external_ids, SCOPE: scope})
+        # Last, with nothing more to change about the link: every change costs ovs-vswitchd and the controller a turn.
         self._database.apply([PutPort(self._bridge, port)])
-        gateways = veth.configure(endpoint, self._checksum_offload)  # while ovs-vswitchd opens the port
         problem = port_problem(port, self._database.settled(port.name))
         if problem:
             raise PortFailed(problem)

@@ -48,7 +48,11 @@ class InterfaceExists(Exception):  # noqa: N818
 
 def make(endpoint: Endpoint) -> str:
     """Make the pair: the host's end up, the container's end in its namespace and down. Answers the host's end's MAC,
-    which is random and which nobody inside can learn."""
+    which is random and which nobody inside can learn.
+
+    The host's end comes up only when it is deaf: IPv6 that starts and stops again would have ovs-vswitchd read all
+    routes of the machine, twice.
+    """
     mac = (b"\xfe" + os.urandom(5)).hex(":")
     fd = open_netns(endpoint.netns)
     try:
@@ -65,6 +69,7 @@ def make(endpoint: Endpoint) -> str:
     for family, key, value in DEAF:
         with suppress(FileNotFoundError):  # a kernel without IPv6
             Path(f"/proc/sys/net/{family}/conf/{endpoint.port_name}/{key}").write_text(value)
+    bring_up(endpoint.port_name)
     return mac
 
 
@@ -95,7 +100,7 @@ def _new_pair(endpoint: Endpoint, mac: str, netns: int) -> Request:
         ("IFLA_NET_NS_FD", netns),
     ]
     data = ("IFLA_INFO_DATA", {"attrs": [("VETH_INFO_PEER", {"attrs": peer})]})
-    message = _up()
+    message = ifinfmsg()
     message["attrs"] = [
         ("IFLA_IFNAME", endpoint.port_name),
         ("IFLA_ADDRESS", mac),

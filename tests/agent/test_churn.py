@@ -43,7 +43,7 @@ def test_attach_and_detach_many_times_some_killed_half_way(host: Host, container
         cycle(kill=number % 3 == 0)
     before = holdings(host)
     fds, threads = appetite(host)
-    for number in range(100):
+    for number in range(70):
         cycle(kill=number % 5 == 0)
     until(lambda: holdings(host) == before, "everything is as it was before")
     until(lambda: appetite(host)[0] <= fds + 2, f"descriptors are no more than {fds + 2}")
