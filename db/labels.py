@@ -9,6 +9,8 @@ from typing import Any
 from db.errors import Invalid
 from db.names import dns_label
 
+NAME_LABEL = "kubernetes.io/metadata.name"
+"""The label that every tenant has, with its name, as every Kubernetes namespace does. It is stored nowhere."""
 MAX_LABELS = 64
 MAX_PORTS = 64
 PROTOCOLS = ("tcp", "udp", "sctp")
@@ -34,6 +36,18 @@ def changed_labels(labels: Mapping[str, str], changes: Mapping[str, str | None])
     """`labels` with `changes` laid over them; a label that is changed to None goes away."""
     merged: dict[str, str | None] = {**labels, **changes}
     return valid_labels({key: value for key, value in merged.items() if value is not None})
+
+
+def with_name(labels: Mapping[str, str], name: str) -> dict[str, str]:
+    """A tenant's labels as everybody sees them, sorted by key."""
+    return dict(sorted({**labels, NAME_LABEL: name}.items()))
+
+
+def without_name(labels: Mapping[str, str | None], name: str) -> dict[str, str | None]:
+    """What is to be stored of labels that somebody gives a tenant. Its name may be among them, but no other."""
+    if labels.get(NAME_LABEL, name) != name:
+        raise Invalid(f"label {NAME_LABEL} of tenant {name} is {name} and stays so", "leave it out", "labels")
+    return {key: value for key, value in labels.items() if key != NAME_LABEL}
 
 
 def valid_ports(ports: Iterable[Mapping[str, Any]] | None) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import ColumnElement, ScalarSelect, Select, case, func, or_, select
 from sqlalchemy.orm import Session, contains_eager, selectinload, undefer, undefer_group
 
-from db import allocate
+from db import allocate, collisions, zones
 from db.addressing import (
     IPAddress,
     IPNetwork,
@@ -21,6 +21,7 @@ from db.addressing import (
     usable,
 )
 from db.changes import Transaction
+from db.collisions import Place
 from db.errors import Conflict, Invalid, NotFound
 from db.labels import changed_labels, valid_labels
 from db.names import qualified
@@ -61,7 +62,7 @@ def create(
     )
     # Always zone before VNI, as a new tenant does: two who lock them the other way round would wait for each other.
     if isolated:
-        network.zone = allocate.claim(session, Shared.ZONE, tx.now, what="the range of zones", remedy=_FEWER)
+        network.zone = zones.take(tx, _FEWER)
     # The pool's row is the turn of everyone who creates a network: overlaps are looked for by one at a time.
     session.execute(select(Pool.id).where(Pool.id == Shared.VNI).with_for_update())
     tenant = session.execute(select(Tenant).where(Tenant.name == tenant_name)).scalar_one_or_none()
@@ -81,7 +82,7 @@ def create(
     blocks: list[int | None] = [None] * len(chosen)
     if chosen:
         for subnet in chosen:
-            _refuse_overlap(session, name, tenant.id, subnet, private)
+            _refuse_overlap(session, name, Place(tenant.id, network.zone, private, isolated), subnet)
     else:
         chosen, blocks = _carve(tx, name)
     at = _gateways(chosen, gateways)
@@ -130,17 +131,26 @@ def update(
     *,
     labels: Mapping[str, str | None] | None = None,
     mtu: int | None = None,
+    isolated: bool | None = None,
     version: int | None = None,
 ) -> Network:
-    """`mtu` 0 takes the network's own away."""
+    """`mtu` 0 takes the network's own away. `isolated` gives it a zone of its own, or its tenant's again."""
+    if isolated is not None:
+        zones.take_turn(tx.session)
     network = get(tx.session, name)
     check_version(network, version, f"network {name}")
     values: dict[str, object] = {"labels": changed_labels(network.labels, labels or {})}
     if mtu is not None:
         values["mtu"] = _valid_mtu(mtu or None, [subnet.ip_network for subnet in network.subnets])
+    left = network.zone
+    if isolated is not None and isolated != network.isolated:
+        values |= {"isolated": isolated, "zone": zones.take(tx, _FEWER) if isolated else network.tenant.zone}
     if assign(network, **values):
         tx.session.flush()
         tx.record("network", network.id, "update", tenant_id=network.tenant_id)
+    if network.zone != left:
+        zones.leave(tx, left)
+        _refuse_collisions(tx.session, network)
     return network
 
 
@@ -162,7 +172,7 @@ def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
             pool = Shared.CLUSTER4 if subnet.family == 4 else Shared.CLUSTER6
             allocate.release(session, pool, subnet.block, tx.now)
     if network.isolated:
-        allocate.release(session, Shared.ZONE, network.zone, tx.now)
+        zones.leave(tx, network.zone)
     allocate.release(session, Shared.VNI, network.vni, tx.now)
     tx.record("network", network.id, "delete", tenant_id=network.tenant_id)
 
@@ -213,7 +223,7 @@ def _valid_mtu(mtu: int | None, subnets: list[IPNetwork]) -> int | None:
     return mtu
 
 
-def _refuse_overlap(session: Session, name: str, tenant_id: int, subnet: IPNetwork, private: bool) -> None:
+def _refuse_overlap(session: Session, name: str, place: Place, subnet: IPNetwork) -> None:
     for carving in cluster_pool(session):
         if overlap(carving.whole, subnet):
             raise Conflict(
@@ -229,13 +239,25 @@ def _refuse_overlap(session: Session, name: str, tenant_id: int, subnet: IPNetwo
         .where(Subnet.family == subnet.version, Subnet.low <= high, Subnet.high >= low)
     )
     # A private network keeps to its own tenant, so it is in nobody else's way.
-    own = Network.tenant_id == tenant_id
-    query = query.where(own if private else or_(own, Network.private.is_(False)))
+    own = Network.tenant_id == place.tenant_id
+    query = query.where(own if place.private else or_(own, Network.private.is_(False)))
     for cidr, other, owner, tenant in session.execute(query.order_by(own.desc(), Subnet.id).limit(1)):
-        remedy = "choose another subnet" + ("" if owner == tenant_id else " or create it with --private")
+        remedy = "choose another subnet" + ("" if owner == place.tenant_id else " or create it with --private")
         raise Conflict(
             f"network {name}: subnet {subnet} overlaps {cidr} of network {tenant}/{other}", remedy, "subnets"
         )
+    if found := collisions.find(session, place, subnet):
+        remedy = "choose another subnet" + (" or create it with --isolated" if place.private else "")
+        raise Conflict(f"network {name}: subnet {subnet} {found.sentence}", remedy, "subnets")
+
+
+def _refuse_collisions(session: Session, network: Network) -> None:
+    """After a network came to another zone."""
+    name, place = network.qualified_name, Place(network.tenant_id, network.zone, network.private, network.isolated)
+    for subnet in network.subnets:
+        if found := collisions.find(session, place, subnet.ip_network):
+            problem = f"network {name} cannot be routed: its subnet {subnet.cidr} {found.sentence}"
+            raise Conflict(problem, "leave it isolated", "isolated")
 
 
 def _carve(tx: Transaction, name: str) -> tuple[list[IPNetwork], list[int | None]]:

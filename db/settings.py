@@ -1,4 +1,4 @@
-"""What an operator may set once for the whole installation: the cluster pool that subnets are carved from."""
+"""What an operator sets for the whole installation: the cluster pool that subnets are carved from, and isolation."""
 
 from __future__ import annotations
 
@@ -15,6 +15,28 @@ from db.errors import Conflict, Invalid
 from db.tables import Network, Pool, Setting, Shared, Subnet
 
 CLUSTER = "cluster_pool"
+ISOLATION = "isolation"
+FLAT, MULTITENANT = "flat", "multitenant"
+CLUSTER_ID = 1
+"""The id of what holds for all tenants, as a changed object: there is one."""
+
+
+class Isolation(NamedTuple):
+    """What holds between tenants that neither share a zone nor peer: `multitenant` keeps them apart, `flat` does not.
+
+    `version` grows with each change.
+    """
+
+    mode: str
+    version: int
+
+
+def isolation(session: Session) -> Isolation:
+    return Isolation(**session.execute(select(Setting.value).where(Setting.name == ISOLATION)).scalar_one())
+
+
+def is_flat(session: Session) -> bool:
+    return isolation(session).mode == FLAT
 
 
 class Carving(NamedTuple):

@@ -17,8 +17,10 @@ from controller import model
 from controller.model import Change
 from db import tables
 from db.changes import current_revision
+from db.labels import with_name
+from db.settings import CLUSTER_ID, is_flat
 
-NOUNS = ("tenant", "network", "host", "endpoint")
+NOUNS = ("tenant", "network", "host", "endpoint", "peering", "cluster")
 _BATCH = 500
 
 Ids = Sequence[int] | None
@@ -50,7 +52,7 @@ def _tenants(session: Session, ids: Ids) -> Iterator[Change]:
     t = tables.Tenant
     query = select(t.id, t.name, t.zone, t.labels, t.track_all).where(*_those(t.id, ids)).order_by(t.id)
     for id, name, zone, labels, track_all in session.execute(query):
-        yield Change("tenant", id, model.Tenant(id, name, zone, _labels(labels), track_all))
+        yield Change("tenant", id, model.Tenant(id, name, zone, _labels(with_name(labels, name)), track_all))
 
 
 def _networks(session: Session, ids: Ids) -> Iterator[Change]:
@@ -102,7 +104,25 @@ def _endpoints(session: Session, ids: Ids) -> Iterator[Change]:
         yield Change("endpoint", id, endpoint)
 
 
-_LOADERS = {"tenant": _tenants, "network": _networks, "host": _hosts, "endpoint": _endpoints}
+def _peerings(session: Session, ids: Ids) -> Iterator[Change]:
+    p = tables.Peering
+    for id, low, high in session.execute(select(p.id, p.low_id, p.high_id).where(*_those(p.id, ids)).order_by(p.id)):
+        yield Change("peering", id, model.Peering(id, (low, high)))
+
+
+def _cluster(session: Session, ids: Ids) -> Iterator[Change]:
+    if ids is None or CLUSTER_ID in ids:
+        yield Change("cluster", CLUSTER_ID, model.Cluster(CLUSTER_ID, flat=is_flat(session)))
+
+
+_LOADERS = {
+    "tenant": _tenants,
+    "network": _networks,
+    "host": _hosts,
+    "endpoint": _endpoints,
+    "peering": _peerings,
+    "cluster": _cluster,
+}
 
 
 def _those(column: InstrumentedAttribute[int], ids: Ids) -> list[ColumnElement[bool]]:

@@ -1,4 +1,4 @@
-"""Tenants: who owns networks. Decides their numbers and zones, and when one may go."""
+"""Tenants: who owns networks. Decides their numbers, and when one may go."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, undefer_group
 
-from db import allocate, networks
+from db import allocate, isolation, networks, zones
 from db.changes import Transaction
 from db.errors import Conflict, NotFound
-from db.labels import changed_labels, valid_labels
+from db.labels import NAME_LABEL, changed_labels, valid_labels, with_name, without_name
 from db.names import dns_label
 from db.pages import Page, containing, having_labels, page
 from db.rows import assign, check_version, shortened
@@ -25,9 +25,9 @@ def create(tx: Transaction, name: str, *, labels: Mapping[str, str] | None = Non
     session = tx.session
     if session.execute(select(Tenant.id).where(Tenant.name == name)).scalar() is not None:
         raise Conflict(f"tenant {name} exists already", "choose another name", "name")
-    tenant = Tenant(name=name, labels=valid_labels(labels), track_all=track_all)
+    tenant = Tenant(name=name, labels=_stored({}, labels or {}, name), track_all=track_all)
     tenant.id = allocate.claim(session, Shared.TENANT, tx.now, what="the range of tenants", remedy="remove a tenant")
-    tenant.zone = allocate.claim(session, Shared.ZONE, tx.now, what="the range of zones", remedy="remove a tenant")
+    tenant.zone = zones.take(tx, "remove a tenant")
     session.add(tenant)
     session.flush()
     tx.record("tenant", tenant.id, "create", tenant_id=tenant.id)
@@ -52,7 +52,9 @@ def find(
     limit: int = 100,
 ) -> Page[Tenant]:
     """`text` is part of the name."""
-    query = select(Tenant).where(*having_labels(Tenant.labels, labels), *having_text(text))
+    asked = dict(labels or {})
+    named = [Tenant.name == asked.pop(NAME_LABEL)] if NAME_LABEL in asked else []
+    query = select(Tenant).where(*named, *having_labels(Tenant.labels, asked), *having_text(text))
     query = query.options(undefer_group("counts"))
     return page(session, query, (Tenant.name,), lambda tenant: tenant.name, cursor, limit)
 
@@ -73,7 +75,7 @@ def update(
     tenant = get(tx.session, name)
     check_version(tenant, version, f"tenant {name}")
     values = {
-        "labels": changed_labels(tenant.labels, labels or {}),
+        "labels": _stored(tenant.labels, labels or {}, name),
         "track_all": tenant.track_all if track_all is None else track_all,
     }
     if assign(tenant, **values):
@@ -85,6 +87,7 @@ def update(
 def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
     """Removes a tenant and its networks; refused while one of them holds endpoints."""
     session = tx.session
+    zones.take_turn(session)
     tenant = get(session, name)
     check_version(tenant, version, f"tenant {name}")
     owned = select(Network.name).where(Network.tenant_id == tenant.id).order_by(Network.name)
@@ -93,8 +96,16 @@ def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
         raise Conflict(f"tenant {name} has endpoints in {shortened(names)}", "remove the endpoints first", "tenant")
     for network in session.execute(owned).scalars().all():
         networks.delete(tx, f"{name}/{network}")
+    isolation.end_peerings(tx, tenant)
     session.delete(tenant)
     session.flush()
-    allocate.release(session, Shared.ZONE, tenant.zone, tx.now)
+    zones.leave(tx, tenant.zone)
     allocate.release(session, Shared.TENANT, tenant.id, tx.now)
     tx.record("tenant", tenant.id, "delete", tenant_id=tenant.id)
+
+
+def _stored(labels: Mapping[str, str], changes: Mapping[str, str | None], name: str) -> dict[str, str]:
+    """`labels` with `changes` laid over them, fit to be stored; the one that is not stored counts, too."""
+    changed = changed_labels(labels, without_name(changes, name))
+    valid_labels(with_name(changed, name))
+    return changed

@@ -6,7 +6,7 @@ from db.tables.endpoints import Address, Endpoint, EndpointStatus, port_name
 from db.tables.hosts import DATAPATH_PREFIX, Controller, Host, HostStatus
 from db.tables.log import ChangeRow, Revision
 from db.tables.pools import Claim, Pool, Shared
-from db.tables.tenancy import Network, Subnet, Tenant
+from db.tables.tenancy import Network, Peering, Subnet, Tenant
 
 __all__ = [
     "DATAPATH_PREFIX",
@@ -22,6 +22,7 @@ __all__ = [
     "KeptReply",
     "LoginSession",
     "Network",
+    "Peering",
     "Pool",
     "Revision",
     "Setting",

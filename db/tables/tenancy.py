@@ -1,10 +1,21 @@
-"""Tenants, their networks, and each network's subnets."""
+"""Tenants and whom they peer with, their networks, and each network's subnets."""
 
 from __future__ import annotations
 
 import ipaddress
 
-from sqlalchemy import ForeignKey, Index, Integer, String, UniqueConstraint, column, func, select, table
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    UniqueConstraint,
+    column,
+    func,
+    select,
+    table,
+)
 from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
 from db.tables.base import Base, Timestamped
@@ -22,7 +33,7 @@ class Tenant(Timestamped, Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     name: Mapped[str] = mapped_column(String(63), unique=True)
-    zone: Mapped[int]
+    zone: Mapped[int] = mapped_column(index=True)
     labels: Mapped[dict[str, str]] = mapped_column(default=dict)
     track_all: Mapped[bool] = mapped_column(default=False)
     version: Mapped[int] = mapped_column(default=1)
@@ -39,6 +50,21 @@ class Tenant(Timestamped, Base):
     )
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
+
+
+class Peering(Base):
+    """Two tenants that reach each other. The smaller number comes first, so there is one row for either order."""
+
+    __tablename__ = "peering"
+    __table_args__ = (
+        UniqueConstraint("low_id", "high_id"),
+        CheckConstraint("low_id < high_id", name="order"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    low_id: Mapped[int] = mapped_column(ForeignKey("tenant.id"))
+    high_id: Mapped[int] = mapped_column(ForeignKey("tenant.id"), index=True)
 
 
 class Network(Timestamped, Base):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Engine, func, select
@@ -11,6 +12,13 @@ from db.changes import transaction
 from db.engine import reading
 from db.tables import Address, Claim, Endpoint, Host, Network, Tenant
 from db.wanted import WantedEndpoint
+
+
+def do(engine: Engine, act: Callable[..., object], *args: Any, **more: Any) -> int:
+    """Act in a transaction of its own; its revision."""
+    with transaction(engine) as tx:
+        act(tx, *args, **more)
+    return tx.revision
 
 
 def tenant(engine: Engine, name: str = "acme", **options: Any) -> Tenant:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, inspect, text
 
-from db import migrate
+from controller.model import Cluster, Peering
+from db import isolation, migrate
 from db.engine import create_engine, reading, writing
 from db.migrate import WrongSchema
 from db.snapshot import snapshot
@@ -101,3 +102,31 @@ def test_a_migration_that_would_orphan_rows_is_undone(sqlite_url: str) -> None:
     with reading(engine) as session:
         assert session.execute(text("SELECT count(*) FROM tenant")).scalar() == 1
     engine.dispose()
+
+
+OLD_ROWS = (
+    "INSERT INTO tenant (id, name, zone, labels, track_all, version, created_at, updated_at) "
+    "VALUES (7, 'acme', 7, '{}', FALSE, 1, '2026-01-01', '2026-01-01')",
+    "INSERT INTO network (id, tenant_id, name, vni, zone, private, isolated, labels, version, created_at, updated_at) "
+    "VALUES (3, 7, 'web', 30, 7, FALSE, FALSE, '{}', 1, '2026-01-01', '2026-01-01')",
+)
+
+
+def test_tenants_from_before_peering_stand_as_they_stood_and_may_peer(blank: Engine) -> None:
+    migrate.upgrade(blank, "0001")
+    with writing(blank) as session:
+        for row in OLD_ROWS:
+            session.execute(text(row))
+    migrate.upgrade(blank)
+    steps.tenant(blank, "beta")
+    steps.do(blank, isolation.peer, "acme", "beta")
+    with reading(blank) as session:
+        found = {(change.noun, change.id): change.value for change in snapshot(session)[1]}
+    assert found["tenant", 7].zone == found["network", 3].zone == 7
+    assert found["cluster", 1] == Cluster(1, flat=False)
+    assert found["peering", 1] == Peering(1, (1, 7))
+    migrate.downgrade(blank, "0001")
+    with reading(blank) as session:
+        assert session.execute(text("SELECT name FROM tenant ORDER BY name")).scalars().all() == ["acme", "beta"]
+    migrate.upgrade(blank)
+    migrate.check(blank)

@@ -7,14 +7,15 @@ from collections.abc import Callable
 
 from sqlalchemy import Engine
 
-from controller.model import Address, Change, Endpoint, Host, Network, Subnet, Tenant, parse_mac
-from db import endpoints, hosts, networks, tenants
+from controller.model import Address, Change, Cluster, Endpoint, Host, Network, Subnet, Tenant, parse_mac
+from db import endpoints, hosts, isolation, networks, tenants
 from db.changes import changes_since, transaction
 from db.engine import reading
 from db.errors import DomainError
 from db.snapshot import load, snapshot
 from tests.db import steps
 
+NAME = ("kubernetes.io/metadata.name", "acme")
 World = dict[tuple[str, int], object]
 
 
@@ -35,7 +36,7 @@ def test_a_snapshot_says_everything_in_the_units_of_the_wire(engine: Engine) -> 
         revision, objects = snapshot(session)
     assert revision == steps.revision(engine)
     assert objects[0] == Change(
-        "tenant", acme.id, Tenant(acme.id, "acme", acme.zone, (("a", "1"), ("b", "2")), track_all=True)
+        "tenant", acme.id, Tenant(acme.id, "acme", acme.zone, (("a", "1"), ("b", "2"), NAME), track_all=True)
     )
     assert objects[2] == Change(
         "network",
@@ -69,7 +70,8 @@ def test_a_snapshot_says_everything_in_the_units_of_the_wire(engine: Engine) -> 
                 (Address.parse("10.20.0.2/24"), Address.parse("fd00:20::2/64")),
                 (("app", "web"),),
             ),
-        )
+        ),
+        Change("cluster", 1, Cluster(1, flat=False)),
     ]
 
 
@@ -121,9 +123,16 @@ def test_following_the_log_ends_in_the_same_world_as_a_snapshot(engine: Engine) 
         lambda name: edit(engine, lambda tx: hosts.update(tx, "h2", address=f"198.18.0.{dice.randint(20, 90)}")),
         lambda name: edit(engine, lambda tx: networks.delete(tx, f"acme/{name}")),
         lambda name: edit(engine, lambda tx: tenants.delete(tx, name)),
+        lambda name: edit(engine, lambda tx: networks.update(tx, f"acme/{name}", isolated=dice.random() < 0.5)),
+        lambda name: edit(engine, lambda tx: isolation.join(tx, name, "acme")),
+        lambda name: edit(engine, lambda tx: isolation.isolate(tx, name)),
+        lambda name: edit(engine, lambda tx: isolation.make_global(tx, name)),
+        lambda name: edit(engine, lambda tx: isolation.peer(tx, name, dice.choice(names))),
+        lambda name: edit(engine, lambda tx: isolation.unpeer(tx, name, dice.choice(names))),
+        lambda name: edit(engine, lambda tx: isolation.set_mode(tx, dice.choice(("flat", "multitenant")))),
     ]
     succeeded = 0
-    for _ in range(150):
+    for _ in range(250):
         before = steps.revision(engine)
         try:
             dice.choice(acts)(dice.choice(names))
