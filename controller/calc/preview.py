@@ -6,9 +6,14 @@ worlds). It looks at networks, because isolation is a network's; endpoints, host
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from controller.model import GLOBAL_ZONE, Network
+from controller.calc.concern import concern, hosts_seeing
+from controller.calc.engine import Engine
+from controller.model import GLOBAL_ZONE, Change, Network
+from controller.pipeline.flow import Flow
+from controller.pipeline.program import Key, fragment
 from controller.world import World
 
 
@@ -24,8 +29,12 @@ class Difference(NamedTuple):
 
     source: str
     destination: str
-    before: Reach
     after: Reach
+
+    def __str__(self) -> str:
+        """`acme/* -> beta/*: denied -> allowed, acme and beta are joined`."""
+        change = "denied -> allowed" if self.after.allowed else "allowed -> denied"
+        return f"{self.source} -> {self.destination}: {change}, {self.after.reason}"
 
 
 class Flows(NamedTuple):
@@ -58,6 +67,85 @@ def reach(world: World, source: Network, destination: Network) -> Reach:
     if world.flat:
         return Reach(True, "the cluster is flat")
     return Reach(False, f"{names} neither share a zone nor peer")
+
+
+def differences(old: World, new: World, changes: Iterable[Change]) -> Iterator[Difference]:
+    """What changes of who reaches whom, by the names of the tenants; as they are asked for, there may be very many."""
+    touched = _touched(old, new, changes)
+    by_name = [tenant.id for tenant in sorted(new.tenants.values(), key=lambda tenant: tenant.name)]
+    some = [id for id in by_name if id in touched]
+    for source in by_name:
+        for destination in by_name if source in touched else some:
+            yield from _between(old, new, source, destination)
+
+
+def flows(old: World, new: World, changes: Iterable[Change]) -> dict[int, Flows]:
+    """For each host whose program changes, by its id."""
+    changes = list(changes)
+    concerned = concern(old, new, changes)
+    hosts = set(concerned.reviewed) | (set(old.hosts) if concerned.everywhere else set())
+    for zone in concerned.keys:
+        hosts |= hosts_seeing(old, zone) | hosts_seeing(new, zone)
+    compiled: dict[tuple[bool, Key], tuple[Flow, ...]] = {}
+
+    def compile(world: World, key: Key) -> tuple[Flow, ...]:
+        which = world is new and key in concerned.rewritten, key
+        if which not in compiled:
+            compiled[which] = fragment(world, key)
+        return compiled[which]
+
+    found: dict[int, Flows] = {}
+    for host in sorted(hosts & old.hosts.keys() & new.hosts.keys()):
+        # One host at a time: all programs of a large cluster at once would not fit into memory.
+        engine = Engine(old, compile)
+        engine.attach(host)
+        if delta := engine.advance(new, changes).get(host):
+            added, removed = set(delta.added), set(delta.removed)
+            found[host] = Flows(len(added - removed), len(removed - added))
+    return {host: change for host, change in found.items() if change != (0, 0)}
+
+
+def _touched(old: World, new: World, changes: Iterable[Change]) -> set[int]:
+    """The tenants that may reach, or be reached by, others than before."""
+    touched: set[int] = set()
+    for change in changes:
+        for world in (old, new):
+            match change.noun:
+                case "cluster" if old.flat != new.flat:
+                    touched.update(world.tenants)
+                case "tenant":
+                    touched.add(change.id)
+                case "network" if change.id in world.networks:
+                    touched.add(world.networks[change.id].tenant)
+                case "peering" if change.id in world.peerings:
+                    touched.update(world.peerings[change.id].tenants)
+    return touched
+
+
+def _between(old: World, new: World, source: int, destination: int) -> Iterator[Difference]:
+    """From one tenant's networks to another's, or to its own others; in one line where all change alike."""
+    ends = [
+        [network for network in new.networks_of_tenant.get(tenant, {}).values() if network.id in old.networks]
+        for tenant in (source, destination)
+    ]
+    all_of = f"{new.tenants[destination].name}/*"
+    rows: dict[str, list[Difference]] = {}
+    unchanged = 0
+    for one in sorted(ends[0], key=lambda network: network.name):
+        for other in sorted(ends[1], key=lambda network: network.name):
+            before = reach(old, old.networks[one.id], old.networks[other.id])
+            after = reach(new, one, other)
+            if before.allowed != after.allowed:
+                rows.setdefault(one.name, []).append(Difference(one.name, other.name, after))
+            elif one.id != other.id:
+                unchanged += 1
+    changed = [row for differences in rows.values() for row in differences]
+    if source != destination and changed and not unchanged and len({row.after for row in changed}) == 1:
+        yield Difference(f"{new.tenants[source].name}/*", all_of, changed[0].after)
+        return
+    for name, differences in rows.items():
+        alike = len(differences) == len(ends[1]) and len({row.after for row in differences}) == 1
+        yield from [Difference(name, all_of, differences[0].after)] if alike else differences
 
 
 def _together(world: World, source: Network, destination: Network) -> str:

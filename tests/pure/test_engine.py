@@ -224,3 +224,26 @@ def test_joining_two_tenants_rewrites_flows_of_networks_and_zones_but_of_no_endp
     for delta in engine.advance(world.apply(2, join), join).values():
         assert len(delta.added) == 3, "VNI to zone, and the way to each of the two subnets"
         assert len(delta.removed) == 4, "the same three, and the zone that is empty now"
+
+
+def test_a_join_touches_only_hosts_that_hold_one_of_the_tenants_and_compiles_no_endpoint() -> None:
+    world = large_world(hosts=200, tenants=200, endpoints=2_000, hosts_per_tenant=8)
+    compiled: list[Key] = []
+
+    def compile(world: World, key: Key) -> tuple[Flow, ...]:
+        compiled.append(key)
+        return fragment(world, key)
+
+    engine: Engine[Flow] = Engine(world, compile)
+    for host in world.hosts:
+        engine.attach(host)
+    one, other = 42, 43
+    holders = set(world.hosts_of_tenant[one]) | set(world.hosts_of_tenant[other])
+    compiled.clear()
+    join = [worlds.tenant(one, other), worlds.network(10_000 + one, one, one % 250, other, private=True, ipv6=False)]
+    deltas = engine.advance(world.apply(2, join), join)
+    assert deltas.keys() <= holders and len(holders) < 20
+    assert {key.part for key in compiled} == {Part.TENANT, Part.NETWORK}
+    assert engine.work.fragments == len(compiled) == 2
+    for host in deltas:
+        assert engine.carried(host) == members(engine.world, host)

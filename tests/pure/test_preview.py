@@ -2,51 +2,69 @@
 
 from __future__ import annotations
 
+from itertools import combinations, product
+from typing import NamedTuple
+
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from controller.calc.preview import reach
+from controller.calc.membership import members
+from controller.calc.preview import Flows, differences, flows, reach
 from controller.model import Change, Cluster, Endpoint, Network
 from controller.pipeline.flow import Flow
 from controller.pipeline.packet import TUNNEL_OFPORT
+from controller.pipeline.program import program
+from controller.watch import difference
 from controller.world import World
 from tests.pure import worlds
 from tests.pure.softswitch import arrive, send
-from tests.pure.test_packets import flows, udp
+from tests.pure.test_packets import udp
 
 Programs = dict[int, frozenset[Flow]]
 TENANTS = (1, 2, 3, 4)
+PAIRS = list(combinations(TENANTS, 2))
+NETWORKS = tuple(range(10, 18))
 SUBNETS = (20, 21, 22)
 """Third bytes that private networks share; routable ones have their own."""
 
 
-@st.composite
-def networks(draw: st.DrawFn, id: int, tenant: int, zone: int) -> Change:
-    private = draw(st.booleans())
-    own_zone = draw(st.sampled_from((zone, zone, zone, 100 + id)))
-    third = draw(st.sampled_from(SUBNETS)) if private else id
-    return worlds.network(id, tenant, third=third, zone=own_zone, private=private)
+class Layout(NamedTuple):
+    """What no change of isolation touches: two networks for each tenant, with an endpoint each, on two hosts."""
+
+    private: frozenset[int]
+    thirds: dict[int, int]
+    hosts: dict[int, int]
 
 
 @st.composite
-def random_worlds(draw: st.DrawFn) -> World:
-    """Four tenants with two networks each and an endpoint in every network; any zones, peerings and mode."""
-    changes = [worlds.host(1), worlds.host(2)]
+def layouts(draw: st.DrawFn) -> Layout:
+    private = draw(st.frozensets(st.sampled_from(NETWORKS)))
+    thirds = {id: draw(st.sampled_from(SUBNETS)) if id in private else id for id in NETWORKS}
+    return Layout(private, thirds, {id: draw(st.sampled_from((1, 2))) for id in NETWORKS})
+
+
+@st.composite
+def standings(draw: st.DrawFn, layout: Layout) -> World:
+    """The layout with any zones, peerings and mode that a database would allow."""
+    changes = [worlds.host(1), worlds.host(2), Change("cluster", 1, Cluster(1, draw(st.booleans())))]
     for tenant in TENANTS:
         zone = draw(st.sampled_from((0, 1, 2, 3, 4)))
         changes.append(worlds.tenant(tenant, zone))
         for id in (2 * tenant + 8, 2 * tenant + 9):
-            network = draw(networks(id, tenant, zone))
-            changes.append(network)
-            third = int(network.value.subnets[0].network >> 16 & 0xFF)
-            changes.append(worlds.endpoint(100 + id, id, draw(st.sampled_from((1, 2))), id, third=third))
-    pairs = [(one, two) for one in TENANTS for two in TENANTS if one < two]
-    for id, pair in enumerate(draw(st.lists(st.sampled_from(pairs), unique=True, max_size=3)), 1):
-        changes.append(worlds.peering(id, *pair))
-    changes.append(Change("cluster", 1, Cluster(1, draw(st.booleans()))))
+            place = {"third": layout.thirds[id], "private": id in layout.private}
+            own_zone = draw(st.sampled_from((zone, zone, zone, 100 + id)))
+            changes.append(worlds.network(id, tenant, zone=own_zone, **place))
+            changes.append(worlds.endpoint(100 + id, id, layout.hosts[id], id, third=layout.thirds[id]))
+    for pair in draw(st.lists(st.sampled_from(PAIRS), unique=True, max_size=3)):
+        changes.append(worlds.peering(PAIRS.index(pair), *pair))
     world = worlds.world(*changes)
     assume(not ambiguous(world))
     return world
+
+
+def steps() -> st.SearchStrategy[tuple[World, World]]:
+    """From one standing to another."""
+    return layouts().flatmap(lambda layout: st.tuples(standings(layout), standings(layout)))
 
 
 def ambiguous(world: World) -> bool:
@@ -57,6 +75,10 @@ def ambiguous(world: World) -> bool:
         if len(set(reached)) < len(reached):
             return True
     return False
+
+
+def programs_of(world: World) -> Programs:
+    return {host: program(world, members(world, host)) for host in world.hosts}
 
 
 def deliver(world: World, source: Endpoint, destination: Endpoint, version: int, programs: Programs) -> bool:
@@ -70,9 +92,9 @@ def deliver(world: World, source: Endpoint, destination: Endpoint, version: int,
 
 
 @settings(max_examples=150, deadline=None)
-@given(random_worlds())
+@given(layouts().flatmap(standings))
 def test_packets_agree_with_what_is_said_of_networks(world: World) -> None:
-    programs = {host: flows(world, host) for host in world.hosts}
+    programs = programs_of(world)
     for source in world.endpoints.values():
         for destination in world.endpoints.values():
             ends = world.networks[source.network], world.networks[destination.network]
@@ -82,3 +104,70 @@ def test_packets_agree_with_what_is_said_of_networks(world: World) -> None:
             assert said.allowed == reach(world, *reversed(ends)).allowed, "isolation has no direction"
             for version in (4, 6):
                 assert deliver(world, source, destination, version, programs) == said.allowed, (ends, said)
+
+
+def objects(world: World) -> list[Change]:
+    tables = {"tenant": world.tenants, "network": world.networks, "host": world.hosts, "endpoint": world.endpoints}
+    tables |= {"peering": world.peerings, "cluster": world.clusters}
+    return [Change(noun, id, value) for noun, table in tables.items() for id, value in table.items()]
+
+
+def spelled_out(world: World, name: str) -> list[str]:
+    """`t1/*` is all networks of tenant t1."""
+    tenant, _, rest = name.partition("/")
+    return [n.name for n in world.networks.values() if world.tenants[n.tenant].name == tenant] if rest else [name]
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps())
+def test_a_preview_names_every_pair_of_networks_that_changes_and_no_other(step: tuple[World, World]) -> None:
+    old, new = step
+    changes = difference(old, objects(new))
+    said: dict[tuple[str, str], bool] = {}
+    for row in differences(old, new, changes):
+        for pair in product(spelled_out(new, row.source), spelled_out(new, row.destination)):
+            assert pair not in said, "nothing is said twice"
+            said[pair] = row.after.allowed
+    pairs = list(product(NETWORKS, NETWORKS))
+    before, after = (
+        {(one, two): reach(w, w.networks[one], w.networks[two]).allowed for one, two in pairs} for w in step
+    )
+    changed = {pair: after[pair] for pair in pairs if before[pair] != after[pair]}
+    assert said == {(f"n{one}", f"n{two}"): allowed for (one, two), allowed in changed.items()}
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps())
+def test_a_preview_counts_what_every_host_gains_and_loses(step: tuple[World, World]) -> None:
+    old, new = step
+    counted = flows(old, new, difference(old, objects(new)))
+    for host, before in programs_of(old).items():
+        after = program(new, members(new, host))
+        change = Flows(len(after - before), len(before - after))
+        assert counted.get(host, Flows(0, 0)) == change
+
+
+def test_the_words_of_a_preview_name_both_sides_and_the_reason() -> None:
+    old = worlds.world(*worlds.two_tenants())
+    join = [worlds.tenant(2, zone=1), worlds.network(worlds.NETWORK_B, 2, zone=1)]
+    assert [str(row) for row in differences(old, old.apply(2, join), join)] == [
+        "t1/* -> t2/*: denied -> allowed, t1 and t2 are joined",
+        "t2/* -> t1/*: denied -> allowed, t1 and t2 are joined",
+    ]
+    assert flows(old, old.apply(2, join), join) == dict.fromkeys((1, 2, 3), Flows(3, 4))
+
+
+def test_a_network_that_is_set_apart_is_named_alone() -> None:
+    old = worlds.world(*worlds.two_networks())
+    apart = [worlds.network(12, worlds.TENANT_A, zone=99)]
+    assert [str(row) for row in differences(old, old.apply(2, apart), apart)] == [
+        "n10 -> n12: allowed -> denied, n12 is isolated",
+        "n12 -> n10: allowed -> denied, n12 is isolated",
+    ]
+
+
+def test_a_change_that_concerns_no_isolation_changes_nothing() -> None:
+    old = worlds.world(*worlds.two_tenants())
+    same = [worlds.network(worlds.NETWORK_B, worlds.TENANT_B)]
+    assert list(differences(old, old.apply(2, same), same)) == []
+    assert flows(old, old.apply(2, same), same) == {}
