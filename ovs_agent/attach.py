@@ -34,6 +34,8 @@ FLOWS_PATIENCE = 20.0
 PEERS_PATIENCE = 0.3
 """Seconds of it that other hosts may hold an attach up. They get the flows at the same moment; waiting for them makes
 the first packet's answer sure, but a host that is slow or away must not keep this one from starting containers."""
+PEERS_AWAY = 10.0
+"""Seconds for which nobody waits for other hosts after one of them was found to be cut off."""
 SLICE = 2.0
 """Seconds between looks at whether the caller is still there."""
 RETRY = 0.2
@@ -93,6 +95,7 @@ class Attacher:
         self._database = database
         self._ledger = ledger
         self._state = state
+        self._peers_away_until = 0.0
         self._aside = ThreadPoolExecutor(CONCURRENCY, "aside")
 
     def attach(
@@ -235,7 +238,8 @@ class Attacher:
         said = "the API has not answered"
         while (rest := begun + FLOWS_PATIENCE - time.monotonic()) > 0 and not abandoned():
             params: dict[str, Any] = {"host": self._host, "wait": min(SLICE, rest)}
-            if (patience := begun + PEERS_PATIENCE - time.monotonic()) > 0:
+            patience = begun + PEERS_PATIENCE - time.monotonic()
+            if patience > 0 and begun > self._peers_away_until:
                 params = {"wait": patience}
             try:
                 progress = self._rest.get(f"/revisions/{revision}", params=params, timeout=SLICE + 5).body
@@ -247,7 +251,10 @@ class Attacher:
                 continue
             states = {one["host"]: one for one in progress["hosts"]}
             mine = states.get(self._host, {"state": progress["state"], "error": ""})
-            if progress["state"] == "applied" or (progress["state"] == "failed" and mine["state"] == "applied"):
+            others = {one["state"] for one in progress["hosts"] if one["host"] != self._host}
+            if mine["state"] == "applied" and "pending" not in others:
+                if "disconnected" in others:
+                    self._peers_away_until = time.monotonic() + PEERS_AWAY
                 return
             if mine["state"] == "failed":
                 raise FlowsFailed(f"The bridge refused the flows of revision {revision}: {mine['error']}.")

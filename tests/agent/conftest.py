@@ -58,6 +58,11 @@ class Site:
         self.api.start()
         until(self.api_answers, "the API answers")
 
+    def connected(self, host: str) -> bool:
+        """Whether the controller says that the host's bridge is connected."""
+        with reading(self.engine) as session:
+            return bool(hosts.get(session, host).status.connected)
+
     def restart_switch(self) -> None:
         with inside(self.netns):
             self.ovs.start_switch()

@@ -8,17 +8,32 @@ import ipaddress
 import socket
 import struct
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from db import endpoints
+from db.changes import transaction
+from ovs_agent.attach import PEERS_PATIENCE
 from ovs_agent.netlink.veth import SIOCETHTOOL
-from tests.agent.conftest import Host
+from tests.agent.conftest import Host, Site
 from tests.agent.site import Container, configuration, inside, run, until
 
 NewContainer = Callable[..., Container]
+
+
+@contextmanager
+def other_host(site: Site) -> Iterator[Host]:
+    other = Host(site)
+    try:
+        other.start()
+        yield other
+    finally:
+        other.close()
 
 
 def addresses(container: Container) -> set[str]:
@@ -283,6 +298,27 @@ def test_without_an_agent_the_plugin_says_try_again(host: Host, container: NewCo
     reply = container().call("ADD", {"socket": str(host.folder / "nobody.sock")})
     assert reply.code == 11 and "nobody.sock" in reply.body["msg"]
     assert container().call("STATUS", {"socket": str(host.folder / "nobody.sock")}).code == 50
+
+
+def test_a_host_that_is_cut_off_does_not_hold_up_every_attach(host: Host, container: NewContainer) -> None:
+    """It is waited for once, for a moment; the next ones know."""
+    with other_host(host.site) as other:
+        first = other.container()
+        first.add()
+        until(lambda: host.site.connected(other.name), "the other host's bridge is connected")
+        other.agent.stop()
+        host.site.ovs.vsctl("del-br", other.bridge)
+        until(lambda: not host.site.connected(other.name), "the other host is cut off")
+        container().add()
+        spent = []
+        for _ in range(4):
+            one = container()
+            start = time.monotonic()
+            one.add()
+            spent.append(time.monotonic() - start)
+        assert min(spent) < PEERS_PATIENCE
+        with transaction(host.site.engine) as tx:
+            endpoints.delete(tx, f"acme/{first.id}")
 
 
 def test_many_at_once(host: Host, container: NewContainer) -> None:
