@@ -1,5 +1,7 @@
 """The unit of work: a transaction that gathers what it changed and, last of all, takes the next revision for it.
 
+A rehearsal is one that is undone at its end: what it would have changed can be read inside it.
+
 The revision's row is locked from its bump to the commit, so revisions are committed in their order and a
 reader that has seen revision n has seen everything up to n. Bumping it last keeps that lock short. Does not
 know what the nouns mean.
@@ -8,7 +10,7 @@ know what the nouns mean.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -59,6 +61,11 @@ class Transaction:
             op = "create"
         self._recorded[noun, id] = Recorded(op, tenant_id, host_id)
 
+    @property
+    def recorded(self) -> set[tuple[str, int]]:
+        """The noun and id of each object that was changed so far."""
+        return set(self._recorded)
+
     def before_commit(self, call: Callable[[int], None]) -> None:
         """`call(revision)` inside the transaction once its revision is known."""
         self._before_commit.append(call)
@@ -82,14 +89,39 @@ class Transaction:
             call(self.revision)
 
 
+class _Undone(Exception):  # noqa: N818 - nothing went wrong
+    pass
+
+
 @contextmanager
 def transaction(engine: Engine, now: datetime | None = None) -> Iterator[Transaction]:
     """One change of the network: everything in it happens, or nothing."""
+    with _refusing(), writing(engine) as session:
+        tx = Transaction(session, now or utcnow())
+        yield tx
+        tx.finish()
+
+
+@contextmanager
+def rehearsal(engine: Engine) -> Iterator[Transaction]:
+    """A change that does not happen, in one consistent view of the database.
+
+    Refused as the change itself would be, or as busy when somebody changes the same meanwhile: then try again.
+    """
+    with suppress(_Undone), _refusing(), writing(engine) as session:
+        if session.get_bind().dialect.name == "postgresql":
+            session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        tx = Transaction(session, utcnow())
+        yield tx
+        session.flush()
+        raise _Undone
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """What only another writer's commit in between can cause, as a refusal in words."""
     try:
-        with writing(engine) as session:
-            tx = Transaction(session, now or utcnow())
-            yield tx
-            tx.finish()
+        yield
     except IntegrityError as error:
         # The rules look before they write; only another writer's commit in between ends here.
         raise Conflict("another change took the same name or number at the same moment", "try again") from error

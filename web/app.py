@@ -12,6 +12,7 @@ from web.api import (
     endpoints,
     events,
     hosts,
+    isolation,
     meta,
     networks,
     revisions,
@@ -27,7 +28,7 @@ from web.state import KEY, State
 from web.ui import frame, pages, sign_in  # noqa: F401 - their views are on the frame's blueprint
 
 PREFIX = "/api/v1"
-API = (tenants, networks, endpoints, hosts, attachments, agents, revisions, events, tokens, meta)
+API = (tenants, isolation, networks, endpoints, hosts, attachments, agents, revisions, events, tokens, meta)
 
 
 def create_app(database_url: str, waiting_slots: int = 96) -> APIFlask:

@@ -16,6 +16,7 @@ from apiflask import APIFlask
 from flask import Blueprint, Response, current_app
 
 from web.api.schemas.common import LABEL, ProblemDocument, Schema
+from web.api.schemas.preview import Preview
 from web.auth.access import public, rule_of
 from web.problems import MIMETYPE, TITLES
 
@@ -50,6 +51,7 @@ ETAG = {"ETag": {"description": "The object's version.", "schema": {"type": "str
 
 TAGS = [
     {"name": "Tenants", "description": "Who owns networks; the unit of isolation."},
+    {"name": "Isolation", "description": "Who talks to whom: joins, peerings, global tenants, the flat mode."},
     {"name": "Networks", "description": "One segment each: a VNI and a subnet per address family."},
     {"name": "Endpoints", "description": "One interface each of a container, pod or VM."},
     {"name": "Hosts", "description": "Machines with an agent and a bridge."},
@@ -63,6 +65,7 @@ NAMES_IN_PATHS = {
     "network": "Name of the network within its tenant.",
     "endpoint": "Name of the endpoint within its tenant.",
     "host": "Name of the host.",
+    "peer": "Name of the other tenant.",
 }
 OTHERS_IN_PATHS: Json = {
     "container_id": {"description": "The runtime's id of the container.", "schema": {"maxLength": 128}},
@@ -111,9 +114,8 @@ def register(app: APIFlask) -> None:
 
 def complete(app: APIFlask, spec: Json) -> Json:
     spec = plain_names(spec)
-    spec["components"]["schemas"] |= definitions(
-        ProblemDocument.model_json_schema(ref_template=REF, schema_generator=Schema)
-    )
+    for model in (ProblemDocument, Preview):
+        spec["components"]["schemas"] |= definitions(model.model_json_schema(ref_template=REF, schema_generator=Schema))
     spec["components"]["securitySchemes"] = SCHEMES
     spec["components"]["responses"] = {str(status): error(status) for status in sorted({s for s, _ in TITLES.values()})}
     for path, method, operation in operations(spec):
@@ -159,6 +161,9 @@ def describe(operation: Json, method: str, view: Callable[..., Any], named: bool
         schema = response.get("content", {}).get("application/json", {}).get("schema", {})
         if status in ("200", "201") and schema.get("$ref", "").rpartition("/")[2] in VERSIONED:
             response["headers"] = ETAG
+    if getattr(view, "previewable", False):
+        content = operation["responses"]["200"]["content"]["application/json"]
+        content["schema"] = {"anyOf": [content["schema"], {"$ref": REF.format(model="Preview")}]}
     for status in statuses:
         operation["responses"].setdefault(str(status), {"$ref": f"#/components/responses/{status}"})
     operation["responses"] = dict(sorted(operation["responses"].items()))
@@ -181,7 +186,12 @@ def describe_parameter(parameter: Json) -> None:
             schema |= OTHERS_IN_PATHS[name]["schema"]
 
 
-VERSIONED = frozenset({"Tenant", "Network", "Endpoint", "Host", "NewHost"})
+VERSIONED = frozenset(
+    {
+        *("Tenant", "Network", "Endpoint", "Host", "NewHost", "Cluster"),
+        *("ChangedTenant", "ChangedNetwork", "ChangedCluster"),
+    }
+)
 REF = "#/components/schemas/{model}"
 
 

@@ -12,19 +12,27 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from db import hosts as db_hosts
+from db import isolation as db_isolation
 from db import networks as db_networks
 from db import tables
+from db.labels import with_name
 from db.wanted import WantedEndpoint
 
 Json = dict[str, Any]
 
 
-def tenant(row: tables.Tenant) -> Json:
+def tenant(session: Session, row: tables.Tenant) -> Json:
+    standing = db_isolation.standing(session, row)
+    return _tenant(row, standing.kind) | {"joined": standing.joined, "peers": standing.peers}
+
+
+def _tenant(row: tables.Tenant, isolation: str) -> Json:
     return {
         "name": row.name,
         "id": row.id,
         "zone": row.zone,
-        "labels": row.labels,
+        "isolation": isolation,
+        "labels": with_name(row.labels, row.name),
         "track_all": row.track_all,
         "networks": row.network_count,
         "endpoints": row.endpoint_count,
@@ -34,7 +42,8 @@ def tenant(row: tables.Tenant) -> Json:
 
 
 def tenants(session: Session, rows: Sequence[tables.Tenant]) -> list[Json]:
-    return [tenant(row) for row in rows]
+    kinds = db_isolation.kinds(session, rows)
+    return [_tenant(row, kinds[row.id]) for row in rows]
 
 
 def networks(session: Session, rows: Sequence[tables.Network]) -> list[Json]:

@@ -12,7 +12,7 @@ from tests.web.conftest import Caller, Site
 def test_a_new_tenant_has_a_network_of_its_own(any_site: Site) -> None:
     tenant = any_site.admin.made("/tenants", {"name": "acme", "labels": {"team": "web"}})
     assert tenant["name"] == "acme"
-    assert tenant["labels"] == {"team": "web"}
+    assert tenant["labels"] == {"kubernetes.io/metadata.name": "acme", "team": "web"}
     assert tenant["networks"] == 1
     assert tenant["revision"] == any_site.revision()
     network = any_site.admin.get("/networks/acme/default").get_json()
@@ -80,7 +80,7 @@ def test_detaching_is_done_once_and_may_be_asked_for_again(any_site: Site) -> No
 def test_labels_are_laid_over_those_there_are(any_site: Site) -> None:
     any_site.admin.made("/tenants", {"name": "acme", "labels": {"a": "1", "b": "2"}})
     changed = any_site.admin.patch("/tenants/acme", {"labels": {"b": None, "c": "3"}})
-    assert changed.get_json()["labels"] == {"a": "1", "c": "3"}
+    assert changed.get_json()["labels"] == {"a": "1", "c": "3", "kubernetes.io/metadata.name": "acme"}
 
 
 def test_a_change_that_changes_nothing_takes_no_revision(any_site: Site, unchanged_tenant: int) -> None:

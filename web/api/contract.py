@@ -97,7 +97,7 @@ def sentence(error: ErrorDetails, model: type[BaseModel]) -> str:
         case "missing":
             return f"'{field}' is missing; add it."
         case "extra_forbidden":
-            known = sorted(model.model_fields)
+            known = sorted(field.alias or name for name, field in model.model_fields.items())
             near = difflib.get_close_matches(str(error["loc"][-1]), known, 1)
             remedy = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}."
             return f"'{field}' is not known here; {remedy}"

@@ -7,10 +7,10 @@ from flask import Response
 
 from db import networks
 from web import present
+from web.api.applied import applied, previewable
 from web.api.replies import (
     Answer,
     Json,
-    changed,
     conditional,
     created,
     deleted,
@@ -21,6 +21,7 @@ from web.api.replies import (
     shown,
 )
 from web.api.schemas.common import Deleted
+from web.api.schemas.isolation import ChangedNetwork, ChangeQuery
 from web.api.schemas.network import Network, NetworkChange, NetworkCreate, NetworkPage, NetworkQuery
 from web.auth.access import CHANGERS, READERS, allow
 
@@ -76,17 +77,27 @@ def get(tenant: str, network: str) -> Answer:
 @blueprint.patch("/networks/<tenant>/<network>")
 @allow(CHANGERS)
 @blueprint.input(NetworkChange, arg_name="body")
-@blueprint.output(Network)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(ChangedNetwork)
 @conditional
-def update(tenant: str, network: str, body: NetworkChange) -> Answer:
+@previewable
+def update(tenant: str, network: str, body: NetworkChange, query: ChangeQuery) -> Answer | Response:
     """Change a network"""
     # Said and null is "no MTU of its own"; not said is "as it is".
     mtu = (body.mtu or 0) if "mtu" in body.model_fields_set else None
-    return changed(
+    return applied(
         lambda tx: present.network(
             tx.session,
-            networks.update(tx, f"{tenant}/{network}", labels=body.labels, mtu=mtu, version=if_match()),
-        )
+            networks.update(
+                tx,
+                f"{tenant}/{network}",
+                labels=body.labels,
+                mtu=mtu,
+                isolated=body.isolated,
+                version=if_match(),
+            ),
+        ),
+        query,
     )
 
 

@@ -42,11 +42,16 @@ def get(revision: int, query: RevisionWaitQuery) -> Json:
 
     With `wait` the answer comes when every host concerned has confirmed or refused it, or when the time is over.
     """
+    return awaited(revision, query.wait, query.host)
+
+
+def awaited(revision: int, seconds: float, host: str | None = None) -> Json:
+    """How far a revision is as soon as that is not `pending`, or when the time is over."""
     live = state().live
-    with live.patience(query.wait) as deadline:
+    with live.patience(seconds) as deadline:
         while True:
             pulse = live.seen().pulse
-            body = progress(revision, query.host)
+            body = progress(revision, host)
             left = deadline - time.monotonic()
             if body["state"] != "pending" or not live.wait_for_pulse(pulse, left):
                 return body

@@ -47,7 +47,9 @@ def find(query: LabelledQuery) -> Json:
 def create(body: TenantCreate) -> Answer | Response:
     """Create a tenant"""
     return created(
-        lambda tx: present.tenant(tenants.create(tx, body.name, labels=body.labels, track_all=body.track_all))
+        lambda tx: present.tenant(
+            tx.session, tenants.create(tx, body.name, labels=body.labels, track_all=body.track_all)
+        )
     )
 
 
@@ -56,7 +58,7 @@ def create(body: TenantCreate) -> Answer | Response:
 @blueprint.output(Tenant)
 def get(tenant: str) -> Answer:
     """Show a tenant"""
-    return shown(lambda session: present.tenant(tenants.get(session, tenant)))
+    return shown(lambda session: present.tenant(session, tenants.get(session, tenant)))
 
 
 @blueprint.patch("/tenants/<tenant>")
@@ -68,7 +70,7 @@ def update(tenant: str, body: TenantChange) -> Answer:
     """Change a tenant"""
     return changed(
         lambda tx: present.tenant(
-            tenants.update(tx, tenant, labels=body.labels, track_all=body.track_all, version=if_match())
+            tx.session, tenants.update(tx, tenant, labels=body.labels, track_all=body.track_all, version=if_match())
         )
     )
 

@@ -53,6 +53,9 @@ class NetworkChange(Contract):
 
     labels: LabelChanges = Field({})
     mtu: Mtu | None = Field(None, description="Null leaves it.")
+    isolated: bool | None = Field(
+        None, description="True: a zone of its own; false: its tenant's; null or left out: as it is."
+    )
 
 
 class NetworkQuery(LabelledQuery):

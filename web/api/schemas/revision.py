@@ -34,7 +34,7 @@ class Change(Contract):
     """One object that changed in a revision."""
 
     revision: int
-    noun: Literal["tenant", "network", "subnet", "endpoint", "host", "controller", "setting"]
+    noun: Literal["tenant", "network", "subnet", "endpoint", "host", "peering", "cluster", "controller", "setting"]
     id: int
     op: Literal["create", "update", "delete"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import ConfigDict, Field
 
 from web.api.schemas.common import Contract, LabelChanges, Labels, Moment, Name, Page, Revision, Version, example
@@ -28,13 +30,16 @@ class TenantChange(Contract):
     track_all: bool | None = Field(None, description="As on create; null leaves it.")
 
 
-class Tenant(Contract):
+class ListedTenant(Contract):
     """Who owns networks; the unit of isolation."""
 
     name: Name
     id: int = Field(description="16-bit number; the tenant's conntrack zone on every host.", examples=[7])
     zone: int = Field(description="Networks with one zone may talk freely; 0 is reachable from all.", examples=[7])
-    labels: Labels
+    isolation: Literal["own", "joined", "global"] = Field(
+        description="`own`: alone in its zone; `joined`: shares it; `global`: reaches all and is reached by all."
+    )
+    labels: Labels = Field(description="Always with `kubernetes.io/metadata.name`, the tenant's name.")
     track_all: bool
     networks: int = Field(description="How many networks it has.", examples=[2])
     endpoints: int = Field(description="How many endpoints it has.", examples=[12])
@@ -43,5 +48,12 @@ class Tenant(Contract):
     created_at: Moment
 
 
+class Tenant(ListedTenant):
+    """A tenant, and those it stands with."""
+
+    joined: list[Name] = Field(description="Tenants in the same zone; none for a global one.", examples=[["beta"]])
+    peers: list[Name] = Field(description="Tenants that it peers with.", examples=[["gamma"]])
+
+
 class TenantPage(Page):
-    items: list[Tenant]
+    items: list[ListedTenant]

@@ -1,0 +1,84 @@
+"""`?dry_run=true`: a change is carried out in a transaction that is undone, and the answer tells what it would do.
+
+It decides how the world before and after is had without holding up writers; what follows from the two is said by
+`controller.calc.preview`, and what is refused by the change itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+
+from flask import Response, jsonify
+
+from controller.calc import preview
+from controller.model import Change
+from controller.world import World
+from db.changes import Transaction, changes_since, rehearsal
+from db.errors import Busy
+from db.snapshot import load, snapshot
+from web.api.schemas.preview import Preview
+from web.state import reading, state
+
+MOST_CHANGES = 1000
+ATTEMPTS = 3
+NOTHING = "Nothing changes in who reaches whom."
+
+
+def previewed(change: Callable[[Transaction], object]) -> Response:
+    """What `change` would do. The revision is the newest there is: nothing was changed."""
+    old, changes = rehearsed(change)
+    new = old.apply(old.revision, changes)
+    found = list(islice(preview.differences(old, new, changes), MOST_CHANGES + 1))
+    shown = found[:MOST_CHANGES]
+    document = {
+        "dry_run": True,
+        "revision": old.revision,
+        "words": [str(row) for row in shown] or [NOTHING],
+        "changes": [
+            {
+                "from": row.source,
+                "to": row.destination,
+                "before": "denied" if row.after.allowed else "allowed",
+                "after": "allowed" if row.after.allowed else "denied",
+                "reason": row.after.reason,
+            }
+            for row in shown
+        ],
+        "more": len(found) > len(shown),
+        "hosts": [
+            {"host": old.hosts[id].name, "gained": flows.gained, "lost": flows.lost}
+            for id, flows in sorted(preview.flows(old, new, changes).items())
+        ],
+    }
+    return jsonify(Preview.model_validate(document).model_dump(mode="json", by_alias=True))
+
+
+def rehearsed(change: Callable[[Transaction], object]) -> tuple[World, list[Change]]:
+    """The world as it is, and what `change` would change of it."""
+    # Reading a large world takes a while, so it is done before anybody has to wait for this.
+    with reading() as session:
+        revision, objects = snapshot(session)
+    world = World().apply(revision, objects)
+    for attempt in range(ATTEMPTS):
+        try:
+            with rehearsal(state().engine) as tx:
+                world = caught_up(world, tx)
+                change(tx)
+                tx.session.flush()
+                return world, load(tx.session, tx.recorded)
+        except Busy:
+            if attempt + 1 == ATTEMPTS:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def caught_up(world: World, tx: Transaction) -> World:
+    """The world as the transaction sees it."""
+    rows = changes_since(tx.session, world.revision)
+    if rows is None:
+        revision, objects = snapshot(tx.session)
+        return World().apply(revision, objects)
+    if not rows:
+        return world
+    return world.apply(rows[-1].revision, load(tx.session, {(row.noun, row.id) for row in rows}))

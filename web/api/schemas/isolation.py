@@ -1,0 +1,77 @@
+"""Isolation: who is joined with whom, who peers, and what holds for the whole cluster."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from web.api.schemas.common import LONGEST_WAIT_SECONDS, Contract, Name, Query, Revision, Version, example
+from web.api.schemas.network import Network
+from web.api.schemas.revision import HostProgress
+from web.api.schemas.tenant import Tenant
+
+Mode = Literal["flat", "multitenant"]
+
+
+class ChangeQuery(Query):
+    wait: float = Field(
+        0, ge=0, le=LONGEST_WAIT_SECONDS, description="Seconds to wait until every host concerned has confirmed."
+    )
+    dry_run: bool = Field(False, description="Change nothing and answer with what the change would do.")
+
+
+class Join(Contract):
+    """Whose zone to share."""
+
+    model_config = ConfigDict(json_schema_extra=example({"to": "beta"}))
+
+    to: Name
+
+
+class Peer(Contract):
+    """Whom to peer with."""
+
+    model_config = ConfigDict(json_schema_extra=example({"with": "beta"}))
+
+    other: Name = Field(alias="with")
+
+
+class Applied(Contract):
+    """How far a change has come."""
+
+    state: Literal["applied", "pending", "failed"] = Field(
+        description="`applied`: every host concerned has confirmed this revision."
+    )
+    hosts: list[HostProgress] = Field(description="The hosts concerned, and what they say.")
+
+
+class ChangedTenant(Applied, Tenant):
+    """A tenant after a change, and where the change is live."""
+
+
+class ChangedNetwork(Applied, Network):
+    """A network after a change, and where the change is live."""
+
+
+class Cluster(Contract):
+    """What holds for all tenants."""
+
+    isolation: Mode = Field(
+        description="`multitenant`: tenants are apart unless they are joined, peer, or one is global. "
+        "`flat`: all reach all, but for private and isolated networks."
+    )
+    version: Version
+    revision: Revision
+
+
+class ClusterChange(Contract):
+    """What to change."""
+
+    model_config = ConfigDict(json_schema_extra=example({"isolation": "flat"}))
+
+    isolation: Mode
+
+
+class ChangedCluster(Applied, Cluster):
+    """The cluster after a change, and where the change is live."""
