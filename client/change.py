@@ -33,7 +33,9 @@ def report(
     revision = reply["revision"]
     progress = wait(rest or context.rest, revision, context.timeout) if context.wait else None
     if context.output != "table":
-        output.data(context.output, dict(reply))
+        # A reply that tells where the change is live tells what was waited for.
+        news = {key: progress[key] for key in ("state", "hosts") if "hosts" in reply} if progress else {}
+        output.data(context.output, {**reply, **news})
         return
     live = f" (revision {revision})" if progress is None else f" (revision {revision}, {where(progress)})"
     click.echo(said + live)

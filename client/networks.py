@@ -10,6 +10,7 @@ from client import output
 from client.change import create as send
 from client.change import report
 from client.context import Context
+from client.isolation import carry_out, dry_run
 from client.options import changing, completes, label, label_changes, printing, qualified, read_qualified, with_label
 from client.output import column
 
@@ -120,6 +121,25 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
     """
     reply = context.rest.patch(f"/networks/{name}", {"labels": label_changes(changes)}).body
     report(context, f"Network {name} has labels {output.cell(reply['labels'])}", reply)
+
+
+@network.command()
+@the_network
+@click.option("--isolated/--routed", default=None, help="A zone of its own, or its tenant's.")
+@dry_run
+@changing
+@click.pass_obj
+def update(context: Context, name: str, isolated: bool | None, dry_run: bool) -> None:
+    """Set a network apart from its tenant's other networks, or back among them.
+
+    \b
+    Example:
+      warren network update acme/web --isolated
+    """
+    if isolated is None:
+        raise click.UsageError("Say --isolated or --routed.")
+    said = f"Network {name} is {'isolated' if isolated else 'routed'}"
+    carry_out(context, "PATCH", f"/networks/{name}", {"isolated": isolated}, dry_run, lambda reply: said)
 
 
 @network.command()

@@ -26,6 +26,7 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
     "Tenants and networks": {
         "tenant": Lazy("client.tenants:tenant", "Who owns networks; the unit of isolation."),
         "network": Lazy("client.networks:network", "Segments with their subnets."),
+        "cluster": Lazy("client.cluster:cluster", "What holds for all tenants."),
         "endpoint": Lazy("client.endpoints:endpoint", "Interfaces of containers."),
     },
     "Hosts and their state": {

@@ -8,16 +8,29 @@ from client import output
 from client.change import create as send
 from client.change import report
 from client.context import Context
+from client.isolation import COMMANDS as ISOLATION
 from client.options import changing, label, label_changes, named, printing, with_label
 from client.output import column
 
-COLUMNS = [column("NAME"), column("ID"), column("ZONE"), column("NETWORKS"), column("ENDPOINTS"), column("LABELS")]
+COLUMNS = [
+    column("NAME"),
+    column("ID"),
+    column("ZONE"),
+    column("ISOLATION"),
+    column("NETWORKS"),
+    column("ENDPOINTS"),
+    column("LABELS"),
+]
 the_tenant = named("name", "/tenants", "TENANT")
 
 
 @click.group()
 def tenant() -> None:
-    """Tenants own networks. Endpoints of one tenant reach each other, those of others do not."""
+    """Tenants own networks. Endpoints of one tenant reach each other, those of others unless they join or peer."""
+
+
+for command in ISOLATION:
+    tenant.add_command(command)
 
 
 @tenant.command()

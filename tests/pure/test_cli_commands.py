@@ -25,6 +25,7 @@ ACME = {
     "name": "acme",
     "id": 1,
     "zone": 1,
+    "isolation": "own",
     "labels": {"team": "web"},
     "track_all": False,
     "networks": 1,
@@ -89,9 +90,9 @@ def test_every_command_says_what_it_does_with_an_example(path: tuple[str, ...], 
 def test_what_a_list_prints_is_aligned(api: ScriptedApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["tenant", "list"]) == 0
     assert capsys.readouterr().out == (
-        "NAME           ID  ZONE  NETWORKS  ENDPOINTS  LABELS\n"
-        "acme           1   1     1         0          team=web\n"
-        "a-longer-name  1   1     1         0          -\n"
+        "NAME           ID  ZONE  ISOLATION  NETWORKS  ENDPOINTS  LABELS\n"
+        "acme           1   1     own        1         0          team=web\n"
+        "a-longer-name  1   1     own        1         0          -\n"
     )
 
 
