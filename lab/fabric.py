@@ -10,6 +10,7 @@ import array
 import fcntl
 import socket
 import struct
+from pathlib import Path
 
 from lab import netns
 from lab.names import FABRIC_ADDRESS, FABRIC_ADDRESS6, UNDERLAY_PREFIX, UNDERLAY_PREFIX6, HostName, fabric_netns
@@ -50,6 +51,9 @@ def cable(host: HostName) -> None:
         ],
     )
     netns.batch(host.netns, [f"link set {NIC} addrgenmode none up"])
+    with netns.inside(host.netns):
+        # The bridge has the address, the NIC is only its wire: an ARP answer with the NIC's MAC leads packets astray.
+        Path("/proc/sys/net/ipv4/conf/all/arp_ignore").write_text("1")
     # The user-space switch at the other end takes frames as they are: a checksum left to the hardware stays wrong.
     with netns.inside(space):
         checksum_in_software(host.name)

@@ -6,6 +6,7 @@ address. Everything above it (the integration bridge, tunnels, controllers) is t
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 
 from lab import fabric, netns
@@ -65,7 +66,7 @@ def _start_database(host: HostName, daemon: Daemon, lab_dir: Path) -> None:
 
 def _start_switch(host: HostName, daemon: Daemon, lab_dir: Path) -> None:
     _forget(host, daemon)
-    _background(host, daemon, ["ovs-vswitchd", host.ovsdb], lab_dir)
+    _background(host, daemon, ["ovs-vswitchd", host.ovsdb, "--disable-system-route"], lab_dir)
     # The devices of a switch that was killed stay behind with their addresses, and its successor takes them over.
     netns.batch(
         host.netns,
@@ -75,6 +76,11 @@ def _start_switch(host: HostName, daemon: Daemon, lab_dir: Path) -> None:
             f"addr replace {host.address6}/{UNDERLAY_PREFIX6} dev {BRIDGE} nodad",
         ],
     )
+    # Left to itself the switch forgets the kernel's routes whenever an interface appears, reads them anew, and until
+    # then takes the packets of its tunnels for the host's own. Routes that it is told it keeps.
+    for route in (f"{host.address}/{UNDERLAY_PREFIX}", f"{host.address6}/{UNDERLAY_PREFIX6}"):
+        network = str(ipaddress.ip_interface(route).network)
+        _appctl(host, "ovs/route/add", network, BRIDGE)
 
 
 def _background(host: HostName, daemon: Daemon, argv: list[str], lab_dir: Path) -> None:
@@ -113,5 +119,9 @@ def _forget(host: HostName, daemon: Daemon) -> None:
 
 def neighbours(host: HostName) -> set[str]:
     """Underlay addresses whose MAC the switch knows, so that it can send through a tunnel to them."""
-    said = netns.run("ovs-appctl", "-t", "ovs-vswitchd", "tnl/neigh/show", env=environment(host.folder, settings(host)))
+    said = _appctl(host, "tnl/neigh/show")
     return {line.split()[0] for line in said.splitlines()[2:] if line.strip()}
+
+
+def _appctl(host: HostName, *command: str) -> str:
+    return netns.run("ovs-appctl", "-t", "ovs-vswitchd", *command, env=environment(host.folder, settings(host)))
