@@ -151,7 +151,9 @@ def _locked(
     """The tenants, which nobody else changes until the transaction ends. `version` is the first one's."""
     zones.take_turn(tx.session)
     wanted = {name: "tenant"} if other is None else {other: field, name: "tenant"}
-    query = select(Tenant).where(Tenant.name.in_(wanted)).order_by(Tenant.id).with_for_update(of=Tenant)
+    query = select(Tenant).where(Tenant.name.in_(wanted)).order_by(Tenant.id)
+    # Whoever attaches an endpoint meanwhile refers to the tenant, and is not held up by this.
+    query = query.with_for_update(of=Tenant, key_share=True)
     query = query.options(undefer_group("counts")).execution_options(populate_existing=True)
     found = {tenant.name: tenant for tenant in tx.session.execute(query).scalars()}
     for missing, its_field in reversed(wanted.items()):
@@ -159,7 +161,7 @@ def _locked(
             remedy = f"create it with `warren tenant create {missing}`"
             raise NotFound(f"there is no tenant {missing}", remedy, its_field)
     check_version(found[name], version, f"tenant {name}")
-    return [found[name], *(found[one] for one in wanted if one != name)]
+    return [found[name]] if other is None else [found[name], found[other]]
 
 
 def _peering(session: Session, low: int, high: int) -> int | None:
