@@ -48,7 +48,7 @@ def hosts_seeing(world: World, zone: int) -> set[int]:
 def _outlook(world: World, host: int) -> tuple[object, ...]:
     """All that decides what a host sees, but for the networks themselves."""
     seen = view(world, host)
-    return seen.here, seen.peering, seen.peers, world.flat
+    return seen.here, seen.peering, seen.peers, seen.flat
 
 
 class _Gather:

@@ -24,10 +24,11 @@ class View(NamedTuple):
     here: frozenset[int]
     peering: frozenset[int]
     peers: frozenset[int]
+    flat: bool
 
     @property
     def sees_all(self) -> bool:
-        return bool(self.here) and (GLOBAL_ZONE in self.here or self.world.flat)
+        return bool(self.here) and (GLOBAL_ZONE in self.here or self.flat)
 
     def sees(self, network: Network) -> bool:
         """Whether a packet between the network and an endpoint here could be admitted."""
@@ -42,7 +43,7 @@ class View(NamedTuple):
             return True
         if world.is_isolated(network):
             return False
-        return network.tenant in self.peers or (world.flat and not network.private)
+        return network.tenant in self.peers or (self.flat and not network.private)
 
     def carries(self, key: Key) -> bool:
         """Whether the host's program has this fragment."""
@@ -71,7 +72,7 @@ class View(NamedTuple):
 def view(world: World, host: int) -> View:
     peering = frozenset(world.tenants_of_host.get(host, {})) & world.peerings_of_tenant.keys()
     peers = frozenset(peer for tenant in peering for peer in world.peers(tenant))
-    return View(world, host, frozenset(world.zones_of_host.get(host, {})), peering, peers)
+    return View(world, host, frozenset(world.zones_of_host.get(host, {})), peering, peers, world.flat)
 
 
 def members(world: World, host: int) -> set[Key]:

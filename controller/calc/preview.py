@@ -6,11 +6,14 @@ worlds). It looks at networks, because isolation is a network's; endpoints, host
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import count
 from typing import NamedTuple
 
 from controller.calc.concern import concern, hosts_seeing
-from controller.calc.engine import Engine
+from controller.calc.membership import members, view
 from controller.model import GLOBAL_ZONE, Change, Network
 from controller.pipeline.flow import Flow
 from controller.pipeline.program import Key, fragment
@@ -80,29 +83,35 @@ def differences(old: World, new: World, changes: Iterable[Change]) -> Iterator[D
 
 
 def flows(old: World, new: World, changes: Iterable[Change]) -> dict[int, Flows]:
-    """For each host whose program changes, by its id."""
-    changes = list(changes)
+    """For each host whose program changes, by its id. Compiles only what the change concerns, as the engine would."""
     concerned = concern(old, new, changes)
-    hosts = set(concerned.reviewed) | (set(old.hosts) if concerned.everywhere else set())
-    for zone in concerned.keys:
-        hosts |= hosts_seeing(old, zone) | hosts_seeing(new, zone)
-    compiled: dict[tuple[bool, Key], tuple[Flow, ...]] = {}
+    looks: dict[int, set[Key]] = {host: set(concerned.everywhere) for host in old.hosts.keys() & new.hosts.keys()}
+    for zone, keys in concerned.keys.items():
+        for host in (hosts_seeing(old, zone) | hosts_seeing(new, zone)) & looks.keys():
+            looks[host] |= keys
+    # Each flow is compared by a number of its own: it is looked at on many hosts, and takes long to hash.
+    numbers: defaultdict[Flow, int] = defaultdict(count().__next__)
 
-    def compile(world: World, key: Key) -> tuple[Flow, ...]:
-        which = world is new and key in concerned.rewritten, key
-        if which not in compiled:
-            compiled[which] = fragment(world, key)
-        return compiled[which]
+    @cache
+    def compiled(is_new: bool, key: Key) -> frozenset[int]:
+        return frozenset(numbers[flow] for flow in fragment(new if is_new else old, key))
 
     found: dict[int, Flows] = {}
-    for host in sorted(hosts & old.hosts.keys() & new.hosts.keys()):
-        # One host at a time: all programs of a large cluster at once would not fit into memory.
-        engine = Engine(old, compile)
-        engine.attach(host)
-        if delta := engine.advance(new, changes).get(host):
-            added, removed = set(delta.added), set(delta.removed)
-            found[host] = Flows(len(added - removed), len(removed - added))
-    return {host: change for host, change in found.items() if change != (0, 0)}
+    for host, keys in sorted(looks.items()):
+        if host in concerned.reviewed:
+            before, after = members(old, host), members(new, host)
+        else:
+            before, after = (set(filter(view(world, host).carries, keys)) for world in (old, new))
+        was: set[int] = set()
+        now: set[int] = set()
+        same = (before & after) - concerned.rewritten
+        for key in before - same:
+            was |= compiled(False, key)
+        for key in after - same:
+            now |= compiled(True, key)
+        if was != now:
+            found[host] = Flows(len(now - was), len(was - now))
+    return found
 
 
 def _touched(old: World, new: World, changes: Iterable[Change]) -> set[int]:
