@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, false, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from db.addressing import IPNetwork, bounds
 from db.settings import is_flat
@@ -92,25 +92,26 @@ def find(session: Session, place: Place, subnet: IPNetwork) -> Collision | None:
 
 def between_private_and_routable(session: Session) -> Pair | None:
     """A private network that hides a routable one of somebody else from its own tenant, were the cluster flat."""
-    hidden, its_subnet, its_tenant = aliased(Network), aliased(Subnet), aliased(Tenant)
+    name = Tenant.name + "/" + Network.name
     query = (
-        select(Subnet.cidr, Tenant.name + "/" + Network.name, its_subnet.cidr, its_tenant.name + "/" + hidden.name)
-        .add_columns(Tenant.name)
+        select(Subnet.family, Subnet.low, Subnet.high, Subnet.cidr, name, Network.private, Tenant.name)
         .join(Network, Network.id == Subnet.network_id)
         .join(Tenant, Tenant.id == Network.tenant_id)
-        .join(
-            its_subnet,
-            and_(its_subnet.family == Subnet.family, its_subnet.low <= Subnet.high, its_subnet.high >= Subnet.low),
-        )
-        .join(hidden, hidden.id == its_subnet.network_id)
-        .join(its_tenant, its_tenant.id == hidden.tenant_id)
-        .where(Network.private, ~Network.isolated, ~hidden.private, ~hidden.isolated)
-        .where(hidden.tenant_id != Network.tenant_id)
-        .order_by(Subnet.id)
-        .limit(1)
+        .where(~Network.isolated, Subnet.block.is_(None))
+        .order_by(Subnet.family, Subnet.low, Subnet.id)
     )
-    for cidr, network, other_cidr, other, tenant in session.execute(query):
-        return Pair(cidr, network, True, Collision(other_cidr, other, False, f"tenant {tenant}"))
+    # By first address; of those seen so far, one that reaches furthest of each kind. One tenant's never overlap.
+    furthest: dict[bool, Any] = {}
+    for row in session.execute(query):
+        family, low, high, _, _, private, _ = row
+        other = furthest.get(not private)
+        if other is not None and other.family == family and other.high >= low:
+            hiding, hidden = (row, other) if private else (other, row)
+            collision = Collision(hidden[3], hidden[4], False, f"tenant {hiding[6]}")
+            return Pair(hiding[3], hiding[4], True, collision)
+        best = furthest.get(private)
+        if best is None or best.family != family or best.high < high:
+            furthest[private] = row
     return None
 
 
