@@ -7,6 +7,7 @@ Addresses, MACs and ids are integers. The model knows nothing of rows, sessions,
 from __future__ import annotations
 
 import ipaddress
+from enum import IntEnum
 from typing import NamedTuple
 
 GLOBAL_ZONE = 0
@@ -38,6 +39,17 @@ class Address(NamedTuple):
         return f"{self.ip}/{self.prefix}"
 
 
+class Direction(IntEnum):
+    """As the endpoint sees it that a policy selects."""
+
+    INGRESS = 0
+    EGRESS = 1
+
+
+Labels = tuple[tuple[str, str], ...]
+"""Sorted by key, each key once."""
+
+
 class Subnet(NamedTuple):
     """One address family of a network. `network` and `gateway` are integers."""
 
@@ -64,14 +76,16 @@ class Tenant(NamedTuple):
     """`id` is the tenant's 16-bit number, its conntrack zone on every host.
 
     `track_all` sends every connection of the tenant through conntrack, not only what a policy or a
-    service needs.
+    service needs. `default_deny` are the directions in which an endpoint that no policy of the tenant selects is
+    denied everything all the same.
     """
 
     id: int
     name: str
     zone: int
-    labels: tuple[tuple[str, str], ...] = ()
+    labels: Labels = ()
     track_all: bool = False
+    default_deny: frozenset[Direction] = frozenset()
 
 
 class Network(NamedTuple):
@@ -98,6 +112,14 @@ class Host(NamedTuple):
     datapath_type: str = "system"  # "system" (kernel) or "netdev" (user space)
 
 
+class NamedPort(NamedTuple):
+    """A port that policies may name; `protocol` is the IP protocol's number."""
+
+    name: str
+    protocol: int
+    port: int
+
+
 class Endpoint(NamedTuple):
     """One interface of a container. Flows are made for `ofport` before the port exists."""
 
@@ -108,7 +130,8 @@ class Endpoint(NamedTuple):
     ofport: int
     mac: int
     addresses: tuple[Address, ...]
-    labels: tuple[tuple[str, str], ...] = ()
+    labels: Labels = ()
+    ports: tuple[NamedPort, ...] = ()  # sorted
 
 
 class Peering(NamedTuple):
@@ -128,7 +151,103 @@ class Cluster(NamedTuple):
     flat: bool = False
 
 
-Value = Tenant | Network | Host | Endpoint | Peering | Cluster
+class Requirement(NamedTuple):
+    """One line of a label selector; `operator` is In, NotIn, Exists or DoesNotExist."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+Selector = tuple[Requirement, ...]
+"""Kubernetes' label selector: all requirements must hold, so the empty one selects everything."""
+
+
+class Members(NamedTuple):
+    """Endpoints by their labels, in tenants by theirs; `tenants` None means the policy's own tenant."""
+
+    tenants: Selector | None
+    endpoints: Selector
+
+
+class Block(NamedTuple):
+    """Addresses: those of a CIDR that are in none of `excepts`, each a (network, prefix) inside it."""
+
+    version: int
+    network: int
+    prefix: int
+    excepts: tuple[tuple[int, int], ...] = ()
+
+
+class DomainName(NamedTuple):
+    """The addresses of a DNS name in lower case without a final dot; `*.example.org` is every name below it."""
+
+    name: str
+
+
+Peer = Members | Block | DomainName
+
+
+class Service(NamedTuple):
+    """What a connection asks for: an IP protocol's number and a range of ports, or a port by the name it has at the
+    destination. For ICMP (1) and ICMPv6 (58) a "port" is `type << 8 | code`. 0 to 65535 is all of a protocol."""
+
+    protocol: int
+    first: int = 0
+    last: int = 0xFFFF
+    name: str = ""
+
+
+class Action(IntEnum):
+    ACCEPT = 0
+    DENY = 1
+    PASS = 2  # to the next tier
+
+
+class Rule(NamedTuple):
+    """`peers` None: everybody; an empty tuple: nobody. `services` None: everything; likewise."""
+
+    name: str
+    action: Action
+    peers: tuple[Peer, ...] | None
+    services: tuple[Service, ...] | None
+    log: bool = False
+
+
+class Tier(IntEnum):
+    """In the order in which they are asked."""
+
+    ADMIN = 0  # ordered by priority; ACCEPT and DENY end the matter
+    TENANT = 1  # additive: whom one selects is denied whatever none accepts, and BASELINE is not asked
+    BASELINE = 2  # ordered by priority
+    FIREWALL = 3  # egress to addresses outside of all networks; ordered; asked apart from the others
+
+
+class Policy(NamedTuple):
+    """A policy of any kind. It selects the endpoints that match `endpoints` in the tenants that match `tenants` (None:
+    its own). `ingress` or `egress` None: it says nothing about that direction.
+
+    `tenant` is 0 and `name` unqualified for a policy of the cluster's. `ordinal` (1 to 60,000) is its own among the
+    policies of its tenant, or of the cluster, as long as it lives. Lower `priority` (0 to 1,000) is asked first; equal
+    ones by their names.
+    """
+
+    id: int
+    name: str
+    tenant: int
+    tier: Tier
+    ordinal: int
+    priority: int
+    tenants: Selector | None
+    endpoints: Selector
+    ingress: tuple[Rule, ...] | None
+    egress: tuple[Rule, ...] | None
+
+    def rules(self, direction: Direction) -> tuple[Rule, ...] | None:
+        return self.ingress if direction is Direction.INGRESS else self.egress
+
+
+Value = Tenant | Network | Host | Endpoint | Peering | Cluster | Policy
 
 
 class Change(NamedTuple):
