@@ -7,19 +7,23 @@ at once and the same world built change by change are equal. The world knows no 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from controller.model import Change, Cluster, Endpoint, Host, Network, Peering, Tenant
+from controller.model import Change, Cluster, Endpoint, Host, Network, Peering, Policy, Tenant
+from controller.selection import Identity, Label, Place, held, identity, sought, subject, watched
 
 _Value = TypeVar("_Value")
+_Key = TypeVar("_Key")
 _Nested = Mapping[int, Mapping[int, _Value]]
-_NOTHING: Mapping[int, Any] = MappingProxyType({})
+_NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 
 class World(NamedTuple):
-    """Objects by id, then the indexes. Those of `hosts_of_zone` and its like count endpoints: `[zone][host]`."""
+    """Objects by id, then the indexes. Those of `hosts_of_zone` and its like count endpoints: `[zone][host]`.
+
+    `policies_of_place` and `policies_of_label` find the policies that may mean an identity or a tenant."""
 
     revision: int = 0
     tenants: Mapping[int, Tenant] = _NOTHING
@@ -28,6 +32,8 @@ class World(NamedTuple):
     endpoints: Mapping[int, Endpoint] = _NOTHING
     peerings: Mapping[int, Peering] = _NOTHING
     clusters: Mapping[int, Cluster] = _NOTHING
+    policies: Mapping[int, Policy] = _NOTHING
+    identities: Mapping[int, Identity] = _NOTHING  # those that an endpoint has
 
     endpoints_of_network: _Nested[Endpoint] = _NOTHING
     endpoints_of_host: _Nested[Endpoint] = _NOTHING
@@ -38,6 +44,13 @@ class World(NamedTuple):
     zones_of_host: _Nested[int] = _NOTHING
     hosts_of_tenant: _Nested[int] = _NOTHING
     tenants_of_host: _Nested[int] = _NOTHING
+    hosts_of_identity: _Nested[int] = _NOTHING
+    identities_of_host: _Nested[int] = _NOTHING
+    identities_of_tenant: _Nested[Identity] = _NOTHING
+    tenants_of_label: Mapping[Label, Mapping[int, Tenant]] = _NOTHING
+    policies_of_tenant: _Nested[Policy] = _NOTHING  # the cluster's under 0
+    policies_of_place: Mapping[Place, Mapping[int, Policy]] = _NOTHING
+    policies_of_label: Mapping[Label, Mapping[int, Policy]] = _NOTHING
 
     def zone_of(self, endpoint: Endpoint) -> int:
         return self.networks[endpoint.network].zone
@@ -48,6 +61,22 @@ class World(NamedTuple):
 
     def peers(self, tenant: int) -> set[int]:
         return {peering.other(tenant) for peering in self.peerings_of_tenant.get(tenant, {}).values()}
+
+    def identity_of(self, endpoint: Endpoint) -> Identity:
+        return identity(self.networks[endpoint.network].tenant, endpoint.labels, endpoint.ports)
+
+    def policies_meaning(self, identity: Identity) -> dict[int, Policy]:
+        """The policies that may select or name the identity, by id."""
+        found: dict[int, Policy] = {}
+        for place in sought(identity, self.tenants[identity.tenant].labels):
+            found.update(self.policies_of_place.get(place, _NOTHING))
+        return found
+
+    def policies_selecting(self, identity: Identity) -> list[Policy]:
+        """In the order of their ids."""
+        labels = self.tenants[identity.tenant].labels
+        meaning = self.policies_meaning(identity)
+        return [meaning[id] for id in sorted(meaning) if subject(meaning[id]).of(identity, labels)]
 
     @property
     def flat(self) -> bool:
@@ -73,7 +102,7 @@ class _Draft:
         self._changed: dict[str, set[int]] = {}
 
     def put(self, change: Change) -> None:
-        field = change.noun + "s"
+        field = _TABLES[change.noun]
         table = self._tables.get(field)
         if table is None:
             table = self._tables[field] = dict(getattr(self._old, field))
@@ -86,34 +115,81 @@ class _Draft:
     def finish(self, revision: int) -> World:
         new = self._old._replace(revision=revision, **self._tables)  # type: ignore[arg-type]
         networks, rezoned = self._index_networks(new)
-        return new._replace(**networks, **self._index_peerings(new), **self._index_endpoints(new, rezoned))
+        return new._replace(
+            **networks,
+            **self._index_tenants(new),
+            **self._index_peerings(new),
+            **self._index_endpoints(new, rezoned),
+            **self._index_policies(new),
+        )
+
+    def _index_tenants(self, new: World) -> dict[str, Any]:
+        by_label: _Index[Label, Tenant] = _Index(self._old.tenants_of_label)
+        for before, after in self._changes("tenant", self._old.tenants, new.tenants):
+            if before is not None:
+                for label in held(before.labels):
+                    by_label.discard(label, before.id)
+            if after is not None:
+                for label in held(after.labels):
+                    by_label.put(label, after.id, after)
+        return {"tenants_of_label": by_label.nested}
+
+    def _index_policies(self, new: World) -> dict[str, Any]:
+        old = self._old
+        by_tenant = _Index(old.policies_of_tenant)
+        by_place: _Index[Place, Policy] = _Index(old.policies_of_place)
+        by_label: _Index[Label, Policy] = _Index(old.policies_of_label)
+        for before, after in self._changes("policy", old.policies, new.policies):
+            if before is not None:
+                by_tenant.discard(before.tenant, before.id)
+                was = watched(before)
+                for place in was.identities:
+                    by_place.discard(place, before.id)
+                for label in was.tenants:
+                    by_label.discard(label, before.id)
+            if after is not None:
+                by_tenant.put(after.tenant, after.id, after)
+                now = watched(after)
+                for place in now.identities:
+                    by_place.put(place, after.id, after)
+                for label in now.tenants:
+                    by_label.put(label, after.id, after)
+        return {
+            "policies_of_tenant": by_tenant.nested,
+            "policies_of_place": by_place.nested,
+            "policies_of_label": by_label.nested,
+        }
+
+    def _changes(
+        self, noun: str, old: Mapping[int, _Value], new: Mapping[int, _Value]
+    ) -> Iterator[tuple[_Value | None, _Value | None]]:
+        for id in self._changed.get(noun, ()):
+            yield old.get(id), new.get(id)
 
     def _index_networks(self, new: World) -> tuple[dict[str, Any], set[int]]:
         """The indexes, and the endpoints of networks that changed their zone."""
         old, rezoned = self._old, set[int]()
         by_zone, by_tenant = _Index(old.networks_of_zone), _Index(old.networks_of_tenant)
-        for id in self._changed.get("network", ()):
-            before, after = old.networks.get(id), new.networks.get(id)
+        for before, after in self._changes("network", old.networks, new.networks):
             if before is not None:
-                by_zone.discard(before.zone, id)
-                by_tenant.discard(before.tenant, id)
+                by_zone.discard(before.zone, before.id)
+                by_tenant.discard(before.tenant, before.id)
             if after is not None:
-                by_zone.put(after.zone, id, after)
-                by_tenant.put(after.tenant, id, after)
+                by_zone.put(after.zone, after.id, after)
+                by_tenant.put(after.tenant, after.id, after)
             if before is not None and after is not None and before.zone != after.zone:
-                rezoned.update(old.endpoints_of_network.get(id, ()))
+                rezoned.update(old.endpoints_of_network.get(before.id, ()))
         return {"networks_of_zone": by_zone.nested, "networks_of_tenant": by_tenant.nested}, rezoned
 
     def _index_peerings(self, new: World) -> dict[str, Any]:
         index = _Index(self._old.peerings_of_tenant)
-        for id in self._changed.get("peering", ()):
-            before, after = self._old.peerings.get(id), new.peerings.get(id)
+        for before, after in self._changes("peering", self._old.peerings, new.peerings):
             if before is not None:
                 for tenant in before.tenants:
-                    index.discard(tenant, id)
+                    index.discard(tenant, before.id)
             if after is not None:
                 for tenant in after.tenants:
-                    index.put(tenant, id, after)
+                    index.put(tenant, after.id, after)
         return {"peerings_of_tenant": index.nested}
 
     def _index_endpoints(self, new: World, rezoned: set[int]) -> dict[str, Any]:
@@ -121,9 +197,15 @@ class _Draft:
         by_network, by_host = _Index(old.endpoints_of_network), _Index(old.endpoints_of_host)
         hosts_of_zone, zones_of_host = _Index(old.hosts_of_zone), _Index(old.zones_of_host)
         hosts_of_tenant, tenants_of_host = _Index(old.hosts_of_tenant), _Index(old.tenants_of_host)
+        hosts_of_identity, identities_of_host = _Index(old.hosts_of_identity), _Index(old.identities_of_host)
+        touched: dict[int, Identity] = {}
 
         def count(world: World, endpoint: Endpoint, amount: int) -> None:
             network, host = world.networks[endpoint.network], endpoint.host
+            its = world.identity_of(endpoint)
+            touched[its.id] = its
+            _count(hosts_of_identity, its.id, host, amount)
+            _count(identities_of_host, host, its.id, amount)
             _count(hosts_of_zone, network.zone, host, amount)
             _count(zones_of_host, host, network.zone, amount)
             _count(hosts_of_tenant, network.tenant, host, amount)
@@ -139,6 +221,14 @@ class _Draft:
                 by_network.put(now.network, id, now)
                 by_host.put(now.host, id, now)
                 count(new, now, +1)
+        identities, by_tenant = dict(old.identities) if touched else old.identities, _Index(old.identities_of_tenant)
+        for its in touched.values():
+            if hosts_of_identity.holds(its.id):
+                identities[its.id] = its  # type: ignore[index]
+                by_tenant.put(its.tenant, its.id, its)
+            else:
+                identities.pop(its.id, None)  # type: ignore[attr-defined]
+                by_tenant.discard(its.tenant, its.id)
         return {
             "endpoints_of_network": by_network.nested,
             "endpoints_of_host": by_host.nested,
@@ -146,19 +236,34 @@ class _Draft:
             "zones_of_host": zones_of_host.nested,
             "hosts_of_tenant": hosts_of_tenant.nested,
             "tenants_of_host": tenants_of_host.nested,
+            "hosts_of_identity": hosts_of_identity.nested,
+            "identities_of_host": identities_of_host.nested,
+            "identities_of_tenant": by_tenant.nested,
+            "identities": identities,
         }
 
 
-class _Index(Generic[_Value]):
+_TABLES = {
+    "tenant": "tenants",
+    "network": "networks",
+    "host": "hosts",
+    "endpoint": "endpoints",
+    "peering": "peerings",
+    "cluster": "clusters",
+    "policy": "policies",
+}
+
+
+class _Index(Generic[_Key, _Value]):
     """A two-level map that copies a level only when it first changes, and keeps no empty inner map."""
 
-    def __init__(self, old: _Nested[_Value]) -> None:
+    def __init__(self, old: Mapping[_Key, Mapping[int, _Value]]) -> None:
         self._old = old
-        self._outer: dict[int, Mapping[int, _Value]] | None = None
-        self._inner: dict[int, dict[int, _Value]] = {}
+        self._outer: dict[_Key, Mapping[int, _Value]] | None = None
+        self._inner: dict[_Key, dict[int, _Value]] = {}
 
     @property
-    def nested(self) -> _Nested[_Value]:
+    def nested(self) -> Mapping[_Key, Mapping[int, _Value]]:
         if self._outer is None:
             return self._old
         for key, inner in self._inner.items():
@@ -168,7 +273,10 @@ class _Index(Generic[_Value]):
                 self._outer.pop(key, None)
         return self._outer
 
-    def writable(self, key: int) -> dict[int, _Value]:
+    def holds(self, key: _Key) -> bool:
+        return bool(self._inner[key] if key in self._inner else self._old.get(key))
+
+    def writable(self, key: _Key) -> dict[int, _Value]:
         if self._outer is None:
             self._outer = dict(self._old)
         inner = self._inner.get(key)
@@ -176,14 +284,14 @@ class _Index(Generic[_Value]):
             inner = self._inner[key] = dict(self._outer.get(key, {}))
         return inner
 
-    def put(self, key: int, id: int, value: _Value) -> None:
+    def put(self, key: _Key, id: int, value: _Value) -> None:
         self.writable(key)[id] = value
 
-    def discard(self, key: int, id: int) -> None:
+    def discard(self, key: _Key, id: int) -> None:
         self.writable(key).pop(id, None)
 
 
-def _count(index: _Index[int], key: int, id: int, amount: int) -> None:
+def _count(index: _Index[int, int], key: int, id: int, amount: int) -> None:
     inner = index.writable(key)
     inner[id] = inner.get(id, 0) + amount
     if not inner[id]:
