@@ -126,7 +126,17 @@ def watched(policy: Policy) -> Watched:
             found.tenants.update(anchors(use.tenants))
         if use.endpoints:  # else whole tenants are named, whichever identities they have
             _watch(found, use)
+    if calls_names(policy):
+        found.identities.add((_ANY, _ANY))
     return found
+
+
+def calls_names(policy: Policy) -> bool:
+    """Whether a rule asks for a port by its name at somebody else, who may be anybody."""
+    return any(service.name for rule in policy.egress or () for service in rule.services or ())
+
+
+_ANY: Label = (None, None)
 
 
 def _watch(found: Watched, use: Use) -> None:

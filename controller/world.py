@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from controller.model import Change, Cluster, Endpoint, Host, Network, Peering, Policy, Tenant
-from controller.selection import Identity, Label, Place, held, identity, sought, subject, watched
+from controller.model import Change, Cluster, Endpoint, Host, Network, Peering, Policy, Selector, Tenant
+from controller.selection import Identity, Label, Place, Use, anchors, held, identity, matches, sought, subject, watched
 
 _Value = TypeVar("_Value")
 _Key = TypeVar("_Key")
@@ -77,6 +77,21 @@ class World(NamedTuple):
         labels = self.tenants[identity.tenant].labels
         meaning = self.policies_meaning(identity)
         return [meaning[id] for id in sorted(meaning) if subject(meaning[id]).of(identity, labels)]
+
+    def tenants_matching(self, selector: Selector) -> Iterator[Tenant]:
+        """In no particular order, each once."""
+        found: dict[int, Tenant] = {}
+        for label in anchors(selector):
+            found.update(self.tenants_of_label.get(label, _NOTHING))
+        return (tenant for tenant in found.values() if matches(selector, tenant.labels))
+
+    def identities_of_use(self, use: Use) -> Iterator[Identity]:
+        """Those that the policy means there."""
+        tenants = [use.tenant] if use.tenants is None else [tenant.id for tenant in self.tenants_matching(use.tenants)]
+        for tenant in tenants:
+            for its in self.identities_of_tenant.get(tenant, _NOTHING).values():
+                if matches(use.endpoints, its.labels):
+                    yield its
 
     @property
     def flat(self) -> bool:

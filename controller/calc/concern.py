@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from controller.calc.membership import view
+from controller.calc.policy_concern import PolicyConcern
 from controller.model import GLOBAL_ZONE, Change
 from controller.pipeline.program import Key, Part
 from controller.world import World
@@ -17,21 +18,37 @@ from controller.world import World
 
 class Concern(NamedTuple):
     """`rewritten`: fragments whose flows may read differently. `keys`: for each zone the fragments that hosts seeing
-    that zone must look at. `everywhere`: fragments that all hosts must look at. `reviewed`: hosts whose view may have
-    changed, so that all their fragments are to be gone through."""
+    that zone must look at. `at`: the same for single hosts. `everywhere`: fragments that all hosts must look at.
+    `reviewed`: hosts whose view may have changed, so that all their fragments are to be gone through."""
 
     rewritten: frozenset[Key]
     keys: dict[int, set[Key]]
+    at: dict[int, set[Key]]
     everywhere: frozenset[Key]
     reviewed: frozenset[int]
+
+    def looks(self, old: World, new: World, hosts: Iterable[int]) -> dict[int, set[Key]]:
+        """What each of `hosts` must look at, but for those that are reviewed."""
+        looks = {host: set(self.everywhere) | self.at.get(host, set()) for host in hosts}
+        for zone, keys in self.keys.items():
+            for host in (hosts_seeing(old, zone) | hosts_seeing(new, zone)) & looks.keys():
+                looks[host] |= keys
+        return looks
 
 
 def concern(old: World, new: World, changes: Iterable[Change]) -> Concern:
     gather = _Gather(old, new)
     for change in changes:
         getattr(gather, change.noun)(change.id)
+    gather.policies.finish()
     changed_view = frozenset(host for host in gather.reviewed if _outlook(old, host) != _outlook(new, host))
-    return Concern(frozenset(gather.rewritten), gather.keys, frozenset(gather.everywhere), changed_view)
+    return Concern(
+        frozenset(gather.rewritten | gather.policies.rewritten),
+        gather.keys,
+        gather.policies.at,
+        frozenset(gather.everywhere),
+        changed_view,
+    )
 
 
 def hosts_seeing(world: World, zone: int) -> set[int]:
@@ -60,6 +77,7 @@ class _Gather:
         self.everywhere: set[Key] = set()
         self.keys: dict[int, set[Key]] = {}
         self.reviewed: set[int] = set()
+        self.policies = PolicyConcern(old, new)
 
     def _look(self, zone: int, *fragments: Key) -> None:
         self.keys.setdefault(zone, set()).update(fragments)
@@ -75,7 +93,10 @@ class _Gather:
             for network in world.networks_of_tenant.get(id, {}).values():
                 self._look(network.zone, Key(Part.TENANT, id))
         was, now = self.old.tenants.get(id), self.new.tenants.get(id)
-        if was is None or now is None or was.zone == now.zone:
+        if was is None or now is None:
+            return
+        self.policies.tenant(was, now)
+        if was.zone == now.zone:
             return
         # With the tenant's zone changes which of its networks are isolated.
         for network in self.new.networks_of_tenant.get(id, {}).values():
@@ -100,6 +121,10 @@ class _Gather:
                 endpoint = world.endpoints[id]
                 self._look(world.zone_of(endpoint), *fragments)
                 self.reviewed.add(endpoint.host)
+        self.policies.endpoint(id)
+
+    def policy(self, id: int) -> None:
+        self.policies.policy(id)
 
     def peering(self, id: int) -> None:
         self.rewritten.add(Key(Part.PEERING, id))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Generic, NamedTuple, TypeVar
 
-from controller.calc.concern import concern, hosts_seeing
+from controller.calc.concern import concern
 from controller.calc.membership import members, view
 from controller.model import Change
 from controller.pipeline.program import Key
@@ -69,11 +69,7 @@ class Engine(Generic[Compiled]):
         # What hosts have now is taken away by its old text, so keep it until all deltas are made.
         outdated = {key: self._fragments.pop(key) for key in concerned.rewritten if key in self._fragments}
 
-        to_look: dict[int, set[Key]] = {host: set(concerned.everywhere) for host in self._carried}
-        for zone, keys in concerned.keys.items():
-            for host in hosts_seeing(old, zone) | hosts_seeing(world, zone):
-                if host in to_look:
-                    to_look[host] |= keys
+        to_look = concerned.looks(old, world, self._carried)
         for host in concerned.reviewed & to_look.keys():
             to_look[host] |= self._carried[host] | members(world, host)
 
@@ -105,8 +101,9 @@ class Engine(Generic[Compiled]):
             carried.add(key)
             now = self._fragment(key)
             was = outdated.get(key, ()) if had else ()
-            delta.added.extend(flow for flow in now if flow not in was)
-            delta.removed.extend(flow for flow in was if flow not in now)
+            before, after = set(was), set(now)
+            delta.added.extend(flow for flow in now if flow not in before)
+            delta.removed.extend(flow for flow in was if flow not in after)
         return delta
 
     def _fragment(self, key: Key) -> tuple[Compiled, ...]:

@@ -7,11 +7,12 @@ tenant's endpoints carries nothing of the tenant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from controller.model import GLOBAL_ZONE, Network
-from controller.pipeline.program import Key, Part
+from controller.model import GLOBAL_ZONE, Network, Policy, Tier
+from controller.pipeline.program import Key, Part, bound, unbound
+from controller.selection import Identity, subject
 from controller.world import World
 
 
@@ -63,10 +64,53 @@ class View(NamedTuple):
                 return id in self.here
             case Part.PEERING:
                 return id in world.peerings and not self.peering.isdisjoint(world.peerings[id].tenants)
+            case Part.SUBJECT:
+                return id in self.identities and is_judged(world, world.identities[id])
+            case Part.POLICY:
+                return id in world.policies and any(self._selected(world.policies[id]))
+            case Part.BINDING:
+                policy, identity = unbound(id)
+                return identity in self.identities and policy in world.policies and self._selects(policy, identity)
         endpoint = world.endpoints.get(id)
         if endpoint is None or (endpoint.host == self.host) != (key.part is Part.LOCAL):
             return False
         return self.sees(world.networks[endpoint.network])
+
+    @property
+    def identities(self) -> Mapping[int, int]:
+        return self.world.identities_of_host.get(self.host, {})
+
+    def _selects(self, policy: int, identity: int) -> bool:
+        its = self.world.identities[identity]
+        return subject(self.world.policies[policy]).of(its, self.world.tenants[its.tenant].labels)
+
+    def _selected(self, policy: Policy) -> Iterator[bool]:
+        among = self.identities if policy.tenants is not None else self._of_tenant(policy.tenant)
+        return (self._selects(policy.id, identity) for identity in among)
+
+    def _of_tenant(self, tenant: int) -> Iterator[int]:
+        its = self.world.identities_of_tenant.get(tenant, {})
+        fewer, more = sorted((its.keys(), self.identities.keys()), key=len)
+        return (identity for identity in fewer if identity in more)
+
+
+def is_judged(world: World, identity: Identity) -> bool:
+    """Whether a policy may be about endpoints with this identity."""
+    return bool(world.tenants[identity.tenant].default_deny) or any(judging(world, identity))
+
+
+def judging(world: World, identity: Identity) -> Iterator[Policy]:
+    """The policies that are about the identity, and about whom it talks to inside."""
+    return (policy for policy in world.policies_selecting(identity) if policy.tier is not Tier.FIREWALL)
+
+
+def policy_keys(world: World, identity: int) -> Iterator[Key]:
+    """The fragments that a host carries because it holds the identity."""
+    if is_judged(world, world.identities[identity]):
+        yield Key(Part.SUBJECT, identity)
+    for policy in judging(world, world.identities[identity]):
+        yield Key(Part.POLICY, policy.id)
+        yield Key(Part.BINDING, bound(policy.id, identity))
 
 
 def view(world: World, host: int) -> View:
@@ -92,6 +136,8 @@ def _candidates(seen: View) -> Iterator[Key]:
             yield Key(Part.PEERING, id)
     for zone in seen.here:
         yield Key(Part.ZONE, zone)
+    for identity in seen.identities:
+        yield from policy_keys(world, identity)
     for network in filter(seen.sees, _networks(seen)):
         yield Key(Part.NETWORK, network.id)
         yield Key(Part.TENANT, network.tenant)

@@ -12,7 +12,7 @@ from functools import cache
 from itertools import count
 from typing import NamedTuple
 
-from controller.calc.concern import concern, hosts_seeing
+from controller.calc.concern import concern
 from controller.calc.membership import members, view
 from controller.model import GLOBAL_ZONE, Change, Network
 from controller.pipeline.flow import Flow
@@ -85,10 +85,7 @@ def differences(old: World, new: World, changes: Iterable[Change]) -> Iterator[D
 def flows(old: World, new: World, changes: Iterable[Change]) -> dict[int, Flows]:
     """For each host whose program changes, by its id. Compiles only what the change concerns, as the engine would."""
     concerned = concern(old, new, changes)
-    looks: dict[int, set[Key]] = {host: set(concerned.everywhere) for host in old.hosts.keys() & new.hosts.keys()}
-    for zone, keys in concerned.keys.items():
-        for host in (hosts_seeing(old, zone) | hosts_seeing(new, zone)) & looks.keys():
-            looks[host] |= keys
+    looks = concerned.looks(old, new, old.hosts.keys() & new.hosts.keys())
     # Each flow is compared by a number of its own: it is looked at on many hosts, and takes long to hash.
     numbers: defaultdict[Flow, int] = defaultdict(count().__next__)
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from controller.openflow.fields import FIELDS, Field, field
 from controller.pipeline.flow import (
     Action,
+    Conjunction,
     Ct,
     DecTtl,
     Flow,
@@ -24,7 +25,11 @@ from controller.pipeline.flow import (
     Move,
     Output,
     OutputReg,
+    Pop,
+    Push,
+    RuleRef,
     SetField,
+    ToController,
 )
 
 VERSION = 5  # OpenFlow 1.4
@@ -37,6 +42,7 @@ BUNDLE_FLAGS = 0b11  # atomic, ordered
 ANY = 0xFFFFFFFF
 IN_PORT = 0xFFFFFFF8
 LOCAL = 0xFFFFFFFE
+CONTROLLER = 0xFFFFFFFD
 NICIRA = 0x2320
 
 WRAPPING = 16
@@ -65,15 +71,16 @@ class WireFlow(NamedTuple):
     key: bytes
     instructions: bytes
     message: bytes
+    rule: RuleRef | None = None
 
 
 def encode(flow: Flow) -> WireFlow:
     """Raises ValueError for a field, value or action that cannot be said in OpenFlow 1.4."""
-    table, priority, match, actions, goto, owner = flow
+    table, priority, match, actions, goto, owner, rule = flow
     key = _KEY.pack(table, priority) + encode_match(match)
     instructions = encode_instructions(actions, goto)
     cookie = owner << 48 | int.from_bytes(blake2b(key + instructions, digest_size=6).digest(), "big")
-    return WireFlow(cookie, key, instructions, _message(ADD, cookie, table, priority, key, instructions))
+    return WireFlow(cookie, key, instructions, _message(ADD, cookie, table, priority, key, instructions), rule)
 
 
 def encode_delete(key: bytes) -> bytes:
@@ -150,6 +157,9 @@ _OUTPUT = Struct("!HHIH6x")
 _MOVE = Struct("!HHIHHHH")
 _OUTPUT_REG = Struct("!HHIHH4sH6x")
 _CT = Struct("!HHIHH4sHB3xH")
+_STACK = Struct("!HHIHH4sH6x")
+_CONJUNCTION = Struct("!HHIHBBI")
+PUSH, POP = 27, 28
 
 _DEC_TTL = _TLV.pack(24, 8) + bytes(4)
 _IN_PORT = _OUTPUT.pack(0, 16, IN_PORT, 0)
@@ -209,6 +219,18 @@ def _output_reg(action: OutputReg) -> bytes:
     return _OUTPUT_REG.pack(0xFFFF, 24, NICIRA, 15, 15, field(action.register).nxm, 0xFFFF)
 
 
+def _stack(subtype: int, name: str) -> bytes:
+    row = field(name)
+    return _STACK.pack(0xFFFF, 24, NICIRA, subtype, 0, row.nxm, _nxm_bits(row))
+
+
+def _conjunction(action: Conjunction) -> bytes:
+    id, clause, clauses = action
+    if not 1 <= clause <= clauses <= 64 or clauses < 2:
+        raise ValueError(f"clause {clause} of {clauses} does not exist; conjunctions have 2 to 64 clauses")
+    return _CONJUNCTION.pack(0xFFFF, 16, NICIRA, 34, clause - 1, clauses, id)
+
+
 def _ct(action: Ct) -> bytes:
     zone, commit, table = action
     source, number = (bytes(4), zone) if isinstance(zone, int) else _sixteen_bits(zone)
@@ -231,5 +253,9 @@ _ENCODERS: dict[type, Callable[[Any], bytes]] = {
     OutputReg: _output_reg,
     InPort: lambda action: _IN_PORT,
     DecTtl: lambda action: _DEC_TTL,
+    Push: lambda action: _stack(PUSH, action.field),
+    Pop: lambda action: _stack(POP, action.field),
+    Conjunction: _conjunction,
+    ToController: lambda action: _OUTPUT.pack(0, 16, CONTROLLER, action.max_len),
     Ct: _ct,
 }

@@ -13,6 +13,7 @@ from controller.openflow.encode import IN_PORT, LOCAL, encode
 from controller.openflow.fields import CT_STATE, field
 from controller.pipeline.flow import (
     Action,
+    Conjunction,
     Ct,
     DecTtl,
     Flow,
@@ -21,7 +22,10 @@ from controller.pipeline.flow import (
     Move,
     Output,
     OutputReg,
+    Pop,
+    Push,
     SetField,
+    ToController,
 )
 from controller.pipeline.stages import Stage
 
@@ -98,6 +102,14 @@ def action_text(action: Action, *, numbers: bool = False) -> str:
             return "in_port"
         case DecTtl():
             return "dec_ttl"
+        case Push(name):
+            return f"push:{_bits(name, 0, field(name).bits)}"
+        case Pop(name):
+            return f"pop:{_bits(name, 0, field(name).bits)}"
+        case Conjunction(id, clause, clauses):
+            return f"conjunction({id},{clause}/{clauses})"
+        case ToController(max_len):
+            return f"controller(max_len={max_len})"
         case Ct(zone, commit, table):
             parts = ["commit"] if commit else []
             parts += [f"table={_stage(table, numbers)}"] if table is not None else []

@@ -2,7 +2,7 @@
 
 In a flat cluster every tenant's packets pass; networks that are isolated stay apart there too. A private network
 speaks to its own zone and to its tenant's peers only, as only they find it. Everything else is dropped as *tenant
-isolation*. Policies decide in the stages on either side, which hold no flows of their own yet.
+isolation*, before any policy is asked.
 """
 
 from __future__ import annotations
@@ -26,11 +26,9 @@ STAGE = Stage.ADMIT
 def base(world: World) -> list[Flow]:
     others = flow(Kind.BASE, STAGE, 0, (), goto=Stage.TRACK_DESTINATION) if world.flat else None
     return [
-        flow(Kind.BASE, Stage.EGRESS_POLICY, 0, (), goto=STAGE),
         flow(Kind.BASE, STAGE, 100, (Match(SOURCE_ZONE, GLOBAL_ZONE),), goto=Stage.TRACK_DESTINATION),
         flow(Kind.BASE, STAGE, 60, (Match(DESTINATION_ZONE, GLOBAL_ZONE),), goto=Stage.TRACK_DESTINATION),
         others or drop(Reason.TENANT_ISOLATION, STAGE, 0),
-        flow(Kind.BASE, Stage.INGRESS_POLICY, 0, (), goto=Stage.COMMIT_SOURCE),
     ]
 
 

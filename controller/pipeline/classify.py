@@ -10,9 +10,11 @@ from controller.pipeline.flow import Flow, Kind, Match, Move, Reason, SetField, 
 from controller.pipeline.packet import TUNNEL_OFPORT
 from controller.pipeline.registers import (
     FROM_TUNNEL,
+    SOURCE_IDENTITY,
     SOURCE_NETWORK,
     SOURCE_TENANT,
     SOURCE_ZONE,
+    set_identity,
     set_source_tenant,
 )
 from controller.pipeline.stages import Stage
@@ -37,13 +39,14 @@ def base(world: World) -> list[Flow]:
 
 def local(world: World, endpoint: Endpoint) -> list[Flow]:
     vni = world.networks[endpoint.network].vni
+    its = set_identity(SOURCE_IDENTITY, world.identity_of(endpoint).id)
     return [
         flow(
             Kind.ENDPOINT,
             Stage.CLASSIFY,
             100,
             (Match("in_port", endpoint.ofport),),
-            (SetField(SOURCE_NETWORK, vni),),
+            (SetField(SOURCE_NETWORK, vni), *its),
             Stage.ZONE,
         )
     ]

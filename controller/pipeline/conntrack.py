@@ -1,53 +1,113 @@
 """Connections: which packets go through conntrack, in which zone, and when a connection is committed.
 
-The zone is the tenant of the endpoint on this host: the source's before policy at the source's host, the
-destination's at the destination's host. A packet between two tenants on one host is looked up twice. Tenants that
-nothing tracks pay nothing: without their flows every packet falls through these stages.
+The zone is the tenant of the endpoint on this host: the source's before it is routed, the destination's once it is
+found. A packet between two tenants on one host is looked up twice. Only endpoints that a policy may be about are
+tracked, or whole tenants that ask for it; all other packets fall through these stages. What a look-up said is kept in
+flags, because the next one overwrites it. Nothing skips policy for being established: `policy` judges every packet.
 """
 
 from __future__ import annotations
 
 from controller.model import Tenant
-from controller.pipeline.flow import Ct, Flow, Kind, Match, Reason, drop, flow
+from controller.pipeline.flow import Action, Ct, Flow, Kind, Match, Reason, drop, flow
 from controller.pipeline.packet import IPV4, IPV6
-from controller.pipeline.registers import DESTINATION_TENANT, HERE, local_source_tenant
+from controller.pipeline.registers import (
+    DESTINATION_IDENTITY,
+    DESTINATION_JUDGED,
+    DESTINATION_TENANT,
+    DESTINATION_TENANT_BITS,
+    FLAGS,
+    HERE,
+    NEW_AT_DESTINATION,
+    NEW_AT_SOURCE,
+    RELATED,
+    REPLY,
+    SOURCE_IDENTITY,
+    SOURCE_JUDGED,
+    SOURCE_TENANT_BITS,
+    flag,
+    flagged,
+    is_identity,
+    local_source_tenant,
+)
 from controller.pipeline.stages import Stage
+from controller.selection import Identity
 from controller.world import World
 
-_NEW, _INVALID, _TRACKED = 0x01, 0x10, 0x20  # bits of ct_state, ovs-fields(7)
-INVALID = Match("ct_state", _INVALID | _TRACKED, _INVALID | _TRACKED)
-NEW = Match("ct_state", _NEW | _TRACKED, _NEW | _TRACKED)
+_NEW, _RELATED, _REPLY, _INVALID, _TRACKED = 0x01, 0x04, 0x08, 0x10, 0x20  # bits of ct_state, ovs-fields(7)
+
+
+def _state(bit: int) -> Match:
+    return Match("ct_state", bit | _TRACKED, bit | _TRACKED)
 
 
 def base(world: World) -> list[Flow]:
-    return [
+    flows = [
         flow(Kind.BASE, Stage.TRACK_SOURCE, 0, (), goto=Stage.SERVICE),
-        drop(Reason.INVALID_CONNECTION, Stage.STATE_SOURCE, 100, (INVALID,)),
-        flow(Kind.BASE, Stage.STATE_SOURCE, 0, (), goto=Stage.SERVICE),
-        flow(Kind.BASE, Stage.TRACK_DESTINATION, 0, (), goto=Stage.INGRESS_POLICY),
-        drop(Reason.INVALID_CONNECTION, Stage.STATE_DESTINATION, 100, (INVALID,)),
-        flow(Kind.BASE, Stage.STATE_DESTINATION, 0, (), goto=Stage.INGRESS_POLICY),
+        flow(Kind.BASE, Stage.TRACK_DESTINATION, 10, (flagged(SOURCE_JUDGED),), goto=Stage.NORMALIZE),
+        flow(Kind.BASE, Stage.TRACK_DESTINATION, 0, (), goto=Stage.COMMIT_SOURCE),
         flow(Kind.BASE, Stage.COMMIT_SOURCE, 0, (), goto=Stage.COMMIT_DESTINATION),
         flow(Kind.BASE, Stage.COMMIT_DESTINATION, 0, (), goto=Stage.OUTPUT),
     ]
+    for stage, then, new in (
+        (Stage.STATE_SOURCE, Stage.SERVICE, NEW_AT_SOURCE),
+        (Stage.STATE_DESTINATION, Stage.IDENTIFY, NEW_AT_DESTINATION),
+    ):
+        flows += [
+            drop(Reason.INVALID_CONNECTION, stage, 100, (_state(_INVALID),)),
+            flow(Kind.BASE, stage, 90, (_state(_RELATED),), (flag(RELATED),), then),
+            flow(Kind.BASE, stage, 80, (_state(_REPLY),), (flag(REPLY),), then),
+            flow(Kind.BASE, stage, 70, (_state(_NEW),), (flag(new),), then),
+            flow(Kind.BASE, stage, 0, (), goto=then),
+        ]
+    for ip in (IPV4, IPV6):
+        for stage, new, zone, after in (
+            (Stage.COMMIT_SOURCE, NEW_AT_SOURCE, SOURCE_TENANT_BITS, Stage.COMMIT_DESTINATION),
+            (Stage.COMMIT_DESTINATION, NEW_AT_DESTINATION, DESTINATION_TENANT_BITS, Stage.OUTPUT),
+        ):
+            opened = Match(FLAGS, new, new | REPLY)  # a reply to a connection whose beginning was not seen opens none
+            flows.append(flow(Kind.BASE, stage, 100, (ip, opened), (Ct(zone, commit=True),), after))
+    return flows
 
 
 def tenant(world: World, tenant: Tenant) -> list[Flow]:
-    """A tracked tenant's connections, in its own zone. Nothing for a tenant that is not tracked."""
+    """All connections of a tenant that asks for it, also those that no policy is about."""
     if not tenant.track_all:
         return []
-    zone = tenant.id
-    from_here, to_here = local_source_tenant(zone), (Match(DESTINATION_TENANT, zone), HERE)
-    commit = (Ct(zone, commit=True),)
-    flows = []
+    from_here = (local_source_tenant(tenant.id),)
+    to_here = (Match(DESTINATION_TENANT, tenant.id), HERE)
+    return _track(Kind.TENANT, 100, tenant.id, from_here, to_here, (), ())
+
+
+def subject(world: World, identity: Identity) -> list[Flow]:
+    """The connections of endpoints that a policy may be about."""
+    from_here = is_identity(SOURCE_IDENTITY, identity.id)  # from the tunnel nothing comes through TRACK_SOURCE
+    to_here = (*is_identity(DESTINATION_IDENTITY, identity.id), HERE)
+    judged = (flag(SOURCE_JUDGED),), (flag(DESTINATION_JUDGED),)
+    return _track(Kind.SUBJECT, 120, identity.tenant, from_here, to_here, *judged)
+
+
+def _track(
+    kind: Kind,
+    priority: int,
+    zone: int,
+    from_here: tuple[Match, ...],
+    to_here: tuple[Match, ...],
+    source: tuple[Action, ...],
+    destination: tuple[Action, ...],
+) -> list[Flow]:
+    # The source's look-up was in this zone: both ends are here and of one tenant.
+    known = (*to_here, _state(0), Match("ct_zone", zone))
+    flows = [flow(kind, Stage.TRACK_DESTINATION, priority + 5, known, destination, Stage.NORMALIZE)]
     for ip in (IPV4, IPV6):
         flows += [
-            flow(Kind.TENANT, Stage.TRACK_SOURCE, 100, (ip, from_here), (Ct(zone, table=Stage.STATE_SOURCE),)),
-            # Both ends here and of one tenant: the first look-up was in the right zone.
-            flow(Kind.TENANT, Stage.TRACK_DESTINATION, 110, (ip, from_here, *to_here), goto=Stage.INGRESS_POLICY),
-            flow(Kind.TENANT, Stage.TRACK_DESTINATION, 100, (ip, *to_here), (Ct(zone, table=Stage.STATE_DESTINATION),)),
-            flow(Kind.TENANT, Stage.COMMIT_SOURCE, 100, (ip, NEW, from_here), commit, Stage.COMMIT_DESTINATION),
-            flow(Kind.TENANT, Stage.COMMIT_DESTINATION, 110, (ip, NEW, from_here, *to_here), goto=Stage.OUTPUT),
-            flow(Kind.TENANT, Stage.COMMIT_DESTINATION, 100, (ip, NEW, *to_here), commit, Stage.OUTPUT),
+            flow(kind, Stage.TRACK_SOURCE, priority, (ip, *from_here), (*source, Ct(zone, table=Stage.STATE_SOURCE))),
+            flow(
+                kind,
+                Stage.TRACK_DESTINATION,
+                priority,
+                (ip, *to_here),
+                (*destination, Ct(zone, table=Stage.STATE_DESTINATION)),
+            ),
         ]
     return flows

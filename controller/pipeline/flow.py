@@ -10,10 +10,11 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
+from controller.model import Direction
 from controller.pipeline.stages import NEXT, Stage
 
-SCRATCH = "reg13"
-"""A register whose content nobody reads."""
+SCRATCH = "reg5"
+"""A register that nobody reads after the flow that wrote it."""
 
 
 class Kind(IntEnum):
@@ -25,6 +26,8 @@ class Kind(IntEnum):
     ZONE = 0x7704
     ENDPOINT = 0x7705
     TENANT = 0x7706
+    SUBJECT = 0x7707
+    POLICY = 0x7708
     DROP = 0x77D0  # plus Reason, up to 0x77ff
 
 
@@ -46,6 +49,8 @@ class Reason(IntEnum):
     TENANT_ISOLATION = 12
     NO_TUNNEL = 13  # the destination's host has no address, or the packet already came through a tunnel
     OWN_PROBE = 14  # duplicate address detection of an endpoint's own address: silence is the answer
+    EGRESS_POLICY = 15  # a policy about the endpoint that opened the connection
+    INGRESS_POLICY = 16  # a policy about the endpoint that was called
 
 
 class Match(NamedTuple):
@@ -92,6 +97,35 @@ class DecTtl(NamedTuple):
     pass
 
 
+class Push(NamedTuple):
+    """Onto the packet's stack (NXAST_STACK_PUSH): the whole field."""
+
+    field: str
+
+
+class Pop(NamedTuple):
+    """From the packet's stack (NXAST_STACK_POP) into the whole field."""
+
+    field: str
+
+
+class Conjunction(NamedTuple):
+    """`conjunction(id, clause/clauses)`: one of several things that must all match; `clause` counts from 1.
+
+    A flow has these alone, and only counts when another flow of the same priority does for each other clause.
+    """
+
+    id: int
+    clause: int
+    clauses: int
+
+
+class ToController(NamedTuple):
+    """A copy of the first `max_len` bytes, for the log."""
+
+    max_len: int
+
+
 class Ct(NamedTuple):
     """`ct(zone=..., table=..., commit)`. `zone` is a number or the name of a 16-bit field such as `reg0[0..15]`."""
 
@@ -100,11 +134,22 @@ class Ct(NamedTuple):
     table: Stage | None = None
 
 
-Action = SetField | Move | Output | OutputReg | InPort | DecTtl | Ct
+Action = SetField | Move | Output | OutputReg | InPort | DecTtl | Push | Pop | Conjunction | ToController | Ct
+
+
+class RuleRef(NamedTuple):
+    """A rule of a policy; `number` counts from 0. `policy` 0: what denies the rest, in the tenant of that number."""
+
+    policy: int
+    direction: Direction
+    number: int
 
 
 class Flow(NamedTuple):
-    """One flow. `owner` is the high 16 bits of the cookie; from `Kind.DROP` on it is a drop."""
+    """One flow. `owner` is the high 16 bits of the cookie; from `Kind.DROP` on it is a drop.
+
+    `rule` is the policy's rule that it carries out, and is not told to the switch.
+    """
 
     table: Stage
     priority: int
@@ -112,6 +157,7 @@ class Flow(NamedTuple):
     actions: tuple[Action, ...]
     goto: Stage | None
     owner: int
+    rule: RuleRef | None = None
 
 
 def flow(
@@ -121,6 +167,7 @@ def flow(
     match: tuple[Match, ...],
     actions: tuple[Action, ...] = (),
     goto: Stage | None = None,
+    rule: RuleRef | None = None,
 ) -> Flow:
     """A flow, checked against the stage graph. Raises ValueError for an edge that `stages.NEXT` does not have."""
     targets = [goto] if goto is not None else []
@@ -130,15 +177,19 @@ def flow(
             raise ValueError(f"no way from stage {stage.name} to {target.name}")
     if goto is None and not actions:
         raise ValueError(f"a flow in {stage.name} that does nothing must be a drop with a reason")
-    return Flow(stage, priority, match, actions, goto, int(kind))
+    return Flow(stage, priority, match, actions, goto, int(kind), rule)
 
 
 def drop(reason: Reason, stage: Stage, priority: int, match: tuple[Match, ...] = (), exact: str | None = None) -> Flow:
-    """An explicit drop: its counter is the number of packets lost for `reason`.
-
-    `exact` names an address field that the data path's cached copy of this drop must not generalise, an effect that
-    reading the field has. Without it the cached drop of one address nobody has covers its neighbours, and swallows
-    packets of a new endpoint among them until the cache is revalidated, milliseconds after its flows are in place.
-    """
-    actions = () if exact is None else (Move(exact, SCRATCH, 32),)
+    """An explicit drop: its counter is the number of packets lost for `reason`. `exact` as in `read`."""
+    actions = () if exact is None else (read(exact),)
     return Flow(stage, priority, match, actions, None, Kind.DROP + reason)
+
+
+def read(field: str) -> Move:
+    """Names an address field that the data path's cached copy of a flow must not generalise: reading it does that.
+
+    Without it the cached drop of one address nobody has covers its neighbours, and swallows packets of a new endpoint
+    among them until the cache is revalidated, milliseconds after its flows are in place.
+    """
+    return Move(field, SCRATCH, 32)

@@ -9,7 +9,9 @@ IPV4 = Match("eth_type", 0x0800)
 ARP = Match("eth_type", 0x0806)
 IPV6 = Match("eth_type", 0x86DD)
 ICMP = Match("ip_proto", 1)
+TCP = Match("ip_proto", 6)
 UDP = Match("ip_proto", 17)
+SCTP = Match("ip_proto", 132)
 ICMPV6 = Match("ip_proto", 58)
 
 ARP_REQUEST, ARP_REPLY = 1, 2

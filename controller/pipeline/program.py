@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
-from controller.pipeline import admit, answer, classify, conntrack, guard, output, route
+from controller.pipeline import admit, answer, classify, conntrack, guard, normalize, output, policy, route
 from controller.pipeline.flow import Flow
 from controller.world import World
 
@@ -29,11 +29,23 @@ class Part(IntEnum):
     LOCAL = 6  # an endpoint's id, on the host that holds it
     REMOTE = 7  # an endpoint's id, on every other host that needs it
     PEERING = 8
+    SUBJECT = 9  # an identity's number, on hosts that hold it, when a policy may be about it
+    POLICY = 10
+    BINDING = 11  # `bound(policy, identity)`, on hosts that hold the identity
 
 
 class Key(NamedTuple):
     part: Part
     id: int
+
+
+def bound(policy: int, identity: int) -> int:
+    """One number for a policy and an identity that it selects."""
+    return policy << 64 | identity
+
+
+def unbound(id: int) -> tuple[int, int]:
+    return id >> 64, id & (1 << 64) - 1
 
 
 _Maker = Callable[[World, int], list[Flow]]
@@ -44,7 +56,10 @@ def _base(*makers: Callable[[World], list[Flow]]) -> tuple[_Maker, ...]:
 
 
 _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
-    Part.BASE: _base(classify.base, guard.base, answer.base, conntrack.base, route.base, admit.base, output.base),
+    Part.BASE: _base(
+        *(classify.base, guard.base, answer.base, conntrack.base, route.base, admit.base),
+        *(normalize.base, policy.base, output.base),
+    ),
     Part.HOST: (lambda world, id: guard.host(world, world.hosts[id]),),
     Part.PEER: (
         lambda world, id: classify.peer(world, world.hosts[id]),
@@ -69,8 +84,19 @@ _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
     Part.REMOTE: (
         lambda world, id: answer.endpoint(world, world.endpoints[id]),
         lambda world, id: route.remote(world, world.endpoints[id]),
+        lambda world, id: normalize.remote(world, world.endpoints[id]),
     ),
+    Part.SUBJECT: (
+        lambda world, id: conntrack.subject(world, world.identities[id]),
+        lambda world, id: policy.isolation(world, world.identities[id]),
+    ),
+    Part.POLICY: (lambda world, id: policy.clauses(world, world.policies[id]),),
+    Part.BINDING: (lambda world, id: _binding(world, *unbound(id)),),
 }
+
+
+def _binding(world: World, id: int, identity: int) -> list[Flow]:
+    return policy.binding(world, world.policies[id], world.identities[identity])
 
 
 def fragment(world: World, key: Key) -> tuple[Flow, ...]:

@@ -1,7 +1,7 @@
 """What a packet carries through the pipeline: every register bit range has a name and one line here.
 
-`metadata` holds the source zone and nothing else: OVS partitions its classifier by the exact value of
-metadata, so a match on the zone is free speed.
+`metadata` holds the source zone and nothing else: OVS partitions its classifier by the exact value of metadata, so a
+match on the zone is free speed. `reg5` is for scratch.
 """
 
 from __future__ import annotations
@@ -13,15 +13,26 @@ SOURCE_ZONE = "metadata"
 SOURCE_TENANT = "reg0"  # [0..15] the source's tenant number
 SOURCE_TENANT_BITS = "reg0[0..15]"
 TENANT_MASK = 0xFFFF
-FROM_TUNNEL = 1 << 16  # reg0[16] the packet came from another host
+FLAGS = "reg0"
+FROM_TUNNEL = 1 << 16  # the packet came from another host
+SOURCE_JUDGED = 1 << 17  # a policy may be about the source, which is here
+DESTINATION_JUDGED = 1 << 18  # a policy may be about the destination, which is here
+REPLY = 1 << 19  # the packet belongs to a connection that its destination opened
+RELATED = 1 << 20  # an error message about a connection that was admitted
+NEW_AT_SOURCE = 1 << 21  # the first packet of a connection, as the source's tenant has seen
+NEW_AT_DESTINATION = 1 << 22  # the same, as the destination's tenant has seen
 OUTPUT_PORT = "reg1"  # the port to deliver to, when the destination is here
 SOURCE_NETWORK = "reg2"  # VNI
 DESTINATION_NETWORK = "reg3"  # VNI
 DESTINATION_ZONE = "reg4"
-SOURCE_IDENTITY = "reg5"  # label set of the source, for policies
-DESTINATION_IDENTITY = "reg6"
+SERVICE = "reg6"  # [16..23] IP protocol, [0..15] the port that was opened, or ICMP type << 8 | code
 DESTINATION_TENANT = "reg7"  # [0..15] the destination's tenant number
+DESTINATION_TENANT_BITS = "reg7[0..15]"
 DESTINATION_HOST = "reg8"  # id of the host to tunnel to; 0 when the destination is here
+SOURCE_IDENTITY = "reg10", "reg11"  # high and low half of the number of the source's identity, for policies
+DESTINATION_IDENTITY = "reg12", "reg13"
+
+Identified = tuple[str, str]
 
 
 def source_tenant(tenant: int) -> Match:
@@ -36,6 +47,30 @@ def local_source_tenant(tenant: int) -> Match:
 
 def set_source_tenant(tenant: int) -> SetField:
     return SetField(SOURCE_TENANT, tenant, TENANT_MASK)
+
+
+def flagged(*flags: int) -> Match:
+    """A packet that bears all of the flags."""
+    return Match(FLAGS, sum(flags), sum(flags))
+
+
+def unflagged(*flags: int) -> Match:
+    """A packet that bears none of the flags."""
+    return Match(FLAGS, 0, sum(flags))
+
+
+def flag(*flags: int) -> SetField:
+    return SetField(FLAGS, sum(flags), sum(flags))
+
+
+def is_identity(end: Identified, identity: int) -> tuple[Match, Match]:
+    high, low = end
+    return Match(high, identity >> 32), Match(low, identity & 0xFFFFFFFF)
+
+
+def set_identity(end: Identified, identity: int) -> tuple[SetField, SetField]:
+    high, low = end
+    return SetField(high, identity >> 32), SetField(low, identity & 0xFFFFFFFF)
 
 
 HERE = Match(DESTINATION_HOST, 0)

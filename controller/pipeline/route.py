@@ -12,11 +12,13 @@ from controller.pipeline.flow import Action, DecTtl, Flow, Kind, Match, Reason, 
 from controller.pipeline.packet import IPV4, IPV6, ROUTER_MAC, TO_ROUTER, into_subnet, ip, ip_destination
 from controller.pipeline.registers import (
     DESTINATION_HOST,
+    DESTINATION_IDENTITY,
     DESTINATION_NETWORK,
     DESTINATION_TENANT,
     DESTINATION_ZONE,
     OUTPUT_PORT,
     SOURCE_ZONE,
+    set_identity,
     source_tenant,
 )
 from controller.pipeline.stages import Stage
@@ -88,6 +90,7 @@ def remote(world: World, endpoint: Endpoint) -> list[Flow]:
 
 def _deliver(world: World, endpoint: Endpoint, where: Action) -> list[Flow]:
     vni = world.networks[endpoint.network].vni
+    its = set_identity(DESTINATION_IDENTITY, world.identity_of(endpoint).id)
 
     def deliver(address: Address) -> Flow:
         match = (
@@ -95,7 +98,7 @@ def _deliver(world: World, endpoint: Endpoint, where: Action) -> list[Flow]:
             ip(address.version),
             ip_destination(address.version, address.value),
         )
-        actions = (SetField("eth_dst", endpoint.mac), where)
-        return flow(Kind.ENDPOINT, Stage.DELIVER, 100, match, actions, Stage.EGRESS_POLICY)
+        actions = (SetField("eth_dst", endpoint.mac), where, *its)
+        return flow(Kind.ENDPOINT, Stage.DELIVER, 100, match, actions, Stage.ADMIT)
 
     return [deliver(address) for address in endpoint.addresses]

@@ -4,8 +4,12 @@
  local port ─ CLASSIFY ─────────────┐                    ┌─ reply back to the port
  tunnel ───── CLASSIFY ─ TUNNEL ─ ZONE ─ GUARD ─ ANSWER ─┴─ TRACK_SOURCE ─ STATE_SOURCE ─ SERVICE ─ GATEWAY ─┐
                                             └─ (from a tunnel: guarded and routed at its source) ──────────── ROUTE
- INGRESS_POLICY ─ STATE_DESTINATION ─ TRACK_DESTINATION ─ ADMIT ─ EGRESS_POLICY ─ DELIVER ───────────────────┘
- └ COMMIT_SOURCE ─ COMMIT_DESTINATION ─ OUTPUT
+            ┌─ (nothing to judge) ─────────────────────────────────────────────────────────────┐            │
+            │       IDENTIFY ─ STATE_DESTINATION ─ TRACK_DESTINATION ─ ADMIT ─ DELIVER ────────────────────────┘
+            │          └ NORMALIZE ─ EGRESS_ADMIN ─ EGRESS_TENANT ─ EGRESS_BASELINE ─┐          │
+            │                        INGRESS_BASELINE ─ INGRESS_TENANT ─ INGRESS_ADMIN ┘          │
+            └ COMMIT_SOURCE ─ RESTORE ──┘                                                      ─┘
+              └ COMMIT_DESTINATION ─ OUTPUT
 ```
 
 Table numbers have gaps so that a later stage needs no renumbering.
@@ -29,11 +33,18 @@ class Stage(IntEnum):
     GATEWAY = 60
     ROUTE = 65
     DELIVER = 70
-    EGRESS_POLICY = 80
-    ADMIT = 85
-    TRACK_DESTINATION = 90
-    STATE_DESTINATION = 95
-    INGRESS_POLICY = 100
+    ADMIT = 75
+    TRACK_DESTINATION = 80
+    STATE_DESTINATION = 82
+    IDENTIFY = 84
+    NORMALIZE = 86
+    EGRESS_ADMIN = 90
+    EGRESS_TENANT = 91
+    EGRESS_BASELINE = 92
+    INGRESS_ADMIN = 95
+    INGRESS_TENANT = 96
+    INGRESS_BASELINE = 97
+    RESTORE = 100
     COMMIT_SOURCE = 105
     COMMIT_DESTINATION = 108
     OUTPUT = 110
@@ -51,12 +62,19 @@ NEXT: dict[Stage, frozenset[Stage]] = {
     Stage.SERVICE: frozenset({Stage.GATEWAY}),
     Stage.GATEWAY: frozenset({Stage.ROUTE}),
     Stage.ROUTE: frozenset({Stage.DELIVER}),
-    Stage.DELIVER: frozenset({Stage.EGRESS_POLICY}),
-    Stage.EGRESS_POLICY: frozenset({Stage.ADMIT}),
+    Stage.DELIVER: frozenset({Stage.ADMIT}),
     Stage.ADMIT: frozenset({Stage.TRACK_DESTINATION}),
-    Stage.TRACK_DESTINATION: frozenset({Stage.STATE_DESTINATION, Stage.INGRESS_POLICY}),
-    Stage.STATE_DESTINATION: frozenset({Stage.INGRESS_POLICY}),
-    Stage.INGRESS_POLICY: frozenset({Stage.COMMIT_SOURCE}),
+    Stage.TRACK_DESTINATION: frozenset({Stage.STATE_DESTINATION, Stage.NORMALIZE, Stage.COMMIT_SOURCE}),
+    Stage.STATE_DESTINATION: frozenset({Stage.IDENTIFY}),
+    Stage.IDENTIFY: frozenset({Stage.NORMALIZE}),
+    Stage.NORMALIZE: frozenset({Stage.EGRESS_ADMIN, Stage.COMMIT_SOURCE}),
+    Stage.EGRESS_ADMIN: frozenset({Stage.EGRESS_TENANT, Stage.INGRESS_ADMIN}),
+    Stage.EGRESS_TENANT: frozenset({Stage.EGRESS_BASELINE, Stage.INGRESS_ADMIN}),
+    Stage.EGRESS_BASELINE: frozenset({Stage.INGRESS_ADMIN}),
+    Stage.INGRESS_ADMIN: frozenset({Stage.INGRESS_TENANT, Stage.RESTORE}),
+    Stage.INGRESS_TENANT: frozenset({Stage.INGRESS_BASELINE, Stage.RESTORE}),
+    Stage.INGRESS_BASELINE: frozenset({Stage.RESTORE}),
+    Stage.RESTORE: frozenset({Stage.COMMIT_SOURCE}),
     Stage.COMMIT_SOURCE: frozenset({Stage.COMMIT_DESTINATION}),
     Stage.COMMIT_DESTINATION: frozenset({Stage.OUTPUT}),
     Stage.OUTPUT: frozenset(),

@@ -1,0 +1,142 @@
+"""Every packet of a connection reads as its opener's: so policies have one form, for packets and for replies.
+
+A reply is turned round for the judges (source and destination swap their identities, tenants and addresses, and what
+is judged of whom) and turned back afterwards, before anything is sent: no bit of the packet changes. `SERVICE` gets
+what the connection was opened to, protocol and port, so that a rule needs one flow for both directions and both address
+families. The opener's own port is never read, so a cached decision serves all connections to a service. From a tunnel
+comes no identity; it is found here by network and address.
+"""
+
+from __future__ import annotations
+
+from controller.model import Endpoint
+from controller.pipeline.flow import SCRATCH, Action, Flow, Kind, Match, Move, Pop, Push, SetField, flow, read
+from controller.pipeline.packet import (
+    ECHO_REPLY,
+    ECHO_REPLY_V6,
+    ECHO_REQUEST,
+    ECHO_REQUEST_V6,
+    ICMP,
+    ICMPV6,
+    IPV4,
+    IPV6,
+    SCTP,
+    TCP,
+    UDP,
+    ip,
+    ip_source,
+)
+from controller.pipeline.registers import (
+    DESTINATION_IDENTITY,
+    DESTINATION_JUDGED,
+    DESTINATION_TENANT,
+    FLAGS,
+    FROM_TUNNEL,
+    RELATED,
+    REPLY,
+    SERVICE,
+    SOURCE_IDENTITY,
+    SOURCE_JUDGED,
+    SOURCE_NETWORK,
+    SOURCE_TENANT,
+    flagged,
+    set_identity,
+    unflagged,
+)
+from controller.pipeline.stages import Stage
+from controller.world import World
+
+STAGE = Stage.NORMALIZE
+
+
+def base(world: World) -> list[Flow]:
+    flows = [
+        # Whoever is not known yet has no identity, and what is cached of that must hold for one address only.
+        flow(Kind.BASE, Stage.IDENTIFY, 10, (IPV4, flagged(FROM_TUNNEL)), (read("ip_src"),), STAGE),
+        flow(Kind.BASE, Stage.IDENTIFY, 10, (IPV6, flagged(FROM_TUNNEL)), (read("ipv6_src"),), STAGE),
+        flow(Kind.BASE, Stage.IDENTIFY, 0, (), goto=STAGE),
+        flow(Kind.BASE, STAGE, 200, (flagged(RELATED),), goto=Stage.COMMIT_SOURCE),
+        flow(Kind.BASE, STAGE, 190, (unflagged(SOURCE_JUDGED, DESTINATION_JUDGED),), goto=Stage.COMMIT_SOURCE),
+        flow(Kind.BASE, Stage.RESTORE, 0, (), goto=Stage.COMMIT_SOURCE),
+    ]
+    for version, addresses in ((IPV4, ("ip_src", "ip_dst")), (IPV6, ("ipv6_src", "ipv6_dst"))):
+        turn = (*_TURN, *_swap(*addresses))
+        flows += [
+            _to_judge(priority + 50, (REPLIES, version, *of), turn, says) for priority, of, says in _service(True)
+        ]
+        flows += [_to_judge(priority, (version, *of), (), says) for priority, of, says in _service(False)]
+        flows.append(flow(Kind.BASE, Stage.RESTORE, 100, (REPLIES, version), turn, Stage.COMMIT_SOURCE))
+    for version, icmp, type, request, echoed in (
+        (IPV4, ICMP, "icmp", ECHO_REQUEST, ECHO_REPLY),
+        (IPV6, ICMPV6, "icmpv6", ECHO_REQUEST_V6, ECHO_REPLY_V6),
+    ):
+        addresses = ("ip_src", "ip_dst") if version is IPV4 else ("ipv6_src", "ipv6_dst")
+        says = (Move(f"{type}_type", SERVICE, 8, 0, 8), Move(f"{type}_code", SERVICE, 8))
+        reply = (REPLIES, version, icmp, Match(f"{type}_type", echoed))
+        turn = (*_TURN, *_swap(*addresses))
+        flows += [
+            _to_judge(110, (REPLIES, version, icmp), turn, says),
+            _to_judge(120, reply, turn, (SetField(SERVICE, request << 8, 0xFFFF),)),
+            _to_judge(60, (version, icmp), (), says),
+        ]
+    return flows
+
+
+def remote(world: World, endpoint: Endpoint) -> list[Flow]:
+    """Who speaks, of an endpoint on another host."""
+    its = set_identity(SOURCE_IDENTITY, world.identity_of(endpoint).id)
+    vni = Match(SOURCE_NETWORK, world.networks[endpoint.network].vni)
+    return [
+        flow(
+            Kind.ENDPOINT,
+            Stage.IDENTIFY,
+            100,
+            (flagged(FROM_TUNNEL), vni, ip(address.version), ip_source(address.version, address.value)),
+            its,
+            STAGE,
+        )
+        for address in endpoint.addresses
+    ]
+
+
+REPLIES = flagged(REPLY)
+
+
+def _swap(one: str, other: str) -> tuple[Action, ...]:
+    return Push(one), Push(other), Pop(one), Pop(other)
+
+
+def _swap_bits(one: str, other: str, bits: int, at: int = 0, other_at: int = 0) -> tuple[Action, ...]:
+    return (
+        Move(one, SCRATCH, bits, at),
+        Move(other, one, bits, other_at, at),
+        Move(SCRATCH, other, bits, 0, other_at),
+    )
+
+
+_TURN = (
+    *(action for pair in zip(SOURCE_IDENTITY, DESTINATION_IDENTITY, strict=True) for action in _swap(*pair)),
+    *_swap_bits(SOURCE_TENANT, DESTINATION_TENANT, 16),
+    *_swap_bits(FLAGS, FLAGS, 1, SOURCE_JUDGED.bit_length() - 1, DESTINATION_JUDGED.bit_length() - 1),
+)
+
+
+def _service(reply: bool) -> list[tuple[int, tuple[Match, ...], tuple[Action, ...]]]:
+    """Priority, match and what becomes the low half of `SERVICE`, by protocol."""
+    end = "src" if reply else "dst"
+    ports = [
+        (60, (protocol,), (Move(f"{name}_{end}", SERVICE, 16),))
+        for protocol, name in ((TCP, "tcp"), (UDP, "udp"), (SCTP, "sctp"))
+    ]
+    return [*ports, (50, (), ())]
+
+
+def _to_judge(priority: int, match: tuple[Match, ...], turn: tuple[Action, ...], says: tuple[Action, ...]) -> Flow:
+    return flow(
+        Kind.BASE,
+        STAGE,
+        priority,
+        match,
+        (*turn, Move("ip_proto", SERVICE, 8, 0, 16), *says),
+        Stage.EGRESS_ADMIN,
+    )

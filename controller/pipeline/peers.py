@@ -1,0 +1,137 @@
+"""What a rule's peers and services look like in a packet: the matches of which one must hold, on either side.
+
+Whole tenants are matched by their number and everybody by nothing, so that a rule costs as many flows as it names
+things, and not as many as there are endpoints. A port that is named is looked up at whoever is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from controller.model import Block, Direction, Members, Peer, Policy, Rule, Service
+from controller.pipeline.flow import Match
+from controller.pipeline.packet import ip
+from controller.pipeline.registers import (
+    DESTINATION_IDENTITY,
+    DESTINATION_TENANT,
+    SERVICE,
+    SOURCE_IDENTITY,
+    is_identity,
+    source_tenant,
+)
+from controller.selection import Identity, Use
+from controller.world import World
+
+Matches = tuple[Match, ...]
+
+
+class Atom(NamedTuple):
+    """One thing that a peer may be. `identity` and `tenant` say which one it is, when it is one of these."""
+
+    match: Matches
+    identity: Identity | None = None
+    tenant: int | None = None
+
+
+ANYBODY = Atom(())
+
+
+def tenant_of_subject(direction: Direction, tenant: int) -> Match:
+    return source_tenant(tenant) if direction is Direction.EGRESS else Match(DESTINATION_TENANT, tenant)
+
+
+def peers(world: World, policy: Policy, rule: Rule, direction: Direction) -> list[Atom]:
+    """Each atom once, in a fixed order."""
+    if rule.peers is None:
+        return [ANYBODY]
+    found = {atom.match: atom for peer in rule.peers for atom in _atoms(world, policy, peer, direction)}
+    return [ANYBODY] if () in found else list(found.values())
+
+
+def _atoms(world: World, policy: Policy, peer: Peer, direction: Direction) -> Iterator[Atom]:
+    match peer:
+        case Block():
+            for network, prefix in prefixes(peer):
+                yield Atom(_block(peer.version, network, prefix, direction))
+        case Members(tenants, ()):
+            if tenants == ():
+                yield ANYBODY
+            numbers = [policy.tenant] if tenants is None else sorted(t.id for t in world.tenants_matching(tenants))
+            for tenant in numbers:
+                its = source_tenant(tenant) if direction is Direction.INGRESS else Match(DESTINATION_TENANT, tenant)
+                yield Atom((its,), tenant=tenant)
+        case Members(tenants, endpoints):
+            use = Use(policy.tenant, tenants, endpoints)
+            for identity in sorted(world.identities_of_use(use), key=lambda identity: identity.id):
+                yield called_or_calling(identity, direction)
+
+
+def called_or_calling(identity: Identity, direction: Direction) -> Atom:
+    end = SOURCE_IDENTITY if direction is Direction.INGRESS else DESTINATION_IDENTITY
+    return Atom(is_identity(end, identity.id), identity, identity.tenant)
+
+
+def _block(version: int, network: int, prefix: int, direction: Direction) -> Matches:
+    if prefix == 0:
+        return (ip(version),)
+    bits, family = (32, "ip") if version == 4 else (128, "ipv6")
+    end = "src" if direction is Direction.INGRESS else "dst"
+    return ip(version), Match(f"{family}_{end}", network, ((1 << prefix) - 1) << (bits - prefix))
+
+
+def prefixes(block: Block) -> list[tuple[int, int]]:
+    """The block without its exceptions, as the fewest (network, prefix) that cover just that."""
+    bits = 32 if block.version == 4 else 128
+    return list(_without(block.network, block.prefix, list(block.excepts), bits))
+
+
+def _without(network: int, prefix: int, excepts: list[tuple[int, int]], bits: int) -> Iterator[tuple[int, int]]:
+    inside = [(n, p) for n, p in excepts if p >= prefix and n >> (bits - prefix) == network >> (bits - prefix)]
+    if not inside:
+        yield network, prefix
+    elif all(p > prefix for _, p in inside):
+        for half in (network, network | 1 << (bits - prefix - 1)):
+            yield from _without(half, prefix + 1, inside, bits)
+
+
+def services(rule: Rule) -> list[Matches]:
+    """Of those that go by number. Nothing is matched where everything is meant."""
+    if rule.services is None:
+        return [()]
+    found = {match: None for service in rule.services if not service.name for match in _numbers(service)}
+    return [(match,) for match in found]
+
+
+def _numbers(service: Service) -> Iterator[Match]:
+    """A range of ports as the fewest values with masks that cover it."""
+    low, end = service.first, service.last + 1
+    while low < end:
+        size = low & -low or 1 << 16
+        while low + size > end:
+            size >>= 1
+        yield Match(SERVICE, service.protocol << 16 | low, 0xFFFFFFFF ^ (size - 1))
+        low += size
+
+
+def named_services(rule: Rule, identity: Identity) -> list[Matches]:
+    """What the rule's named ports are at those of an identity."""
+    found: dict[Matches, None] = {}
+    for service in rule.services or ():
+        port = identity.port(service.name, service.protocol) if service.name else None
+        if port is not None:
+            found[(Match(SERVICE, service.protocol << 16 | port),)] = None
+    return list(found)
+
+
+def named_at_peers(world: World, rule: Rule, atoms: list[Atom]) -> Iterator[Matches]:
+    """Each peer together with what the rule's named ports are there."""
+    if not any(service.name for service in rule.services or ()):
+        return
+    for identity in sorted(world.identities.values(), key=lambda identity: identity.id):
+        for service in named_services(rule, identity) if identity.ports else ():
+            its = is_identity(DESTINATION_IDENTITY, identity.id)
+            for atom in atoms:
+                if atom.identity in (None, identity) and atom.tenant in (None, identity.tenant):
+                    own = () if atom.identity or atom.tenant else atom.match
+                    yield *its, *own, *service
