@@ -5,7 +5,21 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from controller.openflow.fields import CT_STATE, FIELDS
-from controller.pipeline.flow import Ct, DecTtl, Flow, InPort, Kind, Match, Move, Output, OutputReg, SetField
+from controller.pipeline.flow import (
+    Ct,
+    DecTtl,
+    Flow,
+    InPort,
+    Kind,
+    Match,
+    Move,
+    Output,
+    OutputReg,
+    Pop,
+    Push,
+    SetField,
+    ToController,
+)
 from controller.pipeline.stages import Stage
 
 _L4 = {
@@ -90,7 +104,7 @@ def actions(ethernet: int) -> st.SearchStrategy[object]:
     """One action that a flow which matches this Ethernet type may have; 0 when it matches none."""
     settable = (*_SETTABLE[0], *(_SETTABLE.get(ethernet, ()) if ethernet else ()))
     registers = st.sampled_from(_REGISTERS)
-    tables = st.sampled_from((Stage.INGRESS_POLICY, Stage.OUTPUT))
+    tables = st.sampled_from((Stage.RESTORE, Stage.OUTPUT))
     only_ip = (
         st.just(DecTtl()),
         st.builds(Ct, st.integers(0, 0xFFFF), st.booleans(), st.none() | tables),
@@ -106,6 +120,9 @@ def actions(ethernet: int) -> st.SearchStrategy[object]:
         st.builds(Output, st.integers(1, 0xFEFF)),
         st.builds(OutputReg, registers),
         st.just(InPort()),
+        st.sampled_from(settable).map(Push),
+        st.sampled_from(_REGISTERS).map(Pop),
+        st.builds(ToController, st.integers(0, 0xFFFF)),
     )
 
 
@@ -115,6 +132,6 @@ def flows(draw: st.DrawFn) -> Flow:
     match = draw(matches())
     ethernet = next((item.value for item in match if item.field == "eth_type"), 0)
     done = draw(st.lists(actions(ethernet), max_size=5))
-    goto = draw(st.sampled_from((None, Stage.INGRESS_POLICY, Stage.OUTPUT)))
+    goto = draw(st.sampled_from((None, Stage.RESTORE, Stage.OUTPUT)))
     stage = draw(st.sampled_from((Stage.CLASSIFY, Stage.GUARD, Stage.ROUTE)))
     return Flow(stage, draw(st.integers(0, 0xFFFF)), match, tuple(done), goto, draw(st.sampled_from(list(Kind))))

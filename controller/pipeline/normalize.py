@@ -9,6 +9,9 @@ comes no identity; it is found here by network and address.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 from controller.model import Endpoint
 from controller.pipeline.flow import SCRATCH, Action, Flow, Kind, Match, Move, Pop, Push, SetField, flow, read
 from controller.pipeline.packet import (
@@ -22,6 +25,8 @@ from controller.pipeline.packet import (
     IPV6,
     SCTP,
     TCP,
+    TIMESTAMP,
+    TIMESTAMP_REPLY,
     UDP,
     ip,
     ip_source,
@@ -59,26 +64,15 @@ def base(world: World) -> list[Flow]:
         flow(Kind.BASE, STAGE, 190, (unflagged(SOURCE_JUDGED, DESTINATION_JUDGED),), goto=Stage.COMMIT_SOURCE),
         flow(Kind.BASE, Stage.RESTORE, 0, (), goto=Stage.COMMIT_SOURCE),
     ]
-    for version, addresses in ((IPV4, ("ip_src", "ip_dst")), (IPV6, ("ipv6_src", "ipv6_dst"))):
-        turn = (*_TURN, *_swap(*addresses))
-        flows += [
-            _to_judge(priority + 50, (REPLIES, version, *of), turn, says) for priority, of, says in _service(True)
-        ]
-        flows += [_to_judge(priority, (version, *of), (), says) for priority, of, says in _service(False)]
-        flows.append(flow(Kind.BASE, Stage.RESTORE, 100, (REPLIES, version), turn, Stage.COMMIT_SOURCE))
-    for version, icmp, type, request, echoed in (
-        (IPV4, ICMP, "icmp", ECHO_REQUEST, ECHO_REPLY),
-        (IPV6, ICMPV6, "icmpv6", ECHO_REQUEST_V6, ECHO_REPLY_V6),
-    ):
-        addresses = ("ip_src", "ip_dst") if version is IPV4 else ("ipv6_src", "ipv6_dst")
-        says = (Move(f"{type}_type", SERVICE, 8, 0, 8), Move(f"{type}_code", SERVICE, 8))
-        reply = (REPLIES, version, icmp, Match(f"{type}_type", echoed))
-        turn = (*_TURN, *_swap(*addresses))
-        flows += [
-            _to_judge(110, (REPLIES, version, icmp), turn, says),
-            _to_judge(120, reply, turn, (SetField(SERVICE, request << 8, 0xFFFF),)),
-            _to_judge(60, (version, icmp), (), says),
-        ]
+    for family in _FAMILIES:
+        turn = (*_TURN, *_swap(*family.ends))
+        flows.append(flow(Kind.BASE, Stage.RESTORE, 100, (REPLIES, family.ip), turn, Stage.COMMIT_SOURCE))
+        for priority, match, end_of_opener, end_of_called in _protocols(family):
+            flows.append(_to_judge(priority, (family.ip, *match), (), end_of_called))
+            flows.append(_to_judge(priority + 50, (REPLIES, family.ip, *match), turn, end_of_opener))
+        for reply, request in family.queries.items():
+            match = (REPLIES, family.ip, family.icmp, Match(f"{family.name}_type", reply))
+            flows.append(_to_judge(120, match, turn, (SetField(SERVICE, request << 8, 0xFFFF),)))
     return flows
 
 
@@ -121,14 +115,31 @@ _TURN = (
 )
 
 
-def _service(reply: bool) -> list[tuple[int, tuple[Match, ...], tuple[Action, ...]]]:
-    """Priority, match and what becomes the low half of `SERVICE`, by protocol."""
-    end = "src" if reply else "dst"
-    ports = [
-        (60, (protocol,), (Move(f"{name}_{end}", SERVICE, 16),))
-        for protocol, name in ((TCP, "tcp"), (UDP, "udp"), (SCTP, "sctp"))
-    ]
-    return [*ports, (50, (), ())]
+class _Family(NamedTuple):
+    """`queries`: the ICMP type that a connection was opened with, by that of its replies."""
+
+    ip: Match
+    ends: tuple[str, str]
+    icmp: Match
+    name: str
+    queries: dict[int, int]
+
+
+_FAMILIES = (
+    _Family(IPV4, ("ip_src", "ip_dst"), ICMP, "icmp", {ECHO_REPLY: ECHO_REQUEST, TIMESTAMP_REPLY: TIMESTAMP}),
+    _Family(IPV6, ("ipv6_src", "ipv6_dst"), ICMPV6, "icmpv6", {ECHO_REPLY_V6: ECHO_REQUEST_V6}),
+)
+
+_Says = tuple[int, tuple[Match, ...], tuple[Action, ...], tuple[Action, ...]]
+
+
+def _protocols(family: _Family) -> Iterator[_Says]:
+    """Priority, match, and the low half of `SERVICE` as a reply has it and as any other packet has it."""
+    for protocol, name in ((TCP, "tcp"), (UDP, "udp"), (SCTP, "sctp")):
+        yield 60, (protocol,), (Move(f"{name}_src", SERVICE, 16),), (Move(f"{name}_dst", SERVICE, 16),)
+    message = Move(f"{family.name}_type", SERVICE, 8, 0, 8), Move(f"{family.name}_code", SERVICE, 8)
+    yield 60, (family.icmp,), message, message
+    yield 50, (), (), ()
 
 
 def _to_judge(priority: int, match: tuple[Match, ...], turn: tuple[Action, ...], says: tuple[Action, ...]) -> Flow:

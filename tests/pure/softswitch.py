@@ -1,16 +1,18 @@
 """A software pipeline: what would this program do with this packet?
 
 Runs `Flow` values on a packet given as a dict of field values, stage by stage, and says where it ends: delivered to a
-port, sent to another host, answered, or dropped for a reason. It knows nothing of worlds. Conntrack is reduced to one
-answer for every look-up, a new connection unless the test says otherwise.
+port, sent to another host, answered, or dropped for a reason. It knows nothing of worlds, and it is stricter than a
+switch: a packet whose fate Open vSwitch would decide by chance fails the test.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 from controller.pipeline.flow import (
+    Conjunction,
     Ct,
     DecTtl,
     Flow,
@@ -20,51 +22,110 @@ from controller.pipeline.flow import (
     Move,
     Output,
     OutputReg,
+    Pop,
+    Push,
     Reason,
     SetField,
+    ToController,
 )
 from controller.pipeline.packet import TUNNEL_OFPORT
 from controller.pipeline.stages import Stage
+from tests.pure.connections import NEW, TRACKED, Packet
 
-Packet = dict[str, int]
+OWN_FIELDS = ("reg", "metadata", "ct_", "conj_id")
+"""Fields that are the switch's own: zero until it writes them, and gone when the packet leaves."""
+
+
+class Conntrack(Protocol):
+    def look(self, zone: int, packet: Packet) -> int: ...
+    def commit(self, zone: int, packet: Packet) -> None: ...
+
+
+class Always(NamedTuple):
+    """Conntrack reduced to one answer for every look-up."""
+
+    ct_state: int
+
+    def look(self, zone: int, packet: Packet) -> int:
+        return self.ct_state
+
+    def commit(self, zone: int, packet: Packet) -> None:
+        pass
 
 
 class Outcome(NamedTuple):
-    """`port` is where it left (None when dropped), `packet` as it left."""
+    """`port` is where it left (None when dropped), `packet` as it left; `logged` when the controller got a copy."""
 
     port: int | None
     reason: Reason | None
     packet: Packet
     path: tuple[Stage, ...]
+    logged: bool = False
 
     @property
     def delivered(self) -> bool:
         return self.port is not None
 
 
-NEW, INVALID, TRACKED = 0x01, 0x10, 0x20  # bits of ct_state
+class Switch:
+    """A program, indexed once for many packets."""
+
+    def __init__(self, flows: Iterable[Flow]) -> None:
+        tables: dict[Stage, list[Flow]] = {}
+        for flow in flows:
+            tables.setdefault(flow.table, []).append(flow)
+        self._tables = {stage: _Table(stage, table) for stage, table in tables.items()}
+
+    def send(self, packet: Packet, conntrack: Conntrack) -> Outcome:
+        run = _Run(packet, conntrack)
+        stage: Stage | None = Stage.CLASSIFY
+        while stage is not None:
+            run.path.append(stage)
+            flow = self._tables[stage].look(run.packet) if stage in self._tables else None
+            if flow is None:
+                raise AssertionError(
+                    f"{run.packet} falls out of {stage.name}: every stage must end in an explicit flow"
+                )
+            if flow.owner >= Kind.DROP:
+                run.logged |= any(isinstance(action, ToController) for action in flow.actions)
+                return Outcome(None, Reason(flow.owner - Kind.DROP), run.packet, tuple(run.path), run.logged)
+            stage = run.execute(flow)
+        return Outcome(run.port, None, run.packet, tuple(run.path), run.logged)
 
 
 def send(flows: Iterable[Flow], packet: Packet, ct_state: int = TRACKED | NEW) -> Outcome:
-    tables: dict[Stage, list[Flow]] = {}
-    for flow in flows:
-        tables.setdefault(flow.table, []).append(flow)
-    packet = dict(packet)
-    stage: Stage | None = Stage.CLASSIFY
-    path: list[Stage] = []
-    port: int | None = None
-    while stage is not None:
-        path.append(stage)
-        hits = [flow for flow in tables.get(stage, ()) if all(_matches(packet, match) for match in flow.match)]
-        if not hits:
-            raise AssertionError(f"{packet} falls out of {stage.name}: every stage must end in an explicit flow")
-        best = max(flow.priority for flow in hits)
-        winners = [flow for flow in hits if flow.priority == best]
-        assert len(winners) == 1, f"{packet} hits two flows of one priority: {winners}"
-        flow = winners[0]
-        if flow.owner >= Kind.DROP:
-            return Outcome(None, Reason(flow.owner - Kind.DROP), packet, tuple(path))
-        stage = flow.goto
+    """One packet through one program. Every look-up of a connection is answered with `ct_state`."""
+    return _switch(frozenset(flows)).send(packet, Always(ct_state))
+
+
+@lru_cache(maxsize=16)
+def _switch(flows: frozenset[Flow]) -> Switch:
+    return Switch(flows)
+
+
+def arrive(sent: Outcome, source: tuple[int, int]) -> Packet:
+    """The packet that comes out of the tunnel at the other host; `source` is the sending host's (version, address)."""
+    assert sent.port == TUNNEL_OFPORT, f"not sent through the tunnel: {sent}"
+    inner = {
+        field: value for field, value in sent.packet.items() if not field.startswith((*OWN_FIELDS, "tun_", "in_port"))
+    }
+    source_field = "tun_src" if source[0] == 4 else "tun_ipv6_src"
+    return {**inner, "in_port": TUNNEL_OFPORT, "tun_id": sent.packet["tun_id"], source_field: source[1]}
+
+
+class _Run:
+    """One packet on its way: its fields, the stack, and where it was told to go."""
+
+    def __init__(self, packet: Packet, conntrack: Conntrack) -> None:
+        self.packet = dict(packet)
+        self.path: list[Stage] = []
+        self.port: int | None = None
+        self.logged = False
+        self._stack: list[int] = []
+        self._conntrack = conntrack
+
+    def execute(self, flow: Flow) -> Stage | None:
+        packet, stage = self.packet, flow.goto
         for action in flow.actions:
             match action:
                 case SetField(field, value, mask):
@@ -74,36 +135,130 @@ def send(flows: Iterable[Flow], packet: Packet, ct_state: int = TRACKED | NEW) -
                     value = (packet.get(source, 0) >> low) & ((1 << bits) - 1)
                     clear = ~(((1 << bits) - 1) << to)
                     packet[destination] = (packet.get(destination, 0) & clear) | value << to
+                case Push(field):
+                    self._stack.append(packet.get(field, 0))
+                case Pop(field):
+                    assert self._stack, f"{flow} takes from an empty stack"
+                    packet[field] = self._stack.pop()
                 case Output(number):
-                    port = number
+                    self.port = number
                 case OutputReg(register):
-                    port = packet[register]
+                    self.port = packet[register]
                 case InPort():
-                    port = packet["in_port"]
+                    self.port = packet["in_port"]
                 case DecTtl():
                     packet["nw_ttl"] -= 1
-                case Ct(_, _, table):
-                    packet["ct_state"] = ct_state
-                    stage = table if table is not None else stage
-    return Outcome(port, None, packet, tuple(path))
+                case ToController():
+                    self.logged = True
+                case Ct():
+                    stage = self._track(flow, action)
+                case _:
+                    raise AssertionError(f"no way to execute {action}")
+        return stage
+
+    def _track(self, flow: Flow, action: Ct) -> Stage | None:
+        zone = action.zone if isinstance(action.zone, int) else _bits(self.packet, action.zone)
+        state = self._conntrack.look(zone, self.packet)
+        if action.commit:
+            self._conntrack.commit(zone, self.packet)
+        if action.table is None:
+            return flow.goto
+        assert flow.goto is None, f"{flow} sends two packets on, one of them untracked"
+        self.packet |= {"ct_state": state, "ct_zone": zone}
+        return action.table
 
 
-def arrive(sent: Outcome, source: tuple[int, int]) -> Packet:
-    """The packet that comes out of the tunnel at the other host; `source` is the sending host's (version, address)."""
-    assert sent.port == TUNNEL_OFPORT, f"not sent through the tunnel: {sent}"
-    inner = {
-        field: value
-        for field, value in sent.packet.items()
-        if not field.startswith(("reg", "metadata", "tun_", "ct_", "in_port"))
-    }
-    source_field = "tun_src" if source[0] == 4 else "tun_ipv6_src"
-    return {**inner, "in_port": TUNNEL_OFPORT, "tun_id": sent.packet["tun_id"], source_field: source[1]}
+def _bits(packet: Packet, name: str) -> int:
+    """The value of `reg0[0..15]`."""
+    field, _, span = name.removesuffix("]").partition("[")
+    first, _, last = span.partition("..")
+    return (packet.get(field, 0) >> int(first)) & ((1 << (int(last) - int(first) + 1)) - 1)
 
 
-def _matches(packet: Packet, match: Match) -> bool:
-    value = packet.get(match.field)
-    if value is None:
-        if not match.field.startswith(("reg", "metadata", "ct_")):
-            return False
-        value = 0
-    return (value & match.mask if match.mask is not None else value) == match.value
+_Shape = tuple[tuple[str, int, int | None], ...]
+"""(field, mask, value where the packet lacks it) for each field that a flow matches."""
+
+
+class _Table:
+    """Flows by falling priority; within a priority by shape, and within a shape by the values they ask for."""
+
+    def __init__(self, stage: Stage, flows: Iterable[Flow]) -> None:
+        self._stage = stage
+        levels: dict[int, dict[_Shape, dict[tuple[int, ...], list[Flow]]]] = {}
+        self._clauses: dict[int, int] = {}
+        for flow in flows:
+            shape, values = _shape(flow)
+            levels.setdefault(flow.priority, {}).setdefault(shape, {}).setdefault(values, []).append(flow)
+            for conjunction in _conjunctions(flow):
+                clauses = self._clauses.setdefault(conjunction.id, conjunction.clauses)
+                assert 1 <= conjunction.clause <= clauses == conjunction.clauses > 1, f"{flow} against {clauses}"
+        self._levels = [list(levels[priority].items()) for priority in sorted(levels, reverse=True)]
+
+    def look(self, packet: Packet) -> Flow | None:
+        """The flow that the packet hits. A conjunction of which every clause is hit is looked up by its id."""
+        for plain, clauses in self._hits(packet):
+            winners = list(plain)
+            for id in self._complete(clauses):
+                of_id = next((plain for plain, _ in self._hits({**packet, "conj_id": id}) if plain), [])
+                winners.extend(of_id)
+            if winners:
+                effects = {_effect(flow) for flow in winners}
+                assert len(effects) == 1, f"{packet} hits flows of one priority that differ: {winners}"
+                return winners[0]
+        return None
+
+    def _hits(self, packet: Packet) -> Iterator[tuple[list[Flow], list[Flow]]]:
+        """For each priority at which something is hit: flows, and clauses of conjunctions."""
+        keys: dict[_Shape, tuple[int, ...] | None] = {}
+        for shapes in self._levels:
+            hits: list[Flow] = []
+            for shape, by_values in shapes:
+                if shape not in keys:
+                    keys[shape] = _key(packet, shape)
+                key = keys[shape]
+                if key is not None and key in by_values:
+                    hits += by_values[key]
+            if hits:
+                clauses = [flow for flow in hits if flow.actions and isinstance(flow.actions[0], Conjunction)]
+                yield [flow for flow in hits if flow not in clauses] if clauses else hits, clauses
+
+    def _complete(self, clauses: list[Flow]) -> list[int]:
+        seen: dict[int, set[int]] = {}
+        for flow in clauses:
+            for conjunction in _conjunctions(flow):
+                seen.setdefault(conjunction.id, set()).add(conjunction.clause)
+        return [id for id, hit in seen.items() if len(hit) == self._clauses[id]]
+
+
+def _shape(flow: Flow) -> tuple[_Shape, tuple[int, ...]]:
+    matches = sorted(flow.match, key=lambda match: match.field)
+    assert len({match.field for match in matches}) == len(matches), f"{flow} matches one field twice"
+    return tuple(map(_field, matches)), tuple(match.value for match in matches)
+
+
+def _field(match: Match) -> tuple[str, int, int | None]:
+    mask = -1 if match.mask is None else match.mask
+    assert match.value & mask == match.value, f"{match} can never be true"
+    return match.field, mask, 0 if match.field.startswith(OWN_FIELDS) else None
+
+
+def _key(packet: Packet, shape: _Shape) -> tuple[int, ...] | None:
+    """The packet's values under the shape's masks; None when it lacks a field."""
+    key = []
+    for field, mask, default in shape:
+        value = packet.get(field, default)
+        if value is None:
+            return None
+        key.append(value & mask)
+    return tuple(key)
+
+
+def _conjunctions(flow: Flow) -> list[Conjunction]:
+    found = [action for action in flow.actions if isinstance(action, Conjunction)]
+    assert not found or (len(found) == len(flow.actions) and flow.goto is None), f"{flow} is half a clause"
+    return found
+
+
+def _effect(flow: Flow) -> tuple[object, ...]:
+    """What a flow does, whoever owns it."""
+    return flow.actions, flow.goto, flow.owner if flow.owner >= Kind.DROP else None

@@ -16,7 +16,21 @@ from os_ken.ofproto.ofproto_protocol import ProtocolDesc
 from controller.model import format_mac
 from controller.openflow.encode import IN_PORT, encode, encode_delete, encode_instructions, encode_match
 from controller.openflow.fields import FIELDS, ct_state
-from controller.pipeline.flow import Ct, DecTtl, Flow, InPort, Match, Move, Output, OutputReg, SetField
+from controller.pipeline.flow import (
+    Conjunction,
+    Ct,
+    DecTtl,
+    Flow,
+    InPort,
+    Match,
+    Move,
+    Output,
+    OutputReg,
+    Pop,
+    Push,
+    SetField,
+    ToController,
+)
 from controller.pipeline.stages import Stage
 from tests.flows import flows, matched
 
@@ -134,6 +148,27 @@ def test_the_other_actions_have_the_same_bytes() -> None:
     assert encode_instructions([DecTtl()], None) == serialised(parser.OFPActionDecNwTtl())
     to_register = parser.NXActionOutputReg(ofs_nbits=15, src="reg7", max_len=0xFFFF)
     assert encode_instructions([OutputReg("reg7")], None) == serialised(to_register)
+
+
+@given(st.sampled_from(KNOWN))
+def test_the_stack_has_the_same_bytes(name: str) -> None:
+    bits = FIELDS[name].nxm[3] * 8 if name == "in_port" else FIELDS[name].bits
+    whole = NXM_NAMES[name], 0, bits
+    assert encode_instructions([Push(name)], None) == serialised(parser.NXActionStackPush(*whole))
+    assert encode_instructions([Pop(name)], None) == serialised(parser.NXActionStackPop(*whole))
+
+
+@given(st.integers(0, 0xFFFFFFFF), st.integers(2, 64), st.data())
+def test_a_conjunction_has_the_same_bytes(id: int, clauses: int, data: st.DataObject) -> None:
+    clause = data.draw(st.integers(1, clauses))
+    expected = serialised(parser.NXActionConjunction(clause - 1, clauses, id))
+    assert encode_instructions([Conjunction(id, clause, clauses)], None) == expected
+
+
+@given(st.integers(0, 0xFFFF))
+def test_a_copy_to_the_controller_has_the_same_bytes(length: int) -> None:
+    expected = serialised(parser.OFPActionOutput(ofp.OFPP_CONTROLLER, length))
+    assert encode_instructions([ToController(length)], None) == expected
 
 
 @given(st.booleans(), st.none() | st.sampled_from(list(Stage)), st.integers(0, 0xFFFF))

@@ -12,7 +12,8 @@ from controller.pipeline.program import program
 from controller.pipeline.stages import Stage
 from controller.world import World
 from tests.pure import worlds
-from tests.pure.softswitch import INVALID, TRACKED, Outcome, Packet, arrive, send
+from tests.pure.connections import INVALID, TRACKED, Packet
+from tests.pure.softswitch import Outcome, arrive, send
 
 BROADCAST = 0xFFFF_FFFF_FFFF
 
