@@ -24,7 +24,7 @@ from controller.pipeline.stages import Stage
 
 _L4 = {
     1: ("icmp_type", "icmp_code"),
-    6: ("tcp_src", "tcp_dst"),
+    6: ("tcp_src", "tcp_dst", "tcp_flags"),
     17: ("udp_src", "udp_dst"),
     132: ("sctp_src", "sctp_dst"),
 }

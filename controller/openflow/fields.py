@@ -29,11 +29,14 @@ class Field(NamedTuple):
 
 
 def _header(oxm_class: int, number: int, size: int, masked: bool) -> bytes:
-    word = oxm_class << 16 | number << 9 | masked << 8 | (size * 2 if masked else size)
-    return word.to_bytes(4, "big")
+    vendor = ONF if oxm_class == EXPERIMENTER else b""
+    word = oxm_class << 16 | number << 9 | masked << 8 | len(vendor) + (size * 2 if masked else size)
+    return word.to_bytes(4, "big") + vendor
 
 
-OPENFLOW, NXM0, NXM1, ERICSSON = 0x8000, 0x0000, 0x0001, 0x1000
+OPENFLOW, NXM0, NXM1, ERICSSON, EXPERIMENTER = 0x8000, 0x0000, 0x0001, 0x1000, 0xFFFF
+ONF = (0x4F4E4600).to_bytes(4, "big")
+"""Whose fields of the class EXPERIMENTER are: the Open Networking Foundation's extensions."""
 
 _Code = tuple[int, int]  # class, number
 
@@ -57,6 +60,7 @@ _ROWS: list[tuple[str, int, str, bool, _Code, _Code | None]] = [
     ("ip_proto", 8, "decimal", False, (OPENFLOW, 10), (NXM0, 6)),
     ("tcp_src", 16, "decimal", True, (OPENFLOW, 13), (NXM0, 9)),
     ("tcp_dst", 16, "decimal", True, (OPENFLOW, 14), (NXM0, 10)),
+    ("tcp_flags", 12, "hex", True, (EXPERIMENTER, 42), (NXM1, 34)),
     ("udp_src", 16, "decimal", True, (OPENFLOW, 15), (NXM0, 11)),
     ("udp_dst", 16, "decimal", True, (OPENFLOW, 16), (NXM0, 12)),
     ("sctp_src", 16, "decimal", True, (OPENFLOW, 17), None),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from controller.model import Tenant
 from controller.pipeline.flow import Action, Ct, Flow, Kind, Match, Reason, drop, flow
-from controller.pipeline.packet import IPV4, IPV6
+from controller.pipeline.packet import IPV4, IPV6, TCP
 from controller.pipeline.registers import (
     DESTINATION_IDENTITY,
     DESTINATION_JUDGED,
@@ -35,10 +35,18 @@ from controller.selection import Identity
 from controller.world import World
 
 _NEW, _RELATED, _REPLY, _INVALID, _TRACKED = 0x01, 0x04, 0x08, 0x10, 0x20  # bits of ct_state, ovs-fields(7)
+_SYN = 0x002
 
 
 def _state(bit: int) -> Match:
     return Match("ct_state", bit | _TRACKED, bit | _TRACKED)
+
+
+def _answer_to_the_unseen() -> tuple[Match, ...]:
+    """TCP of a connection whose beginning was not tracked, and most likely from whom it was opened to: from a port below
+    32768 to one above. Taken for the beginning of a connection it would turn the direction round for its whole life."""
+    low, high = Match("tcp_src", 0, 0x8000), Match("tcp_dst", 0x8000, 0x8000)
+    return TCP, _state(_NEW), Match("tcp_flags", 0, _SYN), low, high
 
 
 def base(world: World) -> list[Flow]:
@@ -57,6 +65,7 @@ def base(world: World) -> list[Flow]:
             drop(Reason.INVALID_CONNECTION, stage, 100, (_state(_INVALID),)),
             flow(Kind.BASE, stage, 90, (_state(_RELATED),), (flag(RELATED),), then),
             flow(Kind.BASE, stage, 80, (_state(_REPLY),), (flag(REPLY),), then),
+            *(flow(Kind.BASE, stage, 75, (ip, *_answer_to_the_unseen()), (flag(REPLY),), then) for ip in (IPV4, IPV6)),
             flow(Kind.BASE, stage, 70, (_state(_NEW),), (flag(new),), then),
             flow(Kind.BASE, stage, 0, (), goto=then),
         ]

@@ -63,7 +63,11 @@ NXM_NAMES = {
         )
     },
 }
-ONLY_OURS = {"nd_reserved", "nd_options_type"}  # os-ken does not know them; tests/switch asks the switch itself
+ONLY_OURS = {
+    "nd_reserved",
+    "nd_options_type",
+    "tcp_flags",
+}  # os-ken does not know them; tests/switch asks the switch itself
 KNOWN = sorted(FIELDS.keys() - ONLY_OURS)
 
 
