@@ -1,7 +1,6 @@
 """What a change of isolation would do, before it is done: who reaches whom, and how many flows hosts gain and lose.
 
-`reach` is the definition of isolation in words; the pipeline must agree with it packet by packet (tested over random
-worlds). It looks at networks, because isolation is a network's; endpoints, hosts and policies are not its business.
+It looks at networks, because isolation is a network's; what policies say besides is `policy_preview`'s business.
 """
 
 from __future__ import annotations
@@ -14,17 +13,11 @@ from typing import NamedTuple
 
 from controller.calc.concern import concern
 from controller.calc.membership import members, view
-from controller.model import GLOBAL_ZONE, Change, Network
+from controller.calc.reach import Reach, reach
+from controller.model import Change
 from controller.pipeline.flow import Flow
 from controller.pipeline.program import Key, fragment
 from controller.world import World
-
-
-class Reach(NamedTuple):
-    """Whether packets of one network may reach another, and why, in words."""
-
-    allowed: bool
-    reason: str
 
 
 class Difference(NamedTuple):
@@ -45,31 +38,6 @@ class Flows(NamedTuple):
 
     gained: int
     lost: int
-
-
-def reach(world: World, source: Network, destination: Network) -> Reach:
-    """The same in both directions."""
-    if source.id == destination.id:
-        return Reach(True, f"{source.name} is one network")
-    ends = source, destination
-    if source.zone == destination.zone:
-        return Reach(True, _together(world, source, destination))
-    peered = destination.tenant in world.peers(source.tenant) and not any(map(world.is_isolated, ends))
-    for network in ends:
-        if network.private and network.zone != GLOBAL_ZONE and not peered:
-            return Reach(False, f"{network.name} is private")
-    for network in ends:
-        if network.zone == GLOBAL_ZONE:
-            return Reach(True, f"{_tenant(world, network)} is global")
-    for network in ends:
-        if world.is_isolated(network):
-            return Reach(False, f"{network.name} is isolated")
-    names = " and ".join(sorted(_tenant(world, network) for network in ends))
-    if peered:
-        return Reach(True, f"{names} peer")
-    if world.flat:
-        return Reach(True, "the cluster is flat")
-    return Reach(False, f"{names} neither share a zone nor peer")
 
 
 def differences(old: World, new: World, changes: Iterable[Change]) -> Iterator[Difference]:
@@ -152,14 +120,3 @@ def _between(old: World, new: World, source: int, destination: int) -> Iterator[
     for name, differences in rows.items():
         alike = len(differences) == len(ends[1]) and len({row.after for row in differences}) == 1
         yield from [Difference(name, all_of, differences[0].after)] if alike else differences
-
-
-def _together(world: World, source: Network, destination: Network) -> str:
-    if source.tenant == destination.tenant:
-        return f"both are {_tenant(world, source)}'s"
-    names = " and ".join(sorted(_tenant(world, network) for network in (source, destination)))
-    return f"{names} are {'global' if source.zone == GLOBAL_ZONE else 'joined'}"
-
-
-def _tenant(world: World, network: Network) -> str:
-    return world.tenants[network.tenant].name

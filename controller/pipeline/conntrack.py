@@ -43,8 +43,8 @@ def _state(bit: int) -> Match:
 
 
 def _answer_to_the_unseen() -> tuple[Match, ...]:
-    """TCP of a connection whose beginning was not tracked, and most likely from whom it was opened to: from a port below
-    32768 to one above. Taken for the beginning of a connection it would turn the direction round for its whole life."""
+    """TCP of a connection whose beginning was not tracked, most likely from whom it was opened to: from a port below
+    32768 to one above. Taken for the beginning of a connection it would turn it round for its whole life."""
     low, high = Match("tcp_src", 0, 0x8000), Match("tcp_dst", 0x8000, 0x8000)
     return TCP, _state(_NEW), Match("tcp_flags", 0, _SYN), low, high
 

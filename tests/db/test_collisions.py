@@ -11,7 +11,7 @@ from itertools import combinations
 import pytest
 from sqlalchemy import Engine
 
-from controller.calc.preview import reach
+from controller.calc.reach import reach
 from controller.world import World
 from db import isolation, networks
 from db.addressing import overlap

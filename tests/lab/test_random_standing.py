@@ -11,7 +11,7 @@ import pytest
 
 from client.rest import Problem
 from controller.calc.membership import members
-from controller.calc.preview import reach
+from controller.calc.reach import reach
 from controller.openflow.encode import encode
 from controller.pipeline.program import program
 from controller.watch import first_world

@@ -9,7 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from controller.calc.membership import members
-from controller.calc.preview import Flows, differences, flows, reach
+from controller.calc.preview import Flows, differences, flows
+from controller.calc.reach import reach
 from controller.model import Change, Cluster, Endpoint, Network
 from controller.pipeline.flow import Flow
 from controller.pipeline.packet import TUNNEL_OFPORT
