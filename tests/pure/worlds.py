@@ -6,15 +6,36 @@ tenants 1.., networks 10.., endpoints 100.. so that a number in a failure says w
 
 from __future__ import annotations
 
-from controller.model import Address, Change, Cluster, Endpoint, Host, Network, Peering, Subnet, Tenant
+from controller.model import (
+    Address,
+    Change,
+    Cluster,
+    Direction,
+    Endpoint,
+    Host,
+    Labels,
+    NamedPort,
+    Network,
+    Peering,
+    Policy,
+    Subnet,
+    Tenant,
+)
 from controller.world import World
 
 TENANT_A, TENANT_B = 1, 2
 NETWORK_A, NETWORK_B, NETWORK_C = 10, 11, 13
 
 
-def tenant(id: int, zone: int | None = None, track_all: bool = False) -> Change:
-    return Change("tenant", id, Tenant(id, f"t{id}", id if zone is None else zone, (), track_all))
+def tenant(
+    id: int,
+    zone: int | None = None,
+    track_all: bool = False,
+    labels: Labels = (),
+    default_deny: frozenset[Direction] = frozenset(),
+) -> Change:
+    zone = id if zone is None else zone
+    return Change("tenant", id, Tenant(id, f"t{id}", zone, labels, track_all, default_deny))
 
 
 def host(id: int, address: bool = True) -> Change:
@@ -34,18 +55,32 @@ def network(
     return Change("network", id, Network(id, f"n{id}", tenant, 1000 + id, zone, tuple(subnets), private))
 
 
-def endpoint(id: int, network: int, host: int, last: int, third: int | None = None, ipv6: bool = True) -> Change:
+def endpoint(
+    id: int,
+    network: int,
+    host: int,
+    last: int,
+    third: int | None = None,
+    ipv6: bool = True,
+    labels: Labels = (),
+    ports: tuple[NamedPort, ...] = (),
+) -> Change:
     """10.`third`.0.`last` (and fd00:`third`::`last`) in `network` at `host`; ofport follows from the id."""
     third = network if third is None else third
     addresses = [Address.parse(f"10.{third}.0.{last}/24")]
     if ipv6:
         addresses.append(Address.parse(f"fd00:{third}::{last:x}/64"))
     mac = 0x0200_0000_0000 | addresses[0].value
-    return Change("endpoint", id, Endpoint(id, f"e{id}", network, host, 1000 + id, mac, tuple(addresses)))
+    value = Endpoint(id, f"e{id}", network, host, 1000 + id, mac, tuple(addresses), labels, ports)
+    return Change("endpoint", id, value)
 
 
 def peering(id: int, one: int, two: int) -> Change:
     return Change("peering", id, Peering(id, (one, two)))
+
+
+def policy(value: Policy) -> Change:
+    return Change("policy", value.id, value)
 
 
 def world(*changes: Change) -> World:
