@@ -72,7 +72,8 @@ def base(world: World) -> list[Flow]:
             flows.append(_to_judge(priority + 50, (REPLIES, family.ip, *match), turn, end_of_opener))
         for reply, request in family.queries.items():
             match = (REPLIES, family.ip, family.icmp, Match(f"{family.name}_type", reply))
-            flows.append(_to_judge(120, match, turn, (SetField(SERVICE, request << 8, 0xFFFF),)))
+            says = SetField(SERVICE, request << 8, 0xFF00), Move(f"{family.name}_code", SERVICE, 8)
+            flows.append(_to_judge(120, match, turn, says))
     return flows
 
 

@@ -14,7 +14,7 @@ from controller.pipeline.packet import ROUTER_MAC, TUNNEL_OFPORT
 from controller.pipeline.program import program
 from controller.world import World
 from tests.oracle import Question
-from tests.pure.connections import QUERIES, Connections, Packet
+from tests.pure.connections import ESTABLISHED, QUERIES, Connections, Packet
 from tests.pure.softswitch import Outcome, Switch, arrive
 from tests.sites import PROTOCOLS
 
@@ -62,10 +62,17 @@ class Fabric:
             return self._packet(destination, source, question, {"type": QUERIES[question.port], "code": question.code})
         return self._packet(destination, source, question, {"src": question.port, "dst": question.source_port})
 
+    def host(self, endpoint: str) -> int:
+        return self.world.endpoints[int(endpoint[1:])].host
+
     def knows(self, endpoint: str, packet: Packet, tracked: Tracked) -> bool:
         """Whether the endpoint's host has the packet's connection among those of the endpoint's tenant."""
+        return bool(self.sees(endpoint, packet, tracked) & ESTABLISHED)
+
+    def sees(self, endpoint: str, packet: Packet, tracked: Tracked) -> int:
+        """The packet's ct_state at the endpoint's host, among the connections of the endpoint's tenant."""
         end = self.world.endpoints[int(endpoint[1:])]
-        return tracked[end.host].knows(self.world.networks[end.network].tenant, packet)
+        return tracked[end.host].look(self.world.networks[end.network].tenant, packet)
 
     def _reaches(self, source: Endpoint, destination: Endpoint, packet: Packet, tracked: Tracked) -> bool:
         outcome = self.carry(source, packet, tracked)

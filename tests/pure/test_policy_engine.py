@@ -1,0 +1,175 @@
+"""Policies step by step: whatever was relabelled, moved, applied or deleted, hosts carry what a recompute says."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from controller.calc.engine import Engine
+from controller.calc.membership import members
+from controller.model import (
+    Action,
+    Address,
+    Change,
+    Direction,
+    Endpoint,
+    Labels,
+    Members,
+    Policy,
+    Requirement,
+    Rule,
+    Service,
+    Tier,
+)
+from controller.pipeline.flow import Flow, Kind
+from controller.pipeline.program import Key, Part, fragment, program
+from controller.world import World
+from tests.policies import case, policies_of
+from tests.pure import worlds
+from tests.sites import ENDPOINT_LABELS, HOSTS, TENANT_LABELS
+
+TABLES = {noun: f"{noun}s" for noun in ("tenant", "network", "host", "endpoint", "peering", "cluster")}
+TABLES["policy"] = "policies"
+
+
+def step(random: Random, world: World, spare: list[Policy]) -> list[Change]:
+    """One thing that somebody does."""
+    endpoint, tenant = random.choice(list(world.endpoints.values())), random.choice(list(world.tenants.values()))
+    match random.choice(
+        ("policy", "policy", "policy-", "relabel", "relabel tenant", "deny", "move", "leave", "rezone")
+    ):
+        case "policy":
+            return [worlds.policy(random.choice(spare))]
+        case "policy-" if world.policies:
+            return [Change("policy", random.choice(list(world.policies)), None)]
+        case "relabel":
+            labels = tuple((key, random.choice(values)) for key, values in sorted(ENDPOINT_LABELS.items()))
+            return [Change("endpoint", endpoint.id, endpoint._replace(labels=labels[random.randrange(2) :]))]
+        case "relabel tenant":
+            own = [label for label in tenant.labels if label[0] not in TENANT_LABELS]
+            labels = [(key, random.choice(values)) for key, values in TENANT_LABELS.items() if random.randrange(2)]
+            return [Change("tenant", tenant.id, tenant._replace(labels=tuple(sorted([*own, *labels]))))]
+        case "deny":
+            deny = frozenset(direction for direction in Direction if random.randrange(3) == 0)
+            return [Change("tenant", tenant.id, tenant._replace(default_deny=deny))]
+        case "move":
+            return [Change("endpoint", endpoint.id, endpoint._replace(host=random.choice(HOSTS)))]
+        case "leave" if len(world.endpoints) > 2:
+            return [Change("endpoint", endpoint.id, None)]
+        case "rezone" if not any(network.private for network in world.networks.values()):
+            zone = random.choice((0, tenant.id, 1))
+            networks = [n for n in world.networks.values() if n.tenant == tenant.id and n.zone == tenant.zone]
+            moved = [Change("network", network.id, network._replace(zone=zone)) for network in networks]
+            return [Change("tenant", tenant.id, tenant._replace(zone=zone)), *moved]
+    return []
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_step_by_step_equals_a_recompute(seed: int) -> None:
+    random = Random(seed)
+    drawn = case(random)
+    spare = [*policies_of(drawn.before, drawn.plan), *policies_of(drawn.after, drawn.plan)]
+    world = World().apply(1, [*drawn.plan.changes(), *map(worlds.policy, policies_of(drawn.before, drawn.plan))])
+    engine: Engine[Flow] = Engine(world, fragment)
+    switches = {host: set(engine.attach(host)) for host in HOSTS}
+    for revision in range(2, 14):
+        changes = {(c.noun, c.id): c for _ in range(random.randint(1, 2)) for c in step(random, engine.world, spare)}
+        for host, delta in engine.advance(engine.world.apply(revision, changes.values()), changes.values()).items():
+            assert switches[host] >= set(delta.removed), "what is taken away was there"
+            switches[host] -= set(delta.removed)
+            switches[host] |= set(delta.added)
+        for host in HOSTS:
+            assert engine.carried(host) == members(engine.world, host)
+            assert switches[host] == program(engine.world, members(engine.world, host)), (seed, revision, changes)
+    objects = [
+        Change(noun, id, value) for noun, table in TABLES.items() for id, value in getattr(engine.world, table).items()
+    ]
+    assert engine.world == World().apply(engine.world.revision, objects), "a world is its objects, not its history"
+
+
+APP_WEB = (Requirement("app", "In", ("web",)),)
+APP_DB = (Requirement("app", "In", ("db",)),)
+
+
+def web_to_db(id: int, port: int = 5432) -> Change:
+    rule = Rule("", Action.ACCEPT, (Members(None, APP_WEB),), (Service(6, port, port),))
+    return worlds.policy(Policy(id, f"p{id}", 1, Tier.TENANT, id, 0, None, APP_DB, (rule,), None))
+
+
+def named_by_a_thousand_rules() -> World:
+    """Tenant A on three hosts: web endpoints that a thousand policies name, and databases that they are about."""
+    labels = {"web": (("app", "web"),), "db": (("app", "db"),)}
+    return worlds.world(
+        worlds.tenant(1),
+        worlds.network(10, 1),
+        *(worlds.host(host) for host in HOSTS),
+        *(worlds.endpoint(100 + host, 10, host, 10 + host, labels=labels["web"]) for host in HOSTS),
+        *(worlds.endpoint(200 + host, 10, host, 20 + host, labels=labels["db"]) for host in HOSTS),
+        *(web_to_db(id, port=1000 + id) for id in range(1, 1001)),
+    )
+
+
+@pytest.mark.parametrize("app", ["web", "db"])
+def test_an_endpoint_that_joins_a_group_of_a_thousand_rules_brings_its_own_flows_only(app: str) -> None:
+    world = named_by_a_thousand_rules()
+    engine: Engine[Flow] = Engine(world, fragment)
+    for host in HOSTS:
+        engine.attach(host)
+    new = worlds.endpoint(300, 10, 1, 30, labels=(("app", app),))
+    deltas = engine.advance(world.apply(2, [new]), [new])
+    own = {Key(Part.LOCAL, 300), Key(Part.REMOTE, 300)}
+    flows = {flow for key in own for flow in fragment(engine.world, key)}
+    assert all(set(delta.added) <= flows and not delta.removed for delta in deltas.values())
+    assert engine.work.fragments == 2, "no rule is compiled again"
+
+
+def test_a_rule_more_costs_its_own_flows_on_hosts_that_it_is_about() -> None:
+    world = named_by_a_thousand_rules()
+    engine: Engine[Flow] = Engine(world, fragment)
+    for host in HOSTS:
+        engine.attach(host)
+    more = web_to_db(1001, port=9999)
+    deltas = engine.advance(world.apply(2, [more]), [more])
+    assert {host: (len(delta.added), len(delta.removed)) for host, delta in deltas.items()} == dict.fromkeys(
+        HOSTS, (1, 0)
+    )
+    assert engine.work.flows <= 20
+
+
+def one_of_many(id: int, host: int, number: int, labels: Labels) -> Change:
+    """With the address 10.10.0.0 plus `number`."""
+    address = Address(4, (10 << 24) + (10 << 16) + number, 16)
+    return Change("endpoint", id, Endpoint(id, f"e{id}", 10, host, id, 0x0200_0000_0000 + number, (address,), labels))
+
+
+def test_a_thousand_rules_of_one_source_each_cost_a_flow_each() -> None:
+    apps = [(("app", f"source{number}"),) for number in range(1000)]
+    rules = tuple(
+        Rule("", Action.ACCEPT, (Members(None, (Requirement("app", "In", (f"source{number}",)),)),), None)
+        for number in range(1000)
+    )
+    start = [worlds.tenant(1), worlds.network(10, 1), worlds.host(1), worlds.host(2)]
+    start += [one_of_many(1000 + n, 2, 256 + n, labels) for n, labels in enumerate(apps)]
+    start += [one_of_many(100 + n, 1, 10 + n, (("app", "db"),)) for n in range(10)]
+    before, policy = worlds.world(*start), Policy(1, "p1", 1, Tier.TENANT, 1, 0, None, APP_DB, rules, None)
+    after = before.apply(2, [worlds.policy(policy)])
+    grown = program(after, members(after, 1)) - program(before, members(before, 1))
+    assert len(grown) <= 1010
+
+
+def test_sources_destinations_and_ports_cost_their_sum_and_not_their_product() -> None:
+    start = [worlds.tenant(1), worlds.network(10, 1), worlds.host(1), worlds.host(2)]
+    for n in range(1000):
+        labels = (("app", "web"), ("n", str(n)))
+        start.append(one_of_many(1000 + n, 2, 256 + n, labels))
+    for n in range(50):  # as different from each other as can be
+        labels = (("app", "db"), ("n", str(n)))
+        start.append(one_of_many(100 + n, 1, 10 + n, labels))
+    ports = tuple(Service(6, 7000 + 2 * n, 7000 + 2 * n) for n in range(10))
+    rule = Rule("", Action.ACCEPT, (Members(None, APP_WEB),), ports)
+    policy = Policy(1, "p1", 1, Tier.TENANT, 1, 0, None, APP_DB, (rule,), None)
+    before = worlds.world(*start)
+    after = before.apply(2, [worlds.policy(policy)])
+    grown = {flow for flow in program(after, members(after, 1)) if flow.owner == Kind.POLICY}
+    assert len(grown) == 1000 + 50 + 10 + 1
