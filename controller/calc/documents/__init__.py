@@ -13,7 +13,7 @@ from controller.calc.documents import cluster_network_policy, egress_firewall, n
 from controller.calc.documents.draft import Draft
 from controller.calc.documents.fields import Refused, mapping, needed, refuse, shown, text
 
-__all__ = ["KINDS", "Draft", "Refused", "read"]
+__all__ = ["FIREWALLS", "KINDS", "Draft", "Refused", "read"]
 
 _READERS: dict[tuple[str, str], Callable[[dict[str, Any]], Draft]] = {
     ("networking.k8s.io/v1", "NetworkPolicy"): network_policy.read,
@@ -23,6 +23,8 @@ _READERS: dict[tuple[str, str], Callable[[dict[str, Any]], Draft]] = {
 }
 KINDS = {kind: version for version, kind in _READERS}
 """The version of each kind."""
+FIREWALLS = frozenset({"EgressNetworkPolicy", "EgressFirewall"})
+"""The kinds of which a tenant has one."""
 
 
 def read(document: Any) -> Draft:

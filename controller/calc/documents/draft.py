@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from controller.model import Policy, Requirement, Rule, Selector, Tier
+from controller.model import Direction, Policy, Requirement, Rule, Selector, Tier
 
 
 class Draft(NamedTuple):
@@ -38,6 +38,9 @@ class Draft(NamedTuple):
             self.ingress,
             self.egress,
         )
+
+    def rules(self, direction: Direction) -> tuple[Rule, ...] | None:
+        return self.ingress if direction is Direction.INGRESS else self.egress
 
     @property
     def subject(self) -> str:
