@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from controller.calc.documents import Draft, read
+from controller.calc.documents import KINDS, Draft, read
 from controller.calc.documents.draft import in_words
 from controller.model import Action, Block, DomainName, Members, Policy, Requirement, Rule, Service, Tier
 
@@ -304,3 +306,13 @@ def test_selectors_read_as_on_a_command_line() -> None:
         Requirement("canary", "DoesNotExist"),
     )
     assert in_words(selector) == "app=web,tier in (a, b),zone!=x,zone notin (x, y),debug,!canary"
+
+
+# -- documentation --
+
+
+def test_every_example_of_the_documentation_is_accepted() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "policies.md").read_text()
+    examples = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    kinds = {read(yaml.safe_load(example)).kind for example in examples}
+    assert kinds == set(KINDS)
