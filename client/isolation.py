@@ -1,4 +1,4 @@
-"""`warren tenant join|isolate|global|peer|unpeer` and what they print: where a change is live, or what it would do."""
+"""`warren tenant join|isolate|global|peer|unpeer|deny`: they print where a change is live, or what it would do."""
 
 from __future__ import annotations
 
@@ -29,10 +29,12 @@ def carry_out(
     body: Mapping[str, Any] | None,
     preview: bool,
     said: Callable[[dict[str, Any]], str],
+    headers: Mapping[str, str] | None = None,
 ) -> None:
     """Ask for a change and report it in the words of `said`, or print what it would do."""
     sent = None if body is None else dict(body)
-    reply = context.rest.request(method, path, sent, params={"dry_run": "true"} if preview else None).body
+    params = {"dry_run": "true"} if preview else None
+    reply = context.rest.request(method, path, sent, params=params, headers=headers).body
     if preview:
         foretell(context, reply)
     else:
@@ -132,6 +134,38 @@ def unpeer(context: Context, name: str, other: str, dry_run: bool) -> None:
     carry_out(context, "DELETE", f"/tenants/{name}/peers/{other}", None, dry_run, _standing)
 
 
+@click.command()
+@the_tenant
+@click.option("--ingress/--no-ingress", default=None, help="Whether connections to its endpoints are denied.")
+@click.option("--egress/--no-egress", default=None, help="Whether connections from its endpoints are denied.")
+@dry_run
+@changing
+@click.pass_obj
+def deny(context: Context, name: str, ingress: bool | None, egress: bool | None, dry_run: bool) -> None:
+    """Deny a tenant's endpoints by default what no policy of the tenant accepts; or not any more.
+
+    \b
+    Example:
+      warren tenant deny acme --ingress --no-egress
+    """
+    wanted = {"ingress": ingress, "egress": egress}
+    if ingress is None and egress is None:
+        raise click.UsageError("Say --ingress, --egress, --no-ingress or --no-egress.")
+    tenant = context.rest.get(f"/tenants/{name}").body
+    now = [
+        direction
+        for direction, wish in wanted.items()
+        if (wish if wish is not None else direction in tenant["default_deny"])
+    ]
+    # Of the direction that is not named nobody else's change is undone.
+    seen = {"If-Match": f'"{tenant["version"]}"'}
+    carry_out(context, "PATCH", f"/tenants/{name}", {"default_deny": now}, dry_run, _denied, seen)
+
+
+def _denied(tenant: dict[str, Any]) -> str:
+    return f"Tenant {tenant['name']} denies {' and '.join(tenant['default_deny']) or 'nothing'} by default"
+
+
 def _standing(tenant: dict[str, Any]) -> str:
     """How a tenant stands now, in a sentence."""
     stands = {
@@ -143,4 +177,4 @@ def _standing(tenant: dict[str, Any]) -> str:
     return f"Tenant {tenant['name']} {stands}{peers}"
 
 
-COMMANDS = (join, isolate, make_global, peer, unpeer)
+COMMANDS = (join, isolate, make_global, peer, unpeer, deny)

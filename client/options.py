@@ -11,8 +11,9 @@ import click
 from client.context import Context
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_NAME = re.compile(r"[A-Za-z0-9_.-]+")
-_QUALIFIED = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
+_WORD = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+_NAME = re.compile(_WORD)
+_QUALIFIED = re.compile(f"{_WORD}/{_WORD}")
 OUTPUTS = ("table", "json", "yaml")
 
 
@@ -97,6 +98,13 @@ def read_qualified(_: click.Context, parameter: click.Parameter, given: str | No
     if given is not None and not _QUALIFIED.fullmatch(given):
         like = given if _NAME.fullmatch(given) else "web"
         raise click.BadParameter(f"'{given}' is not TENANT/NAME, like acme/{like}.", param=parameter)
+    return given
+
+
+def read_policy(_: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
+    """`acme/db-lockdown`, or `no-metadata-service` for one of the cluster's."""
+    if given is not None and not _NAME.fullmatch(given) and not _QUALIFIED.fullmatch(given):
+        raise click.BadParameter(f"'{given}' is neither TENANT/NAME nor NAME, like acme/web.", param=parameter)
     return given
 
 

@@ -28,6 +28,7 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
         "network": Lazy("client.networks:network", "Segments with their subnets."),
         "cluster": Lazy("client.cluster:cluster", "What holds for all tenants."),
         "endpoint": Lazy("client.endpoints:endpoint", "Interfaces of containers."),
+        "policy": Lazy("client.policies:policy", "Which connections are allowed."),
     },
     "Hosts and their state": {
         "status": Lazy("client.status:status", "One sentence and a table: is everything well?"),

@@ -23,7 +23,7 @@ class Page(NamedTuple, Generic[Row]):
 def page(
     session: Session,
     query: Select[Row],
-    order: tuple[InstrumentedAttribute[str], ...],
+    order: tuple[ColumnElement[str] | InstrumentedAttribute[str], ...],
     name: Callable[[Row], str],
     cursor: str | None,
     limit: int,

@@ -14,14 +14,16 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from controller import model
+from controller.calc.documents import read
 from controller.model import Change
 from db import tables
 from db.changes import current_revision
 from db.labels import with_name
 from db.settings import CLUSTER_ID, is_flat
 
-NOUNS = ("tenant", "network", "host", "endpoint", "peering", "cluster")
+NOUNS = ("tenant", "network", "host", "endpoint", "peering", "cluster", "policy")
 _BATCH = 500
+_PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 
 Ids = Sequence[int] | None
 """Which rows; None is all of them."""
@@ -50,9 +52,10 @@ def load(session: Session, wanted: Iterable[tuple[str, int]]) -> list[Change]:
 
 def _tenants(session: Session, ids: Ids) -> Iterator[Change]:
     t = tables.Tenant
-    query = select(t.id, t.name, t.zone, t.labels, t.track_all).where(*_those(t.id, ids)).order_by(t.id)
-    for id, name, zone, labels, track_all in session.execute(query):
-        yield Change("tenant", id, model.Tenant(id, name, zone, _labels(with_name(labels, name)), track_all))
+    query = select(t.id, t.name, t.zone, t.labels, t.track_all, t.default_deny).where(*_those(t.id, ids))
+    for id, name, zone, labels, track_all, default_deny in session.execute(query.order_by(t.id)):
+        denied = frozenset(model.Direction[direction.upper()] for direction in default_deny)
+        yield Change("tenant", id, model.Tenant(id, name, zone, _labels(with_name(labels, name)), track_all, denied))
 
 
 def _networks(session: Session, ids: Ids) -> Iterator[Change]:
@@ -87,8 +90,8 @@ def _endpoints(session: Session, ids: Ids) -> Iterator[Change]:
     for endpoint_id, text, prefix in session.execute(query.order_by(a.endpoint_id, a.subnet_id)):
         ip = ipaddress.ip_address(text)
         addresses[endpoint_id].append(model.Address(ip.version, int(ip), prefix))
-    columns = select(e.id, t.name, e.name, e.network_id, e.host_id, e.ofport, e.mac, e.labels)
-    for id, tenant, name, network, host, ofport, mac, labels in session.execute(
+    columns = select(e.id, t.name, e.name, e.network_id, e.host_id, e.ofport, e.mac, e.labels, e.ports)
+    for id, tenant, name, network, host, ofport, mac, labels, ports in session.execute(
         columns.join(t, t.id == e.tenant_id).where(*_those(e.id, ids)).order_by(e.id)
     ):
         endpoint = model.Endpoint(
@@ -100,6 +103,7 @@ def _endpoints(session: Session, ids: Ids) -> Iterator[Change]:
             model.parse_mac(mac),
             tuple(addresses[id]),
             _labels(labels),
+            _ports(ports),
         )
         yield Change("endpoint", id, endpoint)
 
@@ -115,6 +119,14 @@ def _cluster(session: Session, ids: Ids) -> Iterator[Change]:
         yield Change("cluster", CLUSTER_ID, model.Cluster(CLUSTER_ID, flat=is_flat(session)))
 
 
+def _policies(session: Session, ids: Ids) -> Iterator[Change]:
+    p = tables.Policy
+    query = select(p.id, p.owner, p.ordinal, p.document).where(*_those(p.id, ids)).order_by(p.id)
+    # Documents are much larger than what is read of them.
+    for id, owner, ordinal, document in session.execute(query, execution_options={"yield_per": _BATCH}):
+        yield Change("policy", id, read(document).policy(id, owner, ordinal))
+
+
 _LOADERS = {
     "tenant": _tenants,
     "network": _networks,
@@ -122,11 +134,16 @@ _LOADERS = {
     "endpoint": _endpoints,
     "peering": _peerings,
     "cluster": _cluster,
+    "policy": _policies,
 }
 
 
 def _those(column: InstrumentedAttribute[int], ids: Ids) -> list[ColumnElement[bool]]:
     return [] if ids is None else [column.in_(ids)]
+
+
+def _ports(ports: Iterable[dict[str, Any]]) -> tuple[model.NamedPort, ...]:
+    return tuple(sorted(model.NamedPort(port["name"], _PROTOCOLS[port["protocol"]], port["port"]) for port in ports))
 
 
 def _labels(labels: dict[str, Any]) -> tuple[tuple[str, str], ...]:

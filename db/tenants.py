@@ -1,15 +1,15 @@
-"""Tenants: who owns networks. Decides their numbers, and when one may go."""
+"""Tenants: who owns networks. Decides their numbers, what they deny by default, and when one may go."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, undefer_group
 
-from db import allocate, isolation, networks, zones
+from db import allocate, isolation, networks, policies, zones
 from db.changes import Transaction
-from db.errors import Conflict, NotFound
+from db.errors import Conflict, Invalid, NotFound
 from db.labels import NAME_LABEL, changed_labels, valid_labels, with_name, without_name
 from db.names import dns_label
 from db.pages import Page, containing, having_labels, page
@@ -17,15 +17,24 @@ from db.rows import assign, check_version, shortened
 from db.tables import Endpoint, Network, Shared, Tenant
 
 DEFAULT_NETWORK = "default"
+DIRECTIONS = ("ingress", "egress")
 
 
-def create(tx: Transaction, name: str, *, labels: Mapping[str, str] | None = None, track_all: bool = False) -> Tenant:
+def create(
+    tx: Transaction,
+    name: str,
+    *,
+    labels: Mapping[str, str] | None = None,
+    track_all: bool = False,
+    default_deny: Sequence[str] = (),
+) -> Tenant:
     """A tenant with a number, a zone of its own and a network called `default`."""
     dns_label(name, "tenant")
     session = tx.session
     if session.execute(select(Tenant.id).where(Tenant.name == name)).scalar() is not None:
         raise Conflict(f"tenant {name} exists already", "choose another name", "name")
     tenant = Tenant(name=name, labels=_stored({}, labels or {}, name), track_all=track_all)
+    tenant.default_deny = _directions(default_deny)
     tenant.id = allocate.claim(session, Shared.TENANT, tx.now, what="the range of tenants", remedy="remove a tenant")
     tenant.zone = zones.take(tx, "remove a tenant")
     session.add(tenant)
@@ -69,6 +78,7 @@ def update(
     *,
     labels: Mapping[str, str | None] | None = None,
     track_all: bool | None = None,
+    default_deny: Sequence[str] | None = None,
     version: int | None = None,
 ) -> Tenant:
     """Lays `labels` over those that are there (None removes one). `version`: only if it still is that one."""
@@ -77,6 +87,7 @@ def update(
     values = {
         "labels": _stored(tenant.labels, labels or {}, name),
         "track_all": tenant.track_all if track_all is None else track_all,
+        "default_deny": tenant.default_deny if default_deny is None else _directions(default_deny),
     }
     if assign(tenant, **values):
         tx.session.flush()
@@ -85,7 +96,7 @@ def update(
 
 
 def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
-    """Removes a tenant and its networks; refused while one of them holds endpoints."""
+    """Removes a tenant, its networks and its policies; refused while one of them holds endpoints."""
     session = tx.session
     zones.take_turn(session)
     tenant = get(session, name)
@@ -97,11 +108,20 @@ def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
     for network in session.execute(owned).scalars().all():
         networks.delete(tx, f"{name}/{network}")
     isolation.end_peerings(tx, tenant)
+    policies.delete_of(tx, tenant)
     session.delete(tenant)
     session.flush()
     zones.leave(tx, tenant.zone)
     allocate.release(session, Shared.TENANT, tenant.id, tx.now)
     tx.record("tenant", tenant.id, "delete", tenant_id=tenant.id)
+
+
+def _directions(given: Sequence[str]) -> list[str]:
+    """Each once, ingress first."""
+    for direction in given:
+        if direction not in DIRECTIONS:
+            raise Invalid(f"{direction!r} is no direction", f"use {' or '.join(DIRECTIONS)}", "default_deny")
+    return [direction for direction in DIRECTIONS if direction in given]
 
 
 def _stored(labels: Mapping[str, str], changes: Mapping[str, str | None], name: str) -> dict[str, str]:

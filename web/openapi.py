@@ -15,7 +15,7 @@ from typing import Any
 from apiflask import APIFlask
 from flask import Blueprint, Response, current_app
 
-from web.api.schemas.common import LABEL, ProblemDocument, Schema
+from web.api.schemas.common import LABEL, SUBDOMAIN, ProblemDocument, Schema
 from web.api.schemas.preview import Preview
 from web.auth.access import public, rule_of
 from web.problems import MIMETYPE, TITLES
@@ -23,7 +23,7 @@ from web.problems import MIMETYPE, TITLES
 Json = dict[str, Any]
 
 DESCRIPTION = """\
-Tenants, networks, hosts and endpoints of a Warren installation.
+Tenants, networks, policies, hosts and endpoints of a Warren installation.
 
 Every change answers with the revision that includes it; `GET /revisions/{n}?wait=30` tells when it is live.
 Lists come in pages: pass `next` as `cursor`. Errors are `application/problem+json`.
@@ -52,6 +52,7 @@ ETAG = {"ETag": {"description": "The object's version.", "schema": {"type": "str
 TAGS = [
     {"name": "Tenants", "description": "Who owns networks; the unit of isolation."},
     {"name": "Isolation", "description": "Who talks to whom: joins, peerings, global tenants, the flat mode."},
+    {"name": "Policies", "description": "Which connections are allowed: documents of Kubernetes and OpenShift."},
     {"name": "Networks", "description": "One segment each: a VNI and a subnet per address family."},
     {"name": "Endpoints", "description": "One interface each of a container, pod or VM."},
     {"name": "Hosts", "description": "Machines with an agent and a bridge."},
@@ -70,6 +71,10 @@ NAMES_IN_PATHS = {
 OTHERS_IN_PATHS: Json = {
     "container_id": {"description": "The runtime's id of the container.", "schema": {"maxLength": 128}},
     "ifname": {"description": "The interface's name in the container, like eth0.", "schema": {"maxLength": 15}},
+    "policy": {
+        "description": "Name of the policy, within its tenant where that is named.",
+        "schema": {"pattern": f"^{SUBDOMAIN}$", "maxLength": 253},
+    },
     "revision": {"description": "A revision, as changes answer with.", "schema": {"minimum": 0, "maximum": 2**53}},
     "token": {"description": "The token's id.", "schema": {"minimum": 1, "maximum": 2**31 - 1}},
 }
@@ -188,7 +193,7 @@ def describe_parameter(parameter: Json) -> None:
 
 VERSIONED = frozenset(
     {
-        *("Tenant", "Network", "Endpoint", "Host", "NewHost", "Cluster"),
+        *("Tenant", "Network", "Endpoint", "Host", "NewHost", "Cluster", "Policy"),
         *("ChangedTenant", "ChangedNetwork", "ChangedCluster"),
     }
 )

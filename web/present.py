@@ -11,6 +11,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from controller.calc.documents import read
+from controller.model import Tier
 from db import hosts as db_hosts
 from db import isolation as db_isolation
 from db import networks as db_networks
@@ -34,6 +36,7 @@ def _tenant(row: tables.Tenant, isolation: str) -> Json:
         "isolation": isolation,
         "labels": with_name(row.labels, row.name),
         "track_all": row.track_all,
+        "default_deny": row.default_deny,
         "networks": row.network_count,
         "endpoints": row.endpoint_count,
         "version": row.version,
@@ -125,6 +128,27 @@ def host(row: tables.Host) -> Json:
 
 def hosts(session: Session, rows: Sequence[tables.Host]) -> list[Json]:
     return [host(row) for row in rows]
+
+
+def policy(row: tables.Policy) -> Json:
+    draft = read(row.document)
+    return {
+        "name": draft.qualified_name,
+        "tenant": draft.tenant or None,
+        "kind": row.kind,
+        "tier": draft.tier.name.lower(),
+        "priority": draft.priority if draft.tier in (Tier.ADMIN, Tier.BASELINE) else None,
+        "subject": draft.subject,
+        "ingress": None if draft.ingress is None else len(draft.ingress),
+        "egress": None if draft.egress is None else len(draft.egress),
+        "document": row.document,
+        "version": row.version,
+        "created_at": row.created_at,
+    }
+
+
+def policies(session: Session, rows: Sequence[tables.Policy]) -> list[Json]:
+    return [policy(row) for row in rows]
 
 
 def wanted_endpoint(found: WantedEndpoint) -> Json:

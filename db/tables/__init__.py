@@ -5,6 +5,7 @@ from db.tables.base import Base, utcnow
 from db.tables.endpoints import Address, Endpoint, EndpointStatus, port_name
 from db.tables.hosts import DATAPATH_PREFIX, Controller, Host, HostStatus
 from db.tables.log import ChangeRow, Revision
+from db.tables.policies import Policy
 from db.tables.pools import Claim, Pool, Shared
 from db.tables.tenancy import Network, Peering, Subnet, Tenant
 
@@ -23,6 +24,7 @@ __all__ = [
     "LoginSession",
     "Network",
     "Peering",
+    "Policy",
     "Pool",
     "Revision",
     "Setting",

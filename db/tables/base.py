@@ -53,6 +53,7 @@ class Base(DeclarativeBase):
         dict[str, int]: Json,
         dict[str, Any]: Json,
         list[dict[str, Any]]: Json,
+        list[str]: Json,
     }
 
 

@@ -36,6 +36,7 @@ class Tenant(Timestamped, Base):
     zone: Mapped[int] = mapped_column(index=True)
     labels: Mapped[dict[str, str]] = mapped_column(default=dict)
     track_all: Mapped[bool] = mapped_column(default=False)
+    default_deny: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
     version: Mapped[int] = mapped_column(default=1)
 
     network_count: Mapped[int] = column_property(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, func, select
 
-from db import backup, migrate, tenants, tokens, users
+from db import backup, migrate, policies, tenants, tokens, users
 from db.changes import changes_since, current_revision, transaction
 from db.engine import create_engine, reading
 from db.errors import Conflict, Invalid
@@ -27,6 +27,12 @@ def fill(engine: Engine) -> str:
     for number in range(5):
         steps.attach(engine, h1, f"web{number}", labels={"n": str(number)})
     steps.detach(engine, h1, "web4")
+    steps.do(engine, tenants.update, "acme", default_deny=["egress"])
+    for name in ("kept", "gone"):
+        metadata = {"name": name, "namespace": "acme", "annotations": {"a": "b"}}
+        document = {"kind": "NetworkPolicy", "apiVersion": "networking.k8s.io/v1", "metadata": metadata}
+        steps.do(engine, policies.apply, [document])
+    steps.do(engine, policies.delete, "acme/gone")
     with transaction(engine) as tx:
         users.create(tx, "ada", "correct horse")
         return tokens.create(tx, "admin", name="ci")[1]

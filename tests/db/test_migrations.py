@@ -124,6 +124,7 @@ def test_tenants_from_before_peering_stand_as_they_stood_and_may_peer(blank: Eng
         found = {(change.noun, change.id): change.value for change in snapshot(session)[1]}
     assert found["tenant", 7].zone == found["network", 3].zone == 7
     assert found["cluster", 1] == Cluster(1, flat=False)
+    assert found["tenant", 7].default_deny == frozenset()
     assert found["peering", 1] == Peering(1, (1, 7))
     migrate.downgrade(blank, "0001")
     with reading(blank) as session:

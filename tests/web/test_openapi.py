@@ -13,11 +13,20 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from tests.web.conftest import Json, Site, site_on
+from web.api.schemas.policy import EXAMPLE
 from web.app import create_app
 from web.auth.access import rule_of
 
 EXAMPLES_PER_OPERATION = 8
-REAL = {"tenant": "acme", "network": "web", "endpoint": "web1", "host": "h1", "container_id": "c1", "ifname": "eth0"}
+REAL = {
+    "tenant": "acme",
+    "network": "web",
+    "endpoint": "web1",
+    "host": "h1",
+    "container_id": "c1",
+    "ifname": "eth0",
+    "policy": "db-lockdown",
+}
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +35,7 @@ def described(sqlite_template: Any, tmp_path_factory: pytest.TempPathFactory) ->
     for site in site_on(sqlite_template.fresh(tmp_path_factory.mktemp("openapi"))):
         site.admin.made("/tenants", {"name": "acme"})
         site.admin.made("/networks", {"name": "acme/web"})
+        assert site.admin.post("/policies", {"documents": [EXAMPLE]}).status_code == 200
         agent = site.enrolled("h1")
         agent.put("/hosts/h1/attachments/c1/eth0", {"network": "acme/web", "name": "web1", "netns": "/run/netns/web1"})
         yield site

@@ -7,10 +7,10 @@ from flask import Response
 
 from db import tenants
 from web import present
+from web.api.applied import applied, previewable
 from web.api.replies import (
     Answer,
     Json,
-    changed,
     conditional,
     created,
     deleted,
@@ -21,6 +21,7 @@ from web.api.replies import (
     shown,
 )
 from web.api.schemas.common import Deleted, LabelledQuery
+from web.api.schemas.isolation import ChangedTenant, ChangeQuery
 from web.api.schemas.tenant import Tenant, TenantChange, TenantCreate, TenantPage
 from web.auth.access import CHANGERS, READERS, allow
 
@@ -48,7 +49,8 @@ def create(body: TenantCreate) -> Answer | Response:
     """Create a tenant"""
     return created(
         lambda tx: present.tenant(
-            tx.session, tenants.create(tx, body.name, labels=body.labels, track_all=body.track_all)
+            tx.session,
+            tenants.create(tx, body.name, labels=body.labels, track_all=body.track_all, default_deny=body.default_deny),
         )
     )
 
@@ -64,14 +66,25 @@ def get(tenant: str) -> Answer:
 @blueprint.patch("/tenants/<tenant>")
 @allow(CHANGERS)
 @blueprint.input(TenantChange, arg_name="body")
-@blueprint.output(Tenant)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(ChangedTenant)
 @conditional
-def update(tenant: str, body: TenantChange) -> Answer:
+@previewable
+def update(tenant: str, body: TenantChange, query: ChangeQuery) -> Answer | Response:
     """Change a tenant"""
-    return changed(
+    return applied(
         lambda tx: present.tenant(
-            tx.session, tenants.update(tx, tenant, labels=body.labels, track_all=body.track_all, version=if_match())
-        )
+            tx.session,
+            tenants.update(
+                tx,
+                tenant,
+                labels=body.labels,
+                track_all=body.track_all,
+                default_deny=body.default_deny,
+                version=if_match(),
+            ),
+        ),
+        query,
     )
 
 
@@ -80,5 +93,5 @@ def update(tenant: str, body: TenantChange) -> Answer:
 @blueprint.output(Deleted)
 @conditional
 def delete(tenant: str) -> Json:
-    """Delete a tenant and its empty networks"""
+    """Delete a tenant, its empty networks and its policies"""
     return deleted(lambda tx: tenants.delete(tx, tenant, version=if_match()))

@@ -12,9 +12,11 @@ from pydantic.json_schema import GenerateJsonSchema, SkipJsonSchema
 LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 LABEL_WORD = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 PREFIX = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*"
+SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 MOST_PER_PAGE = 1000
 LONGEST_WAIT_SECONDS = 60.0
 DEEPEST = 8
+LARGEST = 2**63 - 1
 
 # The rule for names lives in the database, which also finds the words; here it is only told to readers.
 Name = Annotated[
@@ -46,18 +48,20 @@ LabelFilter = Annotated[
 ]
 
 
-def plain(value: Any, depth: int = 0) -> Any:
-    """What any JSON reader and any database takes: finite numbers, and not nested without end."""
+def plain(value: Any, deepest: int = DEEPEST, depth: int = 0) -> Any:
+    """What any JSON reader and any database takes: finite numbers of 64 bits, and not nested without end."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("holds a number that is none; send a finite one")
-    if depth > DEEPEST:
-        raise ValueError(f"is nested more than {DEEPEST} levels deep; flatten it")
+    if isinstance(value, int) and not -LARGEST <= value <= LARGEST:
+        raise ValueError("holds a number of more than 64 bits; send a smaller one")
+    if depth > deepest:
+        raise ValueError(f"is nested more than {deepest} levels deep; flatten it")
     if isinstance(value, dict):
         for inner in value.values():
-            plain(inner, depth + 1)
+            plain(inner, deepest, depth + 1)
     elif isinstance(value, list):
         for inner in value:
-            plain(inner, depth + 1)
+            plain(inner, deepest, depth + 1)
     return value
 
 

@@ -34,7 +34,9 @@ class Change(Contract):
     """One object that changed in a revision."""
 
     revision: int
-    noun: Literal["tenant", "network", "subnet", "endpoint", "host", "peering", "cluster", "controller", "setting"]
+    noun: Literal[
+        *("tenant", "network", "subnet", "endpoint", "host", "peering", "cluster", "policy", "controller", "setting")
+    ]
     id: int
     op: Literal["create", "update", "delete"]
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
 from web.api.schemas.common import Contract, LabelChanges, Labels, Moment, Name, Page, Revision, Version, example
+
+Directions = Annotated[
+    list[Literal["ingress", "egress"]],
+    Field(
+        max_length=2,
+        description="Directions in which an endpoint that no policy of the tenant selects is denied everything, too.",
+        examples=[["ingress"]],
+    ),
+]
 
 
 class TenantCreate(Contract):
@@ -19,6 +28,7 @@ class TenantCreate(Contract):
     track_all: bool = Field(
         False, description="Send every connection through conntrack, not only what a policy or a service needs."
     )
+    default_deny: Directions = Field([])
 
 
 class TenantChange(Contract):
@@ -28,6 +38,7 @@ class TenantChange(Contract):
 
     labels: LabelChanges = Field({})
     track_all: bool | None = Field(None, description="As on create; null leaves it.")
+    default_deny: Directions | None = Field(None, description="As on create; null leaves it.")
 
 
 class ListedTenant(Contract):
@@ -41,6 +52,7 @@ class ListedTenant(Contract):
     )
     labels: Labels = Field(description="Always with `kubernetes.io/metadata.name`, the tenant's name.")
     track_all: bool
+    default_deny: Directions
     networks: int = Field(description="How many networks it has.", examples=[2])
     endpoints: int = Field(description="How many endpoints it has.", examples=[12])
     version: Version
