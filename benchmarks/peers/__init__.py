@@ -1,1 +1,0 @@
-"""Other systems that benchmarks run beside Warren."""
