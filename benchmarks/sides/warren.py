@@ -64,7 +64,7 @@ class Warren(NamedTuple):
         command = [
             "ovs-ofctl",
             "-O",
-            "OpenFlow15",
+            "OpenFlow14",
             "--no-stats",
             "--no-names",
             "dump-flows",
