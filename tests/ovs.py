@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+from lab.process import start_time
+
 _PREFIX = "warren-ovs-"
 _SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 
@@ -151,5 +153,5 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 20) ->
 def _remove_left_overs() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         owner = folder.name.removeprefix(_PREFIX).split("-")[0]
-        if not Path(f"/proc/{owner}").exists():
+        if start_time(int(owner)) is None:  # also of one that nobody has buried yet
             shutil.rmtree(folder, ignore_errors=True)
