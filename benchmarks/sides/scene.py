@@ -45,7 +45,8 @@ class Side(Protocol):
     `flows` are those of the first host as text without counters.
     """
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def deny(self, group: str) -> None:
         """From now on the group is reached by nobody whom no rule allows."""
