@@ -14,31 +14,33 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
+
+from lab.process import start_time
 
 _PREFIX = "warren-ovs-"
-_SHARE = Path("/usr/share/openvswitch")
+_SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 
 
-class Ovs:
-    """Use as a context manager. `ofctl`, `vsctl` and `appctl` run the tool of that name and return what it printed."""
+class Daemons:
+    """A folder of its own and programs of Open vSwitch's family that keep all they have in it; a context manager.
+
+    Start programs from the main thread: they die with the thread that started them.
+    """
 
     def __init__(self) -> None:
         _remove_left_overs()
         self.folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         self._environment = os.environ | {
-            f"OVS_{name}": str(self.folder) for name in ("RUNDIR", "LOGDIR", "DBDIR", "SYSCONFDIR")
+            f"{family}_{name}": str(self.folder)
+            for family in ("OVS", "OVN")
+            for name in ("RUNDIR", "LOGDIR", "DBDIR", "SYSCONFDIR")
         }
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
 
-    def __enter__(self) -> Ovs:
+    def __enter__(self) -> Self:
         try:
-            database = self.folder / "conf.db"
-            self.run("ovsdb-tool", "create", str(database), str(_SHARE / "vswitch.ovsschema"))
-            socket = self.folder / "db.sock"
-            self._spawn("ovsdb-server", str(database), f"--remote=punix:{socket}")
-            wait_for(socket.exists, "the database's socket")
-            self.vsctl("--no-wait", "init")
-            self.start_switch()
+            self.start()
         except BaseException:
             self.__exit__()
             raise
@@ -50,17 +52,62 @@ class Ovs:
             daemon.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def start(self) -> None:
+        """Start everything; what `with` waits for."""
+
+    def serve(self, database: str, schema: Path) -> None:
+        """A database with its server, on the socket `DATABASE.sock`. What it held when it was killed it holds again."""
+        file, socket = self.folder / f"{database}.db", self.folder / f"{database}.sock"
+        if not file.exists():
+            self.run("ovsdb-tool", "create", str(file), str(schema))
+        socket.unlink(missing_ok=True)
+        self.spawn("ovsdb-server", str(file), f"--remote=punix:{socket}", name=database)
+        wait_for(socket.exists, f"socket of the database {database}")
+
+    def run(self, *command: str, stdin: str | None = None) -> str:
+        done = subprocess.run(command, env=self._environment, input=stdin, text=True, capture_output=True, timeout=60)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command[:6])}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def kill(self, name: str) -> None:
+        """As a crash would: no good-byes."""
+        daemon = self._daemons[name]
+        daemon.kill()
+        daemon.wait()
+
+    def spawn(self, program: str, *arguments: str, name: str = "") -> None:
+        """Under the program's name, or under another where there are several of it."""
+        with (self.folder / f"{name or program}.log").open("ab") as log:
+            self._daemons[name or program] = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", program, *arguments],
+                env=self._environment,
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+            )
+
+
+class Ovs(Daemons):
+    """`ofctl`, `vsctl` and `appctl` run the tool of that name and return what it printed."""
+
+    def start(self) -> None:
+        self.serve_database()
+        self.vsctl("--no-wait", "init")
+        self.start_switch()
+
+    def serve_database(self) -> None:
+        self.serve("db", _SCHEMA)
+
     def start_switch(self) -> None:
         (self.folder / "switch.ctl").unlink(missing_ok=True)
         control = self.folder / "switch.ctl"
-        self._spawn("ovs-vswitchd", "--enable-dummy", "--disable-system", f"--unixctl={control}")
+        self.spawn("ovs-vswitchd", "--enable-dummy", "--disable-system", f"--unixctl={control}")
         wait_for(control.exists, "ovs-vswitchd's control socket")
 
     def kill_switch(self) -> None:
-        """As a crash would: no good-byes. Flows are lost; the database keeps bridges and ports."""
-        daemon = self._daemons["ovs-vswitchd"]
-        daemon.kill()
-        daemon.wait()
+        """Flows are lost; the database keeps bridges and ports."""
+        self.kill("ovs-vswitchd")
 
     def add_bridge(self, name: str, *, ports: dict[str, int] | None = None, datapath_id: int | None = None) -> None:
         """A bridge that speaks OpenFlow 1.4, forwards nothing by itself, and has dummy ports `{name: ofport}`."""
@@ -94,22 +141,6 @@ class Ovs:
     def appctl(self, *arguments: str) -> str:
         return self.run("ovs-appctl", "-t", str(self.folder / "switch.ctl"), *arguments)
 
-    def run(self, *command: str, stdin: str | None = None) -> str:
-        done = subprocess.run(command, env=self._environment, input=stdin, text=True, capture_output=True, timeout=60)
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(command[:6])}: {done.stderr.strip() or done.stdout.strip()}")
-        return done.stdout
-
-    def _spawn(self, program: str, *arguments: str) -> None:
-        with (self.folder / f"{program}.log").open("ab") as log:
-            self._daemons[program] = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", program, *arguments],
-                env=self._environment,
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
-            )
-
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 20) -> None:
     end = time.monotonic() + seconds
@@ -122,5 +153,5 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 20) ->
 def _remove_left_overs() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         owner = folder.name.removeprefix(_PREFIX).split("-")[0]
-        if not Path(f"/proc/{owner}").exists():
+        if start_time(int(owner)) is None:  # also of one that nobody has buried yet
             shutil.rmtree(folder, ignore_errors=True)

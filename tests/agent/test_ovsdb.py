@@ -17,25 +17,9 @@ from tests.ovs import Ovs
 BRIDGE = Bridge("br", "dummy", "7761000000000001")
 
 
-class WithDatabase(Ovs):
-    """Whose database can be killed and started again."""
-
-    def kill_database(self) -> None:
-        daemon = self._daemons["ovsdb-server"]
-        daemon.kill()
-        daemon.wait()
-        (self.folder / "db.sock").unlink(missing_ok=True)
-
-    def start_database(self) -> None:
-        socket = self.folder / "db.sock"
-        self._spawn("ovsdb-server", str(self.folder / "conf.db"), f"--remote=punix:{socket}")
-        until(socket.exists, "the database's socket")
-
-
 @pytest.fixture
-def ovs() -> Iterator[WithDatabase]:
-    with WithDatabase() as ovs:
-        assert isinstance(ovs, WithDatabase)
+def ovs() -> Iterator[Ovs]:
+    with Ovs() as ovs:
         yield ovs
 
 
@@ -93,11 +77,11 @@ def test_a_bridge_that_does_not_exist_is_named(database: Database) -> None:
         database.apply([PutPort("nowhere", dummy(1))])
 
 
-def test_a_database_that_is_not_there_is_a_sentence_and_comes_back(ovs: WithDatabase, database: Database) -> None:
-    ovs.kill_database()
+def test_a_database_that_is_not_there_is_a_sentence_and_comes_back(ovs: Ovs, database: Database) -> None:
+    ovs.kill("db")
     with pytest.raises(OvsdbFault, match="start ovsdb-server"):
         until(lambda: database.apply([PutPort("br", dummy(1))]), "it notices")
-    ovs.start_database()
+    ovs.serve_database()
 
     def works() -> bool:
         try:
