@@ -217,25 +217,32 @@ class _Draft:
 
         def count(world: World, endpoint: Endpoint, amount: int) -> None:
             network, host = world.networks[endpoint.network], endpoint.host
-            its = world.identity_of(endpoint)
-            touched[its.id] = its
-            _count(hosts_of_identity, its.id, host, amount)
-            _count(identities_of_host, host, its.id, amount)
             _count(hosts_of_zone, network.zone, host, amount)
             _count(zones_of_host, host, network.zone, amount)
             _count(hosts_of_tenant, network.tenant, host, amount)
             _count(tenants_of_host, host, network.tenant, amount)
 
+        def identify(world: World, endpoint: Endpoint, amount: int) -> None:
+            its = world.identity_of(endpoint)
+            touched[its.id] = its
+            _count(hosts_of_identity, its.id, endpoint.host, amount)
+            _count(identities_of_host, endpoint.host, its.id, amount)
+
         for id in rezoned | self._changed.get("endpoint", set()):
             was, now = old.endpoints.get(id), new.endpoints.get(id)
+            place = [end and (end.network, end.host) for end in (was, now)]
+            speaks = [end and (end.host, end.labels, end.ports) for end in (was, now)]
             if was is not None:
                 by_network.discard(was.network, id)
                 by_host.discard(was.host, id)
-                count(old, was, -1)
             if now is not None:
                 by_network.put(now.network, id, now)
                 by_host.put(now.host, id, now)
-                count(new, now, +1)
+            for world, end, amount in ((old, was, -1), (new, now, +1)):
+                if end is not None and (id in rezoned or place[0] != place[1]):
+                    count(world, end, amount)
+                if end is not None and (speaks[0] != speaks[1] or place[0] != place[1]):
+                    identify(world, end, amount)
         identities, by_tenant = dict(old.identities) if touched else old.identities, _Index(old.identities_of_tenant)
         for its in touched.values():
             if hosts_of_identity.holds(its.id):
