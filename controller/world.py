@@ -65,18 +65,15 @@ class World(NamedTuple):
     def identity_of(self, endpoint: Endpoint) -> Identity:
         return identity(self.networks[endpoint.network].tenant, endpoint.labels, endpoint.ports)
 
-    def policies_meaning(self, identity: Identity) -> dict[int, Policy]:
-        """The policies that may select or name the identity, by id."""
-        found: dict[int, Policy] = {}
+    def policies_meaning(self, identity: Identity) -> Iterator[Policy]:
+        """Those that may select or name the identity; in no order, some twice."""
         for place in sought(identity, self.tenants[identity.tenant].labels):
-            found.update(self.policies_of_place.get(place, _NOTHING))
-        return found
+            yield from self.policies_of_place.get(place, _NOTHING).values()
 
-    def policies_selecting(self, identity: Identity) -> list[Policy]:
-        """In the order of their ids."""
+    def policies_selecting(self, identity: Identity) -> Iterator[Policy]:
+        """Likewise. Whoever needs to know only whether there is one need not wait for all."""
         labels = self.tenants[identity.tenant].labels
-        meaning = self.policies_meaning(identity)
-        return [meaning[id] for id in sorted(meaning) if subject(meaning[id]).of(identity, labels)]
+        return (policy for policy in self.policies_meaning(identity) if subject(policy).of(identity, labels))
 
     def tenants_matching(self, selector: Selector) -> Iterator[Tenant]:
         """In no particular order, each once."""

@@ -43,7 +43,7 @@ class PolicyConcern:
                 self.at.setdefault(endpoint.host, set()).update(policy_keys(world, its.id))
             if (its.id in self.old.identities) != (its.id in self.new.identities):
                 meaning = world.policies_meaning(its)
-                self._policies.update(id for id, policy in meaning.items() if _means(world, policy, its))
+                self._policies.update(policy.id for policy in meaning if _means(world, policy, its))
 
     def tenant(self, was: Tenant, now: Tenant) -> None:
         if was.default_deny != now.default_deny:
