@@ -19,10 +19,10 @@ class PolicyConcern:
         self.old, self.new = old, new
         self.rewritten: set[Key] = set()
         self.at: dict[int, set[Key]] = {}
-        self._policies: set[int] = set()
+        self.policies: set[int] = set()  # those that read differently, by id
 
     def policy(self, id: int) -> None:
-        self._policies.add(id)
+        self.policies.add(id)
         for world in (self.old, self.new):
             changed = world.policies.get(id)
             if changed is None:
@@ -30,7 +30,7 @@ class PolicyConcern:
             for identity in world.identities_of_use(subject(changed)):
                 self._isolation_of(identity.id)
             if changed.tenant == 0:
-                self._policies.update(_alike(self.old, changed), _alike(self.new, changed))
+                self.policies.update(_alike(self.old, changed), _alike(self.new, changed))
 
     def endpoint(self, id: int) -> None:
         for world in (self.old, self.new):
@@ -43,7 +43,7 @@ class PolicyConcern:
                 self.at.setdefault(endpoint.host, set()).update(policy_keys(world, its.id))
             if (its.id in self.old.identities) != (its.id in self.new.identities):
                 meaning = world.policies_meaning(its)
-                self._policies.update(policy.id for policy in meaning if _means(world, policy, its))
+                self.policies.update(policy.id for policy in meaning if _means(world, policy, its))
 
     def tenant(self, was: Tenant, now: Tenant) -> None:
         if was.default_deny != now.default_deny:
@@ -62,15 +62,15 @@ class PolicyConcern:
 
         its = subject(policy)
         if turned(its.tenants):
-            self._policies.add(policy.id)
+            self.policies.add(policy.id)
             for identity in self._identities(now.id):
                 self._isolation_of(identity)
         elif any(turned(use.tenants) for use in named(policy)):
-            self._policies.add(policy.id)
+            self.policies.add(policy.id)
 
     def finish(self) -> None:
         """Once everything was said: the fragments of the policies that read differently, and who carries them."""
-        for id in self._policies:
+        for id in self.policies:
             for world in (self.old, self.new):
                 policy = world.policies.get(id)
                 if policy is None or policy.tier is Tier.FIREWALL:
