@@ -11,7 +11,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from controller.model import Change, Cluster, Endpoint, Host, Network, Peering, Policy, Selector, Tenant
+from controller.model import (
+    Change,
+    Cluster,
+    DomainName,
+    Endpoint,
+    Host,
+    Network,
+    Peering,
+    Policy,
+    ResolvedName,
+    Selector,
+    Tenant,
+)
 from controller.selection import Identity, Label, Place, Use, anchors, held, identity, matches, sought, subject, watched
 
 _Value = TypeVar("_Value")
@@ -33,6 +45,7 @@ class World(NamedTuple):
     peerings: Mapping[int, Peering] = _NOTHING
     clusters: Mapping[int, Cluster] = _NOTHING
     policies: Mapping[int, Policy] = _NOTHING
+    names: Mapping[int, ResolvedName] = _NOTHING
     identities: Mapping[int, Identity] = _NOTHING  # those that an endpoint has
 
     endpoints_of_network: _Nested[Endpoint] = _NOTHING
@@ -89,6 +102,12 @@ class World(NamedTuple):
             for its in self.identities_of_tenant.get(tenant, _NOTHING).values():
                 if matches(use.endpoints, its.labels):
                     yield its
+
+    def addresses_of(self, domain: DomainName) -> list[tuple[int, int]]:
+        """Each (version, value) that the name, or one below it, stands for; sorted."""
+        return sorted(
+            {address for name in self.names.values() if domain.means(name.name) for address in name.addresses}
+        )
 
     @property
     def flat(self) -> bool:
@@ -270,6 +289,7 @@ _TABLES = {
     "peering": "peerings",
     "cluster": "clusters",
     "policy": "policies",
+    "name": "names",
 }
 
 

@@ -129,6 +129,9 @@ class _Gather:
     def policy(self, id: int) -> None:
         self.policies.policy(id)
 
+    def name(self, id: int) -> None:
+        self.policies.name(id)
+
     def peering(self, id: int) -> None:
         self.rewritten.add(Key(Part.PEERING, id))
         self.everywhere.add(Key(Part.PEERING, id))

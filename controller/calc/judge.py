@@ -139,7 +139,7 @@ def _is(world: World, policy: Policy, candidate: Peer, end: End, asked: Asked) -
         case Block():
             return candidate.version == asked.version and end.address is not None and within(candidate, end.address)
         case DomainName():
-            return False  # names are those of addresses outside
+            return (asked.version, end.address) in world.addresses_of(candidate)
 
 
 def within(block: Block, address: int) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from controller.model import GLOBAL_ZONE, Network, Policy, Tier
+from controller.pipeline.firewall import firewall
 from controller.pipeline.program import Key, Part, bound, unbound
 from controller.selection import Identity, subject
 from controller.world import World
@@ -66,6 +67,8 @@ class View(NamedTuple):
                 return id in world.peerings and not self.peering.isdisjoint(world.peerings[id].tenants)
             case Part.SUBJECT:
                 return id in self.identities and is_judged(world, world.identities[id])
+            case Part.FIREWALL:
+                return id in world.tenants_of_host.get(self.host, {}) and firewall(world, id) is not None
             case Part.POLICY:
                 return id in world.policies and any(self._selected(world.policies[id]))
             case Part.BINDING:
@@ -136,6 +139,8 @@ def _candidates(seen: View) -> Iterator[Key]:
             yield Key(Part.PEERING, id)
     for zone in seen.here:
         yield Key(Part.ZONE, zone)
+    for tenant in world.tenants_of_host.get(seen.host, {}):
+        yield Key(Part.FIREWALL, tenant)
     for identity in seen.identities:
         yield from policy_keys(world, identity)
     for network in filter(seen.sees, _networks(seen)):
