@@ -28,6 +28,7 @@ class ScriptedSource:
         self.commits: queue.Queue[list[Row] | Exception | None] = queue.Queue()
         self.newest = 10
         self.latest: list[Row] | None = []
+        self.asked: dict[int, int] = {}
         self.opened = 0
 
     def open(self) -> ScriptedSource:
@@ -49,6 +50,9 @@ class ScriptedSource:
 
     def changes_since(self, revision: int) -> Sequence[Change] | None:
         return self.latest
+
+    def questions(self) -> dict[int, int]:
+        return self.asked
 
     def close(self) -> None:
         pass
