@@ -34,7 +34,7 @@ def ask(session: Session, packets: Mapping[int, str], now: datetime) -> dict[int
 def waiting(session: Session) -> dict[int, int]:
     """The host of each question that is not answered yet."""
     query = select(Trace.id, Trace.host_id).where(Trace.answered_at.is_(None))
-    return {id: host for id, host in session.execute(query)}
+    return {row.id: row.host_id for row in session.execute(query)}
 
 
 def asked(session: Session, host_id: int) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ def answer(session: Session, host_id: int, id: int, said: Mapping[str, Any], now
 def answers(session: Session, ids: Collection[int]) -> dict[int, dict[str, Any]]:
     """What has been answered so far, by the question's id."""
     query = select(Trace.id, Trace.answer).where(Trace.id.in_(ids), Trace.answered_at.is_not(None))
-    return {id: said for id, said in session.execute(query)}
+    return {row.id: row.answer for row in session.execute(query)}
 
 
 def forget(session: Session, ids: Collection[int]) -> None:

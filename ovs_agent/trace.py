@@ -43,7 +43,7 @@ def command(bridge: str, packet: str) -> list[str]:
 
 def parse(said: str, bridge: str) -> Traced:
     """Other bridges that the packet meets, as below a tunnel, are not looked at."""
-    traced, here, deeper = Traced(), False, ""
+    traced, here = Traced(), False
     for line in said.splitlines():
         if found := _BRIDGE.match(line):
             here = found[1] == bridge

@@ -47,7 +47,7 @@ class Tracer:
             said = ask(control_socket(self._folder), "ofproto/trace", trace.command(self._bridge, packet))
         except (OSError, ValueError) as fault:
             log.warning("a packet cannot be traced: %s", fault)
-            return Traced(trouble=f"ovs-vswitchd does not answer: {fault}.")
+            return Traced(trouble=f"ovs-vswitchd does not answer: {fault}")
         return trace.parse(said, self._bridge)
 
 

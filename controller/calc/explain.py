@@ -59,13 +59,22 @@ class Heard(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """`agreement` is confirmed, disagreement or unconfirmed; `words` are sentences."""
+    """`agreement` is confirmed, disagreement or unconfirmed; `remarks` are sentences about it."""
 
-    allowed: bool
     decisions: Sequence[Decision]
     hosts: Sequence[Heard]
     agreement: str
-    words: Sequence[str]
+    remarks: Sequence[str]
+
+    @property
+    def allowed(self) -> bool:
+        return self.decisions[-1].allowed
+
+    @property
+    def words(self) -> list[str]:
+        """All of it in sentences."""
+        stages = [f"{d.stage.capitalize()}: {'allowed' if d.allowed else 'denied'} {d.reason}." for d in self.decisions]
+        return [*stages, *(f"{one.host.name} {one.words}." for one in self.hosts), *self.remarks]
 
 
 def packets(world: World, source: Endpoint, destination: Endpoint, asked: Asked) -> dict[int, tuple[Match, ...]]:
@@ -81,17 +90,12 @@ def packets(world: World, source: Endpoint, destination: Endpoint, asked: Asked)
         Match("ip_proto", asked.protocol),
         *_service(asked),
     )
-    sent = (
-        Match("eth_src", source.mac),
-        Match("eth_dst", destination.mac if direct else ROUTER_MAC),
-        Match("nw_ttl", TTL),
-    )
+    sent = _link(source.mac, destination.mac if direct else ROUTER_MAC, TTL)
     found = {source.host: (Match("in_port", source.ofport), *sent, *inner)}
     near, far = world.hosts[source.host].address, world.hosts[destination.host].address
     if source.host == destination.host or near is None or far is None:
         return found
-    routed = Match("eth_src", ROUTER_MAC), Match("nw_ttl", TTL - 1)
-    arrived = *((sent[0], sent[2]) if direct else routed), Match("eth_dst", destination.mac)
+    arrived = sent if direct else _link(ROUTER_MAC, destination.mac, TTL - 1)
     family = "tun" if near[0] == 4 else "tun_ipv6"
     tunnel = (
         Match("in_port", TUNNEL_OFPORT),
@@ -103,6 +107,10 @@ def packets(world: World, source: Endpoint, destination: Endpoint, asked: Asked)
     return found
 
 
+def _link(source: int, destination: int, ttl: int) -> tuple[Match, ...]:
+    return Match("eth_src", source), Match("eth_dst", destination), Match("nw_ttl", ttl)
+
+
 def explain(
     world: World,
     source: Endpoint,
@@ -111,32 +119,28 @@ def explain(
     fates: Mapping[int, Fate],
 ) -> Explanation:
     """`fates` are the answers of the hosts that were asked, by their ids."""
-    allowed = decisions[-1].allowed
-    words = [f"{d.stage.capitalize()}: {'allowed' if d.allowed else 'denied'}, {d.reason}." for d in decisions]
     if decisions[-1].stage == "address":
-        return Explanation(allowed, decisions, [], "unconfirmed", [*words, "No packet leaves, so no switch was asked."])
+        return Explanation(decisions, [], "unconfirmed", ["No packet leaves, so no switch was asked."])
     here, there = world.hosts[source.host], world.hosts[destination.host]
-    expected = _expected(world, here, there, decisions[-1])
+    expected = _expected(here, there, decisions[-1])
     elsewhere = decisions[-1].stage == "isolation" and _may_be_hidden(world, source, destination)
     heard: list[Heard] = []
-    for host in (here, there)[: len({here.id, there.id})]:
-        # Without an answer from where it begins, where it should come to may still tell something.
+    for host in [here] if here.id == there.id else [here, there]:
+        # Where it begins comes first; without an answer from there, where it should come to may still tell something.
         if host is here or heard[0].allowed or (heard[0].allowed is None and host.id in expected):
-            heard.append(_hear(world, host, destination, fates.get(host.id), expected.get(host.id), elsewhere))
-    for one in heard:
-        words.append(f"{one.host.name} {one.words}." if one.allowed is not None else f"{one.words}.")
-        if one.agrees is False:
-            words.append(f"By the model {one.host.name} should {expected[one.host.id].words}.")
-    agreement = "confirmed"
+            fate = fates.get(host.id, Fate(trouble="one of the hosts has no address for its tunnels"))
+            heard.append(_hear(host, there, destination, fate, expected.get(host.id), elsewhere))
+    remarks = [
+        f"By the model {one.host.name} should {expected[one.host.id].words}." for one in heard if one.agrees is False
+    ]
+    if remarks:
+        return Explanation(decisions, heard, "disagreement", remarks)
     if any(one.allowed is None for one in heard):
-        agreement = "unconfirmed"
-        words.append("The model's answer stands alone.")
-    if any(one.agrees is False for one in heard):
-        agreement = "disagreement"
-    return Explanation(allowed, decisions, heard, agreement, words)
+        return Explanation(decisions, heard, "unconfirmed", ["The model's answer stands alone."])
+    return Explanation(decisions, heard, "confirmed", [])
 
 
-def _expected(world: World, here: Host, there: Host, last: Decision) -> dict[int, Expected]:
+def _expected(here: Host, there: Host, last: Decision) -> dict[int, Expected]:
     """By host; none for where the packet should never come."""
     deliver = Expected("deliver it")
     forward = deliver if here.id == there.id else Expected(f"send it to {there.name}")
@@ -157,29 +161,28 @@ def _may_be_hidden(world: World, source: Endpoint, destination: Endpoint) -> boo
 
 
 def _hear(
-    world: World, host: Host, destination: Endpoint, fate: Fate | None, expected: Expected | None, elsewhere: bool
+    host: Host, target: Host, destination: Endpoint, fate: Fate, expected: Expected | None, elsewhere: bool
 ) -> Heard:
-    if fate is None:
-        return Heard(host, None, "no_answer", f"{host.name}'s agent has not answered")
+    """`elsewhere`: that the packet goes to somebody else is no surprise."""
     if fate.table is None:
-        return Heard(host, None, "no_answer", f"{host.name}'s switch cannot tell: {fate.trouble.rstrip('.')}")
+        return Heard(host, None, "no_answer", f"cannot be asked: {fate.trouble}")
     table = Stage(fate.table).name if fate.table in set(Stage) else str(fate.table)
-    target = world.hosts[destination.host]
     lost = f", where it is lost: {fate.trouble}" if fate.trouble else ""
     passes = None if expected is None else not expected.reasons
     if host.id == target.id and destination.ofport in fate.outputs:
         return Heard(host, True, "delivered", f"delivers it{lost}", table, passes)
     if host.id != target.id and TUNNEL_OFPORT in fate.outputs and fate.tunnel == _text(target.address):
         return Heard(host, True, f"sent to {target.name}", f"sends it to {target.name}{lost}", table, passes)
+    agrees = None
     if fate.outputs:
         where = f"to {fate.tunnel}" if fate.tunnel else f"by port {min(fate.outputs)}"
-        agrees = None if expected is None else elsewhere
+        if expected is not None:
+            agrees = elsewhere
         return Heard(host, False, f"sent {where}", f"sends it {where}, not to {destination.name}{lost}", table, agrees)
-    reason, named = _reason(fate.cookie)
-    agrees = None
+    reason, name = _reason(fate.cookie)
     if expected is not None:
         agrees = reason in expected.reasons and expected.stage in (None, fate.table)
-    return Heard(host, False, named, f"drops it in {table} ({named.replace('_', ' ')})", table, agrees)
+    return Heard(host, False, name, f"drops it in {table} ({name.replace('_', ' ')})", table, agrees)
 
 
 def _reason(cookie: int | None) -> tuple[Reason | None, str]:
