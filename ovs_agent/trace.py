@@ -61,7 +61,6 @@ def parse(said: str, bridge: str) -> Traced:
         elif found := _LOST.match(line):
             traced = traced._replace(trouble=found[1])
     if traced.table is None:
-        return Traced(
-            trouble=f"Open vSwitch could not trace the packet: {' '.join(said.split())[:200] or 'no answer'}."
-        )
+        complaint = " ".join(said.split())[:200] or "no answer"
+        return Traced(trouble=f"ovs-vswitchd cannot trace the packet: {complaint}")
     return traced

@@ -24,6 +24,7 @@ _PORTS = {6: "tcp", 17: "udp", 132: "sctp"}
 _MESSAGES = {1: "icmp", 58: "icmpv6"}
 _APART = frozenset({Reason.TENANT_ISOLATION, Reason.NO_ROUTE, Reason.NO_ENDPOINT})
 """A host that has no endpoint of the other tenant does not even know the way."""
+_POLICY = frozenset({Reason.EGRESS_POLICY, Reason.INGRESS_POLICY})
 
 
 class Fate(NamedTuple):
@@ -39,11 +40,13 @@ class Fate(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """What becomes of the packet at a host. `reasons` are those that it may be dropped for, `stage` where, if known."""
+    """What becomes of the packet at a host. `reasons` are those that it may be dropped for, `stage` where, if known;
+    `elsewhere`: it may also go to somebody else."""
 
     words: str
     reasons: frozenset[Reason] = frozenset()
     stage: Stage | None = None
+    elsewhere: bool = False
 
 
 class Heard(NamedTuple):
@@ -73,7 +76,9 @@ class Explanation(NamedTuple):
     @property
     def words(self) -> list[str]:
         """All of it in sentences."""
-        stages = [f"{d.stage.capitalize()}: {'allowed' if d.allowed else 'denied'} {d.reason}." for d in self.decisions]
+        stages = [
+            f"{d.stage.capitalize()}: {'allowed' if d.allowed else 'denied'}, {d.reason}." for d in self.decisions
+        ]
         return [*stages, *(f"{one.host.name} {one.words}." for one in self.hosts), *self.remarks]
 
 
@@ -122,14 +127,13 @@ def explain(
     if decisions[-1].stage == "address":
         return Explanation(decisions, [], "unconfirmed", ["No packet leaves, so no switch was asked."])
     here, there = world.hosts[source.host], world.hosts[destination.host]
-    expected = _expected(here, there, decisions[-1])
-    elsewhere = decisions[-1].stage == "isolation" and _may_be_hidden(world, source, destination)
+    expected = _expected(here, there, decisions[-1], _may_be_hidden(world, source, destination))
     heard: list[Heard] = []
     for host in [here] if here.id == there.id else [here, there]:
         # Where it begins comes first; without an answer from there, where it should come to may still tell something.
         if host is here or heard[0].allowed or (heard[0].allowed is None and host.id in expected):
             fate = fates.get(host.id, Fate(trouble="one of the hosts has no address for its tunnels"))
-            heard.append(_hear(host, there, destination, fate, expected.get(host.id), elsewhere))
+            heard.append(_hear(host, there, destination, fate, expected.get(host.id)))
     remarks = [
         f"By the model {one.host.name} should {expected[one.host.id].words}." for one in heard if one.agrees is False
     ]
@@ -140,14 +144,18 @@ def explain(
     return Explanation(decisions, heard, "confirmed", [])
 
 
-def _expected(here: Host, there: Host, last: Decision) -> dict[int, Expected]:
+def _expected(here: Host, there: Host, last: Decision, hidden: bool) -> dict[int, Expected]:
     """By host; none for where the packet should never come."""
     deliver = Expected("deliver it")
     forward = deliver if here.id == there.id else Expected(f"send it to {there.name}")
     if last.allowed:
         return {there.id: deliver, here.id: forward}
     if last.stage == "isolation":
-        return {here.id: Expected("drop it (tenant isolation)", _APART)}
+        if not hidden:
+            return {here.id: Expected("drop it (tenant isolation)", _APART)}
+        # Whom the address means there may be on either host, and policies about it may decide.
+        apart = Expected("not deliver it (tenant isolation)", _APART | _POLICY, elsewhere=True)
+        return {there.id: apart, here.id: apart}
     tier = Tier.TENANT if last.policy is None else last.policy.tier
     stage = Stage[f"{last.stage.upper()}_{tier.name}"]
     reason = Reason[f"{last.stage.upper()}_POLICY"]
@@ -160,26 +168,23 @@ def _may_be_hidden(world: World, source: Endpoint, destination: Endpoint) -> boo
     return any(world.networks[endpoint.network].private for endpoint in (source, destination))
 
 
-def _hear(
-    host: Host, target: Host, destination: Endpoint, fate: Fate, expected: Expected | None, elsewhere: bool
-) -> Heard:
-    """`elsewhere`: that the packet goes to somebody else is no surprise."""
+def _hear(host: Host, target: Host, destination: Endpoint, fate: Fate, expected: Expected | None) -> Heard:
     if fate.table is None:
         return Heard(host, None, "no_answer", f"cannot be asked: {fate.trouble}")
     table = Stage(fate.table).name if fate.table in set(Stage) else str(fate.table)
     lost = f", where it is lost: {fate.trouble}" if fate.trouble else ""
-    passes = None if expected is None else not expected.reasons
     if host.id == target.id and destination.ofport in fate.outputs:
-        return Heard(host, True, "delivered", f"delivers it{lost}", table, passes)
+        agrees = None if expected is None else not expected.reasons
+        return Heard(host, True, "delivered", f"delivers it{lost}", table, agrees)
     if host.id != target.id and TUNNEL_OFPORT in fate.outputs and fate.tunnel == _text(target.address):
-        return Heard(host, True, f"sent to {target.name}", f"sends it to {target.name}{lost}", table, passes)
-    agrees = None
+        agrees = None if expected is None else expected.elsewhere or not expected.reasons
+        return Heard(host, True, f"sent to {target.name}", f"sends it to {target.name}{lost}", table, agrees)
     if fate.outputs:
         where = f"to {fate.tunnel}" if fate.tunnel else f"by port {min(fate.outputs)}"
-        if expected is not None:
-            agrees = elsewhere
+        agrees = None if expected is None else expected.elsewhere
         return Heard(host, False, f"sent {where}", f"sends it {where}, not to {destination.name}{lost}", table, agrees)
     reason, name = _reason(fate.cookie)
+    agrees = None
     if expected is not None:
         agrees = reason in expected.reasons and expected.stage in (None, fate.table)
     return Heard(host, False, name, f"drops it in {table} ({name.replace('_', ' ')})", table, agrees)
