@@ -32,6 +32,7 @@ PATIENCE = 5.0
 """Seconds that agents have to answer."""
 AUDIT_SECONDS = 15
 NUMBERS = {name: number for number, name in PROTOCOLS.items()}
+IN_WORDS = {"tcp": "TCP", "udp": "UDP", "sctp": "SCTP", "icmp": "ICMP", "icmpv6": "ICMPv6"}
 ECHO = {"icmp": 8, "icmpv6": 128}
 OF_VERSION = {"icmp": 4, "icmpv6": 6}
 UNJUDGED = frozenset({*range(130, 138), 143})
@@ -107,12 +108,12 @@ def _endpoint(session: Session, name: str, field: str) -> int:
 
 
 def _asked(body: Explain, source: Endpoint, destination: Endpoint) -> Asked:
-    protocol, number = body.protocol, NUMBERS[body.protocol]
+    protocol, number, named = body.protocol, NUMBERS[body.protocol], IN_WORDS[body.protocol]
     if protocol in ECHO:
         if body.port is not None:
-            raise Invalid(f"{protocol} has no port {body.port}", "say a type and a code, or neither", "port")
+            raise Invalid(f"{named} has no port {body.port}", "say a type and a code, or neither", "port")
         if body.version not in (None, OF_VERSION[protocol]):
-            raise Invalid(f"there is no {protocol} over IPv{body.version}", "leave out the version", "version")
+            raise Invalid(f"there is no {named} over IPv{body.version}", "leave out the version", "version")
         type, code = ECHO[protocol] if body.type is None else body.type, body.code or 0
         if protocol == "icmpv6" and type in UNJUDGED:
             raise Invalid(
@@ -123,9 +124,9 @@ def _asked(body: Explain, source: Endpoint, destination: Endpoint) -> Asked:
         return Asked(OF_VERSION[protocol], number, type << 8 | code)
     for field in ("type", "code"):
         if getattr(body, field) is not None:
-            raise Invalid(f"{protocol} has no {field}", "say a port", field)
+            raise Invalid(f"{named} has no {field}", "say a port", field)
     if body.port is None:
-        raise Invalid(f"{protocol} needs a port", "say which one, like 443", "port")
+        raise Invalid(f"{named} needs a port", "say which one, like 443", "port")
     if body.version is not None:
         return Asked(body.version, number, body.port)
     versions = [address.version for address in source.addresses]
