@@ -87,9 +87,11 @@ def explain(
 
 def lines(reply: Mapping[str, Any]) -> list[str]:
     ends = " -> ".join(f"{reply[end]['name']} ({reply[end]['host']})" for end in ("source", "destination"))
-    said = [f"{ends}, {reply['connection']} over IPv{reply['version']}: {reply['verdict'].upper()}"]
-    rows = [[decision["stage"], decision["verdict"], decision["reason"]] for decision in reply["decisions"]]
-    said += [f"  {line}" for line in output.aligned(rows)]
+    rows = [[decision["stage"], f"{decision['verdict']:<7}  {decision['reason']}"] for decision in reply["decisions"]]
     seen = "; ".join(f"{host['host']} {host['words']}" for host in reply["hosts"])
-    said.append("installed   " + (f"{seen}   " if seen else "") + AGREEMENTS[reply["agreement"]])
-    return [*said, *(f"            {remark}" for remark in reply["remarks"])]
+    agreement = AGREEMENTS[reply["agreement"]]
+    rows += [["installed", f"{seen}: {agreement}" if seen else agreement], *(["", text] for text in reply["remarks"])]
+    return [
+        f"{ends}, {reply['connection']} over IPv{reply['version']}: {reply['verdict'].upper()}",
+        *(f"  {line}" for line in output.aligned(rows)),
+    ]
