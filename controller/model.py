@@ -184,6 +184,9 @@ class DomainName(NamedTuple):
 
     name: str
 
+    def means(self, name: str) -> bool:
+        return name.endswith(self.name[1:]) if self.name.startswith("*.") else name == self.name
+
 
 Peer = Members | Block | DomainName
 
@@ -247,7 +250,15 @@ class Policy(NamedTuple):
         return self.ingress if direction is Direction.INGRESS else self.egress
 
 
-Value = Tenant | Network | Host | Endpoint | Peering | Cluster | Policy
+class ResolvedName(NamedTuple):
+    """What a DNS name stands for now, as endpoints were told: each address as (version, value), sorted."""
+
+    id: int
+    name: str
+    addresses: tuple[tuple[int, int], ...]
+
+
+Value = Tenant | Network | Host | Endpoint | Peering | Cluster | Policy | ResolvedName
 
 
 class Change(NamedTuple):

@@ -28,6 +28,7 @@ class Kind(IntEnum):
     TENANT = 0x7706
     SUBJECT = 0x7707
     POLICY = 0x7708
+    ANSWERS = 0x7709  # DNS answers that the controller hears
     DROP = 0x77D0  # plus Reason, up to 0x77ff
 
 
@@ -51,6 +52,7 @@ class Reason(IntEnum):
     OWN_PROBE = 14  # duplicate address detection of an endpoint's own address: silence is the answer
     EGRESS_POLICY = 15  # a policy about the endpoint that opened the connection
     INGRESS_POLICY = 16  # a policy about the endpoint that was called
+    EGRESS_FIREWALL = 17  # the tenant's rules for addresses outside
 
 
 class Match(NamedTuple):
