@@ -22,8 +22,8 @@ TTL = 64
 _SYN = 0x002
 _PORTS = {6: "tcp", 17: "udp", 132: "sctp"}
 _MESSAGES = {1: "icmp", 58: "icmpv6"}
-_APART = frozenset({Reason.TENANT_ISOLATION, Reason.NO_ROUTE, Reason.NO_ENDPOINT})
-"""A host that has no endpoint of the other tenant does not even know the way."""
+_APART = frozenset({Reason.TENANT_ISOLATION, Reason.NO_ENDPOINT, Reason.NO_ROUTE, Reason.EGRESS_FIREWALL})
+"""A host that has no endpoint of the other tenant knows no way to it, and takes it for somebody outside."""
 _POLICY = frozenset({Reason.EGRESS_POLICY, Reason.INGRESS_POLICY})
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from controller.calc.explain import Explanation, Fate, explain, packets
 from controller.calc.judge import PROTOCOLS, Asked, Decision, judge
 from controller.calc.membership import members
-from controller.model import Direction, Endpoint, ip_address
+from controller.model import Action, Block, Direction, Endpoint, Policy, Rule, Tier, ip_address
 from controller.pipeline.flow import Kind, Match, Reason
 from controller.pipeline.packet import TUNNEL_OFPORT
 from controller.pipeline.program import program
@@ -85,6 +85,17 @@ def test_flows_of_another_world_disagree_where_it_differs() -> None:
     said = told(other, switches(world), a1, b2, SSH)
     assert (said.allowed, said.agreement) == (True, "disagreement")
     assert said.remarks == ["By the model h1 should send it to h2."]
+
+
+def test_whom_a_host_knows_nothing_of_may_meet_the_firewall_for_those_outside() -> None:
+    everyone = [change for change in worlds.two_tenants() if change.id not in (B1, A2)]
+    outside = Rule("", Action.DENY, (Block(4, 0, 0),), None)
+    wall = Policy(1, "t1/default", worlds.TENANT_A, Tier.FIREWALL, 1, 0, None, (), None, (outside,))
+    for policies, reason in (([], "no_route"), ([worlds.policy(wall)], "egress_firewall")):
+        world = worlds.world(*everyone, *policies)
+        said = told(world, switches(world), world.endpoints[A1], world.endpoints[B2], SSH)
+        assert (said.allowed, said.agreement) == (False, "confirmed")
+        assert [(heard.host.name, heard.reason) for heard in said.hosts] == [("h1", reason)]
 
 
 def answers(**fates: Fate) -> Explanation:
