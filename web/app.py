@@ -11,6 +11,7 @@ from web.api import (
     attachments,
     endpoints,
     events,
+    explain,
     hosts,
     isolation,
     meta,
@@ -29,7 +30,10 @@ from web.state import KEY, State
 from web.ui import frame, pages, sign_in  # noqa: F401 - their views are on the frame's blueprint
 
 PREFIX = "/api/v1"
-API = (tenants, isolation, policies, networks, endpoints, hosts, attachments, agents, revisions, events, tokens, meta)
+API = (
+    *(tenants, isolation, policies, explain, networks, endpoints, hosts, attachments, agents),
+    *(revisions, events, tokens, meta),
+)
 
 
 def create_app(database_url: str, waiting_slots: int = 96) -> APIFlask:

@@ -8,6 +8,7 @@ from db.tables.log import ChangeRow, Revision
 from db.tables.policies import Policy
 from db.tables.pools import Claim, Pool, Shared
 from db.tables.tenancy import Network, Peering, Subnet, Tenant
+from db.tables.traces import Trace
 
 __all__ = [
     "DATAPATH_PREFIX",
@@ -32,6 +33,7 @@ __all__ = [
     "Subnet",
     "Tenant",
     "Token",
+    "Trace",
     "User",
     "port_name",
     "utcnow",
