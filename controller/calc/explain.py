@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from controller.calc.judge import Asked, Decision
+from controller.calc.judge import Asked, Decision, judge
 from controller.model import Address, Endpoint, Host, Tier, ip_address
 from controller.pipeline.flow import Kind, Match, Reason
 from controller.pipeline.packet import ROUTER_MAC, TUNNEL_OFPORT, ip, ip_destination, ip_source
 from controller.pipeline.stages import Stage
 from controller.world import World
 
+ADDRESS = "address"
 OPENER_PORT = 40_000
 """Where the connection comes from; no policy looks at it."""
 TTL = 64
@@ -82,6 +83,16 @@ class Explanation(NamedTuple):
         return [*stages, *(f"{one.host.name} {one.words}." for one in self.hosts), *self.remarks]
 
 
+def decide(world: World, source: Endpoint, destination: Endpoint, asked: Asked) -> list[Decision]:
+    """As `judge`; the stage `address` speaks instead of it where no packet leaves the source."""
+    if source.id == destination.id:
+        return [Decision(ADDRESS, True, "as what an endpoint sends to itself never leaves it")]
+    for endpoint in (source, destination):
+        if _address(endpoint, asked.version) is None:
+            return [Decision(ADDRESS, False, f"as {endpoint.name} has no IPv{asked.version} address")]
+    return judge(world, source, destination, asked)
+
+
 def packets(world: World, source: Endpoint, destination: Endpoint, asked: Asked) -> dict[int, tuple[Match, ...]]:
     """The connection's first packet as it comes to the source's host, and to the destination's if that is another."""
     home, target = (_address(endpoint, asked.version) for endpoint in (source, destination))
@@ -124,7 +135,7 @@ def explain(
     fates: Mapping[int, Fate],
 ) -> Explanation:
     """`fates` are the answers of the hosts that were asked, by their ids."""
-    if decisions[-1].stage == "address":
+    if decisions[-1].stage == ADDRESS:
         return Explanation(decisions, [], "unconfirmed", ["No packet leaves, so no switch was asked."])
     here, there = world.hosts[source.host], world.hosts[destination.host]
     expected = _expected(here, there, decisions[-1], _may_be_hidden(world, source, destination))

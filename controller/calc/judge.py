@@ -44,8 +44,8 @@ class End(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """`stage` is `address`, `isolation`, `egress` or `ingress`. `policy` and `rule` (from 0) say who decided, when one
-    did; `reason` says it in words that follow on "allowed" or "denied"."""
+    """`stage` is `isolation`, `egress` or `ingress`. `policy` and `rule` (from 0) say who decided, when one did;
+    `reason` says it in words that follow on "allowed" or "denied"."""
 
     stage: str
     allowed: bool
@@ -55,15 +55,7 @@ class Decision(NamedTuple):
 
 
 def judge(world: World, source: Endpoint, destination: Endpoint, asked: Asked) -> list[Decision]:
-    """What each stage says, up to the first that denies. The connection is allowed when the last one allows it.
-
-    The stage `address` speaks only where it ends the matter, as no packet leaves the source.
-    """
-    if source.id == destination.id:
-        return [Decision("address", True, "as what an endpoint sends to itself never leaves it")]
-    for endpoint in (source, destination):
-        if all(address.version != asked.version for address in endpoint.addresses):
-            return [Decision("address", False, f"as {endpoint.name} has no IPv{asked.version} address")]
+    """What each stage says, up to the first that denies. The connection is allowed when the last one allows it."""
     ends = End.of(world, source, asked.version), End.of(world, destination, asked.version)
     between = reach(world, world.networks[source.network], world.networks[destination.network])
     said = [Decision("isolation", between.allowed, between.reason)]

@@ -8,7 +8,8 @@ from itertools import product
 import pytest
 from sqlalchemy import Engine
 
-from controller.calc.judge import Asked, judge
+from controller.calc.explain import decide
+from controller.calc.judge import Asked
 from controller.world import World
 from db import hosts, isolation, policies, traces
 from db.changes import transaction
@@ -108,7 +109,7 @@ def test_what_lies_between_two_endpoints_decides_as_the_whole_world_does(engine:
             assert len(part.tenants) <= 2
             for port in (80, 81):
                 said, expected = (
-                    judge(world, world.endpoints[one], world.endpoints[other], Asked(4, 6, port))
+                    decide(world, world.endpoints[one], world.endpoints[other], Asked(4, 6, port))
                     for world in (part, whole)
                 )
                 assert said == expected

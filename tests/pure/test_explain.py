@@ -8,8 +8,8 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from controller.calc.explain import Explanation, Fate, explain, packets
-from controller.calc.judge import PROTOCOLS, Asked, Decision, judge
+from controller.calc.explain import Explanation, Fate, decide, explain, packets
+from controller.calc.judge import PROTOCOLS, Asked, Decision
 from controller.calc.membership import members
 from controller.model import Action, Block, Direction, Endpoint, Policy, Rule, Tier, ip_address
 from controller.pipeline.flow import Kind, Match, Reason
@@ -46,7 +46,7 @@ def told(world: World, fabric: dict[int, Switch], source: Endpoint, destination:
         host: fate(fabric[host].send({field.field: field.value for field in packet}, Always(TRACKED | NEW)))
         for host, packet in packets(world, source, destination, asked).items()
     }
-    return explain(world, source, destination, judge(world, source, destination, asked), fates)
+    return explain(world, source, destination, decide(world, source, destination, asked), fates)
 
 
 @settings(
@@ -102,7 +102,7 @@ def answers(**fates: Fate) -> Explanation:
     """Of a2's host and a3's, when a2 calls a3, which the model allows."""
     world = worlds.world(*worlds.two_tenants())
     a2, a3 = world.endpoints[A2], world.endpoints[A3]
-    return explain(world, a2, a3, judge(world, a2, a3, SSH), {int(name[1:]): its for name, its in fates.items()})
+    return explain(world, a2, a3, decide(world, a2, a3, SSH), {int(name[1:]): its for name, its in fates.items()})
 
 
 SENT = Fate(Stage.OUTPUT, Kind.HOST << 48, frozenset({TUNNEL_OFPORT}), "198.18.0.3")
@@ -142,7 +142,7 @@ def test_whatever_a_switch_does_instead_is_a_disagreement(at_h3: Fate, reason: s
 def test_a_drop_for_the_right_reason_in_the_wrong_tier_is_a_disagreement() -> None:
     world = worlds.world(*worlds.two_tenants(), worlds.tenant(1, default_deny=frozenset({Direction.EGRESS})))
     a1, a2 = world.endpoints[A1], world.endpoints[A2]
-    decisions = judge(world, a1, a2, SSH)
+    decisions = decide(world, a1, a2, SSH)
     cookie = (Kind.DROP + Reason.EGRESS_POLICY) << 48
     for stage, agreement in ((Stage.EGRESS_TENANT, "confirmed"), (Stage.EGRESS_ADMIN, "disagreement")):
         assert explain(world, a1, a2, decisions, {1: Fate(stage, cookie)}).agreement == agreement
@@ -174,7 +174,7 @@ def test_no_switch_is_asked_about_what_never_leaves() -> None:
         (a2, a1, Decision("address", False, "as e102 has no IPv6 address")),
     ):
         asked = Asked(6, 6, 22)
-        decisions = judge(world, source, destination, asked)
+        decisions = decide(world, source, destination, asked)
         assert decisions == [decision]
         assert packets(world, source, destination, asked) == {}
         said = explain(world, source, destination, decisions, {})

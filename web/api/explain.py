@@ -13,8 +13,8 @@ from contextlib import suppress
 from apiflask import APIBlueprint
 from sqlalchemy.orm import Session
 
-from controller.calc.explain import Explanation, Fate, Heard, explain, packets
-from controller.calc.judge import PROTOCOLS, Asked, Decision, judge
+from controller.calc.explain import Explanation, Fate, Heard, decide, explain, packets
+from controller.calc.judge import PROTOCOLS, Asked, Decision
 from controller.model import Endpoint
 from controller.openflow.text import match_texts
 from controller.world import World
@@ -54,7 +54,7 @@ def ask(body: Explain) -> Json:
         world = World().apply(revision, snapshot.between(session, *ends))
     source, destination = (world.endpoints[id] for id in ends)
     asked = _asked(body, source, destination)
-    decisions = judge(world, source, destination, asked)
+    decisions = decide(world, source, destination, asked)
     texts = {host: ",".join(match_texts(packet)) for host, packet in packets(world, source, destination, asked).items()}
     explained = explain(world, source, destination, decisions, traced(texts) if texts else {})
     remarks = [*explained.remarks, *_why_not(revision, explained)]
