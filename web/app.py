@@ -18,6 +18,7 @@ from web.api import (
     networks,
     policies,
     revisions,
+    rules,
     tenants,
     tokens,
 )
@@ -31,7 +32,7 @@ from web.ui import frame, pages, sign_in  # noqa: F401 - their views are on the 
 
 PREFIX = "/api/v1"
 API = (
-    *(tenants, isolation, policies, explain, networks, endpoints, hosts, attachments, agents),
+    *(tenants, isolation, policies, rules, explain, networks, endpoints, hosts, attachments, agents),
     *(revisions, events, tokens, meta),
 )
 
