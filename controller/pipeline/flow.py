@@ -27,8 +27,9 @@ class Kind(IntEnum):
     ENDPOINT = 0x7705
     TENANT = 0x7706
     SUBJECT = 0x7707
-    POLICY = 0x7708
+    CLAUSE = 0x7708  # a part of what a rule must find
     ANSWERS = 0x7709  # DNS answers that the controller hears
+    POLICY = 0x77C0  # what a rule decides; near the drops, so that one question tells the counters of both
     DROP = 0x77D0  # plus Reason, up to 0x77ff
 
 

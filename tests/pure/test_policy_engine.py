@@ -188,5 +188,5 @@ def test_sources_destinations_and_ports_cost_their_sum_and_not_their_product() -
     policy = Policy(1, "p1", 1, Tier.TENANT, 1, 0, None, APP_DB, (rule,), None)
     before = worlds.world(*start)
     after = before.apply(2, [worlds.policy(policy)])
-    grown = {flow for flow in program(after, members(after, 1)) if flow.owner == Kind.POLICY}
+    grown = {flow for flow in program(after, members(after, 1)) if flow.owner in (Kind.POLICY, Kind.CLAUSE)}
     assert len(grown) == 1000 + 50 + 10 + 1

@@ -1,0 +1,35 @@
+"""Which rule a flow carries out, told by its cookie: that is all that counters and copied packets bring back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from controller.openflow.decode import InstalledFlow, PacketIn
+from controller.openflow.encode import WireFlow
+from controller.openflow.events import Copied, Reading
+from controller.pipeline.flow import RuleRef
+
+
+class Ruled:
+    """The flows of rules in what a switch should have."""
+
+    def __init__(self) -> None:
+        self._rules: dict[int, RuleRef] = {}
+
+    def replace(self, flows: Iterable[WireFlow]) -> None:
+        self._rules = {flow.cookie: flow.rule for flow in flows if flow.rule is not None}
+
+    def change(self, added: Iterable[WireFlow], removed: Iterable[WireFlow]) -> None:
+        for flow in removed:
+            self._rules.pop(flow.cookie, None)
+        self._rules.update((flow.cookie, flow.rule) for flow in added if flow.rule is not None)
+
+    def copied(self, packet: PacketIn) -> list[Copied]:
+        """What to tell of a packet that the switch copied: nothing, if its flow is no longer wanted."""
+        rule = self._rules.get(packet.cookie)
+        return [] if rule is None else [Copied(rule, packet)]
+
+    def readings(self, flows: Iterable[InstalledFlow]) -> list[Reading]:
+        """Of those among all that a switch has."""
+        rules = self._rules
+        return [Reading(f.cookie, rules[f.cookie], f.packets, f.bytes) for f in flows if f.cookie in rules]
