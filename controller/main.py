@@ -11,11 +11,12 @@ from queue import SimpleQueue
 
 import click
 
+from controller.account import Account
 from controller.loop import Changed, Event, Loop, Stop
 from controller.status import HostProgress, Recorder
 from controller.switch.app import Switches, Tls
 from controller.watch import Watcher, first_world
-from db import controllers, convergence, migrate
+from db import controllers, convergence, counters, denials, migrate
 from db.engine import create_engine, writing
 from db.errors import DomainError
 
@@ -66,13 +67,16 @@ def run(database: str, address: str, port: int, name: str, audit_seconds: float,
     migrate.require(engine)
     with writing(engine) as session:
         controllers.started(session, name)
+        account = Account(counters.load(session))
     target = f"{'ssl' if tls else 'tcp'}:{_bracketed(address)}:{port}"
     world = first_world(engine)
     mailbox: SimpleQueue[Event] = SimpleQueue()
 
     def write(revision: int, hosts: dict[int, HostProgress]) -> None:
-        with writing(engine) as session:
+        with account.noted() as (counts, decisions), writing(engine) as session:
             convergence.record(session, name, target, revision, hosts)
+            counters.record(session, counts)
+            denials.record(session, decisions)
 
     switches = Switches(address, port, mailbox.put, tls)
     recorder = Recorder(write)
@@ -83,7 +87,7 @@ def run(database: str, address: str, port: int, name: str, audit_seconds: float,
     watcher.start()
     log.info("controller %s listens at %s; world at revision %d", name, target, world.revision)
     try:
-        Loop(world, mailbox, switches, recorder, audit_seconds).run()
+        Loop(world, mailbox, switches, recorder, account, audit_seconds).run()
     finally:
         watcher.stop()
         recorder.close()

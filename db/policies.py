@@ -22,7 +22,7 @@ from db.changes import Transaction
 from db.errors import Conflict, Exhausted, Invalid, NotFound
 from db.pages import Page, page
 from db.rows import assign, check_version
-from db.tables import Policy, Tenant
+from db.tables import Policy, RuleCounter, Tenant
 
 LAST_ORDINAL = 60_000
 MOST_RULES = 64
@@ -82,6 +82,7 @@ def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
     check_version(policy, version, f"policy {name}")
     tx.session.delete(policy)
     tx.session.flush()
+    tx.session.execute(sql_delete(RuleCounter).where(RuleCounter.policy_id == policy.id))
     tx.record("policy", policy.id, "delete", tenant_id=policy.tenant_id)
 
 
@@ -90,8 +91,10 @@ def delete_of(tx: Transaction, tenant: Tenant) -> None:
     # Whoever applies one meanwhile comes before this, or finds no tenant any more.
     tx.session.execute(select(Tenant.id).where(Tenant.id == tenant.id).with_for_update(key_share=True))
     gone = sql_delete(Policy).where(Policy.owner == tenant.id).returning(Policy.id)
-    for id in sorted(tx.session.execute(gone).scalars()):
+    ids = sorted(tx.session.execute(gone).scalars())
+    for id in ids:
         tx.record("policy", id, "delete", tenant_id=tenant.id)
+    tx.session.execute(sql_delete(RuleCounter).where(RuleCounter.policy_id.in_(ids)))
 
 
 def _query() -> Select[tuple[Policy]]:

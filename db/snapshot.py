@@ -121,10 +121,10 @@ def _cluster(session: Session, ids: Ids) -> Iterator[Change]:
 
 def _policies(session: Session, ids: Ids) -> Iterator[Change]:
     p = tables.Policy
-    query = select(p.id, p.owner, p.ordinal, p.document).where(*_those(p.id, ids)).order_by(p.id)
+    query = select(p.id, p.owner, p.ordinal, p.version, p.document).where(*_those(p.id, ids)).order_by(p.id)
     # Documents are much larger than what is read of them.
-    for id, owner, ordinal, document in session.execute(query, execution_options={"yield_per": _BATCH}):
-        yield Change("policy", id, read(document).policy(id, owner, ordinal))
+    for id, owner, ordinal, version, document in session.execute(query, execution_options={"yield_per": _BATCH}):
+        yield Change("policy", id, read(document).policy(id, owner, ordinal)._replace(version=version))
 
 
 _LOADERS = {

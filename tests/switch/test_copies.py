@@ -1,4 +1,4 @@
-"""What rules decide, as a real switch tells it: copies of packets with what they carried, never a flood; and counters."""
+"""What rules decide, as a real switch tells it: copies of packets with all they carried, never a flood; counters."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ MARKED = Flow(
 DENIED = Flow(
     Stage.ROUTE, 5, (Match("reg0", 0x50003),), (ToController(128),), None, Kind.DROP + Reason.INGRESS_POLICY, RULE
 )
-PACKET = bytes.fromhex(
-    "02000000000202000000000108004500"  # Ethernet, IPv4, UDP from 10.20.0.9 to 10.20.0.10
-    "00e40000000040115ef00a1400090a14000a0fa0003500d00000"
-) + b"x" * 200
+PACKET = (
+    bytes.fromhex(
+        "02000000000202000000000108004500"  # Ethernet, IPv4, UDP from 10.20.0.9 to 10.20.0.10
+        "00e40000000040115ef00a1400090a14000a0fa0003500d00000"
+    )
+    + b"x" * 200
+)
 
 
 def copies(controller: Controller) -> list[Copied]:
