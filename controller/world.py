@@ -224,10 +224,12 @@ class _Draft:
     def _index_names(self, new: World) -> dict[str, Any]:
         index = _Index(self._old.names_of_domain)
         for before, after in self._changes("name", self._old.names, new.names):
-            for domain in meaning(before.name) if before is not None else ():
-                index.discard(domain, before.id)
-            for domain in meaning(after.name) if after is not None else ():
-                index.put(domain, after.id, after)
+            if before is not None:
+                for domain in meaning(before.name):
+                    index.discard(domain, before.id)
+            if after is not None:
+                for domain in meaning(after.name):
+                    index.put(domain, after.id, after)
         return {"names_of_domain": index.nested}
 
     def _changes(

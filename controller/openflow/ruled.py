@@ -1,4 +1,4 @@
-"""Which rule a flow carries out, told by its cookie: that is all that counters and copied packets bring back."""
+"""What a copied packet and a counter are about, told by their flow's cookie: that is all that they bring back."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from controller.openflow.decode import InstalledFlow, PacketIn
 from controller.openflow.encode import WireFlow
-from controller.openflow.events import Copied, Reading
-from controller.pipeline.flow import RuleRef
+from controller.openflow.events import Copied, Heard, Reading
+from controller.pipeline.flow import Kind, RuleRef
 
 
 class Ruled:
@@ -24,8 +24,10 @@ class Ruled:
             self._rules.pop(flow.cookie, None)
         self._rules.update((flow.cookie, flow.rule) for flow in added if flow.rule is not None)
 
-    def copied(self, packet: PacketIn) -> list[Copied]:
+    def copied(self, packet: PacketIn) -> list[Copied | Heard]:
         """What to tell of a packet that the switch copied: nothing, if its flow is no longer wanted."""
+        if packet.cookie >> 48 == Kind.ANSWERS:
+            return [Heard(packet)]
         rule = self._rules.get(packet.cookie)
         return [] if rule is None else [Copied(rule, packet)]
 
