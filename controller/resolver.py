@@ -1,8 +1,8 @@
 """What endpoints are told by DNS, on its way to the database, from where every controller takes it.
 
 The loop passes copied answers on and does not wait; a thread of its own reads them, keeps what some policy's names
-mean, and writes down what is news: answers that follow each other within a moment together. Now and then it takes away what
-has lapsed or what no policy means any more. It makes no flows: they follow from the world that the database then is.
+mean, and writes down what is news: answers that follow each other within a moment together. Now and then it takes away
+what has lapsed or what no policy means any more. It makes no flows: they follow from what is in the database then.
 """
 
 from __future__ import annotations

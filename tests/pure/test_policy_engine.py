@@ -34,16 +34,7 @@ from tests.sites import ENDPOINT_LABELS, HOSTS, TENANT_LABELS
 
 TABLES = {noun: f"{noun}s" for noun in ("tenant", "network", "host", "endpoint", "peering", "cluster")}
 STEPS = (
-    "policy",
-    "policy-",
-    "firewall",
-    "domains",
-    "name",
-    "relabel",
-    "relabel tenant",
-    "deny",
-    "move",
-    "leave",
+    *("policy", "policy-", "firewall", "domains", "name", "relabel", "relabel tenant", "deny", "move", "leave"),
     "rezone",
 )
 TABLES |= {"policy": "policies", "name": "names"}
