@@ -72,11 +72,8 @@ def find(
     cursor: str | None = None,
     limit: int = 100,
 ) -> Page[RuleCount]:
-    """The rules of one policy, or of `limit` policies at a time; only those that never matched if `unused`."""
-    if policy is not None:
-        page = Page([policies.get(session, policy)], None)
-    else:
-        page = policies.find(session, tenant=tenant, cursor=cursor, limit=limit)
+    """The rules of `limit` policies at a time; only those that never matched if `unused`."""
+    page = policies.find(session, name=policy, tenant=tenant, cursor=cursor, limit=limit)
     sums = _sums(session, page.items)
     found = [rule for row in page.items for rule in _rules(row, sums)]
     return Page([rule for rule in found if not unused or not rule.packets], page.next)

@@ -17,6 +17,7 @@ from web.api import (
     networks,
     policies,
     revisions,
+    rules,
     tenants,
     tokens,
 )
@@ -29,7 +30,21 @@ from web.state import KEY, State
 from web.ui import frame, pages, sign_in  # noqa: F401 - their views are on the frame's blueprint
 
 PREFIX = "/api/v1"
-API = (tenants, isolation, policies, networks, endpoints, hosts, attachments, agents, revisions, events, tokens, meta)
+API = (
+    tenants,
+    isolation,
+    policies,
+    rules,
+    networks,
+    endpoints,
+    hosts,
+    attachments,
+    agents,
+    revisions,
+    events,
+    tokens,
+    meta,
+)
 
 
 def create_app(database_url: str, waiting_slots: int = 96) -> APIFlask:

@@ -132,16 +132,40 @@ def decision(world: World, host: int, rule: RuleRef, packet: Packet) -> Decision
     )
 
 
+class _Found(NamedTuple):
+    """What was looked up in a world, for the many packets that are alike."""
+
+    world: World
+    names: dict[End, str]
+    isolating: dict[tuple[Direction, int], tuple[str, ...]]
+
+
+_latest: _Found | None = None
+
+
+def _found(world: World) -> _Found:
+    global _latest
+    if _latest is None or _latest.world is not world:
+        _latest = _Found(world, {}, {})
+    return _latest
+
+
 def _isolating(world: World, direction: Direction, packet: Packet) -> tuple[str, ...]:
     end = packet.source if direction is Direction.EGRESS else packet.destination
-    identity = world.identities.get(end.identity)
-    selecting = world.policies_selecting(identity) if identity else []
-    return tuple(p.name for p in selecting if p.tier is Tier.TENANT and p.rules(direction) is not None)
+    known, key = _found(world).isolating, (direction, end.identity)
+    if key not in known:
+        identity = world.identities.get(end.identity)
+        selecting = world.policies_selecting(identity) if identity else []
+        known[key] = tuple(p.name for p in selecting if p.tier is Tier.TENANT and p.rules(direction) is not None)
+    return known[key]
 
 
 def _name(world: World, end: End) -> str:
-    endpoint = _endpoint(world, end)
-    return endpoint.name if endpoint else ""
+    names = _found(world).names
+    if end not in names:
+        endpoint = _endpoint(world, end)
+        names[end] = endpoint.name if endpoint else ""
+    return names[end]
 
 
 def _endpoint(world: World, end: End) -> Endpoint | None:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controller.openflow.decode import InstalledFlow, PacketIn
+from controller.openflow import decode
+from controller.openflow.bundle import COPIES_PER_SECOND
+from controller.openflow.decode import InstalledFlow
 from controller.openflow.encode import WireFlow
 from controller.openflow.events import Copied, Heard, Reading
 from controller.pipeline.flow import Kind, RuleRef
+
+MOST_COPIES = 2 * COPIES_PER_SECOND
+"""In a second: the burst and the rate that the switch was told."""
 
 
 class Ruled:
@@ -15,6 +20,7 @@ class Ruled:
 
     def __init__(self) -> None:
         self._rules: dict[int, RuleRef] = {}
+        self._second = self._copies = 0
 
     def replace(self, flows: Iterable[WireFlow]) -> None:
         self._rules = {flow.cookie: flow.rule for flow in flows if flow.rule is not None}
@@ -24,10 +30,17 @@ class Ruled:
             self._rules.pop(flow.cookie, None)
         self._rules.update((flow.cookie, flow.rule) for flow in added if flow.rule is not None)
 
-    def copied(self, packet: PacketIn) -> list[Copied | Heard]:
-        """What to tell of a packet that the switch copied: nothing, if its flow is no longer wanted."""
-        if packet.cookie >> 48 == Kind.ANSWERS:
-            return [Heard(packet)]
+    def copied(self, message: bytes, now: float) -> list[Copied | Heard]:
+        """What to tell of a packet that the switch copied: nothing, if its flow is no longer wanted. Of those for the
+        log only so many, for a switch may have no meters to keep to the limit; answers are not in their way."""
+        if decode.cookie(message) >> 48 == Kind.ANSWERS:
+            return [Heard(decode.packet_in(message))]
+        if int(now) != self._second:
+            self._second, self._copies = int(now), 0
+        self._copies += 1
+        if self._copies > MOST_COPIES:
+            return []
+        packet = decode.packet_in(message)
         rule = self._rules.get(packet.cookie)
         return [] if rule is None else [Copied(rule, packet)]
 

@@ -206,7 +206,7 @@ class Session:
         elif kind == decode.BUNDLE_CONTROL and xid == self._awaited:
             self._bundle_reply(decode.bundle_control(message), now)
         elif kind == decode.PACKET_IN:
-            self._events += self._ruled.copied(decode.packet_in(message))
+            self._events += self._ruled.copied(message, now)
         elif kind == decode.ERROR:
             self._error(decode.error(message), now)
         elif kind == decode.ROLE_REPLY and xid == self._claiming:
