@@ -7,14 +7,18 @@ How long an answer counts is `controller.calc.names`' business.
 from __future__ import annotations
 
 import ipaddress
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 
 from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import Session, selectinload
 
+from controller.calc.documents import read
 from controller.calc.names import IpAddress, Known, Lifetime, Told
 from controller.model import ip_address
+from controller.selection import domains, meaning
+from db import policies
 from db.changes import Transaction
 from db.pages import Page, page
 from db.tables import ResolvedAddress, ResolvedName
@@ -51,6 +55,15 @@ def find(session: Session, *, cursor: str | None = None, limit: int = 100) -> Pa
     return page(session, _query(), (ResolvedName.name,), lambda row: row.name, cursor, limit)
 
 
+def policies_meaning(session: Session, names: Iterable[str]) -> dict[str, list[str]]:
+    """The policies that say each of the names, or one that it is below; in their order."""
+    by_domain: dict[str, list[str]] = defaultdict(list)
+    for row in policies.saying_names(session):
+        for domain in domains(read(row.document).policy(row.id, row.owner, row.ordinal)):
+            by_domain[domain.name].append(row.qualified_name)
+    return {name: sorted({said for domain in meaning(name) for said in by_domain.get(domain, ())}) for name in names}
+
+
 def _query() -> Select[ResolvedName]:
     return select(ResolvedName).options(selectinload(ResolvedName.addresses))
 
@@ -61,7 +74,7 @@ def _rows(session: Session, names: Iterable[str]) -> dict[str, ResolvedName]:
 
 
 def _addresses(row: ResolvedName) -> dict[IpAddress, float]:
-    return {_parsed(address.ip): address.until.timestamp() for address in row.addresses}
+    return {parsed(address.ip): address.until.timestamp() for address in row.addresses}
 
 
 def _write(tx: Transaction, rows: dict[str, ResolvedName], changed: Known) -> None:
@@ -98,6 +111,6 @@ def _end(lifetime: Lifetime, now: datetime) -> datetime:
     return datetime.fromtimestamp(lifetime.lapsed_before(now.timestamp()), UTC)
 
 
-def _parsed(text: str) -> IpAddress:
+def parsed(text: str) -> IpAddress:
     ip = ipaddress.ip_address(text)
     return ip.version, int(ip)

@@ -7,8 +7,11 @@ clock, which is an argument. Where this is kept, and which names anybody asks fo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
+
+_HOST_NAME = re.compile(r"[a-z0-9_.-]{1,253}")
 
 IpAddress = tuple[int, int]
 """(version, value)"""
@@ -75,10 +78,15 @@ class Chain(NamedTuple):
     addresses: tuple[tuple[float, IpAddress], ...]
 
     def told(self) -> list[Told]:
-        """Every address counts for every name of the chain, for as long as nothing between them ends."""
+        """Every address counts for every name of the chain, for as long as nothing between them ends.
+
+        Names with other characters than host names have are nobody's to connect to.
+        """
         found: list[Told] = []
         names = (self.name, *(name for _, name in self.aliases))
         for position, name in enumerate(names):
+            if not _HOST_NAME.fullmatch(name):
+                continue
             aliases = [ttl for ttl, _ in self.aliases[position:]]
             found += [Told(name, address, min([ttl, *aliases])) for ttl, address in self.addresses]
         return found

@@ -101,6 +101,13 @@ def test_an_address_counts_for_every_name_on_the_way_to_it_for_as_long_as_the_wa
     assert chain.told() == [Told(WWW, ONE, 20), Told(PORTAL, ONE, 20), Told("edge.example.com", ONE, 100)]
 
 
+@pytest.mark.parametrize("name", ["a/b.example.org", "a\\046b.example.org", "*.example.org", "b\\195\\188.example.org"])
+def test_what_no_host_is_called_is_no_name(name: str) -> None:
+    chain = dns.read(answer(name, (name, 60, "A", "203.0.113.7")).to_wire())
+    assert chain is not None
+    assert chain.told() == []
+
+
 def test_addresses_that_nothing_leads_to_do_not_count() -> None:
     reply = answer(WWW, (WWW, 60, "A", "203.0.113.7"), ("bank.example.com", 60, "A", "203.0.113.8"))
     assert dns.read(reply.to_wire()) == Chain(WWW, (), ((60, ONE),))
