@@ -10,7 +10,7 @@ import click
 from client import output
 from client.context import Context
 from client.isolation import carry_out, dry_run
-from client.options import changing, completes, printing, read_name, read_policy
+from client.options import changing, completes, printing, read_name, read_policy, read_qualified
 from client.output import column
 
 COLUMNS = [
@@ -21,6 +21,27 @@ COLUMNS = [
     column("INGRESS"),
     column("EGRESS"),
     column("SUBJECT"),
+]
+RULES = [
+    column("POLICY"),
+    column("DIRECTION"),
+    column("RULE", "number"),
+    column("NAME"),
+    column("ACTION"),
+    column("PACKETS"),
+    column("BYTES"),
+    ("LAST HIT", lambda rule: _moment(rule["last_hit"])),
+]
+DENIED = [
+    ("LAST", lambda denial: _moment(denial["last_at"])),
+    ("FROM", lambda denial: denial["source"] or denial["source_address"]),
+    ("TO", lambda denial: denial["destination"] or denial["destination_address"]),
+    ("SERVICE", lambda denial: _service(denial)),
+    column("HOST"),
+    column("DIRECTION"),
+    column("POLICY", "policies"),
+    ("RULE", lambda denial: " ".join(str(part) for part in (denial["rule"], denial["rule_name"]) if part)),
+    column("TIMES", "count"),
 ]
 EMPTY = "No policy yet; `warren policy apply -f FILE` makes some."
 
@@ -145,6 +166,86 @@ def delete(context: Context, name: str, dry_run: bool) -> None:
       warren policy delete acme/db-lockdown --dry-run
     """
     carry_out(context, "DELETE", f"/policies/{name}", None, dry_run, lambda _: f"Policy {name} deleted")
+
+
+@policy.command()
+@click.argument("name", metavar="TENANT/NAME|NAME", callback=read_policy, shell_complete=completes("/policies"))
+@printing
+@click.pass_obj
+def rules(context: Context, name: str) -> None:
+    """Show what each rule of a policy has decided.
+
+    On all hosts, since the policy was last changed. Packets are counted in both directions of a connection.
+
+    \b
+    Example:
+      warren policy rules acme/db-lockdown
+    """
+    found = list(context.rest.items("/rules", {"policy": name}))
+    if not found:
+        context.rest.get(f"/policies/{name}")  # says so if there is no such policy
+    output.listing(context.output, found, RULES[1:], f"Policy {name} has no rules.")
+
+
+@policy.command()
+@of_tenant
+@printing
+@click.pass_obj
+def unused(context: Context, tenant: str | None) -> None:
+    """List the rules that never matched.
+
+    \b
+    Example:
+      warren policy unused --tenant acme
+    """
+    found = context.rest.items("/rules", {"tenant": tenant, "unused": "true"})
+    output.listing(context.output, found, RULES[:5], "Every rule has matched.")
+
+
+@policy.command()
+@click.option("--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="From or to this tenant.")
+@click.option(
+    "--endpoint",
+    metavar="TENANT/NAME",
+    callback=read_qualified,
+    shell_complete=completes("/endpoints"),
+    help="From or to this endpoint.",
+)
+@click.option(
+    "--policy",
+    "by",
+    metavar="TENANT/NAME|NAME",
+    callback=read_policy,
+    shell_complete=completes("/policies"),
+    help="Only what this policy denied.",
+)
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many at most.")
+@printing
+@click.pass_obj
+def denied(context: Context, tenant: str | None, endpoint: str | None, by: str | None, limit: int) -> None:
+    """List what policies denied, the newest first.
+
+    A host tells at most a hundred packets a second. Without a rule it was denied because no rule accepts it.
+
+    \b
+    Example:
+      warren policy denied --endpoint acme/db1
+    """
+    query = {"tenant": tenant, "endpoint": endpoint, "policy": by, "limit": limit}
+    output.listing(context.output, context.rest.items("/denials", query), DENIED, "Nothing was denied.")
+
+
+def _moment(text: str | None) -> str:
+    """`2026-11-20T12:36:55.838685Z` to the second."""
+    return text[:19].replace("T", " ") if text else "-"
+
+
+def _service(denial: Mapping[str, Any]) -> str:
+    if denial["port"] is not None:
+        return f"{denial['protocol']}/{denial['port']}"
+    if denial["icmp_type"] is not None:
+        return f"{denial['protocol']} type {denial['icmp_type']} code {denial['icmp_code']}"
+    return str(denial["protocol"])
 
 
 def _apply(context: Context, files: tuple[str, ...], tenant: str | None, preview: bool) -> None:

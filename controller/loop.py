@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
+from controller.account import Account
 from controller.calc.engine import Delta, Engine
 from controller.model import DATAPATH_PREFIX, Change
 from controller.openflow.encode import WireFlow, encode
-from controller.openflow.events import Broken, Confirmed, Drifted, Failed, Measured, Step, Superseded, Synced
+from controller.openflow.events import Broken, Confirmed, Copied, Drifted, Failed, Measured, Step, Superseded, Synced
 from controller.openflow.session import Session
 from controller.pipeline.flow import Reason
 from controller.pipeline.program import Key, fragment
@@ -29,7 +30,7 @@ log = logging.getLogger("warren.controller")
 
 TICK_SECONDS = 1.0
 MEASURE_SECONDS = 5.0
-"""How often the counters of drops are read: a few flows, where an audit reads all."""
+"""How often the counters of drops and rules are read: a few flows, where an audit reads all."""
 
 
 class Changed(NamedTuple):
@@ -69,6 +70,7 @@ class Loop:
         mailbox: SimpleQueue[Event],
         switches: Switches,
         recorder: Recorder,
+        account: Account,
         audit_seconds: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -76,6 +78,7 @@ class Loop:
         self._mailbox = mailbox
         self._wire = switches
         self._recorder = recorder
+        self._account = account
         self._audit_seconds = audit_seconds
         self._clock = clock
         self._hosts: dict[int, _Host] = {}
@@ -144,6 +147,7 @@ class Loop:
         log.warning("host %d was removed; its bridge is let go and keeps the flows it has", id)
         self._engine.detach(id)
         self._recorder.removed(id)
+        self._account.removed(id)
         connection = self._hosts.pop(id).connection
         if connection is not None:
             self._wire.disconnect(DATAPATH_PREFIX | id, connection)
@@ -190,8 +194,11 @@ class Loop:
                 case Drifted(flows):
                     log.warning("%s: %d flows were not as they should be; repaired", self._name(id), flows)
                     self._recorder.drifted(id, flows)
-                case Measured(drops):
+                case Measured(drops, rules):
                     self._recorder.measured(id, _by_name(drops), session.flows)
+                    self._account.counted(self._engine.world, id, rules)
+                case Copied(rule, packet):
+                    self._account.copied(self._engine.world, id, rule, packet.fields, packet.packet)
                 case Superseded(sentence) | Broken(sentence):
                     log.warning("%s: %s", self._name(id), sentence)
                     self._wire.disconnect(DATAPATH_PREFIX | id, connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import socket
@@ -11,11 +12,12 @@ from queue import SimpleQueue
 
 import click
 
+from controller.account import Account
 from controller.loop import Changed, Event, Loop, Stop
 from controller.status import HostProgress, Recorder
 from controller.switch.app import Switches, Tls
 from controller.watch import Watcher, first_world
-from db import controllers, convergence, migrate
+from db import controllers, convergence, counters, denials, migrate
 from db.engine import create_engine, writing
 from db.errors import DomainError
 
@@ -66,13 +68,17 @@ def run(database: str, address: str, port: int, name: str, audit_seconds: float,
     migrate.require(engine)
     with writing(engine) as session:
         controllers.started(session, name)
+        account = Account(counters.load(session))
     target = f"{'ssl' if tls else 'tcp'}:{_bracketed(address)}:{port}"
+    spare_collector()
     world = first_world(engine)
     mailbox: SimpleQueue[Event] = SimpleQueue()
 
     def write(revision: int, hosts: dict[int, HostProgress]) -> None:
-        with writing(engine) as session:
+        with account.noted() as (counts, decisions), writing(engine) as session:
             convergence.record(session, name, target, revision, hosts)
+            counters.record(session, counts)
+            denials.record(session, decisions)
 
     switches = Switches(address, port, mailbox.put, tls)
     recorder = Recorder(write)
@@ -83,12 +89,18 @@ def run(database: str, address: str, port: int, name: str, audit_seconds: float,
     watcher.start()
     log.info("controller %s listens at %s; world at revision %d", name, target, world.revision)
     try:
-        Loop(world, mailbox, switches, recorder, audit_seconds).run()
+        Loop(world, mailbox, switches, recorder, account, audit_seconds).run()
     finally:
         watcher.stop()
         recorder.close()
         switches.stop()
     log.info("controller %s stopped; the bridges go on with the flows they have", name)
+
+
+def spare_collector() -> None:
+    """Worlds and programs are values without cycles: to look for some in all of them, time and again as they are made,
+    is a third of a cold start."""
+    gc.set_threshold(200_000)
 
 
 def _listen(text: str) -> tuple[str, int]:

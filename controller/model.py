@@ -184,6 +184,9 @@ class DomainName(NamedTuple):
 
     name: str
 
+    def means(self, name: str) -> bool:
+        return name.endswith(self.name[1:]) if self.name.startswith("*.") else name == self.name
+
 
 Peer = Members | Block | DomainName
 
@@ -229,7 +232,7 @@ class Policy(NamedTuple):
 
     `tenant` is 0 and `name` unqualified for a policy of the cluster's. `ordinal` (1 to 60,000) is its own among the
     policies of its tenant, or of the cluster, as long as it lives. Lower `priority` (0 to 1,000) is asked first; equal
-    ones by their names.
+    ones by their names. `version` grows with each change of its document.
     """
 
     id: int
@@ -242,12 +245,21 @@ class Policy(NamedTuple):
     endpoints: Selector
     ingress: tuple[Rule, ...] | None
     egress: tuple[Rule, ...] | None
+    version: int = 1
 
     def rules(self, direction: Direction) -> tuple[Rule, ...] | None:
         return self.ingress if direction is Direction.INGRESS else self.egress
 
 
-Value = Tenant | Network | Host | Endpoint | Peering | Cluster | Policy
+class ResolvedName(NamedTuple):
+    """What a DNS name stands for now, as endpoints were told: each address as (version, value), sorted."""
+
+    id: int
+    name: str
+    addresses: tuple[tuple[int, int], ...]
+
+
+Value = Tenant | Network | Host | Endpoint | Peering | Cluster | Policy | ResolvedName
 
 
 class Change(NamedTuple):

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from itertools import product
 from typing import NamedTuple
 
-from controller.model import Labels, Members, NamedPort, Policy, Rule, Selector
+from controller.model import DomainName, Labels, Members, NamedPort, Policy, Rule, Selector
 
 
 class Identity(NamedTuple):
@@ -109,6 +109,12 @@ def named(policy: Policy) -> Iterator[Use]:
 
 Place = tuple[int | Label, Label]
 """Where identities are looked up: by their tenant or a label of it, and by a label of theirs."""
+
+
+def domains(policy: Policy) -> list[DomainName]:
+    """The names that its rules say, each once."""
+    peers = (peer for rule in rules(policy) for peer in rule.peers or ())
+    return list(dict.fromkeys(peer for peer in peers if isinstance(peer, DomainName)))
 
 
 class Watched(NamedTuple):

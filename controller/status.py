@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 log = logging.getLogger("warren.controller")
 
-GATHER_SECONDS = 0.004
-"""How long a note may wait for the confirmation that usually follows it."""
+GATHER_SECONDS = 0.015
+"""How long a note may wait for confirmations that are still to come, so that all hosts' are one transaction."""
 RETRY_SECONDS = 1.0
 HEARTBEAT_SECONDS = 5.0
 

@@ -11,7 +11,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from controller.model import Change, Cluster, Endpoint, Host, Network, Peering, Policy, Selector, Tenant
+from controller.model import (
+    Change,
+    Cluster,
+    DomainName,
+    Endpoint,
+    Host,
+    Network,
+    Peering,
+    Policy,
+    ResolvedName,
+    Selector,
+    Tenant,
+)
 from controller.selection import Identity, Label, Place, Use, anchors, held, identity, matches, sought, subject, watched
 
 _Value = TypeVar("_Value")
@@ -33,6 +45,7 @@ class World(NamedTuple):
     peerings: Mapping[int, Peering] = _NOTHING
     clusters: Mapping[int, Cluster] = _NOTHING
     policies: Mapping[int, Policy] = _NOTHING
+    names: Mapping[int, ResolvedName] = _NOTHING
     identities: Mapping[int, Identity] = _NOTHING  # those that an endpoint has
 
     endpoints_of_network: _Nested[Endpoint] = _NOTHING
@@ -65,18 +78,15 @@ class World(NamedTuple):
     def identity_of(self, endpoint: Endpoint) -> Identity:
         return identity(self.networks[endpoint.network].tenant, endpoint.labels, endpoint.ports)
 
-    def policies_meaning(self, identity: Identity) -> dict[int, Policy]:
-        """The policies that may select or name the identity, by id."""
-        found: dict[int, Policy] = {}
+    def policies_meaning(self, identity: Identity) -> Iterator[Policy]:
+        """Those that may select or name the identity; in no order, some twice."""
         for place in sought(identity, self.tenants[identity.tenant].labels):
-            found.update(self.policies_of_place.get(place, _NOTHING))
-        return found
+            yield from self.policies_of_place.get(place, _NOTHING).values()
 
-    def policies_selecting(self, identity: Identity) -> list[Policy]:
-        """In the order of their ids."""
+    def policies_selecting(self, identity: Identity) -> Iterator[Policy]:
+        """Likewise. Whoever needs to know only whether there is one need not wait for all."""
         labels = self.tenants[identity.tenant].labels
-        meaning = self.policies_meaning(identity)
-        return [meaning[id] for id in sorted(meaning) if subject(meaning[id]).of(identity, labels)]
+        return (policy for policy in self.policies_meaning(identity) if subject(policy).of(identity, labels))
 
     def tenants_matching(self, selector: Selector) -> Iterator[Tenant]:
         """In no particular order, each once."""
@@ -92,6 +102,12 @@ class World(NamedTuple):
             for its in self.identities_of_tenant.get(tenant, _NOTHING).values():
                 if matches(use.endpoints, its.labels):
                     yield its
+
+    def addresses_of(self, domain: DomainName) -> list[tuple[int, int]]:
+        """Each (version, value) that the name, or one below it, stands for; sorted."""
+        return sorted(
+            {address for name in self.names.values() if domain.means(name.name) for address in name.addresses}
+        )
 
     @property
     def flat(self) -> bool:
@@ -217,25 +233,32 @@ class _Draft:
 
         def count(world: World, endpoint: Endpoint, amount: int) -> None:
             network, host = world.networks[endpoint.network], endpoint.host
-            its = world.identity_of(endpoint)
-            touched[its.id] = its
-            _count(hosts_of_identity, its.id, host, amount)
-            _count(identities_of_host, host, its.id, amount)
             _count(hosts_of_zone, network.zone, host, amount)
             _count(zones_of_host, host, network.zone, amount)
             _count(hosts_of_tenant, network.tenant, host, amount)
             _count(tenants_of_host, host, network.tenant, amount)
 
+        def identify(world: World, endpoint: Endpoint, amount: int) -> None:
+            its = world.identity_of(endpoint)
+            touched[its.id] = its
+            _count(hosts_of_identity, its.id, endpoint.host, amount)
+            _count(identities_of_host, endpoint.host, its.id, amount)
+
         for id in rezoned | self._changed.get("endpoint", set()):
             was, now = old.endpoints.get(id), new.endpoints.get(id)
+            place = [end and (end.network, end.host) for end in (was, now)]
+            speaks = [end and (end.host, end.labels, end.ports) for end in (was, now)]
             if was is not None:
                 by_network.discard(was.network, id)
                 by_host.discard(was.host, id)
-                count(old, was, -1)
             if now is not None:
                 by_network.put(now.network, id, now)
                 by_host.put(now.host, id, now)
-                count(new, now, +1)
+            for world, end, amount in ((old, was, -1), (new, now, +1)):
+                if end is not None and (id in rezoned or place[0] != place[1]):
+                    count(world, end, amount)
+                if end is not None and (speaks[0] != speaks[1] or place[0] != place[1]):
+                    identify(world, end, amount)
         identities, by_tenant = dict(old.identities) if touched else old.identities, _Index(old.identities_of_tenant)
         for its in touched.values():
             if hosts_of_identity.holds(its.id):
@@ -266,6 +289,7 @@ _TABLES = {
     "peering": "peerings",
     "cluster": "clusters",
     "policy": "policies",
+    "name": "names",
 }
 
 

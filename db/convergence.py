@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, Protocol
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from db import controllers
@@ -71,6 +71,13 @@ _HOSTS = (
     .order_by(Host.name)
 )
 
+_FIELDS = ("controller", "connected", "wanted_revision", "confirmed_revision", "error", "flows", "drops", "repaired")
+_RECORD = (
+    update(HostStatus.__table__)  # type: ignore[arg-type]
+    .where(HostStatus.host_id == bindparam("id"))
+    .values({name: bindparam(name) for name in (*_FIELDS, "updated_at")})
+)
+
 
 def record(
     session: Session,
@@ -83,8 +90,9 @@ def record(
     """`controller`, at `target`, has computed up to `revision`; `hosts` are those of which there is news, by id."""
     now = now or utcnow()
     controllers.seen(session, controller, target, revision, now)
-    for id, progress in sorted(hosts.items()):
-        values = {
+    rows = [
+        {
+            "id": id,
             "controller": controller,
             "connected": progress.connected,
             "wanted_revision": progress.wanted,
@@ -95,7 +103,10 @@ def record(
             "repaired": progress.repaired,
             "updated_at": now,
         }
-        session.execute(update(HostStatus).where(HostStatus.host_id == id).values(values))
+        for id, progress in sorted(hosts.items())
+    ]
+    if rows:
+        session.execute(_RECORD, rows)
     notify(session, PROGRESS_CHANNEL)
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session, contains_eager
 
@@ -22,7 +22,7 @@ from db.changes import Transaction
 from db.errors import Conflict, Exhausted, Invalid, NotFound
 from db.pages import Page, page
 from db.rows import assign, check_version
-from db.tables import Policy, Tenant
+from db.tables import Policy, RuleCounter, Tenant
 
 LAST_ORDINAL = 60_000
 MOST_RULES = 64
@@ -60,17 +60,24 @@ def apply(tx: Transaction, documents: Sequence[Any]) -> list[Policy]:
 
 def get(session: Session, name: str) -> Policy:
     """`TENANT/NAME`, or the name of one of the cluster's."""
-    tenant, slash, short = name.rpartition("/")
-    query = _query().where(Policy.name == short, Tenant.name == tenant if slash else Policy.owner == CLUSTER)
-    policy = session.execute(query).scalar_one_or_none()
+    policy = session.execute(_query().where(_named(name))).scalar_one_or_none()
     if policy is None:
         raise NotFound(f"there is no policy {name}", "`warren policy list` tells which there are", "policy")
     return policy
 
 
-def find(session: Session, *, tenant: str | None = None, cursor: str | None = None, limit: int = 100) -> Page[Policy]:
+def find(
+    session: Session,
+    *,
+    name: str | None = None,
+    tenant: str | None = None,
+    cursor: str | None = None,
+    limit: int = 100,
+) -> Page[Policy]:
     """The cluster's come first."""
     query = _query()
+    if name is not None:
+        query = query.where(_named(name))
     if tenant is not None:
         query = query.where(Tenant.name == tenant)
     order = (func.coalesce(Tenant.name, ""), Policy.name)
@@ -82,6 +89,7 @@ def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
     check_version(policy, version, f"policy {name}")
     tx.session.delete(policy)
     tx.session.flush()
+    tx.session.execute(sql_delete(RuleCounter).where(RuleCounter.policy_id == policy.id))
     tx.record("policy", policy.id, "delete", tenant_id=policy.tenant_id)
 
 
@@ -90,12 +98,19 @@ def delete_of(tx: Transaction, tenant: Tenant) -> None:
     # Whoever applies one meanwhile comes before this, or finds no tenant any more.
     tx.session.execute(select(Tenant.id).where(Tenant.id == tenant.id).with_for_update(key_share=True))
     gone = sql_delete(Policy).where(Policy.owner == tenant.id).returning(Policy.id)
-    for id in sorted(tx.session.execute(gone).scalars()):
+    ids = sorted(tx.session.execute(gone).scalars())
+    for id in ids:
         tx.record("policy", id, "delete", tenant_id=tenant.id)
+    tx.session.execute(sql_delete(RuleCounter).where(RuleCounter.policy_id.in_(ids)))
 
 
 def _query() -> Select[tuple[Policy]]:
     return select(Policy).outerjoin(Policy.tenant).options(contains_eager(Policy.tenant))
+
+
+def _named(name: str) -> ColumnElement[bool]:
+    tenant, slash, short = name.rpartition("/")
+    return and_(Policy.name == short, Tenant.name == tenant if slash else Policy.owner == CLUSTER)
 
 
 def _given(number: int, document: Any) -> Given:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
 from db.errors import StaleVersion
+from db.tables import Base
 
 SHOWN_NAMES = 5
 
@@ -34,3 +38,9 @@ def shortened(names: Sequence[str]) -> str:
     """`acme/web, acme/db and 7 more`."""
     more = len(names) - SHOWN_NAMES
     return ", ".join(names[:SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def insert_on(session: Session, table: type[Base]) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that may say `on_conflict_do_update`, which both databases spell alike and SQLAlchemy apart."""
+    kind = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    return kind.insert(table.__table__)

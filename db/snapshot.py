@@ -50,6 +50,21 @@ def load(session: Session, wanted: Iterable[tuple[str, int]]) -> list[Change]:
     return changes
 
 
+def between(session: Session, one: int, other: int) -> list[Change]:
+    """What decides about connections between two endpoints, and nothing of the rest of the world."""
+    e, p = tables.Endpoint, tables.Policy
+    ends = session.execute(select(e.id, e.host_id, e.network_id, e.tenant_id).where(e.id.in_((one, other)))).all()
+    wanted = {("cluster", CLUSTER_ID)}
+    for end in ends:
+        wanted |= {("endpoint", end.id), ("host", end.host_id), ("network", end.network_id), ("tenant", end.tenant_id)}
+    tenants = {end.tenant_id for end in ends}
+    peerings = select(tables.Peering.id).where(tables.Peering.low_id.in_(tenants), tables.Peering.high_id.in_(tenants))
+    wanted |= {("peering", id) for id in session.execute(peerings).scalars()}
+    policies = select(p.id).where(p.owner.in_({0, *tenants}))
+    wanted |= {("policy", id) for id in session.execute(policies).scalars()}
+    return load(session, wanted)
+
+
 def _tenants(session: Session, ids: Ids) -> Iterator[Change]:
     t = tables.Tenant
     query = select(t.id, t.name, t.zone, t.labels, t.track_all, t.default_deny).where(*_those(t.id, ids))
@@ -121,10 +136,10 @@ def _cluster(session: Session, ids: Ids) -> Iterator[Change]:
 
 def _policies(session: Session, ids: Ids) -> Iterator[Change]:
     p = tables.Policy
-    query = select(p.id, p.owner, p.ordinal, p.document).where(*_those(p.id, ids)).order_by(p.id)
+    query = select(p.id, p.owner, p.ordinal, p.version, p.document).where(*_those(p.id, ids)).order_by(p.id)
     # Documents are much larger than what is read of them.
-    for id, owner, ordinal, document in session.execute(query, execution_options={"yield_per": _BATCH}):
-        yield Change("policy", id, read(document).policy(id, owner, ordinal))
+    for id, owner, ordinal, version, document in session.execute(query, execution_options={"yield_per": _BATCH}):
+        yield Change("policy", id, read(document).policy(id, owner, ordinal)._replace(version=version))
 
 
 _LOADERS = {

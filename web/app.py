@@ -11,12 +11,14 @@ from web.api import (
     attachments,
     endpoints,
     events,
+    explain,
     hosts,
     isolation,
     meta,
     networks,
     policies,
     revisions,
+    rules,
     tenants,
     tokens,
 )
@@ -29,7 +31,10 @@ from web.state import KEY, State
 from web.ui import frame, pages, sign_in  # noqa: F401 - their views are on the frame's blueprint
 
 PREFIX = "/api/v1"
-API = (tenants, isolation, policies, networks, endpoints, hosts, attachments, agents, revisions, events, tokens, meta)
+API = (
+    *(tenants, isolation, policies, rules, explain, networks, endpoints, hosts, attachments, agents),
+    *(revisions, events, tokens, meta),
+)
 
 
 def create_app(database_url: str, waiting_slots: int = 96) -> APIFlask:

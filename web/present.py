@@ -17,6 +17,7 @@ from db import hosts as db_hosts
 from db import isolation as db_isolation
 from db import networks as db_networks
 from db import tables
+from db.counters import RuleCount
 from db.labels import with_name
 from db.wanted import WantedEndpoint
 
@@ -149,6 +150,38 @@ def policy(row: tables.Policy) -> Json:
 
 def policies(session: Session, rows: Sequence[tables.Policy]) -> list[Json]:
     return [policy(row) for row in rows]
+
+
+def rules(session: Session, found: Sequence[RuleCount]) -> list[Json]:
+    return [
+        rule._asdict() | {"direction": rule.direction.name.lower(), "action": rule.action.name.lower()}
+        for rule in found
+    ]
+
+
+def denials(rows: Sequence[tables.Denial]) -> list[Json]:
+    return [
+        {
+            "action": row.action,
+            "host": row.host,
+            "direction": row.direction,
+            "policies": row.policies,
+            "rule": row.rule,
+            "rule_name": row.rule_name,
+            "source": row.source or None,
+            "source_address": row.source_address,
+            "destination": row.destination or None,
+            "destination_address": row.destination_address,
+            "protocol": row.protocol,
+            "port": row.port,
+            "icmp_type": row.icmp_type,
+            "icmp_code": row.icmp_code,
+            "count": row.count,
+            "first_at": row.first_at,
+            "last_at": row.last_at,
+        }
+        for row in rows
+    ]
 
 
 def wanted_endpoint(found: WantedEndpoint) -> Json:

@@ -94,12 +94,20 @@ class Warren(NamedTuple):
         self._confirmed(tx.revision)
 
     def _apply(self, documents: Sequence[dict[str, Any]]) -> None:
-        self._confirmed(self.rest.post("/policies", {"documents": documents}).body["revision"])
+        body = {"documents": documents}
+        _check(self.rest.request("POST", "/policies", body, params=_WAIT, timeout=PATIENCE + 5).body)
 
     def _confirmed(self, revision: int) -> None:
-        said = self.rest.get(f"/revisions/{revision}", params={"wait": PATIENCE}, timeout=PATIENCE + 5).body
-        if said["state"] != "applied":
-            raise SystemExit(f"Revision {revision} is {said['state']} after {PATIENCE} s: {json.dumps(said['hosts'])}")
+        _check(self.rest.get(f"/revisions/{revision}", params=_WAIT, timeout=PATIENCE + 5).body)
+
+
+def _check(said: dict[str, Any]) -> None:
+    if said["state"] != "applied":
+        hosts = json.dumps(said["hosts"])
+        raise SystemExit(f"Revision {said['revision']} is {said['state']} after {PATIENCE} s: {hosts}")
+
+
+_WAIT = {"wait": PATIENCE}
 
 
 @contextmanager

@@ -6,7 +6,7 @@ wrong flow. That nothing is forgotten is shown by comparing with a recompute ove
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from controller.calc.membership import view
@@ -27,12 +27,15 @@ class Concern(NamedTuple):
     everywhere: frozenset[Key]
     reviewed: frozenset[int]
 
-    def looks(self, old: World, new: World, hosts: Iterable[int]) -> dict[int, set[Key]]:
-        """What each of `hosts` must look at, but for those that are reviewed."""
-        looks = {host: set(self.everywhere) | self.at.get(host, set()) for host in hosts}
+    def looks(self, old: World, new: World, hosts: Collection[int]) -> dict[int, set[Key]]:
+        """What those of `hosts` must look at that must look at something, but for what is reviewed."""
+        looks = {host: set(self.everywhere) for host in hosts} if self.everywhere else {}
+        for host in self.at.keys() & hosts:
+            looks.setdefault(host, set()).update(self.at[host])
         for zone, keys in self.keys.items():
-            for host in (hosts_seeing(old, zone) | hosts_seeing(new, zone)) & looks.keys():
-                looks[host] |= keys
+            for host in hosts_seeing(old, zone) | hosts_seeing(new, zone):
+                if host in hosts:
+                    looks.setdefault(host, set()).update(keys)
         return looks
 
 
@@ -125,6 +128,9 @@ class _Gather:
 
     def policy(self, id: int) -> None:
         self.policies.policy(id)
+
+    def name(self, id: int) -> None:
+        self.policies.name(id)
 
     def peering(self, id: int) -> None:
         self.rewritten.add(Key(Part.PEERING, id))

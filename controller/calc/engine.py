@@ -69,9 +69,9 @@ class Engine(Generic[Compiled]):
         # What hosts have now is taken away by its old text, so keep it until all deltas are made.
         outdated = {key: self._fragments.pop(key) for key in concerned.rewritten if key in self._fragments}
 
-        to_look = concerned.looks(old, world, self._carried)
-        for host in concerned.reviewed & to_look.keys():
-            to_look[host] |= self._carried[host] | members(world, host)
+        to_look = concerned.looks(old, world, self._carried.keys())
+        for host in concerned.reviewed & self._carried.keys():
+            to_look.setdefault(host, set()).update(self._carried[host], members(world, host))
 
         deltas: dict[int, Delta[Compiled]] = {}
         looks = 0

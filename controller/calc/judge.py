@@ -68,7 +68,8 @@ def judge(world: World, source: Endpoint, destination: Endpoint, asked: Asked) -
 def decide(world: World, direction: Direction, source: End, destination: End, asked: Asked) -> Decision:
     """What policies about one of the ends say: about the source for EGRESS, about the destination for INGRESS."""
     subject, peer = (source, destination) if direction is Direction.EGRESS else (destination, source)
-    selecting = [p for p in world.policies_selecting(subject.identity) if p.rules(direction) is not None]
+    found = {policy.id: policy for policy in world.policies_selecting(subject.identity)}
+    selecting = [policy for policy in found.values() if policy.rules(direction) is not None]
     stage = direction.name.lower()
 
     def first(tier: Tier) -> Decision | None:
@@ -138,7 +139,7 @@ def _is(world: World, policy: Policy, candidate: Peer, end: End, asked: Asked) -
         case Block():
             return candidate.version == asked.version and end.address is not None and within(candidate, end.address)
         case DomainName():
-            return False  # names are those of addresses outside
+            return (asked.version, end.address) in world.addresses_of(candidate)
 
 
 def within(block: Block, address: int) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from controller.model import GLOBAL_ZONE, Network, Policy, Tier
+from controller.pipeline.firewall import firewall
 from controller.pipeline.program import Key, Part, bound, unbound
 from controller.selection import Identity, subject
 from controller.world import World
@@ -66,6 +67,8 @@ class View(NamedTuple):
                 return id in world.peerings and not self.peering.isdisjoint(world.peerings[id].tenants)
             case Part.SUBJECT:
                 return id in self.identities and is_judged(world, world.identities[id])
+            case Part.FIREWALL:
+                return id in world.tenants_of_host.get(self.host, {}) and firewall(world, id) is not None
             case Part.POLICY:
                 return id in world.policies and any(self._selected(world.policies[id]))
             case Part.BINDING:
@@ -106,9 +109,11 @@ def judging(world: World, identity: Identity) -> Iterator[Policy]:
 
 def policy_keys(world: World, identity: int) -> Iterator[Key]:
     """The fragments that a host carries because it holds the identity."""
-    if is_judged(world, world.identities[identity]):
+    its = world.identities[identity]
+    judges = {policy.id: policy for policy in judging(world, its)}
+    if judges or world.tenants[its.tenant].default_deny:
         yield Key(Part.SUBJECT, identity)
-    for policy in judging(world, world.identities[identity]):
+    for policy in judges.values():
         yield Key(Part.POLICY, policy.id)
         yield Key(Part.BINDING, bound(policy.id, identity))
 
@@ -122,7 +127,10 @@ def view(world: World, host: int) -> View:
 def members(world: World, host: int) -> set[Key]:
     """Every fragment of the host's program."""
     seen = view(world, host)
-    return {key for key in _candidates(seen) if seen.carries(key)}
+    keys = {key for key in _candidates(seen) if seen.carries(key)}
+    for identity in seen.identities:
+        keys.update(policy_keys(world, identity))
+    return keys
 
 
 def _candidates(seen: View) -> Iterator[Key]:
@@ -136,8 +144,8 @@ def _candidates(seen: View) -> Iterator[Key]:
             yield Key(Part.PEERING, id)
     for zone in seen.here:
         yield Key(Part.ZONE, zone)
-    for identity in seen.identities:
-        yield from policy_keys(world, identity)
+    for tenant in world.tenants_of_host.get(seen.host, {}):
+        yield Key(Part.FIREWALL, tenant)
     for network in filter(seen.sees, _networks(seen)):
         yield Key(Part.NETWORK, network.id)
         yield Key(Part.TENANT, network.tenant)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from controller.calc.membership import policy_keys
 from controller.model import Policy, Tenant, Tier
 from controller.pipeline.program import Key, Part, bound
-from controller.selection import Identity, calls_names, held, matches, named, subject
+from controller.selection import Identity, calls_names, domains, held, matches, named, subject
 from controller.world import World
 
 
@@ -19,18 +19,21 @@ class PolicyConcern:
         self.old, self.new = old, new
         self.rewritten: set[Key] = set()
         self.at: dict[int, set[Key]] = {}
-        self._policies: set[int] = set()
+        self.policies: set[int] = set()  # those that read differently, by id
 
     def policy(self, id: int) -> None:
-        self._policies.add(id)
+        self.policies.add(id)
         for world in (self.old, self.new):
             changed = world.policies.get(id)
             if changed is None:
                 continue
+            if changed.tier is Tier.FIREWALL:
+                self._firewall_of(changed.tenant)
+                continue
             for identity in world.identities_of_use(subject(changed)):
                 self._isolation_of(identity.id)
             if changed.tenant == 0:
-                self._policies.update(_alike(self.old, changed), _alike(self.new, changed))
+                self.policies.update(_alike(self.old, changed), _alike(self.new, changed))
 
     def endpoint(self, id: int) -> None:
         for world in (self.old, self.new):
@@ -39,11 +42,28 @@ class PolicyConcern:
                 continue
             its = world.identity_of(endpoint)
             here = [its.id in both.identities_of_host.get(endpoint.host, {}) for both in (self.old, self.new)]
+            tenant = its.tenant
+            if len({tenant in both.tenants_of_host.get(endpoint.host, {}) for both in (self.old, self.new)}) == 2:
+                self.at.setdefault(endpoint.host, set()).add(Key(Part.FIREWALL, tenant))
             if here[0] != here[1]:
                 self.at.setdefault(endpoint.host, set()).update(policy_keys(world, its.id))
             if (its.id in self.old.identities) != (its.id in self.new.identities):
                 meaning = world.policies_meaning(its)
-                self._policies.update(id for id, policy in meaning.items() if _means(world, policy, its))
+                self.policies.update(policy.id for policy in meaning if _means(world, policy, its))
+
+    def name(self, id: int) -> None:
+        """What a DNS name stands for, to those who name it."""
+        changed = [world.names[id].name for world in (self.old, self.new) if id in world.names]
+        for policy in self.new.policies.values():
+            if any(domain.means(name) for domain in domains(policy) for name in changed):
+                self.policy(policy.id)
+
+    def _firewall_of(self, tenant: int) -> None:
+        key = Key(Part.FIREWALL, tenant)
+        self.rewritten.add(key)
+        for world in (self.old, self.new):
+            for host in world.hosts_of_tenant.get(tenant, ()):
+                self.at.setdefault(host, set()).add(key)
 
     def tenant(self, was: Tenant, now: Tenant) -> None:
         if was.default_deny != now.default_deny:
@@ -62,15 +82,15 @@ class PolicyConcern:
 
         its = subject(policy)
         if turned(its.tenants):
-            self._policies.add(policy.id)
+            self.policies.add(policy.id)
             for identity in self._identities(now.id):
                 self._isolation_of(identity)
         elif any(turned(use.tenants) for use in named(policy)):
-            self._policies.add(policy.id)
+            self.policies.add(policy.id)
 
     def finish(self) -> None:
         """Once everything was said: the fragments of the policies that read differently, and who carries them."""
-        for id in self._policies:
+        for id in self.policies:
             for world in (self.old, self.new):
                 policy = world.policies.get(id)
                 if policy is None or policy.tier is Tier.FIREWALL:

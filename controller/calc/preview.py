@@ -53,7 +53,8 @@ def differences(old: World, new: World, changes: Iterable[Change]) -> Iterator[D
 def flows(old: World, new: World, changes: Iterable[Change]) -> dict[int, Flows]:
     """For each host whose program changes, by its id. Compiles only what the change concerns, as the engine would."""
     concerned = concern(old, new, changes)
-    looks = concerned.looks(old, new, old.hosts.keys() & new.hosts.keys())
+    hosts = old.hosts.keys() & new.hosts.keys()
+    looks = concerned.looks(old, new, hosts)
     # Each flow is compared by a number of its own: it is looked at on many hosts, and takes long to hash.
     numbers: defaultdict[Flow, int] = defaultdict(count().__next__)
 
@@ -62,11 +63,11 @@ def flows(old: World, new: World, changes: Iterable[Change]) -> dict[int, Flows]
         return frozenset(numbers[flow] for flow in fragment(new if is_new else old, key))
 
     found: dict[int, Flows] = {}
-    for host, keys in sorted(looks.items()):
+    for host in sorted(looks.keys() | concerned.reviewed & hosts):
         if host in concerned.reviewed:
             before, after = members(old, host), members(new, host)
         else:
-            before, after = (set(filter(view(world, host).carries, keys)) for world in (old, new))
+            before, after = (set(filter(view(world, host).carries, looks[host])) for world in (old, new))
         was: set[int] = set()
         now: set[int] = set()
         same = (before & after) - concerned.rewritten

@@ -1,8 +1,8 @@
-"""Messages that ask: open, close and commit the bundle, dump the flows, claim a role.
+"""Messages that ask: open, close and commit the bundle, dump the flows, claim a role, limit what is copied.
 
 A bundle is sent in two steps. Open vSwitch refuses a bad message when it is added but keeps the bundle, so that
 a commit sent along would install the rest. The commit goes out only when the close was answered and nothing was
-refused. Meters cannot be in a bundle; whoever needs them sends them before `fill`.
+refused. Meters cannot be in a bundle.
 """
 
 from __future__ import annotations
@@ -19,8 +19,15 @@ OPENED, CLOSED, COMMITTED = 1, 3, 5
 _CONTROL = Struct("!BBHIIHH")
 _FLOW_REQUEST = Struct("!BBHIHH4xB3xII4xQQHH4x")
 _ROLE = Struct("!BBHII4xQ")
-_ROLE_REQUEST, _MULTIPART_REQUEST = 24, 18
+_METER = Struct("!BBHIHHIHHII4x")
+_ROLE_REQUEST, _MULTIPART_REQUEST, _METER_MOD = 24, 18, 29
+_ADD, _MODIFY = 0, 1
+_PACKETS, _BURST, _DROP = 2, 4, 1
+_TO_CONTROLLERS = 0xFFFFFFFE
 MASTER, SLAVE = 2, 3
+
+COPIES_PER_SECOND = 100
+"""How many packets a switch sends for the log at most, so that a flood of them costs nobody anything."""
 
 
 def fill(messages: Iterable[bytes], *, open_xid: int, close_xid: int) -> bytes:
@@ -51,3 +58,11 @@ def dump(xid: int, *, cookie: int = 0, mask: int = 0) -> bytes:
 def claim(xid: int, generation: int) -> bytes:
     """Asks to be the switch's master; the switch refuses a generation older than the newest it has seen."""
     return _ROLE.pack(VERSION, _ROLE_REQUEST, _ROLE.size, xid, MASTER, generation)
+
+
+def limit_copies(*xids: int) -> bytes:
+    """That the data path drops what flows send to controllers beyond `COPIES_PER_SECOND`. A switch refuses one of the
+    two messages, by whether it has such a limit already, or both if it has no meters."""
+    limit = _PACKETS | _BURST, _TO_CONTROLLERS, _DROP, 16, COPIES_PER_SECOND, COPIES_PER_SECOND
+    parts = zip(xids, (_ADD, _MODIFY), strict=True)
+    return b"".join(_METER.pack(VERSION, _METER_MOD, _METER.size, xid, command, *limit) for xid, command in parts)

@@ -1,7 +1,7 @@
 """Messages from the switch become values: errors in words, dumped flows by key, replies to what was asked.
 
 Flows are not parsed: table, priority and match are kept as the bytes of `WireFlow.key`, the instructions as the
-bytes they are. This module does not know what was asked or what any of it means.
+bytes they are; nor are copied packets. This module does not know what was asked or what any of it means.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from struct import Struct
 from typing import NamedTuple
 
 from controller.openflow.encode import BUNDLE_ADD, FLOW_MOD, KEY_HEAD, WRAPPING
+from controller.openflow.fields import FIELDS, ONF
 
 HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY = 0, 1, 2, 3
+PACKET_IN = 10
 MULTIPART_REPLY, BARRIER_REPLY, ROLE_REPLY, ROLE_STATUS, BUNDLE_CONTROL = 19, 21, 25, 30, 33
 FLOW_STATS = 1
 
@@ -21,6 +23,9 @@ _FLOW = Struct("!HB9xH10xQQQ2xH")
 _BUNDLE = Struct("!IHH")
 _ROLE = Struct("!I4xQ")
 _ERROR = Struct("!HH")
+_PACKET_IN = Struct("!IHBBQHH")
+_FIELDS = {row.oxm: row for row in FIELDS.values()}
+_MASKED = {row.oxm_masked: row for row in FIELDS.values()}
 
 
 class Header(NamedTuple):
@@ -38,6 +43,15 @@ class InstalledFlow(NamedTuple):
     instructions: bytes
     packets: int
     bytes: int
+
+
+class PacketIn(NamedTuple):
+    """A copy of the beginning of a packet that a flow sent, as the packet was then; `fields` are what it carried that
+    is not in its bytes: registers, metadata, the port it came in by. What is 0 may be left out."""
+
+    cookie: int
+    fields: dict[str, int]
+    packet: bytes
 
 
 class SwitchError(NamedTuple):
@@ -86,6 +100,24 @@ def flows(message: bytes) -> list[InstalledFlow]:
         )
         position += length
     return found
+
+
+def packet_in(message: bytes) -> PacketIn:
+    """Fields that are not known are left out."""
+    *_, cookie, _, match = _PACKET_IN.unpack_from(message, 8)
+    position, end = 28, 24 + match
+    fields: dict[str, int] = {}
+    while position < end:
+        length = message[position + 3]
+        vendor = len(ONF) if message[position : position + 2] == b"\xff\xff" else 0
+        value = position + 4 + vendor
+        head, after = message[position:value], position + 4 + length
+        if (row := _FIELDS.get(head)) is not None:
+            fields[row.name] = int.from_bytes(message[value:after], "big")
+        elif (row := _MASKED.get(head)) is not None:
+            fields[row.name] = int.from_bytes(message[value : value + row.size], "big")
+        position = after
+    return PacketIn(cookie, fields, message[24 + (match + 7 & ~7) + 2 :])
 
 
 def bundle_control(message: bytes) -> int:

@@ -8,12 +8,13 @@ from controller.openflow.decode import InstalledFlow
 from controller.pipeline.flow import Kind
 
 COOKIE, MASK = 0x77C0 << 48, 0xFFC0 << 48
-"""Cookies of all reasons agree with COOKIE in the bits of MASK, and those of nothing else that is used."""
+"""Cookies of all reasons and of what rules decide agree with COOKIE in the bits of MASK, and those of nothing else."""
 _REASONS = 0x30
 
 
-def add(drops: dict[int, int], flows: Iterable[InstalledFlow]) -> dict[int, int]:
-    """Adds what the dropping ones among `flows` counted to `drops`, and returns it."""
+def count(flows: Iterable[InstalledFlow]) -> dict[int, int]:
+    """What the dropping ones among `flows` have counted."""
+    drops: dict[int, int] = {}
     for flow in flows:
         reason = (flow.cookie >> 48) - Kind.DROP
         if 0 <= reason < _REASONS:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from controller.openflow.decode import PacketIn
+from controller.pipeline.flow import RuleRef
+
 
 class Confirmed(NamedTuple):
     """The switch has everything wanted up to `revision`."""
@@ -34,10 +37,27 @@ class Drifted(NamedTuple):
     flows: int
 
 
+class Reading(NamedTuple):
+    """What a flow that carries out a rule has counted, as the switch says. A flow that is replaced may begin anew."""
+
+    cookie: int
+    rule: RuleRef
+    packets: int
+    bytes: int
+
+
 class Measured(NamedTuple):
-    """Packets dropped so far, by reason, as the switch counts them."""
+    """Packets dropped so far, by reason, as the switch counts them, and a reading of every flow that is a rule's."""
 
     drops: dict[int, int]
+    rules: list[Reading]
+
+
+class Copied(NamedTuple):
+    """A packet that a rule decided and that is to be logged."""
+
+    rule: RuleRef
+    packet: PacketIn
 
 
 class Superseded(NamedTuple):
@@ -52,7 +72,7 @@ class Broken(NamedTuple):
     sentence: str
 
 
-Event = Confirmed | Failed | Synced | Drifted | Measured | Superseded | Broken
+Event = Confirmed | Failed | Synced | Drifted | Measured | Copied | Superseded | Broken
 
 
 class Step(NamedTuple):

@@ -33,6 +33,7 @@ from controller.openflow.events import (
     Superseded,
     Synced,
 )
+from controller.openflow.ruled import Ruled
 
 REQUEST_SECONDS = 15.0
 """How long a switch may be silent while something is asked of it."""
@@ -74,7 +75,8 @@ class Session:
         self._sent_revision = 0
         self._unproven: dict[int, bytes] = {}  # by cookie: instructions that were not ours before a repair
         self._spellings: dict[int, bytes] = {}  # ... and still were not after it: how this switch writes them down
-        self._drops: dict[int, int] = {}
+        self._ruled = Ruled()
+        self._measured: list[InstalledFlow] = []
         self._xid = 0
         self._awaited = self._opened = self._measuring = self._claiming = 0  # xids
         self._deadline: float | None = None
@@ -102,6 +104,7 @@ class Session:
             if before is not flow:
                 self._before.setdefault(key, before)
         self._want = new
+        self._ruled.replace(new.values())
         return self._wish(revision, now)
 
     def change(self, revision: int, added: Iterable[WireFlow], removed: Iterable[WireFlow], now: float) -> Step:
@@ -125,6 +128,7 @@ class Session:
         for key, flow in new.items():
             before.setdefault(key, want.get(key))
             want[key] = flow
+        self._ruled.change(new.values(), gone.values())
         return self._wish(revision, now)
 
     def _wish(self, revision: int, now: float) -> Step:
@@ -141,6 +145,7 @@ class Session:
         self.state = State.IDLE
         self._master = True
         self._failures = 0
+        self._send(bundle.limit_copies(self._next_xid(), self._next_xid()))
         if generation is not None:
             self._send_claim(generation)
         self._proceed(now)
@@ -175,10 +180,10 @@ class Session:
         return self._step()
 
     def measure(self, now: float) -> Step:
-        """Asks for the counters of the drops only. Does nothing while something is outstanding."""
+        """Asks for the counters of drops and rules only. Does nothing while something is outstanding."""
         if self.state is State.IDLE and not self._measuring:
             self._measuring = self._next_xid()
-            self._drops = {}
+            self._measured = []
             self._send(bundle.dump(self._measuring, cookie=drops.COOKIE, mask=drops.MASK))
             self._deadline = now + REQUEST_SECONDS
         return self._step()
@@ -187,7 +192,7 @@ class Session:
         """To be called now and then: notices a switch that does not answer."""
         if self._deadline is not None and now >= self._deadline:
             asked = {State.DUMPING: "what flows it has", State.FILLING: "to take a bundle"}.get(self.state)
-            doing = asked or ("to commit a bundle" if self.state is State.COMMITTING else "how much it dropped")
+            doing = asked or ("to commit a bundle" if self.state is State.COMMITTING else "what it has counted")
             self._break(f"the switch did not answer within {REQUEST_SECONDS:.0f} s when asked {doing}")
         return self._step()
 
@@ -200,6 +205,8 @@ class Session:
             self._stats(message, xid, now)
         elif kind == decode.BUNDLE_CONTROL and xid == self._awaited:
             self._bundle_reply(decode.bundle_control(message), now)
+        elif kind == decode.PACKET_IN:
+            self._events += self._ruled.copied(message, now)
         elif kind == decode.ERROR:
             self._error(decode.error(message), now)
         elif kind == decode.ROLE_REPLY and xid == self._claiming:
@@ -264,10 +271,10 @@ class Session:
             if not more:
                 self._compare(now)
             return
-        drops.add(self._drops, flows)
+        self._measured += flows
         if not more:
             self._measuring = 0
-            self._events.append(Measured(self._drops))
+            self._events.append(Measured(drops.count(self._measured), self._ruled.readings(self._measured)))
             if self.state is State.IDLE:
                 self._deadline = None
 
@@ -281,7 +288,7 @@ class Session:
         self._unproven = {}
         plan = diff(installed, self._want, self._spellings)
         self._installed = len(installed)
-        self._events.append(Measured(drops.add({}, installed)))
+        self._events.append(Measured(drops.count(installed), self._ruled.readings(installed)))
         if self._purpose is Purpose.CONNECT:
             self._events.append(Synced(len(installed), len(plan.adds), len(plan.deletes)))
         elif self._purpose is Purpose.AUDIT:

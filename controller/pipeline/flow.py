@@ -27,7 +27,9 @@ class Kind(IntEnum):
     ENDPOINT = 0x7705
     TENANT = 0x7706
     SUBJECT = 0x7707
-    POLICY = 0x7708
+    CLAUSE = 0x7708  # a part of what a rule must find
+    ANSWERS = 0x7709  # DNS answers that the controller hears
+    POLICY = 0x77C0  # what a rule decides; near the drops, so that one question tells the counters of both
     DROP = 0x77D0  # plus Reason, up to 0x77ff
 
 
@@ -51,6 +53,7 @@ class Reason(IntEnum):
     OWN_PROBE = 14  # duplicate address detection of an endpoint's own address: silence is the answer
     EGRESS_POLICY = 15  # a policy about the endpoint that opened the connection
     INGRESS_POLICY = 16  # a policy about the endpoint that was called
+    EGRESS_FIREWALL = 17  # the tenant's rules for addresses outside
 
 
 class Match(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from controller.model import Block, Direction, Members, Peer, Policy, Rule, Service
+from controller.model import Block, Direction, DomainName, Members, Peer, Policy, Rule, Service
 from controller.pipeline.flow import Match
 from controller.pipeline.packet import ip
 from controller.pipeline.registers import (
@@ -54,6 +54,9 @@ def _atoms(world: World, policy: Policy, peer: Peer, direction: Direction) -> It
         case Block():
             for network, prefix in prefixes(peer):
                 yield Atom(_block(peer.version, network, prefix, direction))
+        case DomainName():
+            for version, value in world.addresses_of(peer):
+                yield Atom(_block(version, value, 32 if version == 4 else 128, direction))
         case Members(tenants, ()):
             if tenants == ():
                 yield ANYBODY
@@ -80,6 +83,10 @@ def _block(version: int, network: int, prefix: int, direction: Direction) -> Mat
     return ip(version), Match(f"{family}_{end}", network, ((1 << prefix) - 1) << (bits - prefix))
 
 
+def address_of_called(version: int, network: int, prefix: int) -> Matches:
+    return _block(version, network, prefix, Direction.EGRESS)
+
+
 def prefixes(block: Block) -> list[tuple[int, int]]:
     """The block without its exceptions, as the fewest (network, prefix) that cover just that."""
     bits = 32 if block.version == 4 else 128
@@ -104,13 +111,18 @@ def services(rule: Rule) -> list[Matches]:
 
 
 def _numbers(service: Service) -> Iterator[Match]:
-    """A range of ports as the fewest values with masks that cover it."""
+    for first, size in ranges(service):
+        yield Match(SERVICE, service.protocol << 16 | first, 0xFFFFFFFF ^ (size - 1))
+
+
+def ranges(service: Service) -> Iterator[tuple[int, int]]:
+    """A range of ports as the fewest (first, size) that one value and one mask each can say."""
     low, end = service.first, service.last + 1
     while low < end:
         size = low & -low or 1 << 16
         while low + size > end:
             size >>= 1
-        yield Match(SERVICE, service.protocol << 16 | low, 0xFFFFFFFF ^ (size - 1))
+        yield low, size
         low += size
 
 

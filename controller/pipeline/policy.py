@@ -223,7 +223,7 @@ class _Book:
     def flows(self) -> list[Flow]:
         # Where a rule takes all that a clause would match, the clause has nothing to add.
         clauses = [
-            flow(Kind.POLICY, stage, priority, match, tuple(said))
+            flow(Kind.CLAUSE, stage, priority, match, tuple(said))
             for key, (match, said) in self._clauses.items()
             if key not in self._plain
             for stage, priority, _ in (key,)

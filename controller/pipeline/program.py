@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
-from controller.pipeline import admit, answer, classify, conntrack, guard, normalize, output, policy, route
+from controller.pipeline import admit, answer, classify, conntrack, firewall, guard, normalize, output, policy, route
 from controller.pipeline.flow import Flow
 from controller.world import World
 
@@ -32,6 +32,7 @@ class Part(IntEnum):
     SUBJECT = 9  # an identity's number, on hosts that hold it, when a policy may be about it
     POLICY = 10
     BINDING = 11  # `bound(policy, identity)`, on hosts that hold the identity
+    FIREWALL = 12  # a tenant's id, on hosts that hold the tenant
 
 
 class Key(NamedTuple):
@@ -58,7 +59,7 @@ def _base(*makers: Callable[[World], list[Flow]]) -> tuple[_Maker, ...]:
 _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
     Part.BASE: _base(
         *(classify.base, guard.base, answer.base, conntrack.base, route.base, admit.base),
-        *(normalize.base, policy.base, output.base),
+        *(firewall.base, normalize.base, policy.base, output.base),
     ),
     Part.HOST: (lambda world, id: guard.host(world, world.hosts[id]),),
     Part.PEER: (
@@ -90,6 +91,7 @@ _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
         lambda world, id: conntrack.subject(world, world.identities[id]),
         lambda world, id: policy.isolation(world, world.identities[id]),
     ),
+    Part.FIREWALL: (lambda world, id: firewall.tenant(world, world.tenants[id]),),
     Part.POLICY: (lambda world, id: policy.clauses(world, world.policies[id]),),
     Part.BINDING: (lambda world, id: _binding(world, *unbound(id)),),
 }

@@ -9,7 +9,7 @@
             │          └ NORMALIZE ─ EGRESS_ADMIN ─ EGRESS_TENANT ─ EGRESS_BASELINE ─┐          │
             │                        INGRESS_BASELINE ─ INGRESS_TENANT ─ INGRESS_ADMIN ┘          │
             └ COMMIT_SOURCE ─ RESTORE ──┘                                                      ─┘
-              └ COMMIT_DESTINATION ─ OUTPUT
+              └ COMMIT_DESTINATION ─ OUTPUT                   ROUTE ─ (no network) ─ FIREWALL ─ WAY_OUT
 ```
 
 Table numbers have gaps so that a later stage needs no renumbering.
@@ -32,6 +32,8 @@ class Stage(IntEnum):
     SERVICE = 50
     GATEWAY = 60
     ROUTE = 65
+    FIREWALL = 67
+    WAY_OUT = 68
     DELIVER = 70
     ADMIT = 75
     TRACK_DESTINATION = 80
@@ -61,7 +63,9 @@ NEXT: dict[Stage, frozenset[Stage]] = {
     Stage.STATE_SOURCE: frozenset({Stage.SERVICE}),
     Stage.SERVICE: frozenset({Stage.GATEWAY}),
     Stage.GATEWAY: frozenset({Stage.ROUTE}),
-    Stage.ROUTE: frozenset({Stage.DELIVER}),
+    Stage.ROUTE: frozenset({Stage.DELIVER, Stage.FIREWALL}),
+    Stage.FIREWALL: frozenset({Stage.WAY_OUT}),
+    Stage.WAY_OUT: frozenset(),
     Stage.DELIVER: frozenset({Stage.ADMIT}),
     Stage.ADMIT: frozenset({Stage.TRACK_DESTINATION}),
     Stage.TRACK_DESTINATION: frozenset({Stage.STATE_DESTINATION, Stage.NORMALIZE, Stage.COMMIT_SOURCE}),

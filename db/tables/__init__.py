@@ -5,9 +5,10 @@ from db.tables.base import Base, utcnow
 from db.tables.endpoints import Address, Endpoint, EndpointStatus, port_name
 from db.tables.hosts import DATAPATH_PREFIX, Controller, Host, HostStatus
 from db.tables.log import ChangeRow, Revision
-from db.tables.policies import Policy
+from db.tables.policies import Denial, Policy, RuleCounter
 from db.tables.pools import Claim, Pool, Shared
 from db.tables.tenancy import Network, Peering, Subnet, Tenant
+from db.tables.traces import Trace
 
 __all__ = [
     "DATAPATH_PREFIX",
@@ -16,6 +17,7 @@ __all__ = [
     "ChangeRow",
     "Claim",
     "Controller",
+    "Denial",
     "Endpoint",
     "EndpointStatus",
     "Host",
@@ -27,11 +29,13 @@ __all__ = [
     "Policy",
     "Pool",
     "Revision",
+    "RuleCounter",
     "Setting",
     "Shared",
     "Subnet",
     "Tenant",
     "Token",
+    "Trace",
     "User",
     "port_name",
     "utcnow",

@@ -1,10 +1,11 @@
-"""Policies as documents."""
+"""Policies as documents, and what their rules did."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, String, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from db.tables.base import Base, BigId, Timestamped
@@ -42,3 +43,52 @@ class Policy(Timestamped, Base):
     @property
     def qualified_name(self) -> str:
         return f"{self.tenant.name}/{self.name}" if self.tenant else self.name
+
+
+class RuleCounter(Base):
+    """What a rule has counted on a host, as long as its policy is at `version`. `direction` and `number` (from 0) are
+    the rule's; `seen_packets` and `seen_bytes` are what its flows said together when they were last looked at.
+
+    Written often, and by nobody who waits for others: no keys tie it to what it is about. It goes with its policy.
+    """
+
+    __tablename__ = "rule_counter"
+
+    policy_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    direction: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    host_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    version: Mapped[int]
+    packets: Mapped[int] = mapped_column(BigInteger)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    seen_packets: Mapped[int] = mapped_column(BigInteger)
+    seen_bytes: Mapped[int] = mapped_column(BigInteger)
+    last_hit: Mapped[datetime | None]
+
+
+class Denial(Base):
+    """A decision of a rule that was logged, in the names that all had then, and how often it was made.
+
+    `key` is made of all that is not counted. Nothing is tied to what it names: it tells what was.
+    """
+
+    __tablename__ = "denial"
+
+    key: Mapped[str] = mapped_column(String(32), primary_key=True)
+    host: Mapped[str] = mapped_column(String(63))
+    action: Mapped[str] = mapped_column(String(8))
+    direction: Mapped[str] = mapped_column(String(8))
+    policies: Mapped[list[str]]
+    rule: Mapped[int | None]
+    rule_name: Mapped[str] = mapped_column(String(100))
+    source: Mapped[str] = mapped_column(String(127))
+    source_address: Mapped[str] = mapped_column(String(39))
+    destination: Mapped[str] = mapped_column(String(127))
+    destination_address: Mapped[str] = mapped_column(String(39))
+    protocol: Mapped[str] = mapped_column(String(8))
+    port: Mapped[int | None]
+    icmp_type: Mapped[int | None]
+    icmp_code: Mapped[int | None]
+    count: Mapped[int] = mapped_column(BigInteger)
+    first_at: Mapped[datetime]
+    last_at: Mapped[datetime] = mapped_column(index=True)

@@ -60,6 +60,8 @@ class FakeSwitch:
         match kind:
             case 18:
                 yield from self._dump(message, xid)
+            case 29:
+                yield self._error(xid, 12, 0, message)  # it has no meters
             case 24:
                 role, generation = struct.unpack_from("!I4xQ", message, 8)
                 if generation < self.generation:

@@ -199,7 +199,7 @@ def test_dropped_packets_are_added_up_by_reason() -> None:
         wire.take(wire.session.measure(0.0))
         while wire.pending:
             wire.deliver()
-        assert wire.events == [Measured({Reason.SPOOFED: 12, Reason.TENANT_ISOLATION: 1})]
+        assert wire.events == [Measured({Reason.SPOOFED: 12, Reason.TENANT_ISOLATION: 1}, [])]
         wire.events = []
 
 

@@ -11,13 +11,16 @@ from controller.calc.membership import members
 from controller.model import (
     Action,
     Address,
+    Block,
     Change,
     Direction,
+    DomainName,
     Endpoint,
     Labels,
     Members,
     Policy,
     Requirement,
+    ResolvedName,
     Rule,
     Service,
     Tier,
@@ -30,17 +33,23 @@ from tests.pure import worlds
 from tests.sites import ENDPOINT_LABELS, HOSTS, TENANT_LABELS
 
 TABLES = {noun: f"{noun}s" for noun in ("tenant", "network", "host", "endpoint", "peering", "cluster")}
-TABLES["policy"] = "policies"
+STEPS = ("policy", "policy-", "firewall", "name", "relabel", "relabel tenant", "deny", "move", "leave", "rezone")
+TABLES |= {"policy": "policies", "name": "names"}
 
 
 def step(random: Random, world: World, spare: list[Policy]) -> list[Change]:
     """One thing that somebody does."""
     endpoint, tenant = random.choice(list(world.endpoints.values())), random.choice(list(world.tenants.values()))
-    match random.choice(
-        ("policy", "policy", "policy-", "relabel", "relabel tenant", "deny", "move", "leave", "rezone")
-    ):
+    match random.choice(STEPS):
         case "policy":
             return [worlds.policy(random.choice(spare))]
+        case "firewall":
+            return [firewall(900 + tenant.id, tenant.id, random)]
+        case "name":
+            id = random.randint(1, 3)
+            addresses = tuple((4, 0xCB007100 + random.randrange(8)) for _ in range(random.randint(0, 2)))
+            value = ResolvedName(id, f"{'abc'[id - 1]}.example.org", tuple(sorted(set(addresses))))
+            return [Change("name", id, value if addresses else None)]
         case "policy-" if world.policies:
             return [Change("policy", random.choice(list(world.policies)), None)]
         case "relabel":
@@ -65,7 +74,15 @@ def step(random: Random, world: World, spare: list[Policy]) -> list[Change]:
     return []
 
 
-@pytest.mark.parametrize("seed", range(60))
+def firewall(id: int, tenant: int, random: Random) -> Change:
+    """A few rules for names and blocks outside."""
+    peers = (DomainName("a.example.org"), DomainName("*.example.org"), Block(4, 0xCB007100, 24), Block(6, 0, 0))
+    actions = (Action.ACCEPT, Action.DENY)
+    rules = tuple(Rule("", random.choice(actions), (random.choice(peers),), None) for _ in range(random.randint(1, 3)))
+    return worlds.policy(Policy(id, f"f{id}", tenant, Tier.FIREWALL, 900, 0, None, (), None, rules))
+
+
+@pytest.mark.parametrize("seed", range(120))
 def test_step_by_step_equals_a_recompute(seed: int) -> None:
     random = Random(seed)
     drawn = case(random)
@@ -171,5 +188,5 @@ def test_sources_destinations_and_ports_cost_their_sum_and_not_their_product() -
     policy = Policy(1, "p1", 1, Tier.TENANT, 1, 0, None, APP_DB, (rule,), None)
     before = worlds.world(*start)
     after = before.apply(2, [worlds.policy(policy)])
-    grown = {flow for flow in program(after, members(after, 1)) if flow.owner == Kind.POLICY}
+    grown = {flow for flow in program(after, members(after, 1)) if flow.owner in (Kind.POLICY, Kind.CLAUSE)}
     assert len(grown) == 1000 + 50 + 10 + 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from controller.openflow.encode import encode
-from controller.openflow.events import Confirmed, Event, Measured, Step
+from controller.openflow.events import Confirmed, Event, Measured, Reading, Step
 from controller.openflow.session import Session
 from controller.pipeline.flow import Flow
 from controller.switch.app import Connected, Disconnected, Received, Switches
@@ -31,6 +31,7 @@ class Controller:
         self.heard: list[Any] = []  # connects and disconnects
         self.events: list[Event] = []
         self.drops: dict[int, int] = {}
+        self.rules: list[Reading] = []
 
     @property
     def target(self) -> str:
@@ -46,7 +47,7 @@ class Controller:
     def take(self, datapath_id: int, step: Step) -> None:
         for event in step.events:
             if isinstance(event, Measured):
-                self.drops = event.drops
+                self.drops, self.rules = event.drops, event.rules
             else:
                 self.events.append(event)
         self.switches.send(datapath_id, step.send)

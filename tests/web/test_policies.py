@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from controller.calc.decision import Decision
+from controller.calc.tally import Count, Place
+from controller.model import Direction
+from db import counters, denials, policies
+from db.engine import writing
 from tests.web.conftest import Json, Site
 from tests.web.test_waiting import Progress, attach, confirm, waiting
 from web.api.schemas.policy import EXAMPLE
@@ -200,6 +206,28 @@ def test_a_dry_run_changes_nothing_and_tells_the_flows(tenants: Site) -> None:
     assert listed(tenants) == ["acme/all"]
 
 
+def test_a_dry_run_tells_which_connections_would_turn_and_why(tenants: Site) -> None:
+    attach(tenants.enrolled("h3", "198.18.0.13"), "h3", "web1", "acme/default")
+    only_80 = {"podSelector": {}, "ingress": [{"ports": [{"port": 80}]}]}
+    told = apply(tenants, named("lock", **only_80), query="?dry_run=true")
+    reason = "by policy acme/lock: no ingress rule allows it"
+    assert {change["from"] for change in told["changes"]} == {"acme/acme", "acme/web1"}
+    assert told["changes"][0] == {
+        "from": "acme/acme",
+        "to": "acme/web1",
+        "service": "tcp/0-79",
+        "before": "allowed",
+        "after": "denied",
+        "reason": reason,
+    }
+    assert f"acme/acme -> acme/web1 udp: allowed -> denied {reason}" in told["words"]
+    assert not any("tcp/80:" in line for line in told["words"])
+    assert not told["more"]
+    apply(tenants, named("lock", **only_80))
+    undone = ok(tenants.admin.delete("/policies/acme/lock?dry_run=true"))
+    assert "acme/acme -> acme/web1 udp: denied -> allowed as no ingress policy decides" in undone["words"]
+
+
 def test_only_admins_change_policies_and_viewers_see_them(tenants: Site) -> None:
     apply(tenants, EXAMPLE, ADMIN)
     before = tenants.revision()
@@ -239,3 +267,62 @@ def test_policies_are_in_the_log_of_changes(tenants: Site) -> None:
     apply(tenants, EXAMPLE)
     log = ok(tenants.viewer.get(f"/revisions?after={before}"))
     assert "policy" in str(log)
+
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def test_rules_tell_what_they_counted_and_unused_ones_are_listed(tenants: Site) -> None:
+    apply(tenants, EXAMPLE, ADMIN)
+    with writing(tenants.engine) as session:
+        place = Place(policies.get(session, "acme/db-lockdown").id, Direction.INGRESS, 0, 1)
+        counters.record(session, {place: Count(1, 42, 4116, 42, 4116, NOW)})
+    (rule,) = ok(tenants.viewer.get("/rules?policy=acme/db-lockdown"))["items"]
+    assert rule == {
+        "policy": "acme/db-lockdown",
+        "direction": "ingress",
+        "number": 1,
+        "name": "",
+        "action": "accept",
+        "packets": 42,
+        "bytes": 4116,
+        "last_hit": "2026-11-24T12:00:00Z",
+        "revision": tenants.revision(),
+    }
+    unused = ok(tenants.viewer.get("/rules?unused=true"))["items"]
+    assert [(rule["policy"], rule["direction"], rule["action"]) for rule in unused] == [
+        ("no-metadata.service", "egress", "deny")
+    ]
+    page = ok(tenants.viewer.get("/rules?limit=1"))
+    assert [rule["policy"] for rule in page["items"]] == ["no-metadata.service"]
+    rest = ok(tenants.viewer.get(f"/rules?limit=1&cursor={page['next']}"))
+    assert [rule["policy"] for rule in rest["items"]] == ["acme/db-lockdown"]
+    assert ok(tenants.viewer.get("/rules?policy=acme/nothing"))["items"] == []
+
+
+def test_denials_tell_who_was_denied_what_and_by_whom(tenants: Site) -> None:
+    made = Decision(
+        *("h1", "deny", "ingress", ("acme/db",), None, "", "", "10.20.0.9", "acme/db1", "10.20.0.10"),
+        *("tcp", 81, None, None),
+    )
+    with writing(tenants.engine) as session:
+        denials.record(session, {made: denials.Seen(3, NOW, NOW)})
+    assert ok(tenants.viewer.get("/denials"))["items"] == [
+        made._asdict()
+        | {"policies": ["acme/db"], "source": None, "count": 3}
+        | {"first_at": "2026-11-24T12:00:00Z", "last_at": "2026-11-24T12:00:00Z"}
+    ]
+    for query, found in (
+        *(("tenant=acme", 1), ("tenant=beta", 0), ("endpoint=acme/db1", 1), ("endpoint=acme/web1", 0)),
+        *(("policy=acme/db", 1), ("policy=db", 0), ("action=accept", 0), ("action=deny&limit=1", 1)),
+    ):
+        assert len(ok(tenants.viewer.get(f"/denials?{query}"))["items"]) == found, query
+    for wrong in ("tenant=ac!me", "endpoint=acme", "action=none", "limit=0", "since=yesterday"):
+        assert tenants.viewer.get(f"/denials?{wrong}").status_code == 422, wrong
+
+
+@pytest.mark.parametrize("path", ["/rules", "/denials"])
+def test_only_who_may_look_sees_what_rules_did(tenants: Site, path: str) -> None:
+    ok(tenants.admin.get(path))
+    ok(tenants.viewer.get(path))
+    assert tenants.nobody.get(path).status_code == 401

@@ -1,17 +1,19 @@
 """`?dry_run=true`: a change is carried out in a transaction that is undone, and the answer tells what it would do.
 
 It decides how the world before and after is had without holding up writers; what follows from the two is said by
-`controller.calc.preview`, and what is refused by the change itself.
+`controller.calc.preview` and `policy_preview`, and what is refused by the change itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
+from itertools import chain, islice
 
 from flask import Response, jsonify
 
 from controller.calc import preview
+from controller.calc.policy_preview import Opening, openings
+from controller.calc.preview import Difference
 from controller.model import Change
 from controller.world import World
 from db.changes import Transaction, changes_since, rehearsal
@@ -29,22 +31,14 @@ def previewed(change: Callable[[Transaction], object]) -> Response:
     """What `change` would do. The revision is the newest there is: nothing was changed."""
     old, changes = rehearsed(change)
     new = old.apply(old.revision, changes)
-    found = list(islice(preview.differences(old, new, changes), MOST_CHANGES + 1))
+    networks = preview.differences(old, new, changes)
+    found = list(islice(chain(networks, openings(old, new, changes)), MOST_CHANGES + 1))
     shown = found[:MOST_CHANGES]
     document = {
         "dry_run": True,
         "revision": old.revision,
         "words": [str(row) for row in shown] or [NOTHING],
-        "changes": [
-            {
-                "from": row.source,
-                "to": row.destination,
-                "before": "denied" if row.after.allowed else "allowed",
-                "after": "allowed" if row.after.allowed else "denied",
-                "reason": row.after.reason,
-            }
-            for row in shown
-        ],
+        "changes": list(map(_change, shown)),
         "more": len(found) > len(shown),
         "hosts": [
             {"host": old.hosts[id].name, "gained": flows.gained, "lost": flows.lost}
@@ -52,6 +46,18 @@ def previewed(change: Callable[[Transaction], object]) -> Response:
         ],
     }
     return jsonify(Preview.model_validate(document).model_dump(mode="json", by_alias=True))
+
+
+def _change(row: Difference | Opening) -> dict[str, str | None]:
+    allowed, reason = row.after if isinstance(row, Difference) else (row.allowed, row.reason)
+    return {
+        "from": row.source,
+        "to": row.destination,
+        "service": row.service if isinstance(row, Opening) else None,
+        "before": "denied" if allowed else "allowed",
+        "after": "allowed" if allowed else "denied",
+        "reason": reason,
+    }
 
 
 def rehearsed(change: Callable[[Transaction], object]) -> tuple[World, list[Change]]:

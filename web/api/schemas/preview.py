@@ -12,13 +12,14 @@ Verdict = Literal["allowed", "denied"]
 
 
 class ReachChange(Contract):
-    """Networks that come to reach each other, or cease to."""
+    """Networks that come to reach each other, or endpoints that may open connections; or cease to."""
 
     model_config = ConfigDict(
         json_schema_extra=example(
             {
                 "from": "acme/*",
                 "to": "beta/*",
+                "service": None,
                 "before": "denied",
                 "after": "allowed",
                 "reason": "acme and beta are joined",
@@ -26,8 +27,14 @@ class ReachChange(Contract):
         )
     )
 
-    source: str = Field(alias="from", description="A network, or `TENANT/*` for all networks of a tenant.")
+    source: str = Field(
+        alias="from",
+        description="A network, `TENANT/*` for all networks of a tenant, or an endpoint where policies change.",
+    )
     to: str = Field(description="The same.")
+    service: str | None = Field(
+        description="What connections of an endpoint are opened to: `tcp/80`, `udp/1000-2000`, `icmp/8`, `everything`."
+    )
     before: Verdict
     after: Verdict
     reason: str = Field(description="Why it is so afterwards.")
@@ -48,7 +55,12 @@ class Preview(Contract):
     revision: Revision
     words: list[str] = Field(
         description="The changes as sentences.",
-        examples=[["acme/* -> beta/*: denied -> allowed, acme and beta are joined"]],
+        examples=[
+            [
+                "acme/* -> beta/*: denied -> allowed, acme and beta are joined",
+                "acme/web1 -> acme/db1 tcp/80: allowed -> denied by policy acme/db-lockdown: no ingress rule allows it",
+            ]
+        ],
     )
     changes: list[ReachChange]
     more: bool = Field(description="Whether there are more changes than are told here.")

@@ -1,0 +1,48 @@
+"""Which rule a flow carries out, told by its cookie: that is all that counters and copied packets bring back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from controller.openflow import decode
+from controller.openflow.bundle import COPIES_PER_SECOND
+from controller.openflow.decode import InstalledFlow
+from controller.openflow.encode import WireFlow
+from controller.openflow.events import Copied, Reading
+from controller.pipeline.flow import RuleRef
+
+MOST_COPIES = 2 * COPIES_PER_SECOND
+"""In a second: the burst and the rate that the switch was told."""
+
+
+class Ruled:
+    """The flows of rules in what a switch should have."""
+
+    def __init__(self) -> None:
+        self._rules: dict[int, RuleRef] = {}
+        self._second = self._copies = 0
+
+    def replace(self, flows: Iterable[WireFlow]) -> None:
+        self._rules = {flow.cookie: flow.rule for flow in flows if flow.rule is not None}
+
+    def change(self, added: Iterable[WireFlow], removed: Iterable[WireFlow]) -> None:
+        for flow in removed:
+            self._rules.pop(flow.cookie, None)
+        self._rules.update((flow.cookie, flow.rule) for flow in added if flow.rule is not None)
+
+    def copied(self, message: bytes, now: float) -> list[Copied]:
+        """What to tell of a packet that the switch copied: nothing, if its flow is no longer wanted, or if the switch
+        does not keep to the limit, for want of meters."""
+        if int(now) != self._second:
+            self._second, self._copies = int(now), 0
+        self._copies += 1
+        if self._copies > MOST_COPIES:
+            return []
+        packet = decode.packet_in(message)
+        rule = self._rules.get(packet.cookie)
+        return [] if rule is None else [Copied(rule, packet)]
+
+    def readings(self, flows: Iterable[InstalledFlow]) -> list[Reading]:
+        """Of those among all that a switch has."""
+        rules = self._rules
+        return [Reading(f.cookie, rules[f.cookie], f.packets, f.bytes) for f in flows if f.cookie in rules]

@@ -1,0 +1,113 @@
+"""What rules of policies have counted: written by controllers, shown with the rules. Never bumps the revision.
+
+A count is that of one version of a policy's document; what an older one counted is not shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from controller.calc.documents import read
+from controller.calc.tally import Count, Place
+from controller.model import Action, Direction
+from db import policies
+from db.pages import Page
+from db.rows import insert_on
+from db.tables import Host, Policy, RuleCounter
+
+
+class RuleCount(NamedTuple):
+    """A rule, and what it did on all hosts together; `number` counts from 1."""
+
+    policy: str
+    direction: Direction
+    number: int
+    name: str
+    action: Action
+    packets: int = 0
+    bytes: int = 0
+    last_hit: datetime | None = None
+
+
+_COLUMNS = tuple(column for column in RuleCounter.__table__.columns if not column.primary_key)
+
+
+def load(session: Session) -> dict[Place, Count]:
+    """All counts, for a controller that starts; those of policies and hosts that are gone go for good."""
+    for column, there in ((RuleCounter.policy_id, Policy.id), (RuleCounter.host_id, Host.id)):
+        session.execute(delete(RuleCounter).where(column.not_in(select(there))))
+    keys = RuleCounter.policy_id, RuleCounter.direction, RuleCounter.number, RuleCounter.host_id
+    return {
+        Place(policy, Direction(direction), number, host): Count(*values)
+        for policy, direction, number, host, *values in session.execute(select(*keys, *_COLUMNS))
+    }
+
+
+def record(session: Session, counts: Mapping[Place, Count]) -> None:
+    """The counts that changed, whole."""
+    if not counts:
+        return
+    rows = [
+        {"policy_id": at.policy, "direction": int(at.direction), "number": at.number, "host_id": at.host}
+        | count._asdict()
+        for at, count in sorted(counts.items())
+    ]
+    statement = insert_on(session, RuleCounter)
+    keys = ["policy_id", "direction", "number", "host_id"]
+    news = {column.name: statement.excluded[column.name] for column in _COLUMNS}
+    session.execute(statement.on_conflict_do_update(index_elements=keys, set_=news), rows)
+
+
+def find(
+    session: Session,
+    *,
+    policy: str | None = None,
+    tenant: str | None = None,
+    unused: bool = False,
+    cursor: str | None = None,
+    limit: int = 100,
+) -> Page[RuleCount]:
+    """The rules of `limit` policies at a time; only those that never matched if `unused`."""
+    page = policies.find(session, name=policy, tenant=tenant, cursor=cursor, limit=limit)
+    sums = _sums(session, page.items)
+    found = [rule for row in page.items for rule in _rules(row, sums)]
+    return Page([rule for rule in found if not unused or not rule.packets], page.next)
+
+
+_Sums = dict[tuple[int, Direction, int], tuple[int, int, datetime | None]]
+
+
+def _sums(session: Session, rows: Iterable[Policy]) -> _Sums:
+    c = RuleCounter
+    rule = c.policy_id, c.direction, c.number
+    query = (
+        select(*rule, func.sum(c.packets), func.sum(c.bytes), func.max(c.last_hit, type_=c.last_hit.type))
+        .join(Policy, (Policy.id == c.policy_id) & (Policy.version == c.version))
+        .where(c.policy_id.in_([row.id for row in rows]))
+        .group_by(*rule)
+    )
+    return {
+        (policy, Direction(direction), number): (int(packets), int(octets), last)
+        for policy, direction, number, packets, octets, last in session.execute(query)
+    }
+
+
+def _rules(row: Policy, sums: _Sums) -> list[RuleCount]:
+    draft = read(row.document)
+    return [
+        RuleCount(
+            row.qualified_name,
+            direction,
+            number + 1,
+            rule.name,
+            rule.action,
+            *sums.get((row.id, direction, number), (0, 0, None)),
+        )
+        for direction in Direction
+        for number, rule in enumerate(draft.rules(direction) or ())
+    ]
