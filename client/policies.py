@@ -32,6 +32,12 @@ RULES = [
     column("BYTES"),
     ("LAST HIT", lambda rule: _moment(rule["last_hit"])),
 ]
+NAMES = [
+    column("NAME"),
+    ("ADDRESSES", lambda name: [one["address"] for one in name["addresses"]]),
+    ("UNTIL", lambda name: _moment(max(one["until"] for one in name["addresses"]))),
+    column("POLICIES"),
+]
 DENIED = [
     ("LAST", lambda denial: _moment(denial["last_at"])),
     ("FROM", lambda denial: denial["source"] or denial["source_address"]),
@@ -185,6 +191,21 @@ def rules(context: Context, name: str) -> None:
     if not found:
         context.rest.get(f"/policies/{name}")  # says so if there is no such policy
     output.listing(context.output, found, RULES[1:], f"Policy {name} has no rules.")
+
+
+@policy.command()
+@printing
+@click.pass_obj
+def names(context: Context) -> None:
+    """List the DNS names that policies say, and what they stand for.
+
+    As endpoints were told by DNS servers of global tenants. An address counts a minute longer than the answer.
+
+    \b
+    Example:
+      warren policy names
+    """
+    output.listing(context.output, context.rest.items("/names"), NAMES, "No endpoint was told an address yet.")
 
 
 @policy.command()

@@ -17,8 +17,20 @@ from typing import NamedTuple
 from controller.account import Account
 from controller.calc.engine import Delta, Engine
 from controller.model import DATAPATH_PREFIX, Change
+from controller.openflow.decode import PacketIn
 from controller.openflow.encode import WireFlow, encode
-from controller.openflow.events import Broken, Confirmed, Copied, Drifted, Failed, Measured, Step, Superseded, Synced
+from controller.openflow.events import (
+    Broken,
+    Confirmed,
+    Copied,
+    Drifted,
+    Failed,
+    Heard,
+    Measured,
+    Step,
+    Superseded,
+    Synced,
+)
 from controller.openflow.session import Session
 from controller.pipeline.flow import Reason
 from controller.pipeline.program import Key, fragment
@@ -62,7 +74,8 @@ def compile_fragment(world: World, key: Key) -> tuple[WireFlow, ...]:
 
 
 class Loop:
-    """`audit_seconds`: how often each switch's flows are read back and repaired."""
+    """`heard` gets the DNS answers that switches copied. `audit_seconds`: how often each switch's flows are read back
+    and repaired."""
 
     def __init__(
         self,
@@ -71,6 +84,7 @@ class Loop:
         switches: Switches,
         recorder: Recorder,
         account: Account,
+        heard: Callable[[PacketIn], None],
         audit_seconds: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -79,6 +93,7 @@ class Loop:
         self._wire = switches
         self._recorder = recorder
         self._account = account
+        self._heard = heard
         self._audit_seconds = audit_seconds
         self._clock = clock
         self._hosts: dict[int, _Host] = {}
@@ -199,6 +214,8 @@ class Loop:
                     self._account.counted(self._engine.world, id, rules)
                 case Copied(rule, packet):
                     self._account.copied(self._engine.world, id, rule, packet.fields, packet.packet)
+                case Heard(packet):
+                    self._heard(packet)
                 case Superseded(sentence) | Broken(sentence):
                     log.warning("%s: %s", self._name(id), sentence)
                     self._wire.disconnect(DATAPATH_PREFIX | id, connection)

@@ -14,9 +14,12 @@ import click
 
 from controller.account import Account
 from controller.loop import Changed, Event, Loop, Stop
+from controller.model import Change
+from controller.resolver import Resolver
 from controller.status import HostProgress, Recorder
 from controller.switch.app import Switches, Tls
 from controller.watch import Watcher, first_world
+from controller.world import World
 from db import controllers, convergence, counters, denials, migrate
 from db.engine import create_engine, writing
 from db.errors import DomainError
@@ -82,16 +85,24 @@ def run(database: str, address: str, port: int, name: str, audit_seconds: float,
 
     switches = Switches(address, port, mailbox.put, tls)
     recorder = Recorder(write)
-    watcher = Watcher(engine, world, lambda world, changes: mailbox.put(Changed(world, changes)))
+    resolver = Resolver(engine, world)
+
+    def post(world: World, changes: list[Change]) -> None:
+        resolver.follow(world)
+        mailbox.put(Changed(world, changes))
+
+    watcher = Watcher(engine, world, post)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: mailbox.put(Stop()))
     switches.start()
     watcher.start()
+    resolver.start()
     log.info("controller %s listens at %s; world at revision %d", name, target, world.revision)
     try:
-        Loop(world, mailbox, switches, recorder, account, audit_seconds).run()
+        Loop(world, mailbox, switches, recorder, account, resolver.heard, audit_seconds).run()
     finally:
         watcher.stop()
+        resolver.close()
         recorder.close()
         switches.stop()
     log.info("controller %s stopped; the bridges go on with the flows they have", name)

@@ -117,6 +117,13 @@ def domains(policy: Policy) -> list[DomainName]:
     return list(dict.fromkeys(peer for peer in peers if isinstance(peer, DomainName)))
 
 
+def meaning(name: str) -> Iterator[str]:
+    """How rules may say a DNS name: as it is, or `*.` and any domain that it is below."""
+    yield name
+    while name := name.partition(".")[2]:
+        yield f"*.{name}"
+
+
 class Watched(NamedTuple):
     """What a policy waits for: the identities it may select or name, and the tenants it may mean by their labels."""
 

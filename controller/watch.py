@@ -82,6 +82,7 @@ def difference(world: World, objects: Iterable[Change]) -> list[Change]:
         "host": world.hosts,
         "endpoint": world.endpoints,
         "policy": world.policies,
+        "name": world.names,
     }
     gone = [Change(noun, id, None) for noun, table in tables.items() for id in table if (noun, id) not in there]
     return gone + [change for change in objects if tables[change.noun].get(change.id) != change.value]

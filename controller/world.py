@@ -24,7 +24,21 @@ from controller.model import (
     Selector,
     Tenant,
 )
-from controller.selection import Identity, Label, Place, Use, anchors, held, identity, matches, sought, subject, watched
+from controller.selection import (
+    Identity,
+    Label,
+    Place,
+    Use,
+    anchors,
+    domains,
+    held,
+    identity,
+    matches,
+    meaning,
+    sought,
+    subject,
+    watched,
+)
 
 _Value = TypeVar("_Value")
 _Key = TypeVar("_Key")
@@ -64,6 +78,9 @@ class World(NamedTuple):
     policies_of_tenant: _Nested[Policy] = _NOTHING  # the cluster's under 0
     policies_of_place: Mapping[Place, Mapping[int, Policy]] = _NOTHING
     policies_of_label: Mapping[Label, Mapping[int, Policy]] = _NOTHING
+    policies_with_domains: _Nested[Policy] = _NOTHING  # by tenant; the cluster's under 0
+    policies_of_domain: Mapping[str, Mapping[int, Policy]] = _NOTHING  # by a name as rules say it
+    names_of_domain: Mapping[str, Mapping[int, ResolvedName]] = _NOTHING  # likewise
 
     def zone_of(self, endpoint: Endpoint) -> int:
         return self.networks[endpoint.network].zone
@@ -105,9 +122,12 @@ class World(NamedTuple):
 
     def addresses_of(self, domain: DomainName) -> list[tuple[int, int]]:
         """Each (version, value) that the name, or one below it, stands for; sorted."""
-        return sorted(
-            {address for name in self.names.values() if domain.means(name.name) for address in name.addresses}
-        )
+        names = self.names_of_domain.get(domain.name, _NOTHING).values()
+        return sorted({address for name in names for address in name.addresses})
+
+    def domains_meaning(self, name: str) -> list[DomainName]:
+        """Those that some rule says, of which the name is one."""
+        return [DomainName(domain) for domain in meaning(name) if domain in self.policies_of_domain]
 
     @property
     def flat(self) -> bool:
@@ -152,6 +172,7 @@ class _Draft:
             **self._index_peerings(new),
             **self._index_endpoints(new, rezoned),
             **self._index_policies(new),
+            **self._index_names(new),
         )
 
     def _index_tenants(self, new: World) -> dict[str, Any]:
@@ -170,6 +191,7 @@ class _Draft:
         by_tenant = _Index(old.policies_of_tenant)
         by_place: _Index[Place, Policy] = _Index(old.policies_of_place)
         by_label: _Index[Label, Policy] = _Index(old.policies_of_label)
+        with_domains, by_domain = _Index(old.policies_with_domains), _Index(old.policies_of_domain)
         for before, after in self._changes("policy", old.policies, new.policies):
             if before is not None:
                 by_tenant.discard(before.tenant, before.id)
@@ -178,8 +200,14 @@ class _Draft:
                     by_place.discard(place, before.id)
                 for label in was.tenants:
                     by_label.discard(label, before.id)
+                for domain in domains(before):
+                    with_domains.discard(before.tenant, before.id)
+                    by_domain.discard(domain.name, before.id)
             if after is not None:
                 by_tenant.put(after.tenant, after.id, after)
+                for domain in domains(after):
+                    with_domains.put(after.tenant, after.id, after)
+                    by_domain.put(domain.name, after.id, after)
                 now = watched(after)
                 for place in now.identities:
                     by_place.put(place, after.id, after)
@@ -189,7 +217,20 @@ class _Draft:
             "policies_of_tenant": by_tenant.nested,
             "policies_of_place": by_place.nested,
             "policies_of_label": by_label.nested,
+            "policies_with_domains": with_domains.nested,
+            "policies_of_domain": by_domain.nested,
         }
+
+    def _index_names(self, new: World) -> dict[str, Any]:
+        index = _Index(self._old.names_of_domain)
+        for before, after in self._changes("name", self._old.names, new.names):
+            if before is not None:
+                for domain in meaning(before.name):
+                    index.discard(domain, before.id)
+            if after is not None:
+                for domain in meaning(after.name):
+                    index.put(domain, after.id, after)
+        return {"names_of_domain": index.nested}
 
     def _changes(
         self, noun: str, old: Mapping[int, _Value], new: Mapping[int, _Value]

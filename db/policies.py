@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy import ColumnElement, Select, String, and_, cast, func, or_, select
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session, contains_eager
 
@@ -82,6 +82,13 @@ def find(
         query = query.where(Tenant.name == tenant)
     order = (func.coalesce(Tenant.name, ""), Policy.name)
     return page(session, query, order, lambda row: f"{row.tenant.name if row.tenant else ''}/{row.name}", cursor, limit)
+
+
+def saying_names(session: Session) -> Iterator[Policy]:
+    """Those of which rules may say DNS names, and whose documents hold such a word."""
+    words = or_(*(cast(Policy.document, String).contains(word) for word in ("dnsName", "domainNames")))
+    kinds = (*FIREWALLS, "ClusterNetworkPolicy")
+    return iter(session.execute(_query().where(Policy.kind.in_(kinds), words)).scalars())
 
 
 def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:

@@ -21,7 +21,7 @@ from db.changes import current_revision
 from db.labels import with_name
 from db.settings import CLUSTER_ID, is_flat
 
-NOUNS = ("tenant", "network", "host", "endpoint", "peering", "cluster", "policy")
+NOUNS = ("tenant", "network", "host", "endpoint", "peering", "cluster", "policy", "name")
 _BATCH = 500
 _PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 
@@ -62,6 +62,7 @@ def between(session: Session, one: int, other: int) -> list[Change]:
     wanted |= {("peering", id) for id in session.execute(peerings).scalars()}
     policies = select(p.id).where(p.owner.in_({0, *tenants}))
     wanted |= {("policy", id) for id in session.execute(policies).scalars()}
+    wanted |= {("name", id) for id in session.execute(select(tables.ResolvedName.id)).scalars()}
     return load(session, wanted)
 
 
@@ -142,6 +143,16 @@ def _policies(session: Session, ids: Ids) -> Iterator[Change]:
         yield Change("policy", id, read(document).policy(id, owner, ordinal)._replace(version=version))
 
 
+def _names(session: Session, ids: Ids) -> Iterator[Change]:
+    n, a = tables.ResolvedName, tables.ResolvedAddress
+    addresses: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for name_id, text in session.execute(select(a.name_id, a.ip).where(*_those(a.name_id, ids))):
+        ip = ipaddress.ip_address(text)
+        addresses[name_id].append((ip.version, int(ip)))
+    for id, name in session.execute(select(n.id, n.name).where(*_those(n.id, ids)).order_by(n.id)):
+        yield Change("name", id, model.ResolvedName(id, name, tuple(sorted(addresses[id]))))
+
+
 _LOADERS = {
     "tenant": _tenants,
     "network": _networks,
@@ -150,6 +161,7 @@ _LOADERS = {
     "peering": _peerings,
     "cluster": _cluster,
     "policy": _policies,
+    "name": _names,
 }
 
 

@@ -15,6 +15,7 @@ from web.api import (
     hosts,
     isolation,
     meta,
+    names,
     networks,
     policies,
     revisions,
@@ -32,7 +33,7 @@ from web.ui import frame, pages, sign_in  # noqa: F401 - their views are on the 
 
 PREFIX = "/api/v1"
 API = (
-    *(tenants, isolation, policies, rules, explain, networks, endpoints, hosts, attachments, agents),
+    *(tenants, isolation, policies, rules, names, explain, networks, endpoints, hosts, attachments, agents),
     *(revisions, events, tokens, meta),
 )
 

@@ -16,6 +16,7 @@ from controller.model import Tier
 from db import hosts as db_hosts
 from db import isolation as db_isolation
 from db import networks as db_networks
+from db import resolved as db_resolved
 from db import tables
 from db.counters import RuleCount
 from db.labels import with_name
@@ -179,6 +180,21 @@ def denials(rows: Sequence[tables.Denial]) -> list[Json]:
             "count": row.count,
             "first_at": row.first_at,
             "last_at": row.last_at,
+        }
+        for row in rows
+    ]
+
+
+def names(session: Session, rows: Sequence[tables.ResolvedName]) -> list[Json]:
+    policies = db_resolved.policies_meaning(session, [row.name for row in rows])
+    return [
+        {
+            "name": row.name,
+            "addresses": [
+                {"address": address.ip, "until": address.until}
+                for address in sorted(row.addresses, key=lambda address: db_resolved.parsed(address.ip))
+            ],
+            "policies": policies[row.name],
         }
         for row in rows
     ]

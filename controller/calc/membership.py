@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from controller.model import GLOBAL_ZONE, Network, Policy, Tier
 from controller.pipeline.firewall import firewall
+from controller.pipeline.hearing import is_heard
 from controller.pipeline.program import Key, Part, bound, unbound
 from controller.selection import Identity, subject
 from controller.world import World
@@ -69,6 +70,8 @@ class View(NamedTuple):
                 return id in self.identities and is_judged(world, world.identities[id])
             case Part.FIREWALL:
                 return id in world.tenants_of_host.get(self.host, {}) and firewall(world, id) is not None
+            case Part.HEARING:
+                return id in world.tenants_of_host.get(self.host, {}) and is_heard(world, id)
             case Part.POLICY:
                 return id in world.policies and any(self._selected(world.policies[id]))
             case Part.BINDING:
@@ -146,6 +149,7 @@ def _candidates(seen: View) -> Iterator[Key]:
         yield Key(Part.ZONE, zone)
     for tenant in world.tenants_of_host.get(seen.host, {}):
         yield Key(Part.FIREWALL, tenant)
+        yield Key(Part.HEARING, tenant)
     for network in filter(seen.sees, _networks(seen)):
         yield Key(Part.NETWORK, network.id)
         yield Key(Part.TENANT, network.tenant)

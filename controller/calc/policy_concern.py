@@ -10,7 +10,7 @@ from __future__ import annotations
 from controller.calc.membership import policy_keys
 from controller.model import Policy, Tenant, Tier
 from controller.pipeline.program import Key, Part, bound
-from controller.selection import Identity, calls_names, domains, held, matches, named, subject
+from controller.selection import Identity, calls_names, domains, held, matches, meaning, named, subject
 from controller.world import World
 
 
@@ -27,6 +27,8 @@ class PolicyConcern:
             changed = world.policies.get(id)
             if changed is None:
                 continue
+            if domains(changed):
+                self._hearing_of(changed)
             if changed.tier is Tier.FIREWALL:
                 self._firewall_of(changed.tenant)
                 continue
@@ -44,23 +46,35 @@ class PolicyConcern:
             here = [its.id in both.identities_of_host.get(endpoint.host, {}) for both in (self.old, self.new)]
             tenant = its.tenant
             if len({tenant in both.tenants_of_host.get(endpoint.host, {}) for both in (self.old, self.new)}) == 2:
-                self.at.setdefault(endpoint.host, set()).add(Key(Part.FIREWALL, tenant))
+                self.at.setdefault(endpoint.host, set()).update((Key(Part.FIREWALL, tenant), Key(Part.HEARING, tenant)))
             if here[0] != here[1]:
                 self.at.setdefault(endpoint.host, set()).update(policy_keys(world, its.id))
             if (its.id in self.old.identities) != (its.id in self.new.identities):
-                meaning = world.policies_meaning(its)
-                self.policies.update(policy.id for policy in meaning if _means(world, policy, its))
+                may_mean = world.policies_meaning(its)
+                self.policies.update(policy.id for policy in may_mean if _means(world, policy, its))
 
     def name(self, id: int) -> None:
         """What a DNS name stands for, to those who name it."""
         changed = [world.names[id].name for world in (self.old, self.new) if id in world.names]
-        for policy in self.new.policies.values():
-            if any(domain.means(name) for domain in domains(policy) for name in changed):
-                self.policy(policy.id)
+        for domain in {domain for name in changed for domain in meaning(name)}:
+            for policy in self.new.policies_of_domain.get(domain, {}).values():
+                if policy.tier is Tier.FIREWALL:
+                    self._firewall_of(policy.tenant)
+                else:
+                    self.policies.add(policy.id)
 
     def _firewall_of(self, tenant: int) -> None:
         key = Key(Part.FIREWALL, tenant)
         self.rewritten.add(key)
+        self._at_hosts_of(tenant, key)
+
+    def _hearing_of(self, policy: Policy) -> None:
+        for world in (self.old, self.new):
+            its = [policy.tenant] if policy.tenants is None else [t.id for t in world.tenants_matching(policy.tenants)]
+            for tenant in its:
+                self._at_hosts_of(tenant, Key(Part.HEARING, tenant))
+
+    def _at_hosts_of(self, tenant: int, key: Key) -> None:
         for world in (self.old, self.new):
             for host in world.hosts_of_tenant.get(tenant, ()):
                 self.at.setdefault(host, set()).add(key)
@@ -71,6 +85,7 @@ class PolicyConcern:
                 self._isolation_of(identity)
         if was.labels == now.labels:
             return
+        self._at_hosts_of(now.id, Key(Part.HEARING, now.id))
         for label in {*held(was.labels), *held(now.labels)}:
             for world in (self.old, self.new):
                 for policy in world.policies_of_label.get(label, {}).values():

@@ -95,10 +95,11 @@ class Tally:
 
 
 def _since(total: _Sum, known: Count, version: int) -> _Sum:
-    """What came since a controller before this one looked. A policy that has changed meanwhile begins now."""
-    if known.version != version:
+    """What came since a controller before this one looked. A policy that has changed meanwhile begins now; where some
+    flows went meanwhile, what the others counted is not told apart, and lost rather than counted twice."""
+    if known.version != version or total.packets < known.seen_packets:
         total.new_packets = total.new_bytes = 0
-    elif total.packets >= known.seen_packets:
+    else:
         total.new_packets -= known.seen_packets
         total.new_bytes -= known.seen_bytes
     return total

@@ -102,6 +102,11 @@ def flows(message: bytes) -> list[InstalledFlow]:
     return found
 
 
+def cookie(message: bytes) -> int:
+    """Of the flow that copied the packet of a packet-in."""
+    return int.from_bytes(message[16:24], "big")
+
+
 def packet_in(message: bytes) -> PacketIn:
     """Fields that are not known are left out."""
     *_, cookie, _, match = _PACKET_IN.unpack_from(message, 8)

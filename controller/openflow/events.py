@@ -60,6 +60,12 @@ class Copied(NamedTuple):
     packet: PacketIn
 
 
+class Heard(NamedTuple):
+    """A DNS answer that was delivered to an endpoint."""
+
+    packet: PacketIn
+
+
 class Superseded(NamedTuple):
     """Another controller is the switch's master; nothing is sent until `claim` succeeds with a newer generation."""
 
@@ -72,7 +78,7 @@ class Broken(NamedTuple):
     sentence: str
 
 
-Event = Confirmed | Failed | Synced | Drifted | Measured | Copied | Superseded | Broken
+Event = Confirmed | Failed | Synced | Drifted | Measured | Copied | Heard | Superseded | Broken
 
 
 class Step(NamedTuple):

@@ -1,4 +1,4 @@
-"""Which rule a flow carries out, told by its cookie: that is all that counters and copied packets bring back."""
+"""What a copied packet and a counter are about, told by their flow's cookie: that is all that they bring back."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from controller.openflow import decode
 from controller.openflow.bundle import COPIES_PER_SECOND
 from controller.openflow.decode import InstalledFlow
 from controller.openflow.encode import WireFlow
-from controller.openflow.events import Copied, Reading
-from controller.pipeline.flow import RuleRef
+from controller.openflow.events import Copied, Heard, Reading
+from controller.pipeline.flow import Kind, RuleRef
 
 MOST_COPIES = 2 * COPIES_PER_SECOND
 """In a second: the burst and the rate that the switch was told."""
@@ -30,9 +30,11 @@ class Ruled:
             self._rules.pop(flow.cookie, None)
         self._rules.update((flow.cookie, flow.rule) for flow in added if flow.rule is not None)
 
-    def copied(self, message: bytes, now: float) -> list[Copied]:
-        """What to tell of a packet that the switch copied: nothing, if its flow is no longer wanted, or if the switch
-        does not keep to the limit, for want of meters."""
+    def copied(self, message: bytes, now: float) -> list[Copied | Heard]:
+        """What to tell of a packet that the switch copied: nothing, if its flow is no longer wanted. Of those for the
+        log only so many, for a switch may have no meters to keep to the limit; answers are not in their way."""
+        if decode.cookie(message) >> 48 == Kind.ANSWERS:
+            return [Heard(decode.packet_in(message))]
         if int(now) != self._second:
             self._second, self._copies = int(now), 0
         self._copies += 1

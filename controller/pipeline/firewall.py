@@ -9,28 +9,17 @@ from __future__ import annotations
 from itertools import product
 
 from controller.model import Action, Block, Direction, DomainName, Policy, Rule, Service, Tenant, Tier
-from controller.pipeline.flow import Flow, Kind, Match, OutputReg, Reason, RuleRef, ToController, drop, flow
-from controller.pipeline.packet import IPV4, IPV6, TCP, UDP
+from controller.pipeline.flow import Flow, Kind, Match, Reason, RuleRef, ToController, drop, flow
 from controller.pipeline.peers import Matches, address_of_called, prefixes, ranges
 from controller.pipeline.policy import LOG_BYTES
-from controller.pipeline.registers import (
-    DESTINATION_TENANT,
-    FROM_TUNNEL,
-    HERE,
-    OUTPUT_PORT,
-    flagged,
-    local_source_tenant,
-)
+from controller.pipeline.registers import FROM_TUNNEL, flagged, local_source_tenant
 from controller.pipeline.stages import Stage
-from controller.selection import domains
 from controller.world import World
 
 STAGE = Stage.FIREWALL
 MOST_RULES = 1000
 _TOP = 60_000
 _PORTS = {6: "tcp_dst", 17: "udp_dst", 132: "sctp_dst"}
-DNS_BYTES, DNS_PORT = 0xFFFF, 53
-"""Of an answer: all of it."""
 
 
 def base(world: World) -> list[Flow]:
@@ -47,7 +36,7 @@ def firewall(world: World, tenant: int) -> Policy | None:
 
 
 def tenant(world: World, tenant: Tenant) -> list[Flow]:
-    """The tenant's rules, and ears for the answers that tell what its names stand for."""
+    """The tenant's rules."""
     policy = firewall(world, tenant.id)
     if policy is None:
         return []
@@ -58,7 +47,7 @@ def tenant(world: World, tenant: Tenant) -> list[Flow]:
             match = (local_source_tenant(tenant.id), *to, *service)
             priority = _TOP - number
             flows.setdefault((priority, frozenset(match)), _decide(rule, priority, match, ref))
-    return [*flows.values(), *(_listen(tenant) if domains(policy) else [])]
+    return list(flows.values())
 
 
 def _decide(rule: Rule, priority: int, match: Matches, ref: RuleRef) -> Flow:
@@ -92,14 +81,3 @@ def _ports(service: Service) -> list[Matches]:
         return [(protocol,)]
     field = _PORTS[service.protocol]
     return [(protocol, Match(field, first, 0x10000 - size)) for first, size in ranges(service)]
-
-
-def _listen(tenant: Tenant) -> list[Flow]:
-    """A copy of DNS answers that are delivered here."""
-    to_here = (HERE, Match(DESTINATION_TENANT, tenant.id))
-    heard = (ToController(DNS_BYTES), OutputReg(OUTPUT_PORT))
-    return [
-        flow(Kind.ANSWERS, Stage.OUTPUT, 110, (*to_here, ip, protocol, Match(field, DNS_PORT)), heard)
-        for ip in (IPV4, IPV6)
-        for protocol, field in ((UDP, "udp_src"), (TCP, "tcp_src"))
-    ]

@@ -12,7 +12,19 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
-from controller.pipeline import admit, answer, classify, conntrack, firewall, guard, normalize, output, policy, route
+from controller.pipeline import (
+    admit,
+    answer,
+    classify,
+    conntrack,
+    firewall,
+    guard,
+    hearing,
+    normalize,
+    output,
+    policy,
+    route,
+)
 from controller.pipeline.flow import Flow
 from controller.world import World
 
@@ -33,6 +45,7 @@ class Part(IntEnum):
     POLICY = 10
     BINDING = 11  # `bound(policy, identity)`, on hosts that hold the identity
     FIREWALL = 12  # a tenant's id, on hosts that hold the tenant
+    HEARING = 13  # likewise
 
 
 class Key(NamedTuple):
@@ -92,6 +105,7 @@ _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
         lambda world, id: policy.isolation(world, world.identities[id]),
     ),
     Part.FIREWALL: (lambda world, id: firewall.tenant(world, world.tenants[id]),),
+    Part.HEARING: (lambda world, id: hearing.tenant(world, world.tenants[id]),),
     Part.POLICY: (lambda world, id: policy.clauses(world, world.policies[id]),),
     Part.BINDING: (lambda world, id: _binding(world, *unbound(id)),),
 }

@@ -5,6 +5,7 @@ from db.tables.base import Base, utcnow
 from db.tables.endpoints import Address, Endpoint, EndpointStatus, port_name
 from db.tables.hosts import DATAPATH_PREFIX, Controller, Host, HostStatus
 from db.tables.log import ChangeRow, Revision
+from db.tables.names import ResolvedAddress, ResolvedName
 from db.tables.policies import Denial, Policy, RuleCounter
 from db.tables.pools import Claim, Pool, Shared
 from db.tables.tenancy import Network, Peering, Subnet, Tenant
@@ -28,6 +29,8 @@ __all__ = [
     "Peering",
     "Policy",
     "Pool",
+    "ResolvedAddress",
+    "ResolvedName",
     "Revision",
     "RuleCounter",
     "Setting",

@@ -78,6 +78,17 @@ PING = {**DENIAL, "source": None, "protocol": "icmp", "port": None, "icmp_type":
 PING |= {"policies": ["wall"], "rule": 2, "rule_name": "no-ping"}
 
 
+WWW: dict[str, Any] = {
+    "name": "www.example.org",
+    "addresses": [
+        {"address": "203.0.113.7", "until": "2026-11-20T12:37:01Z"},
+        {"address": "2001:db8::7", "until": "2026-11-20T12:36:55Z"},
+    ],
+    "policies": ["acme/default", "wall"],
+    "revision": 7,
+}
+
+
 def answer(asked: Asked) -> Answer:
     path = asked.path.removeprefix("/api/v1")
     if path == "/revisions/7":
@@ -94,6 +105,8 @@ def answer(asked: Asked) -> Answer:
         case "GET", "/rules":
             rules = {"acme/db": [HIT, RULE], None: [RULE]}.get(asked.query.get("policy"), [])
             return 200, {"items": rules, "next": None}
+        case "GET", "/names":
+            return 200, {"items": [WWW], "next": None}
         case "GET", "/denials":
             return 200, {"items": [DENIAL, PING]}
         case "GET", "/policies/acme/db":
@@ -374,6 +387,14 @@ def test_unused_rules_are_listed(api: ScriptedApi, capsys: pytest.CaptureFixture
     assert api.asked[0].query == {"limit": "1000", "tenant": "acme", "unused": "true"}
     assert capsys.readouterr().out == (
         "POLICY   DIRECTION  RULE  NAME  ACTION\nacme/db  ingress    2     -     accept\n"
+    )
+
+
+def test_names_are_listed_with_what_they_stand_for(api: ScriptedApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["policy", "names"]) == 0
+    assert capsys.readouterr().out == (
+        "NAME             ADDRESSES                UNTIL                POLICIES\n"
+        "www.example.org  203.0.113.7,2001:db8::7  2026-11-20 12:37:01  acme/default,wall\n"
     )
 
 

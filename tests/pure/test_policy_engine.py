@@ -33,7 +33,10 @@ from tests.pure import worlds
 from tests.sites import ENDPOINT_LABELS, HOSTS, TENANT_LABELS
 
 TABLES = {noun: f"{noun}s" for noun in ("tenant", "network", "host", "endpoint", "peering", "cluster")}
-STEPS = ("policy", "policy-", "firewall", "name", "relabel", "relabel tenant", "deny", "move", "leave", "rezone")
+STEPS = (
+    *("policy", "policy-", "firewall", "domains", "name", "relabel", "relabel tenant", "deny", "move", "leave"),
+    "rezone",
+)
 TABLES |= {"policy": "policies", "name": "names"}
 
 
@@ -45,6 +48,8 @@ def step(random: Random, world: World, spare: list[Policy]) -> list[Change]:
             return [worlds.policy(random.choice(spare))]
         case "firewall":
             return [firewall(900 + tenant.id, tenant.id, random)]
+        case "domains":
+            return [of_cluster_with_domains(990 + random.randrange(2), random)]
         case "name":
             id = random.randint(1, 3)
             addresses = tuple((4, 0xCB007100 + random.randrange(8)) for _ in range(random.randint(0, 2)))
@@ -80,6 +85,15 @@ def firewall(id: int, tenant: int, random: Random) -> Change:
     actions = (Action.ACCEPT, Action.DENY)
     rules = tuple(Rule("", random.choice(actions), (random.choice(peers),), None) for _ in range(random.randint(1, 3)))
     return worlds.policy(Policy(id, f"f{id}", tenant, Tier.FIREWALL, 900, 0, None, (), None, rules))
+
+
+def of_cluster_with_domains(id: int, random: Random) -> Change:
+    """An admin's, about some tenants, that accepts what is called by name."""
+    key, values = random.choice(list(TENANT_LABELS.items()))
+    tenants = random.choice(((), (Requirement(key, "In", (random.choice(values),)),)))
+    names = (DomainName("*.example.org"), DomainName("b.example.org"), DomainName("org"))
+    rules = (Rule("", Action.ACCEPT, tuple(random.sample(names, random.randint(1, 2))), None),)
+    return worlds.policy(Policy(id, f"c{id}", 0, Tier.ADMIN, id, 500 + id, tenants, (), None, rules))
 
 
 @pytest.mark.parametrize("seed", range(120))

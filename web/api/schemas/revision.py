@@ -35,7 +35,8 @@ class Change(Contract):
 
     revision: int
     noun: Literal[
-        *("tenant", "network", "subnet", "endpoint", "host", "peering", "cluster", "policy", "controller", "setting")
+        *("tenant", "network", "subnet", "endpoint", "host", "peering", "cluster", "policy", "name", "controller"),
+        "setting",
     ]
     id: int
     op: Literal["create", "update", "delete"]

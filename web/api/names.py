@@ -1,0 +1,26 @@
+"""DNS names that policies say, and what they stand for."""
+
+from __future__ import annotations
+
+from apiflask import APIBlueprint
+
+from db import resolved
+from web import present
+from web.api.replies import Json, listed
+from web.api.schemas.common import PageQuery
+from web.api.schemas.name import ResolvedNamePage
+from web.auth.access import READERS, allow
+
+blueprint = APIBlueprint("names", __name__, tag="Policies")
+
+
+@blueprint.get("/names")
+@allow(READERS)
+@blueprint.input(PageQuery, "query", "query")
+@blueprint.output(ResolvedNamePage)
+def find(query: PageQuery) -> Json:
+    """List DNS names
+
+    Those that policies say and an endpoint was told an address of, which still counts.
+    """
+    return listed(lambda session: resolved.find(session, cursor=query.cursor, limit=query.limit), present.names)
