@@ -180,9 +180,12 @@ def _there(session: Session, given: Iterable[Given], tenants: Mapping[str, Tenan
         taken = set(session.execute(select(Policy.ordinal).where(own)).scalars())
         names = {one.draft.name for one in given if one.draft.tenant == name}
         rows = session.execute(_query().where(own, Policy.name.in_(names)).execution_options(populate_existing=True))
-        free = (ordinal for ordinal in range(1, LAST_ORDINAL + 1) if ordinal not in taken)
-        found[name] = _There({row.name: row for row in rows.scalars()}, free)
+        found[name] = _There({row.name: row for row in rows.scalars()}, _free(taken))
     return found
+
+
+def _free(taken: set[int]) -> Iterator[int]:
+    return (ordinal for ordinal in range(1, LAST_ORDINAL + 1) if ordinal not in taken)
 
 
 def _put(tx: Transaction, one: Given, tenant: Tenant | None, there: _There) -> Policy:

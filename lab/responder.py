@@ -16,7 +16,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -63,12 +63,12 @@ class Responder:
                 known = state.load(self._lab)
                 announce(state.hosts(self._lab, known.hosts) if known else [])
 
-    def add(self, name: str, space: str) -> None:
+    def add(self, name: str, space: str, ports: Iterable[int] = PORTS) -> None:
         self.remove(name)
         answer = name.encode() + b"\n"
         made: list[socket.socket] = []
         with netns.inside(space):
-            for port in PORTS:
+            for port in ports:
                 made += [_listen(socket.SOCK_STREAM, port), _listen(socket.SOCK_DGRAM, port)]
         for each in made:
             serve = _tcp if each.type == socket.SOCK_STREAM else _udp
@@ -116,7 +116,7 @@ class Responder:
             try:
                 said = json.loads(caller.makefile("rb").readline())
                 if said["do"] == "add":
-                    self.add(said["name"], said["netns"])
+                    self.add(said["name"], said["netns"], said["ports"])
                 else:
                     self.remove(said["name"])
                 reply: dict[str, Any] = {}
@@ -175,13 +175,13 @@ def start(lab_dir: Path) -> None:
         daemon.wait_until(control_socket(lab_dir).exists, "The responder", 15)
 
 
-def tell(lab_dir: Path, do: str, name: str, space: str = "") -> None:
-    """`add` or `remove` an endpoint; returns when it is done."""
+def tell(lab_dir: Path, do: str, name: str, space: str = "", ports: Iterable[int] = PORTS) -> None:
+    """`add` or `remove` an endpoint; returns when it is done. Adding it again lets it answer on other ports."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.settimeout(10)
         try:
             line.connect(str(control_socket(lab_dir)))
-            line.sendall(json.dumps({"do": do, "name": name, "netns": space}).encode() + b"\n")
+            line.sendall(json.dumps({"do": do, "name": name, "netns": space, "ports": [*ports]}).encode() + b"\n")
             reply = json.loads(line.makefile("rb").readline())
         except (OSError, ValueError) as fault:
             raise LabError(

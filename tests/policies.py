@@ -150,7 +150,7 @@ def _cluster_rule(random: Random, plan: Plan, direction: str) -> Document:
     peers = [_members(random, plan) for _ in range(random.randint(1, 2))]
     with_networks = direction == "egress" and random.randrange(3) == 0
     if with_networks:
-        peers.append({"networks": [str(_block(random, plan)) for _ in range(random.randint(1, 2))]})
+        peers.append({"networks": sorted({str(_block(random, plan)) for _ in range(random.randint(1, 2))})})
     rule["from" if direction == "ingress" else "to"] = peers
     if random.randrange(3):
         rule["protocols"] = [_protocol(random, named=not with_networks) for _ in range(random.randint(1, 3))]
@@ -177,8 +177,9 @@ def _protocol(random: Random, named: bool) -> Document:
             return {protocol: {"destinationPort": {"number": random.choice(PORTS)}}}
         case "range":
             start, end = _range(random)
-            return {protocol: {"destinationPort": {"range": {"start": start, "end": end}}}}
-    return {protocol: {}}
+            port = {"range": {"start": start, "end": end}} if start < end else {"number": start}
+            return {protocol: {"destinationPort": port}}
+    return {protocol: {"destinationPort": {"range": {"start": 1, "end": 65_535}}}}
 
 
 def _icmp(random: Random, protocol: str) -> Document:

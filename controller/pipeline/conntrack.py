@@ -8,9 +8,11 @@ flags, because the next one overwrites it. Nothing skips policy for being establ
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from controller.model import Tenant
 from controller.pipeline.flow import Action, Ct, Flow, Kind, Match, Reason, drop, flow
-from controller.pipeline.packet import IPV4, IPV6, TCP
+from controller.pipeline.packet import ECHO_REPLY, ECHO_REPLY_V6, ICMP, ICMPV6, IPV4, IPV6, TCP, TIMESTAMP_REPLY
 from controller.pipeline.registers import (
     DESTINATION_IDENTITY,
     DESTINATION_JUDGED,
@@ -49,6 +51,17 @@ def _answer_to_the_unseen() -> tuple[Match, ...]:
     return TCP, _state(_NEW), Match("tcp_flags", 0, _SYN), low, high
 
 
+def _echoes_of_the_unseen(judged: int) -> Iterator[tuple[Match, ...]]:
+    """Answers to queries that were not tracked, so their connection is invalid. Where policy judges, it judges them as
+    answers, and whoever may not ask hears none."""
+    for ip, icmp, field, replies in (
+        (IPV4, ICMP, "icmp_type", (ECHO_REPLY, TIMESTAMP_REPLY)),
+        (IPV6, ICMPV6, "icmpv6_type", (ECHO_REPLY_V6,)),
+    ):
+        for reply in replies:
+            yield ip, icmp, flagged(judged), _state(_INVALID), Match(field, reply)
+
+
 def base(world: World) -> list[Flow]:
     flows = [
         flow(Kind.BASE, Stage.TRACK_SOURCE, 0, (), goto=Stage.SERVICE),
@@ -57,11 +70,12 @@ def base(world: World) -> list[Flow]:
         flow(Kind.BASE, Stage.COMMIT_SOURCE, 0, (), goto=Stage.COMMIT_DESTINATION),
         flow(Kind.BASE, Stage.COMMIT_DESTINATION, 0, (), goto=Stage.OUTPUT),
     ]
-    for stage, then, new in (
-        (Stage.STATE_SOURCE, Stage.SERVICE, NEW_AT_SOURCE),
-        (Stage.STATE_DESTINATION, Stage.IDENTIFY, NEW_AT_DESTINATION),
+    for stage, then, new, judged in (
+        (Stage.STATE_SOURCE, Stage.SERVICE, NEW_AT_SOURCE, SOURCE_JUDGED),
+        (Stage.STATE_DESTINATION, Stage.IDENTIFY, NEW_AT_DESTINATION, DESTINATION_JUDGED),
     ):
         flows += [
+            *(flow(Kind.BASE, stage, 110, match, (flag(REPLY),), then) for match in _echoes_of_the_unseen(judged)),
             drop(Reason.INVALID_CONNECTION, stage, 100, (_state(_INVALID),)),
             flow(Kind.BASE, stage, 90, (_state(_RELATED),), (flag(RELATED),), then),
             flow(Kind.BASE, stage, 80, (_state(_REPLY),), (flag(REPLY),), then),

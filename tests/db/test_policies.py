@@ -115,6 +115,14 @@ def test_a_deleted_policy_leaves_its_ordinal_and_not_its_number(two: Engine) -> 
     assert changed(two, apply(two, cluster_document("a"))) == [("policy", 8, "create")]
 
 
+def test_one_request_to_several_owners_numbers_each_ones_policies_apart(two: Engine) -> None:
+    apply(two, document("a"), document("b"), cluster_document("c"))
+    apply(two, document("d", "beta"), document("e"), cluster_document("f"))
+    with reading(two) as session:
+        found = {row.qualified_name: row.ordinal for row in policies.find(session).items}
+    assert found == {"c": 1, "f": 2, "acme/a": 1, "acme/b": 2, "acme/e": 3, "beta/d": 1}
+
+
 def test_lists_come_in_pages_and_by_tenant(two: Engine) -> None:
     apply(two, document("b"), document("a.b"), document("a", "beta"), cluster_document("z"), cluster_document("y"))
     everything = ["y", "z", "acme/a.b", "acme/b", "beta/a"]

@@ -34,13 +34,13 @@ def allow_and_forbid(world: World, one: str, other: str, how: str) -> tuple[Call
 
 
 @contextmanager
-def connection(source: Placed, target: Placed) -> Iterator[tuple[socket.socket, socket.socket]]:
+def connection(source: Placed, target: Placed, port: int = PORT) -> Iterator[tuple[socket.socket, socket.socket]]:
     """An open TCP connection: its end at the source, and the one at the target."""
     with netns.inside(target.netns):
-        listening = socket.create_server((ip(target), PORT))
+        listening = socket.create_server((ip(target), port))
     with listening:
         with netns.inside(source.netns):
-            near = socket.create_connection((ip(target), PORT), timeout=5)
+            near = socket.create_connection((ip(target), port), timeout=5)
         far = listening.accept()[0]
         far.settimeout(1)
         near.settimeout(1)
@@ -59,14 +59,14 @@ def says(one: socket.socket, other: socket.socket) -> bool:
 class Datagrams:
     """A stream of stamped datagrams from one endpoint to another; nothing ever comes back."""
 
-    def __init__(self, source: Placed, target: Placed) -> None:
+    def __init__(self, source: Placed, target: Placed, port: int = PORT) -> None:
         with netns.inside(source.netns):
             self._out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         with netns.inside(target.netns):
             self._in = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._in.bind((ip(target), PORT))
+        self._in.bind((ip(target), port))
         self._in.setblocking(False)
-        self._to = (ip(target), PORT)
+        self._to = (ip(target), port)
         self._over = threading.Event()
         self._sent = 0
         self._sending = threading.Thread(target=self._send, daemon=True)

@@ -27,6 +27,19 @@ class Tap:
     def send(self, frame: bytes) -> None:
         self._socket.send(frame)
 
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def waiting(self) -> Iterator[bytes]:
+        """Frames that came in until now and were not asked for yet."""
+        while True:
+            try:
+                frame, address = self._socket.recvfrom(65535)
+            except BlockingIOError:
+                return
+            if address[2] != PACKET_OUTGOING:
+                yield frame
+
     def heard(self, until: Callable[[bytes], bool], seconds: float = 5.0) -> list[bytes]:
         """Frames that came in, up to and with the first for which `until` holds. Fails if it does not come."""
         frames: list[bytes] = []

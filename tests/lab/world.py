@@ -26,9 +26,9 @@ class World:
         self._tenants: list[str] = []
         self._endpoints: list[str] = []
 
-    def tenant(self, name: str) -> str:
+    def tenant(self, name: str, **more: Any) -> str:
         unique = f"{name}-{secrets.token_hex(3)}"
-        self.rest.post("/tenants", {"name": unique})
+        self.rest.post("/tenants", {"name": unique, **more})
         self._tenants.append(unique)
         return unique
 
@@ -64,6 +64,9 @@ class World:
         return self.lab.probe(sources=names, targets=names, **more)
 
     def clear(self) -> None:
+        for policy in list(self.rest.items("/policies")):
+            if policy["tenant"] is None:
+                self.rest.delete(f"/policies/{policy['name']}")
         for name in self._endpoints:
             self.lab.remove(name)
         for tenant in self._tenants:
