@@ -43,41 +43,6 @@ WALL = {**POLICY, "name": "wall", "tier": "admin", "priority": 5, "kind": "Clust
 PREVIEW = {"dry_run": True, "revision": 6, "words": ["Nothing changes."], "changes": [], "more": False, "hosts": []}
 
 
-RULE = {
-    "policy": "acme/db",
-    "direction": "ingress",
-    "number": 2,
-    "name": "",
-    "action": "accept",
-    "packets": 0,
-    "bytes": 0,
-    "last_hit": None,
-    "revision": 7,
-}
-HIT = {**RULE, "number": 1, "name": "web", "packets": 42, "bytes": 4116, "last_hit": "2026-11-20T12:36:55.838685Z"}
-DENIAL = {
-    "action": "deny",
-    "host": "h2",
-    "direction": "ingress",
-    "policies": ["acme/db"],
-    "rule": None,
-    "rule_name": "",
-    "source": "acme/web1",
-    "source_address": "10.20.0.9",
-    "destination": "acme/db1",
-    "destination_address": "10.20.0.10",
-    "protocol": "tcp",
-    "port": 81,
-    "icmp_type": None,
-    "icmp_code": None,
-    "count": 3,
-    "first_at": "2026-11-20T12:36:55.838685Z",
-    "last_at": "2026-11-20T12:37:01.5Z",
-}
-PING = {**DENIAL, "source": None, "protocol": "icmp", "port": None, "icmp_type": 8, "icmp_code": 0}
-PING |= {"policies": ["wall"], "rule": 2, "rule_name": "no-ping"}
-
-
 def answer(asked: Asked) -> Answer:
     path = asked.path.removeprefix("/api/v1")
     if path == "/revisions/7":
@@ -91,11 +56,6 @@ def answer(asked: Asked) -> Answer:
             return 200, {"policies": policies, "revision": 7, "state": "pending", "hosts": []}
         case "GET", "/policies":
             return 200, {"items": [WALL, POLICY], "next": None}
-        case "GET", "/rules":
-            rules = {"acme/db": [HIT, RULE], None: [RULE]}.get(asked.query.get("policy"), [])
-            return 200, {"items": rules, "next": None}
-        case "GET", "/denials":
-            return 200, {"items": [DENIAL, PING]}
         case "GET", "/policies/acme/db":
             return 200, POLICY
         case "DELETE", "/policies/acme/db" | "/policies/wall":
@@ -350,40 +310,3 @@ def test_a_wrong_usage_asks_nothing(
     assert run(typed.split()) == 2
     assert named in capsys.readouterr().err
     assert api.asked == []
-
-
-# -- what rules did --
-
-
-def test_each_rule_of_a_policy_tells_what_it_counted(api: ScriptedApi, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["policy", "rules", "acme/db"]) == 0
-    assert capsys.readouterr().out == (
-        "DIRECTION  RULE  NAME  ACTION  PACKETS  BYTES  LAST HIT\n"
-        "ingress    1     web   accept  42       4116   2026-11-20 12:36:55\n"
-        "ingress    2     -     accept  0        0      -\n"
-    )
-
-
-def test_rules_of_a_policy_that_is_not_there_are_an_error(api: ScriptedApi, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["policy", "rules", "acme/nothing"]) != 0
-    assert "There is nothing at" in capsys.readouterr().err
-
-
-def test_unused_rules_are_listed(api: ScriptedApi, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["policy", "unused", "--tenant", "acme"]) == 0
-    assert api.asked[0].query == {"limit": "1000", "tenant": "acme", "unused": "true"}
-    assert capsys.readouterr().out == (
-        "POLICY   DIRECTION  RULE  NAME  ACTION\nacme/db  ingress    2     -     accept\n"
-    )
-
-
-def test_denials_tell_from_whom_to_whom_by_what_and_how_often(
-    api: ScriptedApi, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["policy", "denied", "--tenant", "acme", "--endpoint", "acme/db1", "--limit", "5"]) == 0
-    assert api.asked[0].query == {"limit": "5", "tenant": "acme", "endpoint": "acme/db1"}
-    assert capsys.readouterr().out == (
-        "LAST                 FROM       TO        SERVICE             HOST  DIRECTION  POLICY   RULE       TIMES\n"
-        "2026-11-20 12:37:01  acme/web1  acme/db1  tcp/81              h2    ingress    acme/db  -          3\n"
-        "2026-11-20 12:37:01  10.20.0.9  acme/db1  icmp type 8 code 0  h2    ingress    wall     2 no-ping  3\n"
-    )
