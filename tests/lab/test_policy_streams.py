@@ -190,8 +190,9 @@ def test_what_stays_allowed_loses_nothing_while_policies_come_and_go(world: Worl
     scene = Scene(world)
     web, stranger, server = scene.web, scene.stranger, scene.server
     passing = policy(scene.tenant, "passing", {"app": "stranger"}, ingress=[{}], egress=[{}])
+    began = time.monotonic()
     with connection(web, server) as (near, far), streams((web, server), (server, stranger), (web, stranger)) as results:
-        for _ in range(5):
+        for _ in range(10):
             apply(world, scene.only_web(), passing)
             assert says(near, far)
             apply(world, scene.into_server("only-web", {}), no_stranger(scene))
@@ -203,7 +204,8 @@ def test_what_stays_allowed_loses_nothing_while_policies_come_and_go(world: Worl
             delete(world, scene.into_server("more"))
             delete(world, passing)
             delete(world, no_stranger(scene))
-    assert all(answered > RATE for answered, _ in results)
+        seconds = time.monotonic() - began
+    assert all(answered > seconds * RATE / 2 for answered, _ in results), f"the streams ran for {seconds} s: {results}"
     assert [lost for _, lost in results] == [set()] * 3
 
 
@@ -224,6 +226,7 @@ def test_a_policy_that_is_deleted_and_made_again_quickly_ends_right(lab: Lab, wo
         connection(scene.web, scene.server) as (near, far),
         Datagrams(scene.stranger, closed) as forbidden,
     ):
+        began = time.monotonic()
         for number in range(TIMES):
             world.rest.delete(f"/policies/{called(again)}")
             if number % 5 == 0:
@@ -232,8 +235,9 @@ def test_a_policy_that_is_deleted_and_made_again_quickly_ends_right(lab: Lab, wo
         world.settle()
         assert says(near, far) and says(far, near)
         assert not forbidden.arrived(0.1)
+        seconds = time.monotonic() - began
+    assert all(answered > seconds * RATE / 2 for answered, _ in results), f"the streams ran for {seconds} s: {results}"
     assert [lost for _, lost in results] == [set(), set()]
-    assert all(answered > RATE / 2 for answered, _ in results)
     scene.holds()
     assert not unfulfilled(*wish(scene.web, closed, True), *wish(scene.stranger, closed, False))
     now = model(lab)
