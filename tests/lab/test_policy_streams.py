@@ -31,6 +31,8 @@ from tests.oracle import Document
 TIMES = 50
 SILENCE = 0.3
 """Seconds in which what is forbidden would have come."""
+MOMENT = 0.01
+"""Seconds: Open vSwitch confirms flows just before it has gone through what it cached of those before."""
 FIRST, SECOND, THIRD, FOURTH = 7101, 7102, 7103, 7104
 _thirds = itertools.count(1)
 
@@ -172,7 +174,7 @@ def test_what_a_policy_forbids_stops_at_once_and_nothing_else_does(scene: Scene,
         assert forbidden.arrived(0.1) and allowed.arrived(0)
         end(scene)
         at = time.monotonic()
-        late = [stamp - at for stamp in forbidden.arrived(SILENCE) if stamp > at]
+        late = [stamp - at for stamp in forbidden.arrived(SILENCE) if stamp > at + MOMENT]
         assert not late, f"{len(late)} datagrams sent up to {max(late) * 1000:.1f} ms after the change was live"
         assert not hears(listener, SILENCE)
         near.settimeout(SILENCE)
@@ -190,8 +192,9 @@ def test_what_stays_allowed_loses_nothing_while_policies_come_and_go(world: Worl
     scene = Scene(world)
     web, stranger, server = scene.web, scene.stranger, scene.server
     passing = policy(scene.tenant, "passing", {"app": "stranger"}, ingress=[{}], egress=[{}])
+    began = time.monotonic()
     with connection(web, server) as (near, far), streams((web, server), (server, stranger), (web, stranger)) as results:
-        for _ in range(5):
+        for _ in range(10):
             apply(world, scene.only_web(), passing)
             assert says(near, far)
             apply(world, scene.into_server("only-web", {}), no_stranger(scene))
@@ -203,7 +206,8 @@ def test_what_stays_allowed_loses_nothing_while_policies_come_and_go(world: Worl
             delete(world, scene.into_server("more"))
             delete(world, passing)
             delete(world, no_stranger(scene))
-    assert all(answered > RATE for answered, _ in results)
+        seconds = time.monotonic() - began
+    assert all(answered > seconds * RATE / 2 for answered, _ in results), f"the streams ran for {seconds} s: {results}"
     assert [lost for _, lost in results] == [set()] * 3
 
 
@@ -224,6 +228,7 @@ def test_a_policy_that_is_deleted_and_made_again_quickly_ends_right(lab: Lab, wo
         connection(scene.web, scene.server) as (near, far),
         Datagrams(scene.stranger, closed) as forbidden,
     ):
+        began = time.monotonic()
         for number in range(TIMES):
             world.rest.delete(f"/policies/{called(again)}")
             if number % 5 == 0:
@@ -232,8 +237,9 @@ def test_a_policy_that_is_deleted_and_made_again_quickly_ends_right(lab: Lab, wo
         world.settle()
         assert says(near, far) and says(far, near)
         assert not forbidden.arrived(0.1)
+        seconds = time.monotonic() - began
+    assert all(answered > seconds * RATE / 2 for answered, _ in results), f"the streams ran for {seconds} s: {results}"
     assert [lost for _, lost in results] == [set(), set()]
-    assert all(answered > RATE / 2 for answered, _ in results)
     scene.holds()
     assert not unfulfilled(*wish(scene.web, closed, True), *wish(scene.stranger, closed, False))
     now = model(lab)
