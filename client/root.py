@@ -29,6 +29,7 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
         "cluster": Lazy("client.cluster:cluster", "What holds for all tenants."),
         "endpoint": Lazy("client.endpoints:endpoint", "Interfaces of containers."),
         "policy": Lazy("client.policies:policy", "Which connections are allowed."),
+        "explain": Lazy("client.explain:explain", "Why a connection is allowed or denied."),
     },
     "Hosts and their state": {
         "status": Lazy("client.status:status", "One sentence and a table: is everything well?"),

@@ -50,6 +50,21 @@ def load(session: Session, wanted: Iterable[tuple[str, int]]) -> list[Change]:
     return changes
 
 
+def between(session: Session, one: int, other: int) -> list[Change]:
+    """What decides about connections between two endpoints, and nothing of the rest of the world."""
+    e, p = tables.Endpoint, tables.Policy
+    ends = session.execute(select(e.id, e.host_id, e.network_id, e.tenant_id).where(e.id.in_((one, other)))).all()
+    wanted = {("cluster", CLUSTER_ID)}
+    for end in ends:
+        wanted |= {("endpoint", end.id), ("host", end.host_id), ("network", end.network_id), ("tenant", end.tenant_id)}
+    tenants = {end.tenant_id for end in ends}
+    peerings = select(tables.Peering.id).where(tables.Peering.low_id.in_(tenants), tables.Peering.high_id.in_(tenants))
+    wanted |= {("peering", id) for id in session.execute(peerings).scalars()}
+    policies = select(p.id).where(p.owner.in_({0, *tenants}))
+    wanted |= {("policy", id) for id in session.execute(policies).scalars()}
+    return load(session, wanted)
+
+
 def _tenants(session: Session, ids: Ids) -> Iterator[Change]:
     t = tables.Tenant
     query = select(t.id, t.name, t.zone, t.labels, t.track_all, t.default_deny).where(*_those(t.id, ids))

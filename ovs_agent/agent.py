@@ -27,6 +27,7 @@ from ovs_agent.netlink import look
 from ovs_agent.ovsdb import Database
 from ovs_agent.report import Reporter
 from ovs_agent.state import Identity, State
+from ovs_agent.tracer import Tracer
 from ovs_agent.wanted import Poll
 
 log = getLogger(__name__)
@@ -61,7 +62,8 @@ class Agent:
         self._reporter = Reporter(rest, identity.host, _facts(), self._attacher.retry_releases)
         self._keeper = Keeper(self._database, ledger, settings.bridge, self._reporter.tell)
         self._links = look.Watch(self._keeper.wake)
-        self._poll = Poll(rest, identity.host, state, ledger, self._keeper.wake, self._reporter.hurry)
+        tracer = Tracer(rest, identity.host, settings.bridge, settings.ovsdb)
+        self._poll = Poll(rest, identity.host, state, ledger, self._keeper.wake, self._reporter.hurry, tracer.answer)
         self._server = Server(settings.run_dir / SOCKET, self._attacher, self.unfit)
         self._ended = threading.Event()
 

@@ -1,7 +1,7 @@
-"""The long poll for what the API wants of this host.
+"""The long poll for what the API wants of this host, and asks of it.
 
 It decides when to ask again, and that the last document is kept on disk: an agent that starts while the API is away
-still mends the ports it knows of. What is done about a document is not its business.
+still mends the ports it knows of. What is done about a document, or answered to a question, is not its business.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from logging import getLogger
+from typing import Any
 
 from client.rest import Problem, Rest, Unreachable
 from ovs_agent.ledger import Ledger
@@ -23,7 +24,8 @@ PAUSES = (0.2, 0.5, 1.0, 2.0)
 
 
 class Poll:
-    """`changed` is called after each document. `reached` is called when the API answers again after it did not."""
+    """`changed` is called after each document, `answer` with the questions that come with one. `reached` is called when
+    the API answers again after it did not."""
 
     def __init__(
         self,
@@ -33,6 +35,7 @@ class Poll:
         ledger: Ledger,
         changed: Callable[[], None],
         reached: Callable[[], None],
+        answer: Callable[[list[dict[str, Any]]], None],
     ) -> None:
         self._rest = rest
         self._path = f"/hosts/{host}/wanted"
@@ -40,6 +43,7 @@ class Poll:
         self._ledger = ledger
         self._changed = changed
         self._reached = reached
+        self._answer = answer
         self._stopping = threading.Event()
         self._failures = 0
         self.trouble: str | None = "The API has not answered yet."
@@ -81,11 +85,14 @@ class Poll:
             self._reached()
         if reply.status == 204:
             return
-        if reply.body["revision"] == after:
+        questions = reply.body.pop("traces", [])
+        if reply.body["revision"] != after:
+            self._ledger.received(Wanted.parse(reply.body), fresh=True)
+            self._changed()
+            self._state.save_wanted(reply.body)
+        elif not questions:
             self._stopping.wait(1.0)  # the same again: an API that answers too eagerly is not to be asked as eagerly
-        self._ledger.received(Wanted.parse(reply.body), fresh=True)
-        self._changed()
-        self._state.save_wanted(reply.body)
+        self._answer(questions)
 
     def _failed(self, sentence: str) -> None:
         if self.trouble != sentence:

@@ -100,10 +100,11 @@ class Ovs(Daemons):
         self.serve("db", _SCHEMA)
 
     def start_switch(self) -> None:
-        (self.folder / "switch.ctl").unlink(missing_ok=True)
-        control = self.folder / "switch.ctl"
-        self.spawn("ovs-vswitchd", "--enable-dummy", "--disable-system", f"--unixctl={control}")
-        wait_for(control.exists, "ovs-vswitchd's control socket")
+        for remains in self.folder.glob("ovs-vswitchd.*.ctl"):
+            remains.unlink()
+        self.spawn("ovs-vswitchd", "--enable-dummy", "--disable-system", "--pidfile")
+        # It writes its process id, which is part of the socket's name, before it makes the socket.
+        wait_for(lambda: any(self.folder.glob("ovs-vswitchd.*.ctl")), "ovs-vswitchd's control socket")
 
     def kill_switch(self) -> None:
         """Flows are lost; the database keeps bridges and ports."""
@@ -139,7 +140,7 @@ class Ovs(Daemons):
         return self.run("ovs-vsctl", f"--db=unix:{self.folder / 'db.sock'}", "--timeout=20", *arguments)
 
     def appctl(self, *arguments: str) -> str:
-        return self.run("ovs-appctl", "-t", str(self.folder / "switch.ctl"), *arguments)
+        return self.run("ovs-appctl", "-t", "ovs-vswitchd", *arguments)
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 20) -> None:

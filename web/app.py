@@ -11,6 +11,7 @@ from web.api import (
     attachments,
     endpoints,
     events,
+    explain,
     hosts,
     isolation,
     meta,
@@ -32,20 +33,8 @@ from web.ui import frame, pages, sign_in  # noqa: F401 - their views are on the 
 
 PREFIX = "/api/v1"
 API = (
-    tenants,
-    isolation,
-    policies,
-    rules,
-    names,
-    networks,
-    endpoints,
-    hosts,
-    attachments,
-    agents,
-    revisions,
-    events,
-    tokens,
-    meta,
+    *(tenants, isolation, policies, rules, names, explain, networks, endpoints, hosts, attachments, agents),
+    *(revisions, events, tokens, meta),
 )
 
 

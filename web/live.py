@@ -11,12 +11,13 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from sqlalchemy import Engine
 
+from db import traces
 from db.engine import reading
 from db.feed import Feed, changes_since, current_revision
 
@@ -63,6 +64,11 @@ class Source:
         with reading(self._engine) as session:
             return changes_since(session, revision)
 
+    def questions(self) -> Mapping[int, int]:
+        """What agents are asked and have not answered yet: the host by the question's id."""
+        with reading(self._engine) as session:
+            return traces.waiting(session)
+
     def close(self) -> None:
         self._feed.close()
 
@@ -82,8 +88,11 @@ Interest = Callable[[Sequence[Change]], bool]
 
 
 class _Waiter(NamedTuple):
+    """`host`: wake also for a question to the agent of this one."""
+
     interest: Interest
     wake: threading.Event
+    host: int | None = None
 
 
 class Live:
@@ -96,6 +105,8 @@ class Live:
         self._recent: deque[Change] = deque(maxlen=KEPT_CHANGES)
         self._oldest = 0  # changes after this revision are all in _recent
         self._seen = Seen(0, 0, 0.0)
+        self._questions: Mapping[int, int] = {}
+        self._asked: dict[int, int] = {}  # by host: the pulse with which the last question to its agent came
         self._slots = threading.BoundedSemaphore(slots)
         self._thread: threading.Thread | None = None
         self._ready = threading.Event()
@@ -139,14 +150,20 @@ class Live:
                 return None
             return [change for change in self._recent if change.revision > revision]
 
-    def wait_for_change(self, after: int, interest: Interest, timeout: float) -> bool:
-        """Until changes after `after` satisfy `interest`. True also when memory cannot tell; False: time is over."""
+    def wait_for_change(
+        self, after: int, interest: Interest, timeout: float, asked: tuple[int, int] | None = None
+    ) -> bool:
+        """Until changes after `after` satisfy `interest`; with `asked` (host, pulse) also until somebody asks the
+        host's agent something after that pulse. True also when memory cannot tell; False: time is over."""
         self._start()
-        waiter = _Waiter(interest, threading.Event())
+        host, pulse = asked or (None, 0)
+        waiter = _Waiter(interest, threading.Event(), host)
         with self._lock:
             if not self._oldest <= after <= self._seen.revision:
                 return True
             if interest([change for change in self._recent if change.revision > after]):
+                return True
+            if host is not None and self._asked.get(host, 0) > pulse:
                 return True
             self._waiters.add(waiter)
         return self._sleep(waiter, timeout)
@@ -209,9 +226,9 @@ class Live:
             if changes is None or len(changes) > KEPT_CHANGES:
                 self._forget_before(source.revision())
             else:
-                self._take(changes)
+                self._take(changes, source.questions())
 
-    def _take(self, changes: Sequence[Change]) -> None:
+    def _take(self, changes: Sequence[Change], questions: Mapping[int, int]) -> None:
         now = time.monotonic()
         with self._lock:
             overflow = len(self._recent) + len(changes) - KEPT_CHANGES
@@ -220,8 +237,11 @@ class Live:
             self._recent.extend(changes)
             revision, pulse, at = self._seen
             self._seen = Seen(changes[-1].revision, pulse + 1, now) if changes else Seen(revision, pulse + 1, at)
+            asked = {host for id, host in questions.items() if id not in self._questions}
+            self._questions = questions
+            self._asked.update(dict.fromkeys(asked, self._seen.pulse))
             for waiter in self._waiters:
-                if not waiter.wake.is_set() and waiter.interest(changes):
+                if not waiter.wake.is_set() and (waiter.host in asked or waiter.interest(changes)):
                     waiter.wake.set()
 
     def _forget_before(self, revision: int) -> None:

@@ -76,6 +76,7 @@ OTHERS_IN_PATHS: Json = {
         "schema": {"pattern": f"^{SUBDOMAIN}$", "maxLength": 253},
     },
     "revision": {"description": "A revision, as changes answer with.", "schema": {"minimum": 0, "maximum": 2**53}},
+    "trace": {"description": "The question's id.", "schema": {"minimum": 1, "maximum": 2**53}},
     "token": {"description": "The token's id.", "schema": {"minimum": 1, "maximum": 2**31 - 1}},
 }
 

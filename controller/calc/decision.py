@@ -1,7 +1,8 @@
 """What a rule decided of one packet, with the names of all who have to do with it.
 
 Packets are judged as their connection's opener sees them, so source is who opened it, also where the packet is a
-reply: the pipeline has turned round registers and addresses by then. Networks are as the packet has them.
+reply: the pipeline has turned round registers and addresses by then. Networks are as the packet has them. The egress
+firewall is asked before that, and what it judges is read from the packet as it is.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from controller.pipeline.registers import (
 from controller.world import World
 
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
-_ICMP = (1, 58)
+_PORTS, _ICMP = (6, 17, 132), (1, 58)
 
 
 class End(NamedTuple):
@@ -75,7 +76,8 @@ def packet(fields: Mapping[str, int], data: bytes) -> Packet | None:
         return None
     version = 4 if size == 4 else 6
     networks = fields.get(SOURCE_NETWORK, 0), fields.get(DESTINATION_NETWORK, 0)
-    if fields.get(FLAGS, 0) & REPLY:
+    service = fields.get(SERVICE, 0)
+    if service and fields.get(FLAGS, 0) & REPLY:
         networks = networks[1], networks[0]
     source, destination = (
         End(
@@ -89,8 +91,20 @@ def packet(fields: Mapping[str, int], data: bytes) -> Packet | None:
             (DESTINATION_TENANT, networks[1], DESTINATION_IDENTITY, start + size),
         )
     )
-    service = fields.get(SERVICE, 0)
+    service = service or _service(version, data)
     return Packet(source, destination, service >> 16 & 0xFF, service & 0xFFFF)
+
+
+def _service(version: int, data: bytes) -> int:
+    """As `SERVICE` would have it; without a port where the packet does not begin with one."""
+    protocol = data[23 if version == 4 else 20]
+    start = 14 + (data[14] & 0x0F) * 4 if version == 4 else 54
+    later = version == 4 and int.from_bytes(data[20:22], "big") & 0x1FFF  # of a fragmented one
+    if protocol in _PORTS and not later:
+        start += 2
+    elif protocol not in _ICMP or later:
+        return protocol << 16
+    return protocol << 16 | int.from_bytes(data[start : start + 2], "big")
 
 
 def _identity(fields: Mapping[str, int], end: Identified) -> int:
@@ -113,7 +127,7 @@ def decision(world: World, host: int, rule: RuleRef, packet: Packet) -> Decision
         action, name = rules[rule.number].action, rules[rule.number].name
     else:
         policies = _isolating(world, rule.direction, packet)
-    has_port, is_icmp = packet.protocol in (6, 17, 132), packet.protocol in _ICMP
+    has_port, is_icmp = packet.protocol in _PORTS, packet.protocol in _ICMP
     return Decision(
         world.hosts[host].name,
         action.name.lower(),

@@ -112,9 +112,11 @@ def judging(world: World, identity: Identity) -> Iterator[Policy]:
 
 def policy_keys(world: World, identity: int) -> Iterator[Key]:
     """The fragments that a host carries because it holds the identity."""
-    if is_judged(world, world.identities[identity]):
+    its = world.identities[identity]
+    judges = {policy.id: policy for policy in judging(world, its)}
+    if judges or world.tenants[its.tenant].default_deny:
         yield Key(Part.SUBJECT, identity)
-    for policy in judging(world, world.identities[identity]):
+    for policy in judges.values():
         yield Key(Part.POLICY, policy.id)
         yield Key(Part.BINDING, bound(policy.id, identity))
 
@@ -128,7 +130,10 @@ def view(world: World, host: int) -> View:
 def members(world: World, host: int) -> set[Key]:
     """Every fragment of the host's program."""
     seen = view(world, host)
-    return {key for key in _candidates(seen) if seen.carries(key)}
+    keys = {key for key in _candidates(seen) if seen.carries(key)}
+    for identity in seen.identities:
+        keys.update(policy_keys(world, identity))
+    return keys
 
 
 def _candidates(seen: View) -> Iterator[Key]:
@@ -145,8 +150,6 @@ def _candidates(seen: View) -> Iterator[Key]:
     for tenant in world.tenants_of_host.get(seen.host, {}):
         yield Key(Part.FIREWALL, tenant)
         yield Key(Part.HEARING, tenant)
-    for identity in seen.identities:
-        yield from policy_keys(world, identity)
     for network in filter(seen.sees, _networks(seen)):
         yield Key(Part.NETWORK, network.id)
         yield Key(Part.TENANT, network.tenant)

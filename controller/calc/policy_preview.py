@@ -40,11 +40,11 @@ def openings(old: World, new: World, changes: Iterable[Change]) -> Iterator[Open
     for direction, identity in sorted(_affected(old, new, changes)):
         for subjects, peers in _pairs(old, new, direction, identity):
             sources, destinations = (subjects, peers) if direction is Direction.EGRESS else (peers, subjects)
-            for service, after, reason in _turned(old, new, sources[0], destinations[0]):
-                for source, destination in product(sources, destinations):
-                    if source.id != destination.id:
-                        ends = source.name, destination.name
-                        found[ends][Opening(*ends, service, after, reason)] = None
+            pairs = [(one, other) for one, other in product(sources, destinations) if one.id != other.id]
+            for service, after, reason in _turned(old, new, *pairs[0]) if pairs else ():
+                for source, destination in pairs:
+                    ends = source.name, destination.name
+                    found[ends][Opening(*ends, service, after, reason)] = None
     for ends in sorted(found):
         yield from found[ends]
 

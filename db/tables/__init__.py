@@ -9,6 +9,7 @@ from db.tables.names import ResolvedAddress, ResolvedName
 from db.tables.policies import Denial, Policy, RuleCounter
 from db.tables.pools import Claim, Pool, Shared
 from db.tables.tenancy import Network, Peering, Subnet, Tenant
+from db.tables.traces import Trace
 
 __all__ = [
     "DATAPATH_PREFIX",
@@ -37,6 +38,7 @@ __all__ = [
     "Subnet",
     "Tenant",
     "Token",
+    "Trace",
     "User",
     "port_name",
     "utcnow",

@@ -228,3 +228,29 @@ def test_counts_go_on_over_a_restart_of_the_controller(pair: Pair, kill: bool) -
     until(lambda: packets(pair, "web"), [30])
     time.sleep(READ)
     assert packets(pair, "db") == [30, 0], "and stay"
+
+
+@pytest.mark.parametrize("hosts", [("h1", "h2")])
+def test_what_the_egress_firewall_denied_is_counted_and_told(pair: Pair) -> None:
+    world, tenant = pair.world, pair.tenant
+    firewall = {
+        "apiVersion": "k8s.ovn.org/v1",
+        "kind": "EgressFirewall",
+        "metadata": {"name": "default", "namespace": tenant},
+        "spec": {
+            "egress": [
+                {"type": "Allow", "to": {"cidrSelector": "198.18.201.0/24"}},
+                {"type": "Deny", "to": {"cidrSelector": "198.18.200.0/24"}},
+            ]
+        },
+    }
+    world.rest.post("/policies", {"documents": [firewall]})
+    world.settle()
+    with socket_at(pair.web, 4, socket.SOCK_DGRAM) as line:
+        for _ in range(3):
+            line.sendto(b"who?", ("198.18.200.7", 99))
+    until(lambda: packets(pair, "default"), [0, 3])
+    (denial,) = world.rest.items("/denials", {"tenant": tenant})
+    assert (denial["source"], denial["destination"]) == (f"{tenant}/{pair.web.name}", None)
+    assert (denial["destination_address"], denial["protocol"], denial["port"]) == ("198.18.200.7", "udp", 99)
+    assert (denial["policies"], denial["rule"], denial["count"]) == ([f"{tenant}/default"], 2, 3)

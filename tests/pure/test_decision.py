@@ -126,6 +126,36 @@ def test_what_is_gone_meanwhile_is_not_told_and_who_is_not_known_has_an_address(
     assert made is not None and (made.source, made.source_address) == ("", "10.10.0.9")
 
 
+@pytest.mark.parametrize(
+    ("version", "protocol", "body", "service"),
+    [
+        (4, 6, "1f400019", 25),
+        (6, 17, "1f400035", 53),
+        (4, 1, "0800", 8 << 8),
+        (6, 58, "8003", 128 << 8 | 3),
+        (4, 47, "1f400019", 0),
+        (4, 6, "", 0),
+    ],
+)
+def test_what_the_firewall_judged_is_read_from_the_packet(
+    world: World, version: int, protocol: int, body: str, service: int
+) -> None:
+    data = bytearray(frame(version)[:-20])
+    data[14], data[23 if version == 4 else 20] = version << 4 | 5, protocol
+    fields = {FLAGS: 1 | REPLY, SOURCE_NETWORK: 1010}
+    read = packet(fields, bytes(data) + bytes.fromhex(body))
+    assert read is not None and (read.protocol, read.service) == (protocol, service)
+    made = decision(world, 1, RuleRef(6, INGRESS, 1), read)
+    assert made is not None and (made.source, made.destination) == ("e100", "")
+
+
+def test_a_later_fragment_has_no_port() -> None:
+    data = bytearray(frame()) + bytes.fromhex("1f400019")
+    data[14], data[21], data[23] = 0x45, 9, 6
+    read = packet({FLAGS: 1}, bytes(data))
+    assert read is not None and (read.protocol, read.service) == (6, 0)
+
+
 @pytest.mark.parametrize("data", [b"", bytes(14), frame()[:30], bytes(12) + b"\x08\x06" + bytes(50), frame(6)[:50]])
 def test_whatever_is_no_whole_ip_header_is_passed_over(data: bytes) -> None:
     assert packet({}, data) is None

@@ -28,6 +28,7 @@ class ScriptedSource:
         self.commits: queue.Queue[list[Row] | Exception | None] = queue.Queue()
         self.newest = 10
         self.latest: list[Row] | None = []
+        self.asked: dict[int, int] = {}
         self.opened = 0
 
     def open(self) -> ScriptedSource:
@@ -49,6 +50,9 @@ class ScriptedSource:
 
     def changes_since(self, revision: int) -> Sequence[Change] | None:
         return self.latest
+
+    def questions(self) -> dict[int, int]:
+        return self.asked
 
     def close(self) -> None:
         pass
@@ -97,6 +101,50 @@ def test_a_change_between_looking_and_waiting_is_not_missed(live: Live, source: 
     source.commits.put([Row(11, host_id=1)])
     assert live.wait_for_pulse(looked.pulse, 5)
     assert live.wait_for_change(looked.revision, lambda changes: bool(changes), 0)
+
+
+def asked_waiter(live: Live, host: int, pulse: int, woken: list[tuple[int, bool]]) -> threading.Thread:
+    """Waits for no change, but for a question to the agent of a host."""
+
+    def wait() -> None:
+        woken.append((host, live.wait_for_change(10, lambda changes: False, 5, asked=(host, pulse))))
+
+    thread = threading.Thread(target=wait)
+    before = live.waiting()
+    thread.start()
+    while live.waiting() == before and thread.is_alive():
+        time.sleep(0.001)
+    return thread
+
+
+def test_a_question_wakes_its_hosts_agent_once_and_no_other(live: Live, source: ScriptedSource) -> None:
+    pulse = live.seen().pulse
+    woken: list[tuple[int, bool]] = []
+    first, second = asked_waiter(live, 1, pulse, woken), asked_waiter(live, 2, pulse, woken)
+    source.asked = {7: 2}
+    source.commits.put([])
+    second.join(5)
+    assert woken == [(2, True)]
+    looked = live.seen().pulse
+    again = asked_waiter(live, 2, looked, woken)
+    source.commits.put([])
+    assert live.wait_for_pulse(looked, 5)
+    assert live.waiting() == 2, "a question that is known wakes nobody"
+    source.asked = {7: 2, 9: 2, 8: 1}
+    source.commits.put([])
+    first.join(5)
+    again.join(5)
+    assert sorted(woken[1:]) == [(1, True), (2, True)]
+
+
+def test_a_question_between_looking_and_waiting_is_not_missed(live: Live, source: ScriptedSource) -> None:
+    looked = live.seen()
+    source.asked = {7: 1}
+    source.commits.put([])
+    assert live.wait_for_pulse(looked.pulse, 5)
+    assert live.wait_for_change(looked.revision, lambda changes: False, 0, asked=(1, looked.pulse))
+    assert not live.wait_for_change(looked.revision, lambda changes: False, 0, asked=(2, looked.pulse))
+    assert not live.wait_for_change(looked.revision, lambda changes: False, 0, asked=(1, live.seen().pulse))
 
 
 def test_memory_that_does_not_reach_back_says_so(live: Live, source: ScriptedSource) -> None:

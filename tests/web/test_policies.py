@@ -206,6 +206,28 @@ def test_a_dry_run_changes_nothing_and_tells_the_flows(tenants: Site) -> None:
     assert listed(tenants) == ["acme/all"]
 
 
+def test_a_dry_run_tells_which_connections_would_turn_and_why(tenants: Site) -> None:
+    attach(tenants.enrolled("h3", "198.18.0.13"), "h3", "web1", "acme/default")
+    only_80 = {"podSelector": {}, "ingress": [{"ports": [{"port": 80}]}]}
+    told = apply(tenants, named("lock", **only_80), query="?dry_run=true")
+    reason = "by policy acme/lock: no ingress rule allows it"
+    assert {change["from"] for change in told["changes"]} == {"acme/acme", "acme/web1"}
+    assert told["changes"][0] == {
+        "from": "acme/acme",
+        "to": "acme/web1",
+        "service": "tcp/0-79",
+        "before": "allowed",
+        "after": "denied",
+        "reason": reason,
+    }
+    assert f"acme/acme -> acme/web1 udp: allowed -> denied {reason}" in told["words"]
+    assert not any("tcp/80:" in line for line in told["words"])
+    assert not told["more"]
+    apply(tenants, named("lock", **only_80))
+    undone = ok(tenants.admin.delete("/policies/acme/lock?dry_run=true"))
+    assert "acme/acme -> acme/web1 udp: denied -> allowed as no ingress policy decides" in undone["words"]
+
+
 def test_only_admins_change_policies_and_viewers_see_them(tenants: Site) -> None:
     apply(tenants, EXAMPLE, ADMIN)
     before = tenants.revision()

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from apiflask import APIBlueprint
 from flask import Response
 
-from db import hosts, tables, wanted
+from db import hosts, tables, traces, wanted
 from db.changes import current_revision
 from web.api.attachments import host_id
 from web.api.replies import Json
-from web.api.schemas.agent import Enrol, Enrolled, Report, Reported, Wanted, WantedQuery
+from web.api.schemas.agent import Enrol, Enrolled, Report, Reported, Traced, Wanted, WantedQuery
 from web.auth.access import AGENTS, ENROLLERS, WATCHERS, allow, whoever
 from web.live import Change
 from web.state import changing, noting, reading, state
@@ -44,19 +45,21 @@ def enrol(body: Enrol) -> Json:
 def get_wanted(host: str, query: WantedQuery) -> Json | Response:
     """Show what a host should have
 
-    With `after` and `wait` the answer comes when there is something new for this host.
+    With `after` and `wait` the answer comes when there is something new for this host, or a question to its agent.
     """
     with reading() as session:
         id = host_id(session, host)
     live = state().live
     with live.patience(query.wait) as deadline:
         while True:
-            looked_at = live.seen().revision
+            looked = live.seen()
             with reading() as session:
-                if query.after is None or wanted.changed_for_host(session, id, query.after):
-                    return wanted.wanted(session, id).document()
+                asked = traces.asked(session, id)
+                if asked or query.after is None or wanted.changed_for_host(session, id, query.after):
+                    return {**wanted.wanted(session, id).document(), "traces": asked}
             left = deadline - time.monotonic()
-            if not live.wait_for_change(looked_at, lambda changes: concerns(changes, id), left):
+            interest = partial(concerns, host_id=id)
+            if not live.wait_for_change(looked.revision, interest, left, asked=(id, looked.pulse)):
                 return Response(status=204)
 
 
@@ -76,4 +79,18 @@ def report(host: str, body: Report) -> Json:
     """
     with noting() as session:
         hosts.report(session, host_id(session, host), body.model_dump(), datetime.now(UTC))
+        return {"revision": current_revision(session)}
+
+
+@blueprint.put("/hosts/<host>/traces/<int:trace>")
+@allow(AGENTS, own_host=True)
+@blueprint.input(Traced, arg_name="body")
+@blueprint.output(Reported)
+def answer(host: str, trace: int, body: Traced) -> Json:
+    """Answer what the switch would do with a packet
+
+    The question came with what the host should have. Refused when whoever asked has given up.
+    """
+    with noting() as session:
+        traces.answer(session, host_id(session, host), trace, body.model_dump(), datetime.now(UTC))
         return {"revision": current_revision(session)}

@@ -101,8 +101,35 @@ class Gateway(Contract):
     mac: Mac
 
 
+class TraceAsked(Contract):
+    """A packet of which the agent shall ask its switch what it would do with it."""
+
+    id: int
+    packet: str = Field(
+        description="A flow in the syntax of ovs-fields(7).", examples=["in_port=100,eth_src=02:00:0a:14:00:09,icmp"]
+    )
+
+
+class Traced(Contract):
+    """What the switch would do with a packet."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example({"table": 96, "cookie": "0x77e0886250e377da", "outputs": [], "tunnel": None})
+    )
+
+    table: int | None = Field(None, ge=0, le=255, description="Where it ends; null when the switch did not say.")
+    cookie: Annotated[str, Field(pattern="^0x[0-9a-f]{1,16}$")] | None = Field(
+        None, description="Of the last flow that it matches; null when none does."
+    )
+    outputs: list[Annotated[int, Field(ge=0, le=2**32 - 1)]] = Field(
+        [], max_length=64, description="The ports by which it leaves."
+    )
+    tunnel: Ip | None = Field(None, description="The address that it is tunnelled to.")
+    trouble: Long = Field("", description="Why the switch gave no answer, or could not send the packet.")
+
+
 class Wanted(Contract):
-    """Everything that one host's agent has to make true."""
+    """Everything that one host's agent has to make true, and what it is asked."""
 
     revision: Revision
     host: WantedHost
@@ -110,6 +137,7 @@ class Wanted(Contract):
     tunnel: Tunnel
     gateway: Gateway
     endpoints: list[WantedEndpoint]
+    traces: list[TraceAsked] = Field([], description="Questions that wait for this agent's answer.")
 
 
 class WantedQuery(WaitQuery):
@@ -145,6 +173,6 @@ class Report(Contract):
 
 
 class Reported(Contract):
-    """The report is kept."""
+    """What an agent told is kept."""
 
     revision: Revision

@@ -1,0 +1,97 @@
+"""`warren explain`: why a connection is allowed or denied, in a few lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from client import output
+from client.context import Context
+from client.options import printing, qualified
+
+AGREEMENTS = {"confirmed": "agrees", "disagreement": "DISAGREES", "unconfirmed": "not confirmed"}
+PATIENCE = 30.0
+"""Seconds for an answer; the API itself waits a few for the hosts."""
+ECHO = "echo"
+_port = click.IntRange(1, 65535)
+
+
+def read_message(_: click.Context, parameter: click.Parameter, given: str | None) -> dict[str, int] | None:
+    """`8:0`, `8`, or an echo request."""
+    if given is None or given == ECHO:
+        return None if given is None else {}
+    type, _colon, code = given.partition(":")
+    if not all(part.isascii() and part.isdecimal() and int(part) <= 255 for part in (type, code or "0")):
+        raise click.BadParameter(f"'{given}' is not TYPE or TYPE:CODE, each 0 to 255, like 8:0.", param=parameter)
+    return {"type": int(type), "code": int(code or 0)}
+
+
+@click.command()
+@qualified("source", "/endpoints", "SRC")
+@qualified("destination", "/endpoints", "DST")
+@click.option("--tcp", type=_port, metavar="PORT", help="A TCP connection to this port.")
+@click.option("--udp", type=_port, metavar="PORT", help="UDP to this port.")
+@click.option("--sctp", type=_port, metavar="PORT", help="An SCTP association to this port.")
+@click.option(
+    "--icmp",
+    is_flag=False,
+    flag_value=ECHO,
+    callback=read_message,
+    metavar="[TYPE[:CODE]]",
+    help="ICMP, with -6 ICMPv6, of this type; an echo request if none is said.",
+)
+@click.option("-4", "version", flag_value=4, type=int, help="Over IPv4.")
+@click.option("-6", "version", flag_value=6, type=int, help="Over IPv6; if neither is said, the first that both have.")
+@printing
+@click.pass_obj
+def explain(
+    context: Context,
+    source: str,
+    destination: str,
+    tcp: int | None,
+    udp: int | None,
+    sctp: int | None,
+    icmp: dict[str, int] | None,
+    version: int | None,
+) -> None:
+    """Say why a connection is allowed or denied.
+
+    By the model, at each stage up to the one that denies; and by the flows that are really installed on both hosts.
+    Succeeds whatever the answer is.
+
+    \b
+    Example:
+      warren explain acme/web1 acme/db1 --tcp 5432
+      warren explain acme/web1 acme/db1 --icmp -6
+    """
+    ports = {"tcp": tcp, "udp": udp, "sctp": sctp}
+    said = {protocol: port for protocol, port in ports.items() if port is not None}
+    if len(said) + (icmp is not None) != 1:
+        raise click.UsageError("Say one of --tcp PORT, --udp PORT, --sctp PORT and --icmp.")
+    body: dict[str, Any] = {"source": source, "destination": destination}
+    for protocol, port in said.items():
+        body |= {"protocol": protocol, "port": port}
+    if icmp is not None:
+        body |= {"protocol": "icmpv6" if version == 6 else "icmp", **icmp}
+    if version is not None:
+        body["version"] = version
+    reply = context.rest.post("/explain", body, timeout=PATIENCE).body
+    if context.output != "table":
+        output.data(context.output, reply)
+        return
+    for line in lines(reply):
+        click.echo(line)
+
+
+def lines(reply: Mapping[str, Any]) -> list[str]:
+    ends = " -> ".join(f"{reply[end]['name']} ({reply[end]['host']})" for end in ("source", "destination"))
+    rows = [[decision["stage"], f"{decision['verdict']:<7}  {decision['reason']}"] for decision in reply["decisions"]]
+    seen = "; ".join(f"{host['host']} {host['words']}" for host in reply["hosts"])
+    agreement = AGREEMENTS[reply["agreement"]]
+    rows += [["installed", f"{seen}: {agreement}" if seen else agreement], *(["", text] for text in reply["remarks"])]
+    return [
+        f"{ends}, {reply['connection']} over IPv{reply['version']}: {reply['verdict'].upper()}",
+        *(f"  {line}" for line in output.aligned(rows)),
+    ]

@@ -1,0 +1,28 @@
+"""Questions to hosts' agents: what would your switch do with this packet?"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.tables.base import Base, BigId
+
+
+class Trace(Base):
+    """Lives for seconds: until whoever asked has the answer, or has given up. Never part of a revision.
+
+    `packet` is a flow in the syntax of ovs-fields(7).
+    """
+
+    __tablename__ = "trace"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    host_id: Mapped[int] = mapped_column(ForeignKey("host.id", ondelete="CASCADE"), index=True)
+    packet: Mapped[str] = mapped_column(Text)
+    asked_at: Mapped[datetime]
+    answered_at: Mapped[datetime | None]
+    answer: Mapped[dict[str, Any]] = mapped_column(default=dict)

@@ -1,0 +1,185 @@
+"""`POST /explain`: why a connection is allowed or denied, by the model and by the switches of the hosts concerned.
+
+It decides what may be asked, how the hosts' agents are asked and how long they are waited for; what follows from the
+answers is said by `controller.calc.explain`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+
+from apiflask import APIBlueprint
+from sqlalchemy.orm import Session
+
+from controller.calc.explain import Explanation, Fate, Heard, decide, explain, packets
+from controller.calc.judge import PROTOCOLS, Asked, Decision
+from controller.model import Endpoint
+from controller.openflow.text import match_texts
+from controller.world import World
+from db import convergence, endpoints, snapshot, traces
+from db.changes import current_revision
+from db.errors import Invalid, NotFound
+from web.api.replies import Json
+from web.api.schemas.explain import Explain, Explained
+from web.auth.access import READERS, allow
+from web.state import reading, recording, state
+
+blueprint = APIBlueprint("explain", __name__, tag="Policies")
+
+PATIENCE = 5.0
+"""Seconds that agents have to answer."""
+AUDIT_SECONDS = 15
+NUMBERS = {name: number for number, name in PROTOCOLS.items()}
+IN_WORDS = {"tcp": "TCP", "udp": "UDP", "sctp": "SCTP", "icmp": "ICMP", "icmpv6": "ICMPv6"}
+ECHO = {"icmp": 8, "icmpv6": 128}
+OF_VERSION = {"icmp": 4, "icmpv6": 6}
+UNJUDGED = frozenset({*range(130, 138), 143})
+"""ICMPv6 between an endpoint and its network: multicast listeners, routers and neighbours."""
+
+
+@blueprint.post("/explain")
+@allow(READERS)
+@blueprint.input(Explain, arg_name="body")
+@blueprint.output(Explained)
+def ask(body: Explain) -> Json:
+    """Explain a connection
+
+    By the model, and by asking the switches of both hosts what they would do with its first packet. Changes nothing.
+    """
+    with reading() as session:
+        ends = tuple(_endpoint(session, getattr(body, field), field) for field in ("source", "destination"))
+        revision = current_revision(session)
+        world = World().apply(revision, snapshot.between(session, *ends))
+    source, destination = (world.endpoints[id] for id in ends)
+    asked = _asked(body, source, destination)
+    decisions = decide(world, source, destination, asked)
+    texts = {host: ",".join(match_texts(packet)) for host, packet in packets(world, source, destination, asked).items()}
+    explained = explain(world, source, destination, decisions, traced(texts) if texts else {})
+    remarks = [*explained.remarks, *_why_not(revision, explained)]
+    return {
+        "source": _end(world, source, asked),
+        "destination": _end(world, destination, asked),
+        "connection": str(asked),
+        "version": asked.version,
+        "verdict": _verdict(explained.allowed),
+        "decisions": [_decision(decision) for decision in explained.decisions],
+        "hosts": [_host(heard) for heard in explained.hosts],
+        "agreement": explained.agreement,
+        "remarks": remarks,
+        "words": explained._replace(remarks=remarks).words,
+        "revision": revision,
+    }
+
+
+def traced(packets: Mapping[int, str]) -> dict[int, Fate]:
+    """What the switches of the hosts say of their packets, as soon as all have answered or the time is over."""
+    live = state().live
+    with recording() as tx:
+        questions = traces.ask(tx.session, packets, tx.now)
+    try:
+        with live.patience(PATIENCE) as deadline:
+            while True:
+                pulse = live.seen().pulse
+                with reading() as session:
+                    said = traces.answers(session, questions.values())
+                if len(said) == len(questions) or not live.wait_for_pulse(pulse, deadline - time.monotonic()):
+                    break
+    finally:
+        with recording() as tx:
+            traces.forget(tx.session, questions.values())
+    silence = Fate(trouble=f"its agent has not answered within {PATIENCE:g} s")
+    return {host: _fate(said[id]) if id in said else silence for host, id in questions.items()}
+
+
+def _fate(said: Json) -> Fate:
+    cookie = None if said["cookie"] is None else int(said["cookie"], 16)
+    return Fate(said["table"], cookie, frozenset(said["outputs"]), said["tunnel"], said["trouble"])
+
+
+def _endpoint(session: Session, name: str, field: str) -> int:
+    try:
+        return endpoints.get(session, name).id
+    except NotFound as fault:
+        raise NotFound(fault.problem, fault.remedy, field) from None
+    except Invalid as fault:
+        raise Invalid(fault.problem, fault.remedy, field) from None
+
+
+def _asked(body: Explain, source: Endpoint, destination: Endpoint) -> Asked:
+    protocol, number, named = body.protocol, NUMBERS[body.protocol], IN_WORDS[body.protocol]
+    if protocol in ECHO:
+        if body.port is not None:
+            raise Invalid(f"{named} has no port {body.port}", "say a type and a code, or neither", "port")
+        if body.version not in (None, OF_VERSION[protocol]):
+            raise Invalid(f"there is no {named} over IPv{body.version}", "leave out the version", "version")
+        type, code = ECHO[protocol] if body.type is None else body.type, body.code or 0
+        if protocol == "icmpv6" and type in UNJUDGED:
+            raise Invalid(
+                f"ICMPv6 type {type} is between an endpoint and its network, and no policy judges it",
+                "ask about another type",
+                "type",
+            )
+        return Asked(OF_VERSION[protocol], number, type << 8 | code)
+    for field in ("type", "code"):
+        if getattr(body, field) is not None:
+            raise Invalid(f"{named} has no {field}", "say a port", field)
+    if body.port is None:
+        raise Invalid(f"{named} needs a port", "say which one, like 443", "port")
+    if body.version is not None:
+        return Asked(body.version, number, body.port)
+    versions = [address.version for address in source.addresses]
+    both = [version for version in versions if version in {address.version for address in destination.addresses}]
+    return Asked((both or versions)[0], number, body.port)
+
+
+def _why_not(revision: int, explained: Explanation) -> list[str]:
+    """What an administrator should know of a disagreement."""
+    if explained.agreement != "disagreement":
+        return []
+    late = []
+    with reading() as session:
+        now = current_revision(session)
+        for heard in explained.hosts:
+            with suppress(NotFound):  # somebody removed the host meanwhile
+                if convergence.progress(session, now, heard.host.name).state != "applied":
+                    late.append(heard.host.name)
+    if late:
+        return [f"Revision {now} is not live yet on {' and '.join(late)}: ask again when it is."]
+    if now != revision:
+        return ["Something was changed at the same moment: ask again."]
+    return [
+        f"Its hosts have confirmed revision {now}, so something else has changed their flows; "
+        f"the controller puts them right within {AUDIT_SECONDS} s."
+    ]
+
+
+def _end(world: World, endpoint: Endpoint, asked: Asked) -> Json:
+    address = next((str(address) for address in endpoint.addresses if address.version == asked.version), None)
+    return {"name": endpoint.name, "host": world.hosts[endpoint.host].name, "address": address}
+
+
+def _decision(decision: Decision) -> Json:
+    return {
+        "stage": decision.stage,
+        "verdict": _verdict(decision.allowed),
+        "policy": None if decision.policy is None else decision.policy.name,
+        "rule": None if decision.rule is None else decision.rule + 1,
+        "reason": decision.reason,
+    }
+
+
+def _host(heard: Heard) -> Json:
+    return {
+        "host": heard.host.name,
+        "verdict": None if heard.allowed is None else _verdict(heard.allowed),
+        "reason": heard.reason,
+        "table": heard.table,
+        "agrees": heard.agrees,
+        "words": heard.words,
+    }
+
+
+def _verdict(allowed: bool) -> str:
+    return "allowed" if allowed else "denied"

@@ -1,0 +1,89 @@
+"""Why a connection is allowed or denied."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
+
+from web.api.schemas.common import Contract, Interface, Name, QualifiedName, Revision, example
+from web.api.schemas.endpoint import PortNumber
+
+Byte = Annotated[int, Field(ge=0, le=255)]
+Verdict = Literal["allowed", "denied"]
+
+
+class Explain(Contract):
+    """The connection that is asked about."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            {"source": "acme/web1", "destination": "acme/db1", "protocol": "tcp", "port": 5432, "version": 4}
+        )
+    )
+
+    source: QualifiedName
+    destination: QualifiedName
+    protocol: Literal["tcp", "udp", "sctp", "icmp", "icmpv6"]
+    port: PortNumber | SkipJsonSchema[None] = Field(None, description="For TCP, UDP and SCTP.")
+    type: Byte | SkipJsonSchema[None] = Field(None, description="For ICMP and ICMPv6; left out: an echo request.")
+    code: Byte | SkipJsonSchema[None] = Field(None, description="For ICMP and ICMPv6; left out: 0.")
+    version: Literal[4, 6] | SkipJsonSchema[None] = Field(
+        None, description="Of the addresses; left out: the first that both have."
+    )
+
+
+class End(Contract):
+    """One end of the connection."""
+
+    name: QualifiedName
+    host: Name
+    address: Interface | None = Field(description="Of the family asked for; null when it has none.")
+
+
+class StageDecision(Contract):
+    """What the model says at one stage; there are none after one that denies."""
+
+    stage: Literal["address", "isolation", "egress", "ingress"] = Field(
+        description="`address`: no packet leaves the source, as an endpoint lacks an address or speaks to itself."
+    )
+    verdict: Verdict
+    policy: str | None = Field(
+        description="The policy that decided; null when none did.", examples=["acme/db-lockdown"]
+    )
+    rule: int | None = Field(description="The number of its rule in that direction, from 1.", examples=[2])
+    reason: str = Field(examples=["by policy acme/db-lockdown: no ingress rule allows it"])
+
+
+class HostSays(Contract):
+    """What a host's switch would do with the connection's first packet."""
+
+    host: Name
+    verdict: Verdict | None = Field(description="Null when the host gave no answer.")
+    reason: str = Field(
+        description="`delivered`, `sent to` where, a reason for dropping as in the host's `drops`, `foreign_flow` when "
+        "a flow that is not Warren's drops it, `no_flow` where none matches, or `no_answer`.",
+        examples=["ingress_policy"],
+    )
+    table: str | None = Field(description="The stage where it ends.", examples=["INGRESS_TENANT"])
+    agrees: bool | None = Field(description="With the model; null when there is nothing to compare.")
+    words: str = Field(examples=["drops it in INGRESS_TENANT (ingress policy)"])
+
+
+class Explained(Contract):
+    """What the model says, and what the switches would really do."""
+
+    source: End
+    destination: End
+    connection: str = Field(examples=["tcp/5432"])
+    version: Literal[4, 6]
+    verdict: Verdict = Field(description="By the model.")
+    decisions: list[StageDecision]
+    hosts: list[HostSays] = Field(description="In the order in which the packet comes to them.")
+    agreement: Literal["confirmed", "disagreement", "unconfirmed"] = Field(
+        description="`unconfirmed`: a host concerned gave no answer, or none had to be asked."
+    )
+    remarks: list[str] = Field(description="What there is to say of it unless it is confirmed.")
+    words: list[str] = Field(description="All of this in sentences.")
+    revision: Revision
