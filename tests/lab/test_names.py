@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from controller.pipeline.flow import Kind, Reason
 from lab import netns, ovs
 from lab.lab import Lab
 from lab.state import Placed
@@ -58,13 +60,9 @@ class Scene:
 
     def flows(self, host: str, address: str) -> list[str]:
         """Of the host's firewall, those about an address."""
-        field = "ipv6,ipv6_dst" if ":" in address else "ip,nw_dst"
-        with netns.inside(self.lab.host(host).netns):
-            command = ["ovs-ofctl", "-O", "OpenFlow14", "--no-stats", "dump-flows", "warren0", f"{field}={address}"]
-            found = subprocess.run(
-                command, env=ovs.settings(self.lab.host(host)), check=True, capture_output=True, text=True
-            )
-        return [line for line in found.stdout.splitlines() if "table=67" in line or "table=FIREWALL" in line]
+        field = ("ipv6,ipv6_dst" if ":" in address else "ip,nw_dst") + f"={address}"
+        found = self.run(host, "ovs-ofctl", "-O", "OpenFlow14", "--no-stats", "dump-flows", "warren0", field)
+        return [line for line in found.splitlines() if "table=67" in line or "table=FIREWALL" in line]
 
     def awaits(self, address: str, hosts: tuple[str, ...] = ("h1", "h2"), *, there: bool = True) -> float:
         """Seconds until the firewalls of the hosts speak of an address, or do no more."""
@@ -78,21 +76,34 @@ class Scene:
     def reaches(self, address: str, host: str = "h1") -> str:
         """Why a packet to an address outside is dropped; as yet there is no way out."""
         client = self.client if host == "h1" else self.mate
-        reasons = ("no_route", "egress_firewall")
-        before = {reason: self.drops(host, reason) for reason in reasons}
+        before = self.dropped(host)
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with netns.inside(client.netns), socket.socket(family, socket.SOCK_DGRAM) as mouth:
             mouth.sendto(b"hello", (address, 4000))
         end = time.monotonic() + 30
         while time.monotonic() < end:
-            grown = [reason for reason in reasons if self.drops(host, reason) > before[reason]]
-            if grown:
-                return " and ".join(grown)
+            after = self.dropped(host)
+            if grown := {REASONS[cookie >> 48] for cookie, packets in after.items() if packets > before.get(cookie, 0)}:
+                return " and ".join(sorted(grown))
             time.sleep(0.2)
         raise AssertionError(f"a packet to {address} was not dropped on {host}")
 
-    def drops(self, host: str, reason: str) -> int:
-        return int(self.lab.rest.get(f"/hosts/{host}").body["drops"].get(reason, 0))
+    def dropped(self, host: str) -> dict[int, int]:
+        """Packets that the host's switch has dropped on the way out, by cookie."""
+        self.run(host, "ovs-appctl", "revalidator/purge")  # counts what only the data path has counted yet
+        lines = self.run(host, "ovs-ofctl", "-O", "OpenFlow14", "dump-flows", "warren0").splitlines()
+        found = (COUNTED.search(line) for line in lines)
+        counted = ((int(one[1], 16), int(one[2])) for one in found if one)
+        return {cookie: packets for cookie, packets in counted if cookie >> 48 in REASONS}
+
+    def run(self, host: str, *command: str) -> str:
+        with netns.inside(self.lab.host(host).netns):
+            env = ovs.settings(self.lab.host(host))
+            return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+
+
+REASONS = {Kind.DROP + Reason.NO_ROUTE: "no_route", Kind.DROP + Reason.EGRESS_FIREWALL: "egress_firewall"}
+COUNTED = re.compile(r"cookie=(0x[0-9a-f]+).* n_packets=(\d+)")
 
 
 def ip(placed: Placed, family: int = 4) -> str:
