@@ -226,6 +226,10 @@ class Tier(IntEnum):
     FIREWALL = 3  # egress to addresses outside of all networks; ordered; asked apart from the others
 
 
+RULES_OF_A_PRIORITY = 64
+"""How many rules of one direction the policies of one of the cluster's tiers may have together at one priority."""
+
+
 class Policy(NamedTuple):
     """A policy of any kind. It selects the endpoints that match `endpoints` in the tenants that match `tenants` (None:
     its own). `ingress` or `egress` None: it says nothing about that direction.

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, contains_eager
 
 from controller.calc.documents import FIREWALLS, Draft, Refused, read
 from controller.calc.documents.fields import written
-from controller.model import Direction, Tier
+from controller.model import RULES_OF_A_PRIORITY, Direction, Tier
 from db import zones
 from db.changes import Transaction
 from db.errors import Conflict, Exhausted, Invalid, NotFound
@@ -25,8 +25,6 @@ from db.rows import assign, check_version
 from db.tables import Policy, RuleCounter, Tenant
 
 LAST_ORDINAL = 60_000
-MOST_RULES = 64
-"""Of one direction, in all of a tier's policies that have the same priority."""
 CLUSTER = 0
 """The owner of policies that are in no tenant."""
 
@@ -233,8 +231,8 @@ def _refuse_crowded_priority(session: Session, given: Iterable[Given]) -> None:
     for one in asked:
         for direction in Direction:
             count = crowd[one.draft.tier, one.draft.priority, direction]
-            if count > MOST_RULES and one.draft.rules(direction):
+            if count > RULES_OF_A_PRIORITY and one.draft.rules(direction):
                 rules = f"{count} {direction.name.lower()} rules of priority {one.draft.priority}"
                 tier = one.draft.tier.name.capitalize()
-                problem = f"{one.what}: tier {tier} would have {rules}, and at most {MOST_RULES} are possible"
+                problem = f"{one.what}: tier {tier} would have {rules}, and at most {RULES_OF_A_PRIORITY} are possible"
                 raise Conflict(problem, "use another priority", one.field("spec", "priority"))

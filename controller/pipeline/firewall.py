@@ -17,7 +17,6 @@ from controller.pipeline.stages import Stage
 from controller.world import World
 
 STAGE = Stage.FIREWALL
-MOST_RULES = 1000
 _TOP = 60_000
 _PORTS = {6: "tcp_dst", 17: "udp_dst", 132: "sctp_dst"}
 

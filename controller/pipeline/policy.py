@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from controller.model import RULES_OF_A_PRIORITY, Direction, Policy, Rule, Tier
 from controller.model import Action as Verdict
-from controller.model import Direction, Policy, Rule, Tier
 from controller.pipeline.flow import Conjunction, Flow, Kind, Match, Reason, RuleRef, ToController, flow
 from controller.pipeline.peers import (
     Atom,
@@ -37,8 +37,6 @@ from controller.pipeline.stages import Stage
 from controller.selection import Identity, subject
 from controller.world import World
 
-RULES_OF_A_PRIORITY = 64
-"""How many rules of one direction the policies of a cluster's tier may have together at one priority."""
 LOG_BYTES = 128
 _TOP, _TENANTS, _DENIED = 65_000, 100, 10
 
