@@ -46,14 +46,15 @@ def _state(bit: int) -> Match:
 
 def _answer_to_the_unseen() -> tuple[Match, ...]:
     """TCP of a connection whose beginning was not tracked, most likely from whom it was opened to: from a port below
-    32768 to one above. Taken for the beginning of a connection it would turn it round for its whole life."""
+    32768 to one above. It is judged as it stands, for nobody may call a packet an answer to be believed; but it opens
+    nothing, or it would turn the connection round for its whole life."""
     low, high = Match("tcp_src", 0, 0x8000), Match("tcp_dst", 0x8000, 0x8000)
     return TCP, _state(_NEW), Match("tcp_flags", 0, _SYN), low, high
 
 
 def _echoes_of_the_unseen(judged: int) -> Iterator[tuple[Match, ...]]:
     """Answers to queries that were not tracked, so their connection is invalid. Where policy judges, it judges them as
-    answers, and whoever may not ask hears none."""
+    they stand: by rules about such messages, and by none that accept the query."""
     for ip, icmp, field, replies in (
         (IPV4, ICMP, "icmp_type", (ECHO_REPLY, TIMESTAMP_REPLY)),
         (IPV6, ICMPV6, "icmpv6_type", (ECHO_REPLY_V6,)),
@@ -75,11 +76,11 @@ def base(world: World) -> list[Flow]:
         (Stage.STATE_DESTINATION, Stage.IDENTIFY, NEW_AT_DESTINATION, DESTINATION_JUDGED),
     ):
         flows += [
-            *(flow(Kind.BASE, stage, 110, match, (flag(REPLY),), then) for match in _echoes_of_the_unseen(judged)),
+            *(flow(Kind.BASE, stage, 110, match, (), then) for match in _echoes_of_the_unseen(judged)),
             drop(Reason.INVALID_CONNECTION, stage, 100, (_state(_INVALID),)),
             flow(Kind.BASE, stage, 90, (_state(_RELATED),), (flag(RELATED),), then),
             flow(Kind.BASE, stage, 80, (_state(_REPLY),), (flag(REPLY),), then),
-            *(flow(Kind.BASE, stage, 75, (ip, *_answer_to_the_unseen()), (flag(REPLY),), then) for ip in (IPV4, IPV6)),
+            *(flow(Kind.BASE, stage, 75, (ip, *_answer_to_the_unseen()), (), then) for ip in (IPV4, IPV6)),
             flow(Kind.BASE, stage, 70, (_state(_NEW),), (flag(new),), then),
             flow(Kind.BASE, stage, 0, (), goto=then),
         ]

@@ -15,6 +15,7 @@ from controller.world import World
 from tests.oracle import EGRESS, INGRESS, Document, Question, judge, side
 from tests.policies import Case, cases, policies_of, questions
 from tests.pure import worlds
+from tests.pure.connections import QUERIES
 from tests.pure.fabric import Fabric, Tracked, untracked
 from tests.sites import HOSTS, Plan
 
@@ -64,8 +65,7 @@ def agree(fabric: Fabric, plan: Plan, documents: list[Document], question: Quest
 
 
 def agree_on_reply(fabric: Fabric, plan: Plan, documents: list[Document], question: Question, tracked: Tracked) -> None:
-    """An end whose host knows the connection judges it; to one that never tracked it, the reply opens another, unless
-    it is ICMP's and so cannot be but a reply."""
+    """An end whose host knows the connection judges it; by one that never tracked it, the reply is judged as is."""
     reply, back = fabric.reply(question), backwards(question)
     verdicts = []
     ends = question.source, question.destination
@@ -73,7 +73,7 @@ def agree_on_reply(fabric: Fabric, plan: Plan, documents: list[Document], questi
         return  # two tenants on one host that have seen different parts of the connection
     knowing = {fabric.host(end) for end in ends if fabric.knows(end, reply, tracked)}
     for end, known, unknown in ((question.destination, INGRESS, EGRESS), (question.source, EGRESS, INGRESS)):
-        if fabric.host(end) in knowing or back is None:
+        if fabric.host(end) in knowing:
             verdicts.append(side(plan.site, documents, known, question))
         else:
             verdicts.append(side(plan.site, documents, unknown, back))
@@ -82,13 +82,9 @@ def agree_on_reply(fabric: Fabric, plan: Plan, documents: list[Document], questi
     assert delivered == expected, f"reply to {question}: {verdicts}, but {delivered=} in {plan} under {documents}"
 
 
-def backwards(question: Question) -> Question | None:
-    """The connection that a reply would open by itself; None where a reply opens nothing."""
+def backwards(question: Question) -> Question:
+    """What a reply asks for that is taken by itself."""
+    turned = question._replace(source=question.destination, destination=question.source)
     if question.protocol in ("icmp", "icmpv6"):
-        return None
-    return question._replace(
-        source=question.destination,
-        destination=question.source,
-        port=question.source_port,
-        source_port=question.port,
-    )
+        return turned._replace(port=QUERIES[question.port])
+    return turned._replace(port=question.source_port, source_port=question.port)
