@@ -26,7 +26,7 @@ def read(message: bytes) -> Chain | None:
             return None
         chain = found.resolve_chaining()
     except Exception:
-        # Strangers' bytes, so whatever the library raises; it may be there twice in one process, with classes of its own.
+        # Strangers' bytes, so whatever the library raises: it may be there twice in a process, with classes of its own.
         return None
     return _chain(found.question[0].name, chain)
 
