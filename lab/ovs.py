@@ -7,6 +7,7 @@ address. Everything above it (the integration bridge, tunnels, controllers) is t
 from __future__ import annotations
 
 import ipaddress
+import time
 from pathlib import Path
 
 from lab import fabric, netns
@@ -79,8 +80,20 @@ def _start_switch(host: HostName, daemon: Daemon, lab_dir: Path) -> None:
     # Left to itself the switch forgets the kernel's routes whenever an interface appears, reads them anew, and until
     # then takes the packets of its tunnels for the host's own. Routes that it is told it keeps.
     for route in (f"{host.address}/{UNDERLAY_PREFIX}", f"{host.address6}/{UNDERLAY_PREFIX6}"):
-        network = str(ipaddress.ip_interface(route).network)
-        _appctl(host, "ovs/route/add", network, BRIDGE)
+        _tell_route(host, str(ipaddress.ip_interface(route).network))
+
+
+def _tell_route(host: HostName, network: str, seconds: float = 10.0) -> None:
+    """The switch refuses a route until it has noticed the address of the bridge that it leads through."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            _appctl(host, "ovs/route/add", network, BRIDGE)
+            return
+        except LabError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def _background(host: HostName, daemon: Daemon, argv: list[str], lab_dir: Path) -> None:
