@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from itertools import product
 
-from controller.model import Action, Block, Direction, DomainName, Policy, Rule, Service, Tenant, Tier
+from controller.model import Action, Direction, Policy, Rule, Service, Tenant, Tier
 from controller.pipeline.flow import Flow, Kind, Match, Reason, RuleRef, ToController, drop, flow
-from controller.pipeline.peers import Matches, address_of_called, prefixes, ranges
+from controller.pipeline.peers import Matches, peers, ranges
 from controller.pipeline.policy import LOG_BYTES
 from controller.pipeline.registers import FROM_TUNNEL, flagged, local_source_tenant
 from controller.pipeline.stages import Stage
@@ -42,8 +42,8 @@ def tenant(world: World, tenant: Tenant) -> list[Flow]:
     flows: dict[tuple[int, frozenset[Match]], Flow] = {}
     for number, rule in enumerate(policy.egress or ()):
         ref = RuleRef(policy.id, Direction.EGRESS, number)
-        for to, service in product(_addresses(world, rule), _services(rule)):
-            match = (local_source_tenant(tenant.id), *to, *service)
+        for to, service in product(peers(world, policy, rule, Direction.EGRESS), _services(rule)):
+            match = (local_source_tenant(tenant.id), *to.match, *service)
             priority = _TOP - number
             flows.setdefault((priority, frozenset(match)), _decide(rule, priority, match, ref))
     return list(flows.values())
@@ -54,19 +54,6 @@ def _decide(rule: Rule, priority: int, match: Matches, ref: RuleRef) -> Flow:
         return flow(Kind.POLICY, STAGE, priority, match, (), Stage.WAY_OUT, ref)
     owner = Kind.DROP + Reason.EGRESS_FIREWALL
     return Flow(STAGE, priority, match, (ToController(LOG_BYTES),), None, owner, ref)
-
-
-def _addresses(world: World, rule: Rule) -> list[Matches]:
-    found: dict[Matches, None] = {}
-    for peer in rule.peers or ():
-        match peer:
-            case Block():
-                for network, prefix in prefixes(peer):
-                    found[address_of_called(peer.version, network, prefix)] = None
-            case DomainName():
-                for version, value in world.addresses_of(peer):
-                    found[address_of_called(version, value, 32 if version == 4 else 128)] = None
-    return [()] if rule.peers is None else list(found)
 
 
 def _services(rule: Rule) -> list[Matches]:

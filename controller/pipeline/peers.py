@@ -83,10 +83,6 @@ def _block(version: int, network: int, prefix: int, direction: Direction) -> Mat
     return ip(version), Match(f"{family}_{end}", network, ((1 << prefix) - 1) << (bits - prefix))
 
 
-def address_of_called(version: int, network: int, prefix: int) -> Matches:
-    return _block(version, network, prefix, Direction.EGRESS)
-
-
 def prefixes(block: Block) -> list[tuple[int, int]]:
     """The block without its exceptions, as the fewest (network, prefix) that cover just that."""
     bits = 32 if block.version == 4 else 128
