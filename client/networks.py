@@ -25,10 +25,12 @@ COLUMNS = [
     column("ZONE"),
     ("SUBNETS", _subnets),
     column("ENDPOINTS"),
+    column("TRANSPORT"),
     column("PRIVATE"),
     column("ISOLATED"),
     column("LABELS"),
 ]
+TRANSPORT_HELP = "vxlan, geneve, gre, or local, which keeps to one host."
 the_network = qualified("name", "/networks", "TENANT/NETWORK")
 
 
@@ -43,6 +45,7 @@ def network() -> None:
 @click.option("--gateway", "gateways", multiple=True, metavar="ADDRESS", help="Else the first usable of each subnet.")
 @click.option("--private", is_flag=True, help="May overlap other tenants' subnets; reachable from its own zone only.")
 @click.option("--isolated", is_flag=True, help="Does not talk to the tenant's other networks.")
+@click.option("--transport", default="vxlan", help=TRANSPORT_HELP)
 @click.option("--mtu", type=click.IntRange(576, 65535), help="Else what the underlay leaves.")
 @label
 @changing
@@ -54,6 +57,7 @@ def create(
     gateways: tuple[str, ...],
     private: bool,
     isolated: bool,
+    transport: str,
     mtu: int | None,
     labels: dict[str, str],
 ) -> None:
@@ -69,6 +73,7 @@ def create(
         "private": private,
         "isolated": isolated,
         "mtu": mtu,
+        "transport": transport,
         "labels": labels,
     }
     if subnets:
@@ -126,20 +131,34 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
 @network.command()
 @the_network
 @click.option("--isolated/--routed", default=None, help="A zone of its own, or its tenant's.")
+@click.option("--transport", help=TRANSPORT_HELP)
 @dry_run
 @changing
 @click.pass_obj
-def update(context: Context, name: str, isolated: bool | None, dry_run: bool) -> None:
-    """Set a network apart from its tenant's other networks, or back among them.
+def update(context: Context, name: str, isolated: bool | None, transport: str | None, dry_run: bool) -> None:
+    """Set a network apart from its tenant's other networks or back among them, or move it to another transport.
 
     \b
-    Example:
+    Examples:
       warren network update acme/web --isolated
+      warren network update acme/web --transport geneve
     """
-    if isolated is None:
-        raise click.UsageError("Say --isolated or --routed.")
-    said = f"Network {name} is {'isolated' if isolated else 'routed'}"
-    carry_out(context, "PATCH", f"/networks/{name}", {"isolated": isolated}, dry_run, lambda reply: said)
+    if isolated is None and transport is None:
+        raise click.UsageError("Say --isolated, --routed or --transport.")
+    said = []
+    if isolated is not None:
+        said.append("isolated" if isolated else "routed")
+    if transport is not None:
+        said.append(f"carried by {transport}")
+    body = {"isolated": isolated, "transport": transport}
+    carry_out(
+        context,
+        "PATCH",
+        f"/networks/{name}",
+        {field: value for field, value in body.items() if value is not None},
+        dry_run,
+        lambda reply: f"Network {name} is {' and '.join(said)}",
+    )
 
 
 @network.command()

@@ -91,7 +91,8 @@ class Tenant(NamedTuple):
 class Network(NamedTuple):
     """One segment. `zone` is the tenant's, or the network's own when it is isolated.
 
-    A `private` network's subnets may overlap other tenants': it is reachable from its own zone only.
+    A `private` network's subnets may overlap other tenants': it is reachable from its own zone only. `transport` is the
+    name of what carries its packets between hosts (`controller.transport`).
     """
 
     id: int
@@ -101,6 +102,7 @@ class Network(NamedTuple):
     zone: int
     subnets: tuple[Subnet, ...]
     private: bool = False
+    transport: str = "vxlan"
 
 
 class Host(NamedTuple):
@@ -145,10 +147,12 @@ class Peering(NamedTuple):
 
 
 class Cluster(NamedTuple):
-    """What holds for all tenants; its id is 1. `flat` lets every tenant reach every other."""
+    """What holds for all tenants; its id is 1. `flat` lets every tenant reach every other. `tunnel_ports` are the UDP
+    ports on which hosts take tunnels' packets."""
 
     id: int
     flat: bool = False
+    tunnel_ports: tuple[int, ...] = (4789, 6081)
 
 
 class Requirement(NamedTuple):

@@ -130,8 +130,17 @@ class World(NamedTuple):
         return [DomainName(domain) for domain in meaning(name) if domain in self.policies_of_domain]
 
     @property
+    def cluster(self) -> Cluster:
+        return next(iter(self.clusters.values()), Cluster(1))
+
+    @property
     def flat(self) -> bool:
-        return any(cluster.flat for cluster in self.clusters.values())
+        return self.cluster.flat
+
+    @property
+    def tunnel_ports(self) -> tuple[int, ...]:
+        """UDP."""
+        return self.cluster.tunnel_ports
 
     def apply(self, revision: int, changes: Iterable[Change]) -> World:
         """The world after `changes`, which must be complete: an endpoint's network is known, and so on.

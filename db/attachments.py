@@ -13,16 +13,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, bindparam, delete, func, insert, or_, select
+from sqlalchemy import and_, bindparam, delete, func, insert, literal, or_, select
 from sqlalchemy.orm import Session
 
-from db import allocate, wanted
+from db import allocate, transport, wanted
 from db.addressing import IPAddress, check_usable, is_made_of_an_address, mac_of, offset_of, parse_mac
 from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
 from db.labels import valid_labels, valid_ports
 from db.names import dns_label, qualified
-from db.networks import overlay_mtu
 from db.tables import Address, Endpoint, Host, Network, Subnet, Tenant, port_name
 from db.wanted import WantedEndpoint
 
@@ -34,7 +33,9 @@ _PLACE = (
         Host.pool_id.label("ofports"),
         Tenant.id.label("tenant_id"),
         Network.id.label("network_id"),
-        func.coalesce(Network.mtu, overlay_mtu()).label("mtu"),
+        Network.transport,
+        func.coalesce(Network.mtu, transport.mtu_of(Network.transport)).label("mtu"),
+        transport.mtu_of(literal(transport.DEFAULT.name)).label("route_mtu"),
         Subnet.id.label("subnet_id"),
         Subnet.cidr,
         Subnet.gateway,
@@ -127,6 +128,7 @@ def attach(
     if known := _known(taken, f"{tenant}/{name}", request):
         return Attached(wanted.endpoint(session, known), created=False)
 
+    transport.check_host(session, at.network_id, at.transport, host_id)
     asked = _asked(addresses, place, network)
     ofport = allocate.claim(
         session, at.ofports, tx.now, what=f"the range of ofports of host {at.host}", remedy="remove endpoints from it"
@@ -171,6 +173,7 @@ def attach(
         addresses=[f"{ip}/{prefix}" for ip, prefix in given],
         gateways=[row.gateway for row in place],
         mtu=at.mtu,
+        route_mtu=min(at.mtu, at.route_mtu),
         container_id=container_id,
         ifname=ifname,
         netns=netns,

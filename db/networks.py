@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, case, func, or_, select
+from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import Session, contains_eager, selectinload, undefer, undefer_group
 
-from db import allocate, collisions, zones
+from db import allocate, collisions, transport, zones
 from db.addressing import (
     IPAddress,
     IPNetwork,
@@ -28,15 +28,11 @@ from db.names import qualified
 from db.pages import Page, containing, having_labels, page
 from db.rows import assign, check_version, shortened
 from db.settings import cluster_pool
-from db.tables import Endpoint, Host, Network, Pool, Shared, Subnet, Tenant
+from db.tables import Endpoint, Network, Pool, Shared, Subnet, Tenant
 
 ADDRESS_REST_SECONDS = 5
 """How long a freed address is given to nobody. A subnet is used up before any address comes twice, so this
 matters to small and full subnets only; there it must not starve a runtime that starts and stops containers."""
-
-UNDERLAY_MTU = 1500
-VXLAN_OVERHEAD = {4: 50, 6: 70}
-"""Bytes a tunnel adds, by the address family of its ends."""
 
 _FEWER = "remove a network"
 
@@ -50,15 +46,22 @@ def create(
     private: bool = False,
     isolated: bool = False,
     mtu: int | None = None,
+    carried_by: str = transport.DEFAULT.name,
     labels: Mapping[str, str] | None = None,
 ) -> Network:
-    """Without `subnets` the network gets one of each family of the cluster pool."""
+    """`carried_by` names a transport. Without `subnets` the network gets one of each family of the cluster pool."""
     session = tx.session
     tenant_name, short = qualified(name, "network")
     chosen = [parse_subnet(text) for text in subnets or ()]
     _check_families(name, chosen)
+    tunnels = transport.used(session)
     network = Network(
-        name=short, private=private, isolated=isolated, mtu=_valid_mtu(mtu, chosen), labels=valid_labels(labels)
+        name=short,
+        private=private,
+        isolated=isolated,
+        mtu=_valid_mtu(mtu, chosen),
+        transport=transport.valid(carried_by),
+        labels=valid_labels(labels),
     )
     # Always zone before VNI, as a new tenant does: two who lock them the other way round would wait for each other.
     if isolated:
@@ -90,6 +93,7 @@ def create(
     session.add(network)
     session.flush()
     tx.record("network", network.id, "create", tenant_id=tenant.id)
+    transport.record_tunnels(tx, tunnels)
     return network
 
 
@@ -132,9 +136,11 @@ def update(
     labels: Mapping[str, str | None] | None = None,
     mtu: int | None = None,
     isolated: bool | None = None,
+    carried_by: str | None = None,
     version: int | None = None,
 ) -> Network:
-    """`mtu` 0 takes the network's own away. `isolated` gives it a zone of its own, or its tenant's again."""
+    """`mtu` 0 takes the network's own away. `isolated` gives it a zone of its own, or its tenant's again. `carried_by`
+    moves it to another transport while it is used."""
     if isolated is not None:
         zones.take_turn(tx.session)
     network = get(tx.session, name)
@@ -142,12 +148,17 @@ def update(
     values: dict[str, object] = {"labels": changed_labels(network.labels, labels or {})}
     if mtu is not None:
         values["mtu"] = _valid_mtu(mtu or None, [subnet.ip_network for subnet in network.subnets])
+    tunnels = transport.used(tx.session)
+    if carried_by is not None:
+        values["transport"] = transport.valid(carried_by)
     left = network.zone
     if isolated is not None and isolated != network.isolated:
         values |= {"isolated": isolated, "zone": zones.take(tx, _FEWER) if isolated else network.tenant.zone}
     if assign(network, **values):
         tx.session.flush()
         tx.record("network", network.id, "update", tenant_id=network.tenant_id)
+        transport.check_hosts(tx.session, network)
+        transport.record_tunnels(tx, tunnels)
     if network.zone != left:
         zones.leave(tx, left)
         _refuse_collisions(tx.session, network)
@@ -164,6 +175,7 @@ def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
     held = select(Endpoint.name).where(Endpoint.network_id == network.id).order_by(Endpoint.name)
     if names := [f"{network.tenant.name}/{endpoint}" for endpoint in session.execute(held).scalars()]:
         raise Conflict(f"network {name} has endpoints: {shortened(names)}", "remove the endpoints first", "network")
+    tunnels = transport.used(session)
     session.delete(network)
     session.flush()
     for subnet in network.subnets:
@@ -175,17 +187,7 @@ def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
         zones.leave(tx, network.zone)
     allocate.release(session, Shared.VNI, network.vni, tx.now)
     tx.record("network", network.id, "delete", tenant_id=network.tenant_id)
-
-
-def overlay_mtu() -> ScalarSelect[int]:
-    """What the tunnels of the host with the smallest underlay leave; one network has one MTU on all hosts."""
-    overhead = case((Host.address.like("%:%"), VXLAN_OVERHEAD[6]), else_=VXLAN_OVERHEAD[4])
-    return select(func.coalesce(func.min(Host.mtu - overhead), UNDERLAY_MTU - VXLAN_OVERHEAD[4])).scalar_subquery()
-
-
-def default_mtu(session: Session) -> int:
-    """The MTU of every network that has none of its own."""
-    return session.execute(select(overlay_mtu())).scalar_one()
+    transport.record_tunnels(tx, tunnels)
 
 
 def size(subnet: Subnet) -> int:

@@ -20,6 +20,7 @@ from db import tables
 from db.changes import current_revision
 from db.labels import with_name
 from db.settings import CLUSTER_ID, is_flat
+from db.transport import udp_ports
 
 NOUNS = ("tenant", "network", "host", "endpoint", "peering", "cluster", "policy", "name")
 _BATCH = 500
@@ -80,11 +81,12 @@ def _networks(session: Session, ids: Ids) -> Iterator[Change]:
     query = select(s.network_id, s.cidr, s.gateway).where(*_those(s.network_id, ids)).order_by(s.network_id, s.id)
     for network_id, cidr, gateway in session.execute(query):
         subnets[network_id].append(model.Subnet.parse(cidr, gateway))
-    columns = select(n.id, t.name, n.name, n.tenant_id, n.vni, n.zone, n.private).join(t, t.id == n.tenant_id)
-    for id, tenant, name, tenant_id, vni, zone, private in session.execute(
+    columns = select(n.id, t.name, n.name, n.tenant_id, n.vni, n.zone, n.private, n.transport)
+    columns = columns.join(t, t.id == n.tenant_id)
+    for id, tenant, name, tenant_id, vni, zone, private, carried_by in session.execute(
         columns.where(*_those(n.id, ids)).order_by(n.id)
     ):
-        network = model.Network(id, f"{tenant}/{name}", tenant_id, vni, zone, tuple(subnets[id]), private)
+        network = model.Network(id, f"{tenant}/{name}", tenant_id, vni, zone, tuple(subnets[id]), private, carried_by)
         yield Change("network", id, network)
 
 
@@ -132,7 +134,8 @@ def _peerings(session: Session, ids: Ids) -> Iterator[Change]:
 
 def _cluster(session: Session, ids: Ids) -> Iterator[Change]:
     if ids is None or CLUSTER_ID in ids:
-        yield Change("cluster", CLUSTER_ID, model.Cluster(CLUSTER_ID, flat=is_flat(session)))
+        ports = tuple(sorted(udp_ports(session).values()))
+        yield Change("cluster", CLUSTER_ID, model.Cluster(CLUSTER_ID, is_flat(session), ports))
 
 
 def _policies(session: Session, ids: Ids) -> Iterator[Change]:

@@ -8,21 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, literal, or_, select
 from sqlalchemy.orm import Session
 
+from db import transport
 from db.addressing import GATEWAY_MAC
 from db.changes import current_revision
 from db.errors import NotFound
-from db.networks import overlay_mtu
 from db.tables import Address, ChangeRow, Controller, Endpoint, Host, Network, Subnet, Tenant, port_name
 
-TUNNEL = {"type": "vxlan", "port": 4789, "ofport": 1}
 GATEWAY = {"ofport": 2, "mac": GATEWAY_MAC}
 
 
 class WantedEndpoint(NamedTuple):
-    """One port of a host's bridge and what is behind it."""
+    """One port of a host's bridge and what is behind it. `route_mtu` is for what leaves the network: its packets may be
+    carried back by another transport."""
 
     id: int
     name: str
@@ -33,6 +33,7 @@ class WantedEndpoint(NamedTuple):
     addresses: list[str]
     gateways: list[str]
     mtu: int
+    route_mtu: int
     container_id: str
     ifname: str
     netns: str
@@ -44,7 +45,7 @@ class Wanted(NamedTuple):
     revision: int
     host: dict[str, Any]
     controllers: list[str]
-    tunnel: dict[str, Any]
+    tunnels: list[dict[str, Any]]
     gateway: dict[str, Any]
     endpoints: list[WantedEndpoint]
 
@@ -63,7 +64,8 @@ _ENDPOINTS = (
         Endpoint.netns,
         Tenant.name.label("tenant"),
         Network.name.label("network"),
-        func.coalesce(Network.mtu, overlay_mtu()).label("mtu"),
+        func.coalesce(Network.mtu, transport.mtu_of(Network.transport)).label("mtu"),
+        transport.mtu_of(literal(transport.DEFAULT.name)).label("route_mtu"),
         Address.ip,
         Address.prefix,
         Subnet.gateway,
@@ -91,7 +93,7 @@ def wanted(session: Session, host_id: int) -> Wanted:
             "mtu": host.mtu,
         },
         list(session.execute(select(Controller.target).order_by(Controller.name)).scalars()),
-        TUNNEL,
+        transport.tunnels(session),
         GATEWAY,
         _endpoints(session, Endpoint.host_id == host_id),
     )
@@ -115,7 +117,7 @@ def changed_for_host(session: Session, host_id: int, after_revision: int) -> boo
     here = select(Endpoint.network_id).where(Endpoint.host_id == host_id)
     concerns = or_(
         ChangeRow.host_id == host_id,
-        ChangeRow.noun == "controller",
+        ChangeRow.noun.in_(("controller", transport.TUNNELS_CHANGED)),
         and_(ChangeRow.noun == "network", ChangeRow.id.in_(here)),
     )
     query = select(ChangeRow.revision).where(ChangeRow.revision > after_revision, concerns).limit(1)
@@ -138,6 +140,7 @@ def _endpoints(session: Session, where: ColumnElement[bool]) -> list[WantedEndpo
                 [],
                 [],
                 row.mtu,
+                min(row.mtu, row.route_mtu),
                 row.container_id,
                 row.ifname,
                 row.netns,

@@ -22,8 +22,11 @@ EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
 class Tunnel(NamedTuple):
+    """The port that joins the bridge with all other hosts; `suffix` is its name's, after the bridge's."""
+
     type: str
-    port: int  # UDP
+    suffix: str
+    port: int | None  # UDP, where it has one
     ofport: int
 
 
@@ -44,6 +47,7 @@ class Endpoint(NamedTuple):
     addresses: tuple[str, ...]  # with prefix length
     gateways: tuple[str, ...]
     mtu: int
+    route_mtu: int  # for what leaves the network
     container_id: str
     ifname: str
     netns: str
@@ -71,7 +75,7 @@ class Wanted(NamedTuple):
     datapath_id: str  # 16 hex digits
     address: str | None  # where other hosts' tunnels end
     controllers: tuple[str, ...]
-    tunnel: Tunnel
+    tunnels: tuple[Tunnel, ...]
     gateway: Gateway
     endpoints: tuple[Endpoint, ...]
 
@@ -85,7 +89,7 @@ class Wanted(NamedTuple):
             datapath_id=host["datapath_id"],
             address=host.get("address"),
             controllers=tuple(document["controllers"]),
-            tunnel=Tunnel(**{name: document["tunnel"][name] for name in Tunnel._fields}),
+            tunnels=tuple(Tunnel(**{name: one[name] for name in Tunnel._fields}) for one in document["tunnels"]),
             gateway=Gateway(**{name: document["gateway"][name] for name in Gateway._fields}),
             endpoints=tuple(Endpoint.parse(endpoint) for endpoint in document["endpoints"]),
         )
@@ -214,14 +218,21 @@ def endpoint_port(endpoint: Endpoint) -> Port:
 
 
 def own_ports(wanted: Wanted, local: Local) -> tuple[Port, ...]:
-    """The tunnel port and the gateway port, which every host's bridge has."""
-    options = {"remote_ip": "flow", "key": "flow", "dst_port": str(wanted.tunnel.port)}
-    if wanted.address and ":" in wanted.address:
-        options["csum"] = "true"  # IPv6 has no header checksum: a UDP checksum of zero is refused by many receivers
-    return (
-        Port(f"{local.bridge}-tun", wanted.tunnel.ofport, wanted.tunnel.type, options=options),
-        Port(f"{local.bridge}-gw", wanted.gateway.ofport, "internal", mac=wanted.gateway.mac),
+    """The tunnels' ports and the gateway port, which every host's bridge has."""
+    tunnels = (
+        Port(f"{local.bridge}-{tunnel.suffix}", tunnel.ofport, tunnel.type, options=_options(tunnel, wanted.address))
+        for tunnel in wanted.tunnels
     )
+    return (*tunnels, Port(f"{local.bridge}-gw", wanted.gateway.ofport, "internal", mac=wanted.gateway.mac))
+
+
+def _options(tunnel: Tunnel, address: str | None) -> dict[str, str]:
+    options = {"remote_ip": "flow", "key": "flow"}
+    if tunnel.port:
+        options["dst_port"] = str(tunnel.port)
+        if address and ":" in address:
+            options["csum"] = "true"  # IPv6 has no header checksum: a UDP checksum of zero is refused by many receivers
+    return options
 
 
 def states(wanted: Wanted, seen: Seen, local: Local) -> dict[int, str]:

@@ -17,7 +17,7 @@ from db import hosts as db_hosts
 from db import isolation as db_isolation
 from db import networks as db_networks
 from db import resolved as db_resolved
-from db import tables
+from db import tables, transport
 from db.counters import RuleCount
 from db.labels import with_name
 from db.wanted import WantedEndpoint
@@ -52,15 +52,15 @@ def tenants(session: Session, rows: Sequence[tables.Tenant]) -> list[Json]:
 
 
 def networks(session: Session, rows: Sequence[tables.Network]) -> list[Json]:
-    default_mtu = db_networks.default_mtu(session)
-    return [_network(row, default_mtu) for row in rows]
+    mtus = transport.mtus(session)
+    return [_network(row, mtus) for row in rows]
 
 
 def network(session: Session, row: tables.Network) -> Json:
-    return _network(row, db_networks.default_mtu(session))
+    return _network(row, transport.mtus(session))
 
 
-def _network(row: tables.Network, default_mtu: int) -> Json:
+def _network(row: tables.Network, mtus: dict[str, int]) -> Json:
     return {
         "name": row.qualified_name,
         "tenant": row.tenant.name,
@@ -72,7 +72,8 @@ def _network(row: tables.Network, default_mtu: int) -> Json:
         ],
         "private": row.private,
         "isolated": row.isolated,
-        "mtu": row.mtu or default_mtu,
+        "mtu": row.mtu or mtus[row.transport],
+        "transport": row.transport,
         "labels": row.labels,
         "endpoints": row.endpoint_count,
         "version": row.version,

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from controller.calc.membership import view
 from controller.calc.policy_concern import PolicyConcern
-from controller.model import GLOBAL_ZONE, Change
+from controller.model import GLOBAL_ZONE, Change, Network
 from controller.pipeline.program import Key, Part
+from controller.transport import transport
 from controller.world import World
 
 
@@ -65,6 +66,11 @@ def hosts_seeing(world: World, zone: int) -> set[int]:
     return hosts
 
 
+def _standing(network: Network) -> tuple[object, ...]:
+    """All of a network that decides which hosts see it and its endpoints."""
+    return network.zone, network.private, transport(network.transport).leaves_host
+
+
 def _outlook(world: World, host: int) -> tuple[object, ...]:
     """All that decides what a host sees, but for the networks themselves."""
     seen = view(world, host)
@@ -113,7 +119,7 @@ class _Gather:
                 network = world.networks[id]
                 self._look(network.zone, Key(Part.NETWORK, id), Key(Part.TENANT, network.tenant))
         was, now = self.old.networks.get(id), self.new.networks.get(id)
-        if was is not None and now is not None and (was.zone, was.private) != (now.zone, now.private):
+        if was is not None and now is not None and _standing(was) != _standing(now):
             self._regroup(id)
 
     def endpoint(self, id: int) -> None:
@@ -141,6 +147,9 @@ class _Gather:
                     self._peer(world, tenant)
 
     def cluster(self, id: int) -> None:
+        if self.old.tunnel_ports != self.new.tunnel_ports:
+            for host in self.new.hosts:
+                self.host(host)
         if self.old.flat == self.new.flat:
             return
         self.rewritten.add(Key(Part.BASE, 0))

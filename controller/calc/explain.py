@@ -12,8 +12,9 @@ from typing import NamedTuple
 from controller.calc.judge import Asked, Decision, judge
 from controller.model import Address, Endpoint, Host, Tier, ip_address
 from controller.pipeline.flow import Kind, Match, Reason
-from controller.pipeline.packet import ROUTER_MAC, TUNNEL_OFPORT, ip, ip_destination, ip_source
+from controller.pipeline.packet import ROUTER_MAC, ip, ip_destination, ip_source
 from controller.pipeline.stages import Stage
+from controller.transport import TUNNEL_OFPORTS, transport
 from controller.world import World
 
 ADDRESS = "address"
@@ -109,12 +110,13 @@ def packets(world: World, source: Endpoint, destination: Endpoint, asked: Asked)
     sent = _link(source.mac, destination.mac if direct else ROUTER_MAC, TTL)
     found = {source.host: (Match("in_port", source.ofport), *sent, *inner)}
     near, far = world.hosts[source.host].address, world.hosts[destination.host].address
-    if source.host == destination.host or near is None or far is None:
+    port = transport(world.networks[source.network].transport).port
+    if source.host == destination.host or near is None or far is None or port is None:
         return found
     arrived = sent if direct else _link(ROUTER_MAC, destination.mac, TTL - 1)
     family = "tun" if near[0] == 4 else "tun_ipv6"
     tunnel = (
-        Match("in_port", TUNNEL_OFPORT),
+        Match("in_port", port.ofport),
         Match(f"{family}_src", near[1]),
         Match(f"{family}_dst", far[1]),
         Match("tun_id", world.networks[source.network].vni),
@@ -161,6 +163,9 @@ def _expected(here: Host, there: Host, last: Decision, hidden: bool) -> dict[int
     forward = deliver if here.id == there.id else Expected(f"send it to {there.name}")
     if last.allowed:
         return {there.id: deliver, here.id: forward}
+    if last.stage == "transport":
+        kept = {Reason.OTHER_HOST, Reason.NO_ENDPOINT}
+        return {here.id: Expected("drop it (the network keeps to its host)", frozenset(kept) | _POLICY)}
     if last.stage == "isolation":
         if not hidden:
             return {here.id: Expected("drop it (tenant isolation)", _APART)}
@@ -187,7 +192,7 @@ def _hear(host: Host, target: Host, destination: Endpoint, fate: Fate, expected:
     if host.id == target.id and destination.ofport in fate.outputs:
         agrees = None if expected is None else not expected.reasons
         return Heard(host, True, "delivered", f"delivers it{lost}", table, agrees)
-    if host.id != target.id and TUNNEL_OFPORT in fate.outputs and fate.tunnel == _text(target.address):
+    if host.id != target.id and TUNNEL_OFPORTS & fate.outputs and fate.tunnel == _text(target.address):
         agrees = None if expected is None else expected.elsewhere or not expected.reasons
         return Heard(host, True, f"sent to {target.name}", f"sends it to {target.name}{lost}", table, agrees)
     if fate.outputs:

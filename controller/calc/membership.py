@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from controller.model import GLOBAL_ZONE, Network, Policy, Tier
+from controller.model import GLOBAL_ZONE, Endpoint, Network, Policy, Tier
 from controller.pipeline.firewall import firewall
 from controller.pipeline.hearing import is_heard
 from controller.pipeline.program import Key, Part, bound, unbound
 from controller.selection import Identity, subject
+from controller.transport import transport
 from controller.world import World
 
 
@@ -78,9 +79,15 @@ class View(NamedTuple):
                 policy, identity = unbound(id)
                 return identity in self.identities and policy in world.policies and self._selects(policy, identity)
         endpoint = world.endpoints.get(id)
-        if endpoint is None or (endpoint.host == self.host) != (key.part is Part.LOCAL):
+        if endpoint is None or key.part is not self.part_of(endpoint):
             return False
         return self.sees(world.networks[endpoint.network])
+
+    def part_of(self, endpoint: Endpoint) -> Part | None:
+        """What the host says of an endpoint of a network that it sees; None for one that never comes here."""
+        if endpoint.host == self.host:
+            return Part.LOCAL
+        return Part.REMOTE if transport(self.world.networks[endpoint.network].transport).leaves_host else None
 
     @property
     def identities(self) -> Mapping[int, int]:
@@ -154,7 +161,8 @@ def _candidates(seen: View) -> Iterator[Key]:
         yield Key(Part.NETWORK, network.id)
         yield Key(Part.TENANT, network.tenant)
         for endpoint in world.endpoints_of_network.get(network.id, {}).values():
-            yield Key(Part.LOCAL if endpoint.host == seen.host else Part.REMOTE, endpoint.id)
+            if part := seen.part_of(endpoint):
+                yield Key(part, endpoint.id)
 
 
 def _networks(seen: View) -> Iterator[Network]:

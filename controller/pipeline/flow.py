@@ -54,6 +54,7 @@ class Reason(IntEnum):
     EGRESS_POLICY = 15  # a policy about the endpoint that opened the connection
     INGRESS_POLICY = 16  # a policy about the endpoint that was called
     EGRESS_FIREWALL = 17  # the tenant's rules for addresses outside
+    OTHER_HOST = 18  # the source's network keeps to its host
 
 
 class Match(NamedTuple):

@@ -11,6 +11,7 @@ IPV6 = Match("eth_type", 0x86DD)
 ICMP = Match("ip_proto", 1)
 TCP = Match("ip_proto", 6)
 UDP = Match("ip_proto", 17)
+GRE = Match("ip_proto", 47)
 SCTP = Match("ip_proto", 132)
 ICMPV6 = Match("ip_proto", 58)
 
@@ -27,9 +28,8 @@ ROUTER_MAC = 0x02776172726E
 """The MAC of every network's gateway on every host: 02:77:61:72:72:6e."""
 TO_ROUTER = Match("eth_dst", ROUTER_MAC)
 
-VXLAN_PORT = 4789
-TUNNEL_OFPORT, GATEWAY_OFPORT = 1, 2
-"""Ports that every host's bridge has; endpoints' ports are numbered from 100."""
+GATEWAY_OFPORT = 2
+"""A port that every host's bridge has, besides those of transports; endpoints' ports are numbered from 100."""
 
 
 def ip(version: int) -> Match:

@@ -26,6 +26,7 @@ from controller.pipeline import (
     route,
 )
 from controller.pipeline.flow import Flow
+from controller.transport import TRANSPORTS
 from controller.world import World
 
 
@@ -73,6 +74,7 @@ _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
     Part.BASE: _base(
         *(classify.base, guard.base, answer.base, conntrack.base, route.base, admit.base),
         *(firewall.base, normalize.base, policy.base, output.base),
+        *(transport.base for transport in TRANSPORTS.values()),
     ),
     Part.HOST: (lambda world, id: guard.host(world, world.hosts[id]),),
     Part.PEER: (

@@ -29,6 +29,7 @@ SERVICE = "reg6"  # [16..23] IP protocol, [0..15] the port that was opened, or I
 DESTINATION_TENANT = "reg7"  # [0..15] the destination's tenant number
 DESTINATION_TENANT_BITS = "reg7[0..15]"
 DESTINATION_HOST = "reg8"  # id of the host to tunnel to; 0 when the destination is here
+CARRIER = "reg9"  # number of the transport that carries packets of the source's network
 SOURCE_IDENTITY = "reg10", "reg11"  # high and low half of the number of the source's identity, for policies
 DESTINATION_IDENTITY = "reg12", "reg13"
 

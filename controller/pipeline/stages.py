@@ -9,7 +9,7 @@
             │          └ NORMALIZE ─ EGRESS_ADMIN ─ EGRESS_TENANT ─ EGRESS_BASELINE ─┐          │
             │                        INGRESS_BASELINE ─ INGRESS_TENANT ─ INGRESS_ADMIN ┘          │
             └ COMMIT_SOURCE ─ RESTORE ──┘                                                      ─┘
-              └ COMMIT_DESTINATION ─ OUTPUT                   ROUTE ─ (no network) ─ FIREWALL ─ WAY_OUT
+              └ COMMIT_DESTINATION ─ OUTPUT ─ CARRY              ROUTE ─ (no network) ─ FIREWALL ─ WAY_OUT
 ```
 
 Table numbers have gaps so that a later stage needs no renumbering.
@@ -50,6 +50,7 @@ class Stage(IntEnum):
     COMMIT_SOURCE = 105
     COMMIT_DESTINATION = 108
     OUTPUT = 110
+    CARRY = 112
 
 
 NEXT: dict[Stage, frozenset[Stage]] = {
@@ -81,6 +82,7 @@ NEXT: dict[Stage, frozenset[Stage]] = {
     Stage.RESTORE: frozenset({Stage.COMMIT_SOURCE}),
     Stage.COMMIT_SOURCE: frozenset({Stage.COMMIT_DESTINATION}),
     Stage.COMMIT_DESTINATION: frozenset({Stage.OUTPUT}),
-    Stage.OUTPUT: frozenset(),
+    Stage.OUTPUT: frozenset({Stage.CARRY}),
+    Stage.CARRY: frozenset(),
 }
 """Which stages a flow of each stage may name next. Always forward: OpenFlow has no way back."""

@@ -69,7 +69,7 @@ class Peering(Base):
 
 
 class Network(Timestamped, Base):
-    """`zone` is the tenant's, or the network's own when it is isolated. `mtu` empty: what the tunnels leave."""
+    """`zone` is the tenant's, or the network's own when it is isolated. `mtu` empty: what the transport leaves."""
 
     __tablename__ = "network"
     __table_args__ = (UniqueConstraint("tenant_id", "name"), {"sqlite_autoincrement": True})
@@ -82,6 +82,7 @@ class Network(Timestamped, Base):
     private: Mapped[bool] = mapped_column(default=False)
     isolated: Mapped[bool] = mapped_column(default=False)
     mtu: Mapped[int | None]
+    transport: Mapped[str] = mapped_column(String(16), default="vxlan", server_default="vxlan")
     labels: Mapped[dict[str, str]] = mapped_column(default=dict)
     version: Mapped[int] = mapped_column(default=1)
 

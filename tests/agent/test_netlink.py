@@ -33,6 +33,7 @@ def endpoint() -> Iterator[Endpoint]:
             addresses=("10.20.0.9/24", "fd00:20::9/64"),
             gateways=("10.20.0.1", "fd00:20::1"),
             mtu=1400,
+            route_mtu=1400,
             container_id="c1",
             ifname="eth0",
             netns=str(NETNS / container),

@@ -36,6 +36,7 @@ def test_an_endpoint_gets_an_address_of_each_family_and_a_mac_made_of_the_first(
         "addresses": ["10.20.0.2/29", "fd00:20::2/64"],
         "gateways": ["10.20.0.1", "fd00:20::1"],
         "mtu": 1450,
+        "route_mtu": 1450,
         "container_id": "web1",
         "ifname": "eth0",
         "netns": "/run/netns/web1",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import Engine
 
-from db import networks, settings, tenants
-from db.changes import transaction
+from db import networks, settings, tenants, transport, wanted
+from db.changes import Transaction, current_revision, transaction
 from db.engine import reading
 from db.errors import Conflict, Exhausted, Invalid, NotFound, StaleVersion
 from tests.db import steps
@@ -316,11 +317,72 @@ def test_counts_and_sizes_are_what_people_expect(engine: Engine) -> None:
 
 def test_an_mtu_leaves_room_for_the_tunnel_of_every_host(engine: Engine) -> None:
     with reading(engine) as session:
-        assert networks.default_mtu(session) == 1450
+        assert transport.mtus(session)["vxlan"] == 1450
     steps.host(engine, "h1", "198.18.0.11")
     steps.host(engine, "h2", "fd00:198:18::12")
     with reading(engine) as session:
-        assert networks.default_mtu(session) == 1430
+        assert transport.mtus(session) == {"vxlan": 1430, "geneve": 1430, "gre": 1438, "local": 1500}
     steps.tenant(engine)
     with pytest.raises(Invalid, match="MTU 1279 is not possible; use 1280 to 65535"):
         steps.network(engine, "acme/web", "fd00:20::/64", mtu=1279)
+
+
+def test_each_transport_has_its_own_mtu_for_agents_and_people(engine: Engine) -> None:
+    h1 = steps.host(engine, "h1", "198.18.0.11")
+    steps.tenant(engine)
+    for name, mtu in (("vxlan", 1450), ("geneve", 1450), ("gre", 1458), ("local", 1500)):
+        with transaction(engine) as tx:
+            networks.create(tx, f"acme/{name}", carried_by=name)
+        found = steps.attach(engine, h1, f"e-{name}", to=f"acme/{name}")
+        assert (found.mtu, found.route_mtu) == (mtu, 1450), name
+        with reading(engine) as session:
+            assert wanted.endpoint(session, found.id).mtu == mtu
+
+
+def test_bridges_have_the_tunnels_that_networks_use_and_the_default(engine: Engine) -> None:
+    h1 = steps.host(engine, "h1", "198.18.0.11")
+    steps.tenant(engine)
+
+    def types() -> list[str]:
+        with reading(engine) as session:
+            return [tunnel["type"] for tunnel in wanted.wanted(session, h1.id).tunnels]
+
+    def is_told(change: Callable[[Transaction], object]) -> bool:
+        with transaction(engine) as tx:
+            before = current_revision(tx.session)
+            change(tx)
+        with reading(engine) as session:
+            return wanted.changed_for_host(session, h1.id, before)
+
+    assert types() == ["vxlan"]
+    assert is_told(lambda tx: networks.create(tx, "acme/a", carried_by="geneve")) and types() == ["vxlan", "geneve"]
+    assert not is_told(lambda tx: networks.create(tx, "acme/b", carried_by="geneve")), "nothing new for bridges"
+    assert is_told(lambda tx: networks.update(tx, "acme/a", carried_by="gre")) and types() == ["vxlan", "geneve", "gre"]
+    assert is_told(lambda tx: networks.delete(tx, "acme/b")) and types() == ["vxlan", "gre"]
+
+
+def test_a_local_network_keeps_to_one_host(engine: Engine) -> None:
+    h1, h2 = steps.host(engine, "h1", "198.18.0.11"), steps.host(engine, "h2", "198.18.0.12")
+    steps.tenant(engine)
+    steps.network(engine, "acme/web", "10.20.0.0/24")
+    for host, name in ((h1, "web1"), (h2, "web2")):
+        steps.attach(engine, host, name)
+    with (
+        pytest.raises(Conflict, match="would keep to one host, and has endpoints on h1, h2"),
+        transaction(engine) as tx,
+    ):
+        networks.update(tx, "acme/web", carried_by="local")
+    steps.detach(engine, h2, "web2")
+    with transaction(engine) as tx:
+        networks.update(tx, "acme/web", carried_by="local")
+    with pytest.raises(Conflict, match="acme/web keeps to one host, and its endpoints are on h1; attach it on h1"):
+        steps.attach(engine, h2, "web2")
+
+
+def test_an_unknown_transport_is_refused_with_those_there_are(engine: Engine) -> None:
+    steps.tenant(engine)
+    with (
+        pytest.raises(Invalid, match="transport 'ipip' is unknown; use one of vxlan, geneve"),
+        transaction(engine) as tx,
+    ):
+        networks.create(tx, "acme/web", carried_by="ipip")

@@ -28,8 +28,8 @@ from controller.pipeline.flow import (
     SetField,
     ToController,
 )
-from controller.pipeline.packet import TUNNEL_OFPORT
 from controller.pipeline.stages import Stage
+from controller.transport import TUNNEL_OFPORTS
 from tests.pure.connections import NEW, TRACKED, Packet
 
 OWN_FIELDS = ("reg", "metadata", "ct_", "conj_id")
@@ -105,12 +105,12 @@ def _switch(flows: frozenset[Flow]) -> Switch:
 
 def arrive(sent: Outcome, source: tuple[int, int]) -> Packet:
     """The packet that comes out of the tunnel at the other host; `source` is the sending host's (version, address)."""
-    assert sent.port == TUNNEL_OFPORT, f"not sent through the tunnel: {sent}"
+    assert sent.port in TUNNEL_OFPORTS, f"not sent through the tunnel: {sent}"
     inner = {
         field: value for field, value in sent.packet.items() if not field.startswith((*OWN_FIELDS, "tun_", "in_port"))
     }
     source_field = "tun_src" if source[0] == 4 else "tun_ipv6_src"
-    return {**inner, "in_port": TUNNEL_OFPORT, "tun_id": sent.packet["tun_id"], source_field: source[1]}
+    return {**inner, "in_port": sent.port, "tun_id": sent.packet["tun_id"], source_field: source[1]}
 
 
 class _Run:

@@ -114,9 +114,9 @@ def test_the_cluster_is_shown(api: ScriptedApi, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("typed", "named"),
     [
-        ("cluster set isolation open", "'open' is not one of 'flat', 'multitenant'"),
-        ("cluster set colour flat", "'colour' is not 'isolation'"),
-        ("network update acme/web", "Say --isolated or --routed"),
+        ("cluster set isolation open", "'open' is no isolation; use flat or multitenant"),
+        ("cluster set colour flat", "'colour' is not one of 'isolation', 'vxlan-port'"),
+        ("network update acme/web", "Say --isolated, --routed or --transport"),
         ("tenant join acme", "Missing argument 'OTHER'"),
         ("tenant peer acme a/b", "'a/b' is not a name"),
     ],

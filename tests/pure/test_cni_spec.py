@@ -29,6 +29,7 @@ ENDPOINT = Endpoint(
     addresses=("10.20.0.9/24", "fd00:20::9/64"),
     gateways=("10.20.0.1", "fd00:20::1"),
     mtu=1450,
+    route_mtu=1450,
     container_id="0123456789abcdef",
     ifname="eth0",
     netns="/run/netns/x",

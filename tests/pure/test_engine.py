@@ -10,6 +10,7 @@ from controller.calc.membership import members
 from controller.model import Change, Cluster
 from controller.pipeline.flow import Flow
 from controller.pipeline.program import Key, Part, fragment, program
+from controller.transport import TRANSPORTS
 from controller.world import World
 from tests.pure import worlds
 
@@ -17,6 +18,9 @@ HOSTS, TENANTS, NETWORKS, ENDPOINTS = (1, 2, 3), (1, 2, 3), (10, 11, 12, 13), tu
 
 PEERINGS = {1: (1, 2), 2: (2, 3), 3: (1, 3)}
 KINDS = ("host", "host-", "network", "network-", "endpoint", "endpoint-", "tenant", "peering", "peering-", "cluster")
+
+
+_TRANSPORT = st.sampled_from(sorted(TRANSPORTS))
 
 
 class Site:
@@ -28,9 +32,9 @@ class Site:
         self.hosts: set[int] = set()
         self.endpoints: dict[int, Change] = {}
 
-    def network(self, id: int, tenant: int, isolated: bool, private: bool) -> Change:
+    def network(self, id: int, tenant: int, isolated: bool, private: bool, transport: str) -> Change:
         zone = 1000 + id if isolated else self.zones[tenant]
-        self.networks[id] = worlds.network(id, tenant, zone=zone, private=private)
+        self.networks[id] = worlds.network(id, tenant, zone=zone, private=private, transport=transport)
         return self.networks[id]
 
     def rezone(self, tenant: int, zone: int, track_all: bool) -> list[Change]:
@@ -40,7 +44,7 @@ class Site:
         for id, change in list(self.networks.items()):
             value = change.value
             if value.tenant == tenant:
-                changes.append(self.network(id, tenant, value.zone >= 1000, value.private))
+                changes.append(self.network(id, tenant, value.zone >= 1000, value.private, value.transport))
         return changes
 
     def idle(self, noun: str) -> list[int]:
@@ -77,7 +81,7 @@ def _change(draw: st.DrawFn, site: Site) -> list[Change]:
             id = draw(st.sampled_from(NETWORKS))
             known = site.networks.get(id)
             tenant = known.value.tenant if known else draw(st.sampled_from(TENANTS))
-            return [site.network(id, tenant, draw(st.booleans()), draw(st.booleans()))]
+            return [site.network(id, tenant, draw(st.booleans()), draw(st.booleans()), draw(_TRANSPORT))]
         case "network-" if idle := site.idle("network"):
             id = draw(st.sampled_from(idle))
             del site.networks[id]

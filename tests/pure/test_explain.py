@@ -13,9 +13,10 @@ from controller.calc.judge import PROTOCOLS, Asked, Decision
 from controller.calc.membership import members
 from controller.model import Action, Block, Direction, Endpoint, Policy, Rule, Tier, ip_address
 from controller.pipeline.flow import Kind, Match, Reason
-from controller.pipeline.packet import TUNNEL_OFPORT
 from controller.pipeline.program import program
 from controller.pipeline.stages import Stage
+from controller.transport import TUNNEL_OFPORTS
+from controller.transport.vxlan import VXLAN
 from controller.world import World
 from tests.policies import Case, cases, policies_of
 from tests.pure import worlds
@@ -36,7 +37,7 @@ def fate(outcome: Outcome) -> Fate:
     """What a switch would say of it."""
     owner = Kind.BASE if outcome.reason is None else Kind.DROP + outcome.reason
     ports = frozenset() if outcome.port is None else frozenset({outcome.port})
-    tunnel = str(ip_address(4, outcome.packet["tun_dst"])) if TUNNEL_OFPORT in ports else None
+    tunnel = str(ip_address(4, outcome.packet["tun_dst"])) if TUNNEL_OFPORTS & ports else None
     return Fate(outcome.path[-1], owner << 48 | 0xABC, ports, tunnel)
 
 
@@ -105,7 +106,7 @@ def answers(**fates: Fate) -> Explanation:
     return explain(world, a2, a3, decide(world, a2, a3, SSH), {int(name[1:]): its for name, its in fates.items()})
 
 
-SENT = Fate(Stage.OUTPUT, Kind.HOST << 48, frozenset({TUNNEL_OFPORT}), "198.18.0.3")
+SENT = Fate(Stage.OUTPUT, Kind.HOST << 48, frozenset({VXLAN.port.ofport}), "198.18.0.3")
 DELIVERED = Fate(Stage.OUTPUT, Kind.BASE << 48, frozenset({1000 + A3}))
 SILENT = Fate(trouble="its agent has not answered within 5 s")
 

@@ -7,9 +7,10 @@ import pytest
 from controller.calc.membership import members
 from controller.model import Endpoint
 from controller.pipeline.flow import Flow, Reason
-from controller.pipeline.packet import GATEWAY_OFPORT, ROUTER_MAC, TUNNEL_OFPORT, VXLAN_PORT
+from controller.pipeline.packet import GATEWAY_OFPORT, ROUTER_MAC
 from controller.pipeline.program import program
 from controller.pipeline.stages import Stage
+from controller.transport import TUNNEL_OFPORTS
 from controller.world import World
 from tests.pure import worlds
 from tests.pure.connections import INVALID, TRACKED, Packet
@@ -44,7 +45,7 @@ def carry(world: World, source: int, packet: Packet) -> Outcome:
     """Send from the source's host and, if it leaves through the tunnel, on through the other host's pipeline."""
     here = world.endpoints[source].host
     outcome = send(flows(world, here), packet)
-    if outcome.port != TUNNEL_OFPORT:
+    if outcome.port not in TUNNEL_OFPORTS:
         return outcome
     there = next(host.id for host in world.hosts.values() if host.address == (4, outcome.packet["tun_dst"]))
     address = world.hosts[here].address
@@ -159,12 +160,13 @@ def test_an_endpoint_cannot_send_from_anothers_ipv6_address() -> None:
     assert send(flows(world, 1), packet).reason is Reason.SPOOFED
 
 
-def test_no_endpoint_reaches_a_hosts_tunnel_port() -> None:
+@pytest.mark.parametrize("tunnel", [{"udp_dst": 4789}, {"udp_dst": 6081}, {"ip_proto": 47}])
+def test_no_endpoint_reaches_a_hosts_tunnels(tunnel: Packet) -> None:
     world = worlds.world(*worlds.two_tenants())
     for host in world.hosts.values():
         assert host.address is not None
         packet = udp(world.endpoints[101], world.endpoints[102], through_gateway=True)
-        packet |= {"ip_dst": host.address[1], "udp_dst": VXLAN_PORT}
+        packet |= {"ip_dst": host.address[1], **tunnel}
         assert send(flows(world, 1), packet).reason is Reason.TUNNEL_PORT
 
 

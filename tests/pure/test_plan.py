@@ -43,6 +43,7 @@ def endpoint(id: int) -> Endpoint:
         addresses=(f"10.20.0.{id}/24",),
         gateways=("10.20.0.1",),
         mtu=1450,
+        route_mtu=1450,
         container_id=f"c{id}",
         ifname="eth0",
         netns=f"/run/netns/c{id}",
@@ -56,7 +57,7 @@ def wanted(*ids: int, revision: int = 10, controllers: tuple[str, ...] = ("tcp:1
         datapath_id="7761000000000001",
         address="198.18.0.11",
         controllers=controllers,
-        tunnel=Tunnel("vxlan", 4789, 1),
+        tunnels=(Tunnel("vxlan", "tun", 4789, 1),),
         gateway=Gateway(2, "02:77:61:72:72:6e"),
         endpoints=tuple(endpoint(id) for id in ids),
     )

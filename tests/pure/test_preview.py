@@ -13,8 +13,8 @@ from controller.calc.preview import Flows, differences, flows
 from controller.calc.reach import reach
 from controller.model import Change, Cluster, Endpoint, Network
 from controller.pipeline.flow import Flow
-from controller.pipeline.packet import TUNNEL_OFPORT
 from controller.pipeline.program import program
+from controller.transport import TUNNEL_OFPORTS
 from controller.watch import difference
 from controller.world import World
 from tests.pure import worlds
@@ -85,7 +85,7 @@ def programs_of(world: World) -> Programs:
 def deliver(world: World, source: Endpoint, destination: Endpoint, version: int, programs: Programs) -> bool:
     """Whether a packet that is sent from one end comes out at the other."""
     outcome = send(programs[source.host], udp(source, destination, version, through_gateway=True))
-    if outcome.port == TUNNEL_OFPORT:
+    if outcome.port in TUNNEL_OFPORTS:
         there = next(host.id for host in world.hosts.values() if host.address == (4, outcome.packet["tun_dst"]))
         outcome = send(programs[there], arrive(outcome, world.hosts[source.host].address))
         return there == destination.host and outcome.port == destination.ofport

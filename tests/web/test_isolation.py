@@ -71,7 +71,13 @@ def test_peers_are_named_on_both_sides_until_either_ends_it(tenants: Site) -> No
 
 def test_the_cluster_is_flat_or_not(tenants: Site) -> None:
     seen = tenants.viewer.get("/cluster")
-    assert ok(seen) == {"isolation": "multitenant", "version": 1, "revision": tenants.revision()}
+    ports = {"vxlan": 4789, "geneve": 6081}
+    assert ok(seen) == {
+        "isolation": "multitenant",
+        "tunnel_ports": ports,
+        "version": 1,
+        "revision": tenants.revision(),
+    }
     reply = tenants.admin.patch("/cluster", {"isolation": "flat"}, headers={"If-Match": seen.headers["ETag"]})
     assert ok(reply)["isolation"] == "flat" and reply.headers["ETag"] == '"2"'
     late = tenants.admin.patch("/cluster", {"isolation": "multitenant"}, headers={"If-Match": seen.headers["ETag"]})

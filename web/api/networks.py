@@ -60,6 +60,7 @@ def create(body: NetworkCreate) -> Answer | Response:
                 private=body.private,
                 isolated=body.isolated,
                 mtu=body.mtu,
+                carried_by=body.transport,
                 labels=body.labels,
             ),
         )
@@ -94,6 +95,7 @@ def update(tenant: str, network: str, body: NetworkChange, query: ChangeQuery) -
                 labels=body.labels,
                 mtu=mtu,
                 isolated=body.isolated,
+                carried_by=body.transport,
                 version=if_match(),
             ),
         ),

@@ -73,6 +73,7 @@ class WantedEndpoint(Contract):
     addresses: list[Interface]
     gateways: list[Ip]
     mtu: int
+    route_mtu: int = Field(description="For what leaves the network: no more than tunnels leave.")
     container_id: str
     ifname: str
     netns: str
@@ -91,8 +92,11 @@ class WantedHost(Contract):
 
 
 class Tunnel(Contract):
-    type: Literal["vxlan"]
-    port: int
+    """A port of the bridge that joins it with all other hosts."""
+
+    type: str = Field(description="Open vSwitch's name for it.", examples=["vxlan"])
+    suffix: str = Field(description="Of the port's name, after the bridge's.", examples=["tun"])
+    port: int | None = Field(description="UDP port; null for a protocol of IP's own.", examples=[4789])
     ofport: int
 
 
@@ -134,7 +138,7 @@ class Wanted(Contract):
     revision: Revision
     host: WantedHost
     controllers: list[str] = Field(examples=[["tcp:198.18.0.1:6653"]])
-    tunnel: Tunnel
+    tunnels: list[Tunnel]
     gateway: Gateway
     endpoints: list[WantedEndpoint]
     traces: list[TraceAsked] = Field([], description="Questions that wait for this agent's answer.")

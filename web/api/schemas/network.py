@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
+from controller.transport import TRANSPORTS
 from web.api.schemas.common import (
     Cidr,
     Contract,
@@ -24,6 +25,7 @@ from web.api.schemas.common import (
 )
 
 Mtu = Annotated[int, Field(ge=576, le=65535)]
+Transport = Annotated[str, WithJsonSchema({"type": "string", "enum": list(TRANSPORTS), "examples": ["vxlan"]})]
 
 
 class NetworkCreate(Contract):
@@ -43,6 +45,7 @@ class NetworkCreate(Contract):
     )
     isolated: bool = Field(False, description="Has a zone of its own instead of its tenant's.")
     mtu: Mtu | None = Field(None, description="Null: what the underlay leaves.")
+    transport: Transport = Field("vxlan", description="What carries its packets from host to host.")
     labels: Labels = Field({})
 
 
@@ -53,6 +56,7 @@ class NetworkChange(Contract):
 
     labels: LabelChanges = Field({})
     mtu: Mtu | None = Field(None, description="Null leaves it.")
+    transport: Transport | None = Field(None, description="Moves it to another while it is used; null leaves it.")
     isolated: bool | None = Field(
         None, description="True: a zone of its own; false: its tenant's; null or left out: as it is."
     )
@@ -82,6 +86,7 @@ class Network(Contract):
     private: bool
     isolated: bool
     mtu: int = Field(description="What endpoints are given.", examples=[1450])
+    transport: Transport
     labels: Labels
     endpoints: int = Field(description="How many endpoints it has.", examples=[3])
     version: Version

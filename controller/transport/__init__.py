@@ -1,0 +1,20 @@
+"""How packets of a network come from one host to another: a module for each way, and the list of them all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from controller.transport.geneve import GENEVE
+from controller.transport.gre import GRE
+from controller.transport.local import LOCAL
+from controller.transport.transport import Transport
+from controller.transport.vxlan import VXLAN
+
+TRANSPORTS: Mapping[str, Transport] = {one.name: one for one in (VXLAN, GENEVE, GRE, LOCAL)}
+DEFAULT = VXLAN
+TUNNEL_OFPORTS = frozenset(one.port.ofport for one in TRANSPORTS.values() if one.port)
+
+
+def transport(name: str) -> Transport:
+    """Raises KeyError when there is no such transport."""
+    return TRANSPORTS[name]
