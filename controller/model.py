@@ -92,7 +92,7 @@ class Network(NamedTuple):
     """One segment. `zone` is the tenant's, or the network's own when it is isolated.
 
     A `private` network's subnets may overlap other tenants': it is reachable from its own zone only. `transport` is the
-    name of what carries its packets between hosts (`controller.transport`).
+    name of what carries its packets between hosts (`controller.transport`), `cross_subnet` allows it tunnels.
     """
 
     id: int
@@ -103,15 +103,18 @@ class Network(NamedTuple):
     subnets: tuple[Subnet, ...]
     private: bool = False
     transport: str = "vxlan"
+    cross_subnet: bool = False
 
 
 class Host(NamedTuple):
-    """A machine with a bridge. `address` is where its tunnels end; None until it is known."""
+    """A machine with a bridge. `address` is where its tunnels end, None until it is known; `segment` the subnet of the
+    underlay that its bridge has a port to, if any."""
 
     id: int
     name: str
     address: tuple[int, int] | None  # (version, value)
     datapath_type: str = "system"  # "system" (kernel) or "netdev" (user space)
+    segment: tuple[int, int, int] | None = None  # (version, network, prefix)
 
 
 class NamedPort(NamedTuple):

@@ -15,6 +15,7 @@ from controller.pipeline.flow import Kind, Match, Reason
 from controller.pipeline.packet import ROUTER_MAC, ip, ip_destination, ip_source
 from controller.pipeline.stages import Stage
 from controller.transport import TUNNEL_OFPORTS, transport
+from controller.transport.host_gw import SEGMENT_OFPORT
 from controller.world import World
 
 ADDRESS = "address"
@@ -109,19 +110,15 @@ def packets(world: World, source: Endpoint, destination: Endpoint, asked: Asked)
     )
     sent = _link(source.mac, destination.mac if direct else ROUTER_MAC, TTL)
     found = {source.host: (Match("in_port", source.ofport), *sent, *inner)}
-    near, far = world.hosts[source.host].address, world.hosts[destination.host].address
-    port = transport(world.networks[source.network].transport).port
-    if source.host == destination.host or near is None or far is None or port is None:
+    if source.host == destination.host:
         return found
-    arrived = sent if direct else _link(ROUTER_MAC, destination.mac, TTL - 1)
-    family = "tun" if near[0] == 4 else "tun_ipv6"
-    tunnel = (
-        Match("in_port", port.ofport),
-        Match(f"{family}_src", near[1]),
-        Match(f"{family}_dst", far[1]),
-        Match("tun_id", world.networks[source.network].vni),
-    )
-    found[destination.host] = (*tunnel, *arrived, *inner)
+    network = world.networks[source.network]
+    arrival = transport(network.transport).arrival(world.hosts[source.host], world.hosts[destination.host], network)
+    if arrival:
+        link = sent if direct else _link(ROUTER_MAC, destination.mac, TTL - 1)
+        # A transport may have link-layer addresses of its own.
+        fields = {match.field: match for match in (*link, *arrival, *inner)}
+        found[destination.host] = tuple(fields.values())
     return found
 
 
@@ -192,7 +189,7 @@ def _hear(host: Host, target: Host, destination: Endpoint, fate: Fate, expected:
     if host.id == target.id and destination.ofport in fate.outputs:
         agrees = None if expected is None else not expected.reasons
         return Heard(host, True, "delivered", f"delivers it{lost}", table, agrees)
-    if host.id != target.id and TUNNEL_OFPORTS & fate.outputs and fate.tunnel == _text(target.address):
+    if host.id != target.id and _is_sent(fate, target):
         agrees = None if expected is None else expected.elsewhere or not expected.reasons
         return Heard(host, True, f"sent to {target.name}", f"sends it to {target.name}{lost}", table, agrees)
     if fate.outputs:
@@ -204,6 +201,13 @@ def _hear(host: Host, target: Host, destination: Endpoint, fate: Fate, expected:
     if expected is not None:
         agrees = reason in expected.reasons and expected.stage in (None, fate.table)
     return Heard(host, False, name, f"drops it in {table} ({name.replace('_', ' ')})", table, agrees)
+
+
+def _is_sent(fate: Fate, target: Host) -> bool:
+    """Whether it leaves for the host. A packet without a tunnel does not show for which host of the segment."""
+    if TUNNEL_OFPORTS & fate.outputs:
+        return fate.tunnel == _text(target.address)
+    return SEGMENT_OFPORT in fate.outputs
 
 
 def _reason(cookie: int | None) -> tuple[Reason | None, str]:

@@ -55,6 +55,8 @@ class Reason(IntEnum):
     INGRESS_POLICY = 16  # a policy about the endpoint that was called
     EGRESS_FIREWALL = 17  # the tenant's rules for addresses outside
     OTHER_HOST = 18  # the source's network keeps to its host
+    OTHER_SEGMENT = 19  # the destination's host cannot be reached without a tunnel
+    SEGMENT = 20  # came from a physical segment, and is for nobody here
 
 
 class Match(NamedTuple):

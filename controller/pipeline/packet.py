@@ -44,6 +44,10 @@ def ip_destination(version: int, value: int) -> Match:
     return Match("ip_dst" if version == 4 else "ipv6_dst", value)
 
 
+def from_subnet(subnet: Subnet) -> Match:
+    return Match("ip_src" if subnet.version == 4 else "ipv6_src", subnet.network, subnet.mask)
+
+
 def into_subnet(subnet: Subnet) -> Match:
     return Match("ip_dst" if subnet.version == 4 else "ipv6_dst", subnet.network, subnet.mask)
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from controller.transport.geneve import GENEVE
 from controller.transport.gre import GRE
+from controller.transport.host_gw import HOST_GW
 from controller.transport.local import LOCAL
 from controller.transport.transport import Transport
 from controller.transport.vxlan import VXLAN
 
-TRANSPORTS: Mapping[str, Transport] = {one.name: one for one in (VXLAN, GENEVE, GRE, LOCAL)}
+TRANSPORTS: Mapping[str, Transport] = {one.name: one for one in (VXLAN, GENEVE, GRE, HOST_GW, LOCAL)}
 DEFAULT = VXLAN
 TUNNEL_OFPORTS = frozenset(one.port.ofport for one in TRANSPORTS.values() if one.port)
 

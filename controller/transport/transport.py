@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controller.model import Host, Network
-from controller.pipeline.flow import Flow
+from controller.pipeline.flow import Flow, Match
 from controller.world import World
 
 
@@ -23,12 +23,18 @@ class TunnelPort(NamedTuple):
 
 
 class Transport:
-    """`number` is what `registers.CARRIER` holds on a packet's way; those that have no flows to add leave them out."""
+    """`number` is what `registers.CARRIER` holds on a packet's way, `ofport` the port that packets leave and arrive by.
+    Those that have no flows to add leave them out."""
 
     name: str
     number: int
+    ofport: int = 0
     port: TunnelPort | None = None
     leaves_host = True
+
+    def carrier(self, network: Network) -> int:
+        """What `registers.CARRIER` says of the network's packets."""
+        return self.number
 
     def overhead(self, version: int) -> int:
         """Bytes of each packet that the underlay of this IP version needs besides the endpoint's own IP packet."""
@@ -42,6 +48,14 @@ class Transport:
         """What the host's own bridge says of it."""
         return []
 
+    def near(self, world: World, host: Host) -> list[Flow]:
+        """What bridges of other hosts on the host's segment say of it."""
+        return []
+
     def network(self, world: World, network: Network) -> list[Flow]:
         """What is to know of a network that is carried so."""
         return []
+
+    def arrival(self, near: Host, far: Host, network: Network) -> tuple[Match, ...]:
+        """As what a packet of the network comes to `far` from `near`; nothing when it does not."""
+        return ()

@@ -34,7 +34,9 @@ class Site:
 
     def network(self, id: int, tenant: int, isolated: bool, private: bool, transport: str) -> Change:
         zone = 1000 + id if isolated else self.zones[tenant]
-        self.networks[id] = worlds.network(id, tenant, zone=zone, private=private, transport=transport)
+        self.networks[id] = worlds.network(
+            id, tenant, zone=zone, private=private, transport=transport, cross_subnet=tenant == 1
+        )
         return self.networks[id]
 
     def rezone(self, tenant: int, zone: int, track_all: bool) -> list[Change]:
@@ -72,7 +74,7 @@ def _change(draw: st.DrawFn, site: Site) -> list[Change]:
         case "host":
             id = draw(st.sampled_from(HOSTS))
             site.hosts.add(id)
-            return [worlds.host(id, address=draw(st.booleans()))]
+            return [worlds.host(id, draw(st.booleans()), draw(st.sampled_from([None, 0, 1])))]
         case "host-" if idle := site.idle("host"):
             id = draw(st.sampled_from(idle))
             site.hosts.discard(id)
