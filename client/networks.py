@@ -30,7 +30,7 @@ COLUMNS = [
     column("ISOLATED"),
     column("LABELS"),
 ]
-TRANSPORT_HELP = "vxlan, geneve, gre, or local, which keeps to one host."
+TRANSPORT_HELP = "vxlan, geneve, gre; host-gw, without a tunnel; local, which keeps to one host."
 the_network = qualified("name", "/networks", "TENANT/NETWORK")
 
 
@@ -46,6 +46,7 @@ def network() -> None:
 @click.option("--private", is_flag=True, help="May overlap other tenants' subnets; reachable from its own zone only.")
 @click.option("--isolated", is_flag=True, help="Does not talk to the tenant's other networks.")
 @click.option("--transport", default="vxlan", help=TRANSPORT_HELP)
+@click.option("--cross-subnet", is_flag=True, help="With host-gw: a tunnel to hosts on other segments.")
 @click.option("--mtu", type=click.IntRange(576, 65535), help="Else what the underlay leaves.")
 @label
 @changing
@@ -58,6 +59,7 @@ def create(
     private: bool,
     isolated: bool,
     transport: str,
+    cross_subnet: bool,
     mtu: int | None,
     labels: dict[str, str],
 ) -> None:
@@ -74,6 +76,7 @@ def create(
         "isolated": isolated,
         "mtu": mtu,
         "transport": transport,
+        "cross_subnet": cross_subnet,
         "labels": labels,
     }
     if subnets:
@@ -132,10 +135,15 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
 @the_network
 @click.option("--isolated/--routed", default=None, help="A zone of its own, or its tenant's.")
 @click.option("--transport", help=TRANSPORT_HELP)
+@click.option(
+    "--cross-subnet/--no-cross-subnet", default=None, help="With host-gw: a tunnel to hosts on other segments."
+)
 @dry_run
 @changing
 @click.pass_obj
-def update(context: Context, name: str, isolated: bool | None, transport: str | None, dry_run: bool) -> None:
+def update(
+    context: Context, name: str, isolated: bool | None, transport: str | None, cross_subnet: bool | None, dry_run: bool
+) -> None:
     """Set a network apart from its tenant's other networks or back among them, or move it to another transport.
 
     \b
@@ -143,14 +151,16 @@ def update(context: Context, name: str, isolated: bool | None, transport: str | 
       warren network update acme/web --isolated
       warren network update acme/web --transport geneve
     """
-    if isolated is None and transport is None:
-        raise click.UsageError("Say --isolated, --routed or --transport.")
+    body = {"isolated": isolated, "transport": transport, "cross_subnet": cross_subnet}
+    if set(body.values()) == {None}:
+        raise click.UsageError("Say --isolated, --routed, --transport or --cross-subnet.")
     said = []
     if isolated is not None:
         said.append("isolated" if isolated else "routed")
     if transport is not None:
         said.append(f"carried by {transport}")
-    body = {"isolated": isolated, "transport": transport}
+    if cross_subnet is not None:
+        said.append("tunnelled between segments" if cross_subnet else "not tunnelled")
     carry_out(
         context,
         "PATCH",

@@ -47,6 +47,7 @@ def create(
     isolated: bool = False,
     mtu: int | None = None,
     carried_by: str = transport.DEFAULT.name,
+    cross_subnet: bool = False,
     labels: Mapping[str, str] | None = None,
 ) -> Network:
     """`carried_by` names a transport. Without `subnets` the network gets one of each family of the cluster pool."""
@@ -61,6 +62,7 @@ def create(
         isolated=isolated,
         mtu=_valid_mtu(mtu, chosen),
         transport=transport.valid(carried_by),
+        cross_subnet=cross_subnet,
         labels=valid_labels(labels),
     )
     # Always zone before VNI, as a new tenant does: two who lock them the other way round would wait for each other.
@@ -79,6 +81,7 @@ def create(
     if session.execute(same).scalar() is not None:
         raise Conflict(f"network {name} exists already", "choose another name", "name")
     network.tenant = tenant
+    transport.check(network)
     if not isolated:
         network.zone = tenant.zone
     network.vni = allocate.claim(session, Shared.VNI, tx.now, what="the range of VNIs", remedy=_FEWER)
@@ -137,6 +140,7 @@ def update(
     mtu: int | None = None,
     isolated: bool | None = None,
     carried_by: str | None = None,
+    cross_subnet: bool | None = None,
     version: int | None = None,
 ) -> Network:
     """`mtu` 0 takes the network's own away. `isolated` gives it a zone of its own, or its tenant's again. `carried_by`
@@ -150,11 +154,14 @@ def update(
         values["mtu"] = _valid_mtu(mtu or None, [subnet.ip_network for subnet in network.subnets])
     tunnels = transport.used(tx.session)
     if carried_by is not None:
-        values["transport"] = transport.valid(carried_by)
+        values |= {"transport": transport.valid(carried_by), "cross_subnet": False}
+    if cross_subnet is not None:
+        values["cross_subnet"] = cross_subnet
     left = network.zone
     if isolated is not None and isolated != network.isolated:
         values |= {"isolated": isolated, "zone": zones.take(tx, _FEWER) if isolated else network.tenant.zone}
     if assign(network, **values):
+        transport.check(network)
         tx.session.flush()
         tx.record("network", network.id, "update", tenant_id=network.tenant_id)
         transport.check_hosts(tx.session, network)

@@ -6,7 +6,7 @@ It decides when to look. What is to be done is the plan's decision; how, Open vS
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from logging import getLogger
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from ovs_agent.ovsdb import Database, OvsdbFault
 from ovs_agent.plan import (
     DropLink,
     DropPort,
+    Peer,
     PutPort,
     RaiseLink,
     Seen,
@@ -46,12 +47,21 @@ class Condition(NamedTuple):
     connected: tuple[str, ...]  # controllers
     ports: dict[int, str]  # "up" or "down" by endpoint id
     problems: tuple[str, ...]
+    underlay: look.Underlay | None = None
 
 
 class Keeper:
     """`told` is called with the condition after every look."""
 
-    def __init__(self, database: Database, ledger: Ledger, bridge: str, told: Callable[[Condition], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ledger: Ledger,
+        bridge: str,
+        told: Callable[[Condition], None],
+        underlay_bridge: str | None = None,
+    ) -> None:
+        self._underlay_bridge = underlay_bridge
         self._database = database
         self._ledger = ledger
         self._bridge = bridge
@@ -59,6 +69,7 @@ class Keeper:
         self._woken = threading.Event()
         self._stopping = False
         self._last = Condition(bridge, False, (), {}, ())
+        self._beyond: tuple[str, ...] = ()
         self.first_look = threading.Event()
 
     def wake(self) -> None:
@@ -67,6 +78,17 @@ class Keeper:
     def stop(self) -> None:
         self._stopping = True
         self.wake()
+
+    def surroundings(self) -> tuple[Sequence[Peer], look.Underlay | None]:
+        """The other hosts, and the underlay as it was last seen."""
+        wanted, _ = self._ledger.knowledge()
+        return (wanted.peers if wanted else ()), self._last.underlay
+
+    def beyond(self, problems: tuple[str, ...]) -> None:
+        """What is wrong on the way to other hosts."""
+        if problems != self._beyond:
+            self._beyond = problems
+            self.wake()
 
     def run(self) -> None:
         timely = True
@@ -104,11 +126,18 @@ class Keeper:
             seen.bridge is not None,
             tuple(sorted(seen.connected)),
             states(wanted, seen, local),
-            problems(wanted, seen, local),
+            (*problems(wanted, seen, local), *self._beyond),
+            self._underlay(wanted.address),
         )
 
+    def _underlay(self, address: str | None) -> look.Underlay | None:
+        found = look.underlay(address) if address else None
+        return found and found._replace(bridged=self._underlay_bridge is not None)
+
     def _seen(self) -> Seen:
-        return self._database.seen(self._bridge)._replace(links=look.links())
+        seen = self._database.seen(self._bridge)
+        beyond = self._database.ports(self._underlay_bridge) if self._underlay_bridge else {}
+        return seen._replace(ports={**beyond, **seen.ports}, links=look.links())
 
     def _carry_out(self, steps: tuple[Step, ...]) -> None:
         for step in steps:

@@ -22,8 +22,9 @@ class Busy(Exception):  # noqa: N818
 
 
 class Ledger:
-    def __init__(self, bridge: str, datapath_type: str) -> None:
+    def __init__(self, bridge: str, datapath_type: str, underlay_bridge: str | None = None) -> None:
         self._bridge = bridge
+        self._underlay_bridge = underlay_bridge
         self._datapath_type = datapath_type
         self._lock = threading.Condition()
         self._wanted: Wanted | None = None
@@ -62,6 +63,7 @@ class Ledger:
                 self._fresh,
                 tuple(self._attached.values()),
                 frozenset(self._touched),
+                self._underlay_bridge,
             )
             return self._wanted, local
 

@@ -18,11 +18,13 @@ ENDPOINT = "warren-endpoint"
 BRIDGE_NAME_LIMIT = 11
 """Ports are named after the bridge (`warren0-tun`), and Linux takes 15 characters."""
 
+PATCH = "patch"
+
 EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
 class Tunnel(NamedTuple):
-    """The port that joins the bridge with all other hosts; `suffix` is its name's, after the bridge's."""
+    """A port that joins the bridge with other hosts; `suffix` is its name's, after the bridge's."""
 
     type: str
     suffix: str
@@ -33,6 +35,13 @@ class Tunnel(NamedTuple):
 class Gateway(NamedTuple):
     ofport: int
     mac: str
+
+
+class Peer(NamedTuple):
+    """Another host, and where its tunnels end."""
+
+    name: str
+    address: str
 
 
 class Endpoint(NamedTuple):
@@ -78,6 +87,7 @@ class Wanted(NamedTuple):
     tunnels: tuple[Tunnel, ...]
     gateway: Gateway
     endpoints: tuple[Endpoint, ...]
+    peers: tuple[Peer, ...] = ()
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Wanted:
@@ -92,6 +102,7 @@ class Wanted(NamedTuple):
             tunnels=tuple(Tunnel(**{name: one[name] for name in Tunnel._fields}) for one in document["tunnels"]),
             gateway=Gateway(**{name: document["gateway"][name] for name in Gateway._fields}),
             endpoints=tuple(Endpoint.parse(endpoint) for endpoint in document["endpoints"]),
+            peers=tuple(Peer(peer["name"], peer["address"]) for peer in document["peers"]),
         )
 
 
@@ -129,7 +140,8 @@ class Controller(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What is on the host. `links` are the veths of our making, by name, and whether they are up."""
+    """What is on the host. `ports` are the bridge's and the far ends of its patches, `links` the veths of our making by
+    name, and whether they are up."""
 
     bridge: Bridge | None = None
     controllers: tuple[Controller, ...] = ()
@@ -143,7 +155,7 @@ class Local(NamedTuple):
 
     `fresh`: the wanted document was received in this run, not read from disk. `attached`: endpoints made in this run,
     each with the revision that introduced it, so that an older document does not count against them. `busy`: port
-    names which an attach or a detach is working on at this moment.
+    names which an attach or a detach is working on at this moment. `underlay_bridge` has the underlay's interface.
     """
 
     bridge: str
@@ -151,6 +163,7 @@ class Local(NamedTuple):
     fresh: bool
     attached: tuple[tuple[int, Endpoint], ...] = ()
     busy: frozenset[str] = frozenset()
+    underlay_bridge: str | None = None
 
 
 class SetBridge(NamedTuple):
@@ -218,12 +231,26 @@ def endpoint_port(endpoint: Endpoint) -> Port:
 
 
 def own_ports(wanted: Wanted, local: Local) -> tuple[Port, ...]:
-    """The tunnels' ports and the gateway port, which every host's bridge has."""
+    """Ports of the bridge that no endpoint has: of tunnels, of patches to other bridges, and the gateway's."""
     tunnels = (
         Port(f"{local.bridge}-{tunnel.suffix}", tunnel.ofport, tunnel.type, options=_options(tunnel, wanted.address))
         for tunnel in wanted.tunnels
+        if tunnel.type != PATCH
     )
-    return (*tunnels, Port(f"{local.bridge}-gw", wanted.gateway.ofport, "internal", mac=wanted.gateway.mac))
+    patches = (
+        Port(f"{local.bridge}-{patch.suffix}", patch.ofport, PATCH, options={"peer": far_end(local, patch).name})
+        for patch in _patches(wanted, local)
+    )
+    return (*tunnels, *patches, Port(f"{local.bridge}-gw", wanted.gateway.ofport, "internal", mac=wanted.gateway.mac))
+
+
+def _patches(wanted: Wanted, local: Local) -> list[Tunnel]:
+    return [one for one in wanted.tunnels if one.type == PATCH and local.underlay_bridge]
+
+
+def far_end(local: Local, patch: Tunnel) -> Port:
+    """The other end of a patch port, on the bridge of the underlay's interface."""
+    return Port(f"{local.bridge}+{patch.suffix}", None, PATCH, options={"peer": f"{local.bridge}-{patch.suffix}"})
 
 
 def _options(tunnel: Tunnel, address: str | None) -> dict[str, str]:
@@ -286,9 +313,9 @@ def _bridge_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
 
 
 def _own_port_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
-    return [
-        PutPort(local.bridge, port) for port in own_ports(wanted, local) if not _agrees(port, seen.ports.get(port.name))
-    ]
+    bridges = [(local.bridge, port) for port in own_ports(wanted, local)]
+    bridges += [(local.underlay_bridge or "", far_end(local, patch)) for patch in _patches(wanted, local)]
+    return [PutPort(bridge, port) for bridge, port in bridges if not _agrees(port, seen.ports.get(port.name))]
 
 
 def _endpoint_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:

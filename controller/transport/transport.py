@@ -13,11 +13,11 @@ from controller.pipeline.flow import Flow, Match
 from controller.world import World
 
 
-class TunnelPort(NamedTuple):
-    """The port that a bridge has for a tunnel. `udp_port` None: the tunnel is a protocol of IP's own."""
+class Port(NamedTuple):
+    """The port that a bridge has for a transport. `udp_port` None: it is no tunnel over UDP."""
 
     suffix: str  # of the port's name, after the bridge's
-    type: str  # of Open vSwitch
+    type: str  # of Open vSwitch; a patch port leads to the bridge that has the underlay's interface
     ofport: int
     udp_port: int | None
 
@@ -29,7 +29,7 @@ class Transport:
     name: str
     number: int
     ofport: int = 0
-    port: TunnelPort | None = None
+    port: Port | None = None
     leaves_host = True
 
     def carrier(self, network: Network) -> int:

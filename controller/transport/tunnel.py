@@ -6,7 +6,7 @@ from controller.model import Host, Network
 from controller.pipeline.flow import Flow, Kind, Match, Move, Output, SetField, flow
 from controller.pipeline.registers import CARRIER, FROM_TUNNEL, SOURCE_NETWORK, SOURCE_TENANT
 from controller.pipeline.stages import Stage
-from controller.transport.transport import Transport, TunnelPort
+from controller.transport.transport import Port, Transport
 from controller.world import World
 
 _ETHERNET, _IP = 14, {4: 20, 6: 40}
@@ -15,9 +15,9 @@ _ETHERNET, _IP = 14, {4: 20, 6: 40}
 class Tunnel(Transport):
     """`header` is what the tunnel's own headers take after the outer IP header, in bytes."""
 
-    port: TunnelPort
+    port: Port
 
-    def __init__(self, name: str, number: int, port: TunnelPort, header: int) -> None:
+    def __init__(self, name: str, number: int, port: Port, header: int) -> None:
         self.name, self.number, self.port, self.ofport, self._header = name, number, port, port.ofport, header
 
     def overhead(self, version: int) -> int:

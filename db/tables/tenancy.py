@@ -12,6 +12,7 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
     column,
+    false,
     func,
     select,
     table,
@@ -83,6 +84,7 @@ class Network(Timestamped, Base):
     isolated: Mapped[bool] = mapped_column(default=False)
     mtu: Mapped[int | None]
     transport: Mapped[str] = mapped_column(String(16), default="vxlan", server_default="vxlan")
+    cross_subnet: Mapped[bool] = mapped_column(default=False, server_default=false())
     labels: Mapped[dict[str, str]] = mapped_column(default=dict)
     version: Mapped[int] = mapped_column(default=1)
 

@@ -61,6 +61,7 @@ def create(body: NetworkCreate) -> Answer | Response:
                 isolated=body.isolated,
                 mtu=body.mtu,
                 carried_by=body.transport,
+                cross_subnet=body.cross_subnet,
                 labels=body.labels,
             ),
         )
@@ -96,6 +97,7 @@ def update(tenant: str, network: str, body: NetworkChange, query: ChangeQuery) -
                 mtu=mtu,
                 isolated=body.isolated,
                 carried_by=body.transport,
+                cross_subnet=body.cross_subnet,
                 version=if_match(),
             ),
         ),

@@ -46,6 +46,7 @@ class NetworkCreate(Contract):
     isolated: bool = Field(False, description="Has a zone of its own instead of its tenant's.")
     mtu: Mtu | None = Field(None, description="Null: what the underlay leaves.")
     transport: Transport = Field("vxlan", description="What carries its packets from host to host.")
+    cross_subnet: bool = Field(False, description="With host-gw: a tunnel to hosts on other segments.")
     labels: Labels = Field({})
 
 
@@ -57,6 +58,7 @@ class NetworkChange(Contract):
     labels: LabelChanges = Field({})
     mtu: Mtu | None = Field(None, description="Null leaves it.")
     transport: Transport | None = Field(None, description="Moves it to another while it is used; null leaves it.")
+    cross_subnet: bool | None = Field(None, description="Null: as it is, and false when the transport changes.")
     isolated: bool | None = Field(
         None, description="True: a zone of its own; false: its tenant's; null or left out: as it is."
     )
@@ -87,6 +89,7 @@ class Network(Contract):
     isolated: bool
     mtu: int = Field(description="What endpoints are given.", examples=[1450])
     transport: Transport
+    cross_subnet: bool
     labels: Labels
     endpoints: int = Field(description="How many endpoints it has.", examples=[3])
     version: Version
