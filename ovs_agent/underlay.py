@@ -107,33 +107,25 @@ class Prober:
     ) -> None:
         self._whom = whom
         self._told = told
-        self._wake = threading.Event()
-        self._stopping = False
+        self._ended = threading.Event()
 
     def start(self) -> None:
         threading.Thread(target=self._run, name="underlay", daemon=True).start()
 
-    def hurry(self) -> None:
-        """The underlay has changed."""
-        self._wake.set()
-
     def stop(self) -> None:
-        self._stopping = True
-        self._wake.set()
+        self._ended.set()
 
     def _run(self) -> None:
-        while not self._stopping:
-            self._wake.clear()
-            try:
-                self._told(self._round())
-            except OSError as fault:
-                log.warning("the underlay cannot be tried: %s", fault)
-            self._wake.wait(EVERY)
+        while not self._ended.is_set():
+            peers, underlay = self._whom()
+            if underlay is not None:
+                try:
+                    self._told(self._round(peers, underlay))
+                except OSError as fault:
+                    log.warning("the underlay cannot be tried: %s", fault)
+            self._ended.wait(EVERY if underlay is not None else 1.0)
 
-    def _round(self) -> tuple[str, ...]:
-        peers, underlay = self._whom()
-        if underlay is None:
-            return ()
+    def _round(self, peers: Sequence[Peer], underlay: Underlay) -> tuple[str, ...]:
         names: Mapping[str, str] = {peer.address: peer.name for peer in peers}
         return tuple(
             f"Packets of {underlay.mtu} bytes, the MTU of {underlay.interface}, do not come to {names[address]} "
