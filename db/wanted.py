@@ -36,6 +36,7 @@ class WantedEndpoint(NamedTuple):
     container_id: str
     ifname: str
     netns: str
+    interface: str = ""  # of the host's own, that is the port; empty: the agent makes one
 
 
 class Wanted(NamedTuple):
@@ -61,6 +62,7 @@ _ENDPOINTS = (
         Endpoint.container_id,
         Endpoint.ifname,
         Endpoint.netns,
+        Endpoint.interface,
         Tenant.name.label("tenant"),
         Network.name.label("network"),
         func.coalesce(Network.mtu, overlay_mtu()).label("mtu"),
@@ -115,7 +117,7 @@ def changed_for_host(session: Session, host_id: int, after_revision: int) -> boo
     here = select(Endpoint.network_id).where(Endpoint.host_id == host_id)
     concerns = or_(
         ChangeRow.host_id == host_id,
-        ChangeRow.noun == "controller",
+        ChangeRow.noun.in_(("controller", "host")),  # a host's MTU may be the least of all
         and_(ChangeRow.noun == "network", ChangeRow.id.in_(here)),
     )
     query = select(ChangeRow.revision).where(ChangeRow.revision > after_revision, concerns).limit(1)
@@ -133,7 +135,7 @@ def _endpoints(session: Session, where: ColumnElement[bool]) -> list[WantedEndpo
                 f"{row.tenant}/{row.name}",
                 f"{row.tenant}/{row.network}",
                 row.ofport,
-                port_name(row.id),
+                port_name(row.id, row.interface),
                 row.mac,
                 [],
                 [],
@@ -141,6 +143,7 @@ def _endpoints(session: Session, where: ColumnElement[bool]) -> list[WantedEndpo
                 row.container_id,
                 row.ifname,
                 row.netns,
+                row.interface,
             )
         known.addresses.append(f"{row.ip}/{row.prefix}")
         known.gateways.append(row.gateway)
