@@ -112,6 +112,8 @@ def declarer(session: Session, subnet_id: int, address: IPAddress) -> str | None
 def _pair(endpoint: Endpoint, asked: Mapping[str, Any], subnets: Sequence[IPNetwork]) -> Pair:
     text = asked["address"]
     try:
+        if "%" in text:
+            raise ValueError("a zone")
         cidr = ipaddress.ip_network(text)
     except ValueError:
         remedy = "write it like 10.20.0.100 or 10.20.0.96/28"

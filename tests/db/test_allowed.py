@@ -125,6 +125,7 @@ def test_declaring_the_same_again_takes_no_revision(engine: Engine, h1: Host) ->
     ("address", "mac", "words"),
     [
         ("10.20.0", None, "is neither an address nor a range"),
+        ("fd00:20::64%eth0", None, "is neither an address nor a range"),
         ("10.20.0.100/28", None, "is neither an address nor a range"),
         ("10.21.0.9", None, r"10.21.0.9 is outside of network acme/web; choose addresses in 10.20.0.0/24"),
         ("10.0.0.0/8", None, "is outside of network acme/web"),
