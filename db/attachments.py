@@ -62,7 +62,6 @@ _TAKEN = (
         Endpoint.request,
         Host.name.label("host"),
         _SAME_INTERFACE.label("same_interface"),
-        (Endpoint.host_id == bindparam("host_id")).label("is_here"),
     )
     .join(Host, Host.id == Endpoint.host_id)
     .where(or_(_SAME_INTERFACE, and_(Endpoint.tenant_id == bindparam("tenant_id"), Endpoint.name == bindparam("name"))))
@@ -115,7 +114,7 @@ def attach(
     """The endpoint of that interface. Asking again for the same finds it; for something else is refused.
 
     `interface` is one of the host's own that becomes the endpoint's port. With `move` the endpoint of that name leaves
-    the host where it is and comes here as it is.
+    the host or the container where it is and comes here as it is.
     """
     session = tx.session
     tenant, short_network = qualified(network, "network", "network")
@@ -236,16 +235,16 @@ def _known(taken: Sequence[Any], name: str, request: str, move: bool) -> int | N
         if row.same_interface:
             if row.request == request:
                 return int(row.id)
+            if move and row.name == name.partition("/")[2]:
+                return None
             raise Conflict(
                 f"interface {row.ifname} of container {row.container_id} on host {row.host} is attached already, "
                 f"as endpoint {row.name} and with other parameters",
                 "detach it first",
             )
     for row in taken:
-        if move and not row.is_here:
-            continue
         if move:
-            raise Conflict(f"endpoint {name} is on host {row.host} already", "detach it first", "name")
+            continue
         raise Conflict(
             f"endpoint {name} exists already on host {row.host} (container {row.container_id}, {row.ifname})",
             "choose another name or remove that one",

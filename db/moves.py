@@ -1,4 +1,5 @@
-"""An endpoint leaves its host for another and stays what it is: id, name, addresses, MAC, labels, and what it may use.
+"""An endpoint leaves its host or its container for another and stays what it is: id, name, addresses, MAC, labels,
+and what it may use.
 
 In the caller's transaction, so that flows everywhere follow in one revision. What both agents do about it, they see in
 what is wanted of them.
@@ -34,14 +35,16 @@ def move(
     if mac is not None and parse_mac(mac) != endpoint.mac:
         raise Conflict(f"endpoint {name} keeps its MAC {endpoint.mac} when it moves", "leave the MAC out", "mac")
     old_host, old_ofport = endpoint.host, endpoint.ofport
-    endpoint.ofport = allocate.claim(
-        session, at.ofports, tx.now, what=f"the range of ofports of host {at.host}", remedy="remove endpoints from it"
-    )
+    stays = old_host.id == there["host_id"]
+    if not stays:
+        what = f"the range of ofports of host {at.host}"
+        endpoint.ofport = allocate.claim(session, at.ofports, tx.now, what=what, remedy="remove endpoints from it")
     for key, value in there.items():
         setattr(endpoint, key, value)
     session.execute(delete(EndpointStatus).where(EndpointStatus.endpoint_id == endpoint.id))
     session.flush()
-    allocate.release(session, old_host.pool_id, old_ofport, tx.now)
     tx.record("endpoint", endpoint.id, "update", tenant_id=endpoint.tenant_id, host_id=endpoint.host_id)
-    # The log tells one host of each object that changed; what changed for the host it left is the host.
-    tx.record("host", old_host.id, "update", host_id=old_host.id)
+    if not stays:
+        allocate.release(session, old_host.pool_id, old_ofport, tx.now)
+        # The log tells one host of each object that changed; what changed for the host it left is the host.
+        tx.record("host", old_host.id, "update", host_id=old_host.id)

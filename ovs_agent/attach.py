@@ -27,6 +27,7 @@ from ovs_agent.netlink.announce import announce
 from ovs_agent.netlink.veth import ALL, Routing
 from ovs_agent.netlink.wire import NoNamespace, is_home
 from ovs_agent.ovsdb import Database, OvsdbFault
+from ovs_agent.ovsdb.database import PATIENCE
 from ovs_agent.plan import ENDPOINT, WAS_DOWN, DropPort, Endpoint, PutPort, endpoint_port, port_problem
 from ovs_agent.state import Release, State
 
@@ -272,6 +273,11 @@ class Attacher:
             if own is not None and not own.up:
                 port = port._replace(external_ids={**port.external_ids, WAS_DOWN: "true"})
         else:
+            if self._database.port(port.name) is not None:
+                # Of a container that is gone or was left: Open vSwitch must let go of the old pair before it sees a
+                # new one of that name, or it goes on listening to the old.
+                self._database.apply([DropPort(self._bridge, port.name)])
+                self._database.switched_on(PATIENCE)
             host_mac = self._make(endpoint)
             gateways = veth.configure(endpoint, self._checksum_offload, routing)
         # Last, with nothing more to change about the link: every change costs ovs-vswitchd and the controller a turn.

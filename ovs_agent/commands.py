@@ -112,7 +112,7 @@ def which(command: Command) -> Command:
 @click.option("--no-default-route", is_flag=True, help="No default route, also if there is none yet.")
 @label
 @click.option("--name", metavar="NAME", help="The endpoint's name; else the container's.")
-@click.option("--move", is_flag=True, help="The endpoint of this name leaves its host and comes here, as it is.")
+@click.option("--move", is_flag=True, help="The endpoint of this name comes here, as it is, from where it is.")
 @changing
 @click.pass_obj
 def attach(

@@ -111,6 +111,32 @@ def test_a_container_is_found_by_what_its_engine_calls_it(host: Host, docker: tu
     assert "eth1" not in one.ip("link")
 
 
+def test_a_container_that_is_started_anew_gets_its_endpoint_back(
+    host: Host, container: NewContainer, docker: tuple[dict[str, str], Container], tmp_path: Path
+) -> None:
+    path, one = docker
+    two, peer = container(), container()
+    ip = peer.add()["ips"][0]["address"].split("/")[0]
+    asked = "--container", "db1", "--network", "acme/web"
+    first = done(host, "attach", *asked, **path)
+    process = subprocess.Popen(["ip", "netns", "exec", two.netns, "sleep", "60"])
+    try:
+        until(lambda: Path(f"/proc/{process.pid}/ns/net").stat().st_ino == Path(two.path).stat().st_ino, "it is there")
+        told = [{"Id": "f" * 64, "Name": "/db1", "State": {"Pid": process.pid}}]
+        (tmp_path / "docker").write_text(f"#!/bin/sh\necho '{json.dumps(told)}'\n")
+        assert "is attached already" in refused(host, "attach", *asked, **path)
+        again = done(host, "attach", *asked, "--move", **path)
+        stays = ("id", "name", "addresses", "mac", "ofport", "port_name")
+        assert [again[key] for key in stays] == [first[key] for key in stays]
+        assert "eth1" not in one.ip("link")
+        reaches(two, ip)
+        done(host, "detach", "--container", "db1", **path)
+        assert "eth1" not in two.ip("link")
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_without_an_engine_the_remedy_is_said(host: Host, tmp_path: Path) -> None:
     said = refused(host, "attach", "--container", "db1", "--network", "acme/web", PATH=str(tmp_path))
     assert "None of docker, podman, nerdctl is installed here" in said and "--pid" in said

@@ -73,7 +73,6 @@ def test_a_move_that_cannot_be_is_refused_and_changes_nothing(engine: Engine, tw
     cases: list[tuple[type[DomainError], str, Host, dict[str, object]]] = [
         (NotFound, "there is no endpoint acme/web9 to move", h2, {"name": "web9"}),
         (Conflict, "endpoint acme/web1 is on network acme/web", h2, {"network": "acme/old"}),
-        (Conflict, "endpoint acme/web1 is on host h1 already", h1, {}),
         (Conflict, "keeps its addresses when it moves, and 10.20.0.77 is none", h2, {"addresses": ["10.20.0.77"]}),
         (Conflict, "keeps its MAC", h2, {"mac": "06:00:00:00:00:09"}),
     ]
@@ -81,6 +80,22 @@ def test_a_move_that_cannot_be_is_refused_and_changes_nothing(engine: Engine, tw
         with pytest.raises(fault, match=words):
             move(engine, to, **{"name": "web1", **more})  # type: ignore[arg-type]
     assert steps.revision(engine) == revision and on(engine, h1) == ["acme/web1"]
+
+
+def test_a_container_that_was_started_anew_gets_its_endpoint_back(engine: Engine, two: tuple[Host, Host]) -> None:
+    h1, _ = two
+    was = steps.attach(engine, h1, "web1", netns="/proc/7/ns/net")
+    held = steps.held(engine)
+    with transaction(engine) as tx:
+        asked = {"network": "acme/web", "name": "web1", "netns": "/proc/9/ns/net", "move": True}
+        now = attachments.attach(tx, h1.id, "web1", "eth0", **asked).endpoint  # type: ignore[arg-type]
+    assert now == was._replace(netns="/proc/9/ns/net"), "port and number, too"
+    assert move(engine, h1, "web1", "other") == now._replace(container_id="other", ifname="eth1", netns="")
+    assert steps.held(engine) == held
+    steps.attach(engine, h1, "web2")
+    with pytest.raises(Conflict, match="container web2 on host h1 is attached already, as endpoint web2"):
+        with transaction(engine) as tx:
+            attachments.attach(tx, h1.id, "web2", "eth0", network="acme/web", name="web1", move=True)
 
 
 def test_the_port_of_a_hosts_own_interface_has_its_name(engine: Engine, two: tuple[Host, Host]) -> None:

@@ -63,7 +63,7 @@ class Attach(Contract):
         "", description="An interface of the host's own that becomes the port, as a VM's tap; empty: one is made."
     )
     move: bool = Field(
-        False, description="The endpoint of this name leaves the host where it is and comes here, as it is."
+        False, description="The endpoint of this name leaves the host or container where it is and comes here."
     )
 
 
