@@ -12,16 +12,20 @@ from typing import NamedTuple
 
 from ovs_agent.ledger import Ledger
 from ovs_agent.netlink import look, veth
+from ovs_agent.netlink.wire import NoNamespace
 from ovs_agent.ovsdb import Database, OvsdbFault
 from ovs_agent.plan import (
     DropLink,
     DropPort,
+    Endpoint,
+    LowerLink,
     Peer,
     PutPort,
     RaiseLink,
     Seen,
     SetBridge,
     SetControllers,
+    SetMtu,
     Step,
     plan,
     problems,
@@ -152,8 +156,20 @@ class Keeper:
                 if isinstance(step, PutPort):
                     self._database.settled(step.port.name)
         for step in steps:
-            if isinstance(step, DropLink):
-                veth.delete(step.name)
+            match step:
+                case DropLink(name):
+                    veth.delete(name)
+                case LowerLink(name):
+                    veth.bring_down(name)
+                case SetMtu(endpoint):
+                    self._set_mtu(endpoint)
+
+    def _set_mtu(self, endpoint: Endpoint) -> None:
+        """The container's end first: where it cannot be reached, the host's says so at each look."""
+        try:
+            veth.set_mtu(endpoint)
+        except (OSError, NoNamespace) as fault:
+            log.warning("the MTU of %s (%s) stays as it is: %s", endpoint.name, endpoint.port_name, fault)
 
 
 def describe(step: Step) -> str:
@@ -168,5 +184,9 @@ def describe(step: Step) -> str:
             return f"remove port {name} of bridge {bridge}: nothing wants it"
         case RaiseLink(name):
             return f"bring up interface {name}"
+        case LowerLink(name):
+            return f"bring down interface {name}, as it was before it was attached"
         case DropLink(name):
             return f"delete interface {name}: nothing wants it"
+        case SetMtu(endpoint):
+            return f"give {endpoint.name} ({endpoint.port_name}) MTU {endpoint.mtu}"

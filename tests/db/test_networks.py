@@ -368,7 +368,7 @@ def test_a_local_network_keeps_to_one_host(engine: Engine) -> None:
     for host, name in ((h1, "web1"), (h2, "web2")):
         steps.attach(engine, host, name)
     with (
-        pytest.raises(Conflict, match="acme/web has endpoints on h1 and h2: local keeps, h2"),
+        pytest.raises(Conflict, match="acme/web has endpoints on h1 and h2: local keeps to one host"),
         transaction(engine) as tx,
     ):
         networks.update(tx, "acme/web", carried_by="local")
