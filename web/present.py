@@ -17,6 +17,7 @@ from db import hosts as db_hosts
 from db import isolation as db_isolation
 from db import networks as db_networks
 from db import resolved as db_resolved
+from db import subnetting as db_subnetting
 from db import tables
 from db.counters import RuleCount
 from db.labels import with_name
@@ -67,7 +68,7 @@ def _network(row: tables.Network, default_mtu: int) -> Json:
         "vni": row.vni,
         "zone": row.zone,
         "subnets": [
-            {"cidr": subnet.cidr, "gateway": subnet.gateway, "size": db_networks.size(subnet), "used": subnet.used}
+            {"cidr": subnet.cidr, "gateway": subnet.gateway, "size": db_subnetting.size(subnet), "used": subnet.used}
             for subnet in row.subnets
         ],
         "private": row.private,
