@@ -212,12 +212,13 @@ def _hosts(session: Session, now: datetime) -> Iterator[Difference]:
     for host in session.execute(query.order_by(Host.name)).unique().scalars():
         report = host.status.agent_report
         seen = host.status.agent_seen_at
-        if seen is None or now - seen > hosts.SILENT_AFTER or "gone" not in report:
+        if seen is None or now - seen > hosts.SILENT_AFTER or report.get("revision") is None:
             sentence = f"host {host.name} has not reported; its ports and containers are not compared"
             yield Difference("host-unheard", host.name, sentence, "")
             continue
         named = select(Endpoint.id, Tenant.name + "/" + Endpoint.name).join(Tenant)
-        there: dict[int, str] = {id: name for id, name in session.execute(named.where(Endpoint.host_id == host.id))}
+        rows: Sequence[Any] = session.execute(named.where(Endpoint.host_id == host.id)).all()
+        there: dict[int, str] = dict(rows)
         yield from _of_host(session, host.name, report, there)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import ColumnElement, ScalarSelect, Select, case, func, or_, select
-from sqlalchemy.orm import Session, contains_eager, selectinload, undefer, undefer_group
+from sqlalchemy.orm import Session, contains_eager, joinedload, selectinload, undefer, undefer_group
 
 from db import allocate, collisions, subnetting, zones
 from db.addressing import IPNetwork
@@ -215,7 +215,7 @@ def _query() -> Select[Network]:
         .join(Network.tenant)
         .options(
             contains_eager(Network.tenant),
-            selectinload(Network.subnets).options(undefer(Subnet.used)),
+            selectinload(Network.subnets).options(undefer(Subnet.used), joinedload(Subnet.address_pool)),
             undefer_group("counts"),
         )
     )

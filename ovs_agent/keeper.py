@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from logging import getLogger
+from pathlib import Path
 from typing import NamedTuple
 
 from ovs_agent.ledger import Ledger
@@ -22,9 +23,13 @@ from ovs_agent.plan import (
     SetBridge,
     SetControllers,
     Step,
+    Stray,
+    endpoints,
+    missing,
     plan,
     problems,
     states,
+    strays,
 )
 
 log = getLogger(__name__)
@@ -46,6 +51,10 @@ class Condition(NamedTuple):
     connected: tuple[str, ...]  # controllers
     ports: dict[int, str]  # "up" or "down" by endpoint id
     problems: tuple[str, ...]
+    revision: int | None = None  # of the document that this was compared with
+    missing: tuple[int, ...] = ()  # endpoints without a port, by id
+    gone: tuple[int, ...] = ()  # endpoints whose container's namespace is no more, by id
+    strays: tuple[Stray, ...] = ()
 
 
 class Keeper:
@@ -105,6 +114,10 @@ class Keeper:
             tuple(sorted(seen.connected)),
             states(wanted, seen, local),
             problems(wanted, seen, local),
+            wanted.revision if local.fresh else None,
+            missing(wanted, seen, local),
+            tuple(one.id for one in endpoints(wanted, local) if one.netns and not Path(one.netns).exists()),
+            strays(wanted, seen, local),
         )
 
     def _seen(self) -> Seen:

@@ -134,6 +134,14 @@ class Seen(NamedTuple):
     links: Mapping[str, bool] = MappingProxyType({})
 
 
+class Stray(NamedTuple):
+    """A port that nothing wants, and what its external_ids say of it."""
+
+    name: str
+    endpoint: int | None
+    container_id: str
+
+
 class Local(NamedTuple):
     """What this run of the agent knows by itself.
 
@@ -231,6 +239,27 @@ def states(wanted: Wanted, seen: Seen, local: Local) -> dict[int, str]:
         for endpoint in endpoints(wanted, local)
         if endpoint.port_name not in local.busy
     }
+
+
+def missing(wanted: Wanted, seen: Seen, local: Local) -> tuple[int, ...]:
+    """The endpoints without a port on the bridge, by id."""
+    return tuple(
+        endpoint.id
+        for endpoint in endpoints(wanted, local)
+        if endpoint.port_name not in local.busy and endpoint.port_name not in seen.ports
+    )
+
+
+def strays(wanted: Wanted, seen: Seen, local: Local) -> tuple[Stray, ...]:
+    """The bridge's ports that nothing wants: somebody else's, or ours while no fresh document says that they may go."""
+    known = {local.bridge, *local.busy, *(port.name for port in own_ports(wanted, local))}
+    known |= {endpoint.port_name for endpoint in endpoints(wanted, local)}
+    return tuple(
+        Stray(name, int(id) if id.isdecimal() else None, port.external_ids.get("container", ""))
+        for name, port in sorted(seen.ports.items())
+        if name not in known
+        for id in (port.external_ids.get(ENDPOINT, ""),)
+    )
 
 
 def problems(wanted: Wanted, seen: Seen, local: Local) -> tuple[str, ...]:

@@ -20,7 +20,9 @@ from db.engine import create_engine, reading, writing
 from db.tables import AddressPool, Base, Pool, Revision, Setting
 from tests import postgres
 
-SEEDED: tuple[Table, ...] = tuple(Base.metadata.tables[row.__tablename__] for row in (Revision, Pool, AddressPool, Setting))
+SEEDED: tuple[Table, ...] = tuple(
+    Base.metadata.tables[row.__tablename__] for row in (Revision, Pool, AddressPool, Setting)
+)
 
 
 class SqliteTemplate:

@@ -56,9 +56,12 @@ class Attach(Contract):
     labels: Labels = Field({})
     ports: list[Port] = Field([], max_length=64)
     addresses: list[Ip] | None = Field(
-        None, max_length=8, description="Addresses asked for; left out: one of each subnet of the network."
+        None, max_length=8, description="At most one of each family; of a family that is left out, the next free one."
     )
     mac: Mac | None = Field(None, description="Left out: follows from the first address.")
+    reservation: Name | None = Field(
+        None, description="The name whose reserved addresses it gets; left out: its own, if there are any."
+    )
 
 
 class WantedEndpoint(Contract):
@@ -152,6 +155,17 @@ class AgentFacts(Contract):
     started_at: Short
 
 
+class Stray(Contract):
+    """A port of the bridge that nothing wants."""
+
+    name: Short
+    endpoint: int | None = Field(None, ge=0, le=2**53, description="The id that Open vSwitch has for it.")
+    container_id: Short = ""
+
+
+Ids = Annotated[list[Annotated[int, Field(ge=0, le=2**53)]], Field(max_length=4096)]
+
+
 class Report(Contract):
     """What an agent found and could not repair."""
 
@@ -169,6 +183,10 @@ class Report(Contract):
     agent: AgentFacts
     bridge: Facts = Field({}, description="What people may want to know of the bridge.")
     ports: dict[str, Literal["up", "down"]] = Field({}, max_length=4096, description="State by endpoint id.")
+    revision: int | None = Field(None, ge=0, le=2**53, description="That of `wanted` which the host was compared with.")
+    missing: Ids = Field([], description="Ids of endpoints without a port.")
+    gone: Ids = Field([], description="Ids of endpoints whose container's network namespace is no more.")
+    strays: list[Stray] = Field([], max_length=4096, description="Ports that belong to no endpoint.")
     problems: list[Long] = Field([], max_length=100, description="One sentence each.")
 
 
