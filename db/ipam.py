@@ -158,7 +158,8 @@ def _claims(session: Session, name: str, subnet: Subnet) -> Iterator[Difference]
     network = subnet.ip_network
     in_use = select(Claim.number).where(Claim.pool_id == subnet.pool_id, Claim.released_at.is_(None))
     claimed = set(session.execute(in_use).scalars())
-    users = select(Address.ip, Tenant.name + "/" + Endpoint.name).join(Endpoint).join(Tenant)
+    users = select(Address.ip, Tenant.name + "/" + Endpoint.name).select_from(Address)
+    users = users.join(Endpoint).join(Tenant, Tenant.id == Endpoint.tenant_id)
     rows = session.execute(users.where(Address.subnet_id == subnet.id))
     held = {offset_of(ipaddress.ip_address(ip), network): user for ip, user in rows}
     kept = {number_of(offset) for offset in offsets(subnetting.held_spans(subnet))}
@@ -216,7 +217,8 @@ def _hosts(session: Session, now: datetime) -> Iterator[Difference]:
             sentence = f"host {host.name} has not reported; its ports and containers are not compared"
             yield Difference("host-unheard", host.name, sentence, "")
             continue
-        named = select(Endpoint.id, Tenant.name + "/" + Endpoint.name).join(Tenant)
+        named = select(Endpoint.id, Tenant.name + "/" + Endpoint.name).select_from(Endpoint)
+        named = named.join(Tenant, Tenant.id == Endpoint.tenant_id)
         rows: Sequence[Any] = session.execute(named.where(Endpoint.host_id == host.id)).all()
         there: dict[int, str] = dict(rows)
         yield from _of_host(session, host.name, report, there)
