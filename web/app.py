@@ -66,7 +66,6 @@ def create_app(database_url: str, waiting_slots: int = 96) -> APIFlask:
     for module in API:
         app.register_blueprint(module.blueprint, url_prefix=PREFIX)
     app.register_blueprint(meta.health)
-    app.register_blueprint(ipam.metrics)
     frame.register(app)
     openapi.register(app)
     problems.register(app, frame.error_page)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from db import attachments, blocks, hosts, networks, subnetting
+from db import attachments, blocks, hosts, ipam, networks, subnetting
 from db.changes import transaction
-from db.engine import reading
+from db.engine import create_engine, reading
 from db.errors import Conflict, Exhausted, Invalid
 from db.layout import Layout
 from db.tables import Host
@@ -206,3 +206,34 @@ def test_many_hosts_at_once_never_share_a_block_or_an_address(engine: Engine, h1
         given = [address for found in threads.map(fill, range(8)) for address in found]
     assert len(set(given)) == 80
     assert sorted(owned(engine).values()) == sorted(host.name for host in there)
+
+
+@pytest.mark.parametrize("layout", [Layout(), Layout(plan="per-host", block_sizes=[28])])
+def test_32_clients_with_connections_of_their_own_share_no_address_and_leak_none(
+    database_url: str, layout: Layout
+) -> None:
+    setup = create_engine(database_url)
+    steps.tenant(setup)
+    steps.network(setup, "acme/web", "10.20.0.0/22", layout=layout)
+    there = [steps.host(setup, f"h{number}", f"198.18.1.{number}") for number in range(1, 33)]
+    before = steps.held(setup)
+    holders: dict[str, int] = {}
+
+    def hold(who: int) -> None:
+        own = create_engine(database_url)
+        for number in range(5):
+            name = f"t{who}-{number}"
+            address = steps.attach(own, there[who], name).addresses[0]
+            assert holders.setdefault(address, who) == who, f"{address} is held twice"
+            del holders[address]
+            steps.detach(own, there[who], name)
+        own.dispose()
+
+    with ThreadPoolExecutor(32) as threads:
+        for done in [threads.submit(hold, who) for who in range(32)]:
+            done.result()
+    with transaction(setup, datetime.now(UTC) + timedelta(seconds=60)) as tx:
+        left = {one.kind for one in ipam.collect(tx)}
+    assert left <= {"block-empty", "host-unheard"}
+    assert steps.held(setup) == before
+    setup.dispose()

@@ -21,12 +21,15 @@ from ovs_agent.plan import (
     SetBridge,
     SetControllers,
     Step,
+    Stray,
     Tunnel,
     Wanted,
     endpoint_port,
+    missing,
     plan,
     problems,
     states,
+    strays,
 )
 
 LOCAL = Local("warren0", "netdev", fresh=True)
@@ -239,3 +242,15 @@ def test_whatever_is_found_one_plan_is_enough(ids: set[int], seen: Seen, busy: s
     else:
         assert set(seen.ports) <= set(after.ports) and set(seen.links) == set(after.links)
     assert ("eth9" in seen.ports) == ("eth9" in after.ports)
+
+
+def test_what_differs_between_the_bridge_and_the_document_is_listed() -> None:
+    there = kept(1)
+    odd = {"eth9": Port("eth9", 7), "wrn9": Port("wrn9", 109, external_ids={ENDPOINT: "9", "container": "c9"})}
+    odd_there = there._replace(ports={**there.ports, **odd})
+    assert missing(wanted(1, 2), there, LOCAL) == (2,)
+    assert strays(wanted(1, 2), there, LOCAL) == ()
+    assert strays(wanted(1, 2), odd_there, LOCAL) == (Stray("eth9", None, ""), Stray("wrn9", 9, "c9"))
+    busy = LOCAL._replace(busy=frozenset({"wrn2", "wrn9"}))
+    assert missing(wanted(1, 2), there, busy) == ()
+    assert strays(wanted(1, 2), odd_there, busy) == (Stray("eth9", None, ""),)

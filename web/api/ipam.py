@@ -18,8 +18,10 @@ from web.auth.access import CHANGERS, READERS, allow
 from web.state import changing, reading
 
 blueprint = APIBlueprint("ipam", __name__, tag="Addresses")
-metrics = APIBlueprint("metrics", __name__, tag="Addresses")
 TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
+TEXT: dict[int | str, dict[str, str | dict[str, dict[str, dict[str, str]]]]] = {
+    200: {"description": "Gauges.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
 
 
 @blueprint.get("/ipam")
@@ -73,8 +75,9 @@ def collect(query: CollectQuery) -> Json:
     return {"items": present.differences(found), "revision": tx.revision}
 
 
-@metrics.get("/metrics")
+@blueprint.get("/metrics")
 @allow(READERS)
+@blueprint.doc(responses=TEXT)
 def prometheus() -> Response:
     """Tell how full pools and subnets are, in Prometheus' text format"""
     with reading() as session:
