@@ -52,7 +52,7 @@ REFUSALS = {
         "POST",
         "/networks",
         {"name": "acme/x", "subnets": ["10.30.0.0/24"], "ip_ranges": ["10.31.0.0/25"]},
-        *(422, "range 10.31.0.0/25 is outside of 10.30.0.0/24"),
+        *(422, "10.31.0.0/25 is outside of 10.30.0.0/24"),
         field="ip_ranges",
     ),
     "an IPv6 gateway in an IPv4 network": Refusal(
