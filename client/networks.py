@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from client import output
+from client.addresses import layout
 from client.change import create as send
 from client.change import report
 from client.context import Context
@@ -31,18 +32,21 @@ COLUMNS = [
     column("LABELS"),
 ]
 TRANSPORT_HELP = "vxlan, geneve, gre; host-gw, without a tunnel; local, which keeps to one host."
+PLANS = "Hosts share each subnet's addresses, or have blocks of them."
 the_network = qualified("name", "/networks", "TENANT/NETWORK")
 
 
 @click.group()
 def network() -> None:
-    """A network is one segment: a VNI on the wire, and at most one subnet per address family."""
+    """A network is one segment: a VNI on the wire, and subnets of IPv4, IPv6 or both."""
 
 
 @network.command()
 @click.argument("name", metavar="TENANT/NETWORK", callback=read_qualified)
-@click.option("--subnet", "subnets", multiple=True, metavar="CIDR", help="IPv4 or IPv6; at most one of each.")
-@click.option("--gateway", "gateways", multiple=True, metavar="ADDRESS", help="Else the first usable of each subnet.")
+@click.option("--subnet", "subnets", multiple=True, metavar="CIDR", help="IPv4 or IPv6; may be given several times.")
+@layout
+@click.option("--plan", type=click.Choice(("shared", "per-host")), default="shared", show_default=True, help=PLANS)
+@click.option("--strict", is_flag=True, help="A host never takes an address of another's block.")
 @click.option("--private", is_flag=True, help="May overlap other tenants' subnets; reachable from its own zone only.")
 @click.option("--isolated", is_flag=True, help="Does not talk to the tenant's other networks.")
 @click.option("--transport", default="vxlan", help=TRANSPORT_HELP)
@@ -55,15 +59,17 @@ def create(
     context: Context,
     name: str,
     subnets: tuple[str, ...],
-    gateways: tuple[str, ...],
+    plan: str,
+    strict: bool,
     private: bool,
     isolated: bool,
     transport: str,
     cross_subnet: bool,
     mtu: int | None,
     labels: dict[str, str],
+    **layout: Any,
 ) -> None:
-    """Create a network. Without --subnet it gets one of each family from the cluster's pool.
+    """Create a network. Without --subnet it gets one of each family from the cluster's pools.
 
     \b
     Example:
@@ -71,7 +77,9 @@ def create(
     """
     body: dict[str, Any] = {
         "name": name,
-        "gateways": list(gateways),
+        **layout,
+        "plan": plan,
+        "strict": strict,
         "private": private,
         "isolated": isolated,
         "mtu": mtu,
@@ -183,3 +191,45 @@ def delete(context: Context, name: str) -> None:
       warren network delete acme/web
     """
     report(context, f"Network {name} deleted", context.rest.delete(f"/networks/{name}").body)
+
+
+@network.group()
+def subnet() -> None:
+    """Subnets of a network, which is one segment however many it has."""
+
+
+@subnet.command()
+@the_network
+@click.argument("subnet", metavar="[CIDR]", required=False)
+@click.option("--ipv6", is_flag=True, help="Without CIDR: an IPv6 subnet of the cluster's pools; else an IPv4 one.")
+@layout
+@changing
+@click.pass_obj
+def add(context: Context, name: str, subnet: str | None, ipv6: bool, **layout: Any) -> None:
+    """Add a subnet to a network; without CIDR one of the cluster's pools.
+
+    \b
+    Example:
+      warren network subnet add acme/web 10.21.0.0/24
+    """
+    body = {"subnet": subnet, "family": 6 if ipv6 else 4, **layout}
+    reply = send(context, f"/networks/{name}/subnets", body)
+    report(context, f"Network {name} has {', '.join(_subnets(reply))}", reply)
+
+
+@subnet.command()
+@the_network
+@click.argument("subnet", metavar="CIDR")
+@changing
+@click.pass_obj
+def remove(context: Context, name: str, subnet: str) -> None:
+    """Remove a subnet of which no endpoint has an address.
+
+    \b
+    Example:
+      warren network subnet remove acme/web 10.21.0.0/24
+    """
+    if "/" not in subnet:
+        raise click.UsageError(f"'{subnet}' has no prefix length: write it like 10.21.0.0/24.")
+    reply = context.rest.delete(f"/networks/{name}/subnets/{subnet}").body
+    report(context, f"Network {name} has no subnet {subnet} any more", reply)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from logging import getLogger
+from pathlib import Path
 from typing import NamedTuple
 
 from ovs_agent.ledger import Ledger
@@ -27,9 +28,13 @@ from ovs_agent.plan import (
     SetControllers,
     SetMtu,
     Step,
+    Stray,
+    endpoints,
+    missing,
     plan,
     problems,
     states,
+    strays,
 )
 
 log = getLogger(__name__)
@@ -52,6 +57,10 @@ class Condition(NamedTuple):
     ports: dict[int, str]  # "up" or "down" by endpoint id
     problems: tuple[str, ...]
     underlay: look.Underlay | None = None
+    revision: int | None = None  # of the document that this was compared with
+    missing: tuple[int, ...] = ()  # endpoints without a port, by id
+    gone: tuple[int, ...] = ()  # endpoints whose container's namespace is no more, by id
+    strays: tuple[Stray, ...] = ()
 
 
 class Keeper:
@@ -132,6 +141,10 @@ class Keeper:
             states(wanted, seen, local),
             (*problems(wanted, seen, local), *self._beyond),
             self._underlay(wanted.address),
+            wanted.revision if local.fresh else None,
+            missing(wanted, seen, local),
+            tuple(one.id for one in endpoints(wanted, local) if one.netns and not Path(one.netns).exists()),
+            strays(wanted, seen, local),
         )
 
     def _underlay(self, address: str | None) -> look.Underlay | None:
@@ -141,7 +154,7 @@ class Keeper:
     def _seen(self) -> Seen:
         seen = self._database.seen(self._bridge)
         beyond = self._database.ports(self._underlay_bridge) if self._underlay_bridge else {}
-        return seen._replace(ports={**beyond, **seen.ports}, links=look.links())
+        return seen._replace(beyond=beyond, links=look.links())
 
     def _carry_out(self, steps: tuple[Step, ...]) -> None:
         for step in steps:

@@ -153,13 +153,22 @@ class Link(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What is on the host. `ports` are the bridge's and the far ends of its patches, `links` its interfaces by name."""
+    """What is on the host. `ports` are the bridge's, `beyond` the underlay bridge's, `links` the interfaces."""
 
     bridge: Bridge | None = None
     controllers: tuple[Controller, ...] = ()
     connected: frozenset[str] = frozenset()  # targets
     ports: Mapping[str, Port] = MappingProxyType({})
+    beyond: Mapping[str, Port] = MappingProxyType({})
     links: Mapping[str, Link] = MappingProxyType({})
+
+
+class Stray(NamedTuple):
+    """A port that nothing wants, and what its external_ids say of it."""
+
+    name: str
+    endpoint: int | None
+    container_id: str
 
 
 class Local(NamedTuple):
@@ -296,6 +305,27 @@ def states(wanted: Wanted, seen: Seen, local: Local) -> dict[int, str]:
     }
 
 
+def missing(wanted: Wanted, seen: Seen, local: Local) -> tuple[int, ...]:
+    """The endpoints without a port on the bridge, by id."""
+    return tuple(
+        endpoint.id
+        for endpoint in endpoints(wanted, local)
+        if endpoint.port_name not in local.busy and endpoint.port_name not in seen.ports
+    )
+
+
+def strays(wanted: Wanted, seen: Seen, local: Local) -> tuple[Stray, ...]:
+    """The bridge's ports that nothing wants: somebody else's, or ours while no fresh document says that they may go."""
+    known = {local.bridge, *local.busy, *(port.name for port in own_ports(wanted, local))}
+    known |= {endpoint.port_name for endpoint in endpoints(wanted, local)}
+    return tuple(
+        Stray(name, int(id) if id.isdecimal() else None, port.external_ids.get("container", ""))
+        for name, port in sorted(seen.ports.items())
+        if name not in known
+        for id in (port.external_ids.get(ENDPOINT, ""),)
+    )
+
+
 def problems(wanted: Wanted, seen: Seen, local: Local) -> tuple[str, ...]:
     """What is wrong and cannot be mended by a step: one sentence each."""
     if seen.bridge is None:
@@ -340,7 +370,8 @@ def _bridge_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
 def _own_port_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
     bridges = [(local.bridge, port) for port in own_ports(wanted, local)]
     bridges += [(local.underlay_bridge or "", far_end(local, patch)) for patch in _patches(wanted, local)]
-    return [PutPort(bridge, port) for bridge, port in bridges if not _agrees(port, seen.ports.get(port.name))]
+    there = {**seen.beyond, **seen.ports}
+    return [PutPort(bridge, port) for bridge, port in bridges if not _agrees(port, there.get(port.name))]
 
 
 def _endpoint_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:

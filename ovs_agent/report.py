@@ -18,6 +18,7 @@ HEARTBEAT = 10.0
 BREATH = 0.5
 """Seconds from a change to its report: under churn there is one report for many changes."""
 MOST_PROBLEMS = 100
+MOST_LISTED = 4096
 
 
 class Reporter:
@@ -89,6 +90,10 @@ class Reporter:
             },
             "underlay": condition.underlay._asdict() if condition.underlay else None,
             "ports": {str(id): state for id, state in condition.ports.items()},
+            "revision": condition.revision,
+            "missing": list(condition.missing[:MOST_LISTED]),
+            "gone": list(condition.gone[:MOST_LISTED]),
+            "strays": [stray._asdict() for stray in condition.strays[:MOST_LISTED]],
             "problems": list(condition.problems[:MOST_PROBLEMS]),
         }
         self._rest.put(self._path, json=body, timeout=HEARTBEAT)

@@ -13,11 +13,13 @@ from web.api import (
     events,
     explain,
     hosts,
+    ipam,
     isolation,
     meta,
     names,
     networks,
     policies,
+    pools,
     revisions,
     rules,
     tenants,
@@ -33,7 +35,21 @@ from web.ui import frame, pages, sign_in  # noqa: F401 - their views are on the 
 
 PREFIX = "/api/v1"
 API = (
-    *(tenants, isolation, policies, rules, names, explain, networks, endpoints, hosts, attachments, agents),
+    *(
+        tenants,
+        isolation,
+        policies,
+        rules,
+        names,
+        explain,
+        networks,
+        pools,
+        ipam,
+        endpoints,
+        hosts,
+        attachments,
+        agents,
+    ),
     *(revisions, events, tokens, meta),
 )
 

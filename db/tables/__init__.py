@@ -7,15 +7,17 @@ from db.tables.hosts import DATAPATH_PREFIX, Controller, Host, HostStatus
 from db.tables.log import ChangeRow, Revision
 from db.tables.names import ResolvedAddress, ResolvedName
 from db.tables.policies import Denial, Policy, RuleCounter
-from db.tables.pools import Claim, Pool, Shared
-from db.tables.tenancy import Network, Peering, Subnet, Tenant
+from db.tables.pools import AddressPool, Claim, Pool, Shared
+from db.tables.tenancy import Block, Network, Peering, Reservation, Subnet, Tenant
 from db.tables.traces import Trace
 
 __all__ = [
     "DATAPATH_PREFIX",
     "Address",
+    "AddressPool",
     "AllowedAddress",
     "Base",
+    "Block",
     "ChangeRow",
     "Claim",
     "Controller",
@@ -30,6 +32,7 @@ __all__ = [
     "Peering",
     "Policy",
     "Pool",
+    "Reservation",
     "ResolvedAddress",
     "ResolvedName",
     "Revision",

@@ -99,6 +99,7 @@ def attachment(call: Call) -> dict[str, Any]:
         "ports": _ports(config.get("ports")),
         "addresses": _addresses(call, conventions, runtime),
         "mac": _mac(call, runtime),
+        **_reservation(call, conventions),
     }
 
 
@@ -300,6 +301,19 @@ def _addresses(call: Call, conventions: Mapping[str, Any], runtime: Mapping[str,
             _wrong(field, listed, "a list of IP addresses, like ['10.20.0.9']")
         return list(dict.fromkeys(found))
     return None
+
+
+def _reservation(call: Call, conventions: Mapping[str, Any]) -> dict[str, str]:
+    """The name whose reserved addresses are asked for, if it is said."""
+    for field, name in (
+        ("args.cni.reservation", conventions.get("reservation")),
+        ("CNI_ARGS RESERVATION", call.args.get("RESERVATION")),
+    ):
+        if name:
+            if not isinstance(name, str):
+                _wrong(field, name, "a name, like db1")
+            return {"reservation": name}
+    return {}
 
 
 def _mac(call: Call, runtime: Mapping[str, Any]) -> str | None:

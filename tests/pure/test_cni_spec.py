@@ -247,3 +247,10 @@ def test_gc_needs_the_list_of_what_is_in_use() -> None:
 
 def test_the_shim_knows_the_same_versions() -> None:
     assert tuple(shim.VERSIONS) == spec.SUPPORTED
+
+
+def test_a_reservation_is_asked_for_by_name() -> None:
+    assert "reservation" not in asked()
+    assert asked(CNI_ARGS="RESERVATION=db1")["reservation"] == "db1"
+    conventions = {"args": {"cni": {"reservation": "db2"}}}
+    assert asked(conventions, CNI_ARGS="RESERVATION=db1")["reservation"] == "db2"

@@ -25,12 +25,15 @@ from ovs_agent.plan import (
     SetControllers,
     SetMtu,
     Step,
+    Stray,
     Tunnel,
     Wanted,
     endpoint_port,
+    missing,
     plan,
     problems,
     states,
+    strays,
 )
 
 UP, DOWN = Link(True, 1450, True), Link(False, 1450, True)
@@ -299,3 +302,15 @@ def test_what_only_has_the_name_of_a_pair_of_ours_is_not_touched() -> None:
     seen = kept(1)
     strange = seen._replace(links={"wrn1": Link(False, 1500, made=False)})
     assert plan(wanted(1), strange, LOCAL) == ()
+
+
+def test_what_differs_between_the_bridge_and_the_document_is_listed() -> None:
+    there = kept(1)
+    odd = {"eth9": Port("eth9", 7), "wrn9": Port("wrn9", 109, external_ids={ENDPOINT: "9", "container": "c9"})}
+    odd_there = there._replace(ports={**there.ports, **odd})
+    assert missing(wanted(1, 2), there, LOCAL) == (2,)
+    assert strays(wanted(1, 2), there, LOCAL) == ()
+    assert strays(wanted(1, 2), odd_there, LOCAL) == (Stray("eth9", None, ""), Stray("wrn9", 9, "c9"))
+    busy = LOCAL._replace(busy=frozenset({"wrn2", "wrn9"}))
+    assert missing(wanted(1, 2), there, busy) == ()
+    assert strays(wanted(1, 2), odd_there, busy) == (Stray("eth9", None, ""),)
