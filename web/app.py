@@ -10,6 +10,7 @@ from web.api import (
     agents,
     attachments,
     endpoints,
+    engine_networks,
     events,
     explain,
     hosts,
@@ -34,6 +35,7 @@ from web.ui import frame, pages, sign_in  # noqa: F401 - their views are on the 
 PREFIX = "/api/v1"
 API = (
     *(tenants, isolation, policies, rules, names, explain, networks, endpoints, hosts, attachments, agents),
+    engine_networks,
     *(revisions, events, tokens, meta),
 )
 
