@@ -43,6 +43,7 @@ TURN_PATIENCE = 30.0
 """Seconds that a detach waits for an attach of the same interface to end, and the other way round."""
 RELEASE_PATIENCE = 5.0
 CONCURRENCY = 32
+HERE = "/proc/thread-self/ns/net"
 SCOPE = "warren-scope"
 """The key in a port's external_ids for who attached it."""
 
@@ -121,6 +122,50 @@ class Attacher:
                 if made or not (isinstance(fault, Problem) and fault.status < 500):  # refused: there is nothing to undo
                     self._release_or_remember(key)
                 raise
+
+    def claim(self, key: Key, wish: Mapping[str, Any], patience: float) -> tuple[Endpoint, int]:
+        """The endpoint with its addresses, and the revision that has its flows; no interface yet, which is `plug`'s
+        work. Asking again for the same finds it. Raises Problem and Unreachable; `patience` is in seconds."""
+        with self._ledger.working(key, TURN_PATIENCE):
+            if self._state.has_release(Release(*key)):
+                self._release(key)
+            body = self._rest.put(self._path(key), json=wish, timeout=patience).body
+            endpoint, revision = Endpoint.parse(body), int(body["revision"])
+            self._ledger.attached(endpoint, revision)
+            return endpoint, revision
+
+    def plug(self, endpoint: Endpoint, revision: int, peer: str, scope: str) -> None:
+        """Make the pair of a claimed endpoint, with both ends in this namespace: whoever asked moves `peer` into the
+        container and gives it its addresses. Returns when the flows of `revision` are there; a failure leaves no
+        interface behind, and the claim as it was."""
+        with self._ledger.working(endpoint.key, TURN_PATIENCE):
+            self._ledger.touch(endpoint.key, endpoint.port_name)
+            failed = threading.Event()
+            confirmed = self._aside.submit(self._confirmed, revision, failed.is_set)
+            try:
+                self._make(endpoint._replace(ifname=peer, netns=HERE))
+                if not self._checksum_offload:
+                    veth.without_checksum_offload(peer)
+                self._put_port(endpoint, scope)
+                confirmed.result()
+            except BaseException as fault:
+                failed.set()
+                log.warning("interface of %s failed and is undone: %s", endpoint.name, fault)
+                self._remove([endpoint.port_name])
+                raise
+
+    def unplug(self, key: Key) -> None:
+        """Remove the pair and its port; the claim stays."""
+        with self._ledger.working(key, TURN_PATIENCE):
+            endpoint = self._ledger.find(key)
+            names = [endpoint.port_name] if endpoint is not None else self._ports_of(key)
+            for name in names:
+                self._ledger.touch(key, name)
+            self._remove(names)
+
+    def known(self) -> tuple[Endpoint, ...]:
+        """This host's endpoints, as far as it knows."""
+        return self._ledger.endpoints()
 
     def detach(self, key: Key) -> None:
         """Succeeds for what is not attached, and while the API or Open vSwitch is away: what is left, the keeper and
@@ -214,6 +259,10 @@ class Attacher:
         """The veth, its port with the right number, and the container's end."""
         host_mac = self._make(endpoint)
         gateways = veth.configure(endpoint, self._checksum_offload)
+        self._put_port(endpoint, scope)
+        return host_mac, gateways
+
+    def _put_port(self, endpoint: Endpoint, scope: str) -> None:
         port = endpoint_port(endpoint)
         port = port._replace(external_ids={**port.external_ids, SCOPE: scope})
         # Last, with nothing more to change about the link: every change costs ovs-vswitchd and the controller a turn.
@@ -221,7 +270,6 @@ class Attacher:
         problem = port_problem(port, self._database.settled(port.name))
         if problem:
             raise PortFailed(problem)
-        return host_mac, gateways
 
     def _make(self, endpoint: Endpoint) -> str:
         try:
