@@ -58,7 +58,7 @@ def _part(help: str, example: str) -> Callable[[Callable[..., None]], Callable[.
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         command.__doc__ = f"""{help}
 
-        PART is controller, web, responder, agent:HOST or ovs:HOST.
+        PART is controller, web, responder, agent:HOST, ovs:HOST or docker:HOST.
 
         \b
         Example:

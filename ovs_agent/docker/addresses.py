@@ -84,6 +84,7 @@ class Addresses:
         wish = {
             "network": network,
             "name": name or f"{key[0]}-{key[1]}",
+            "netns": "",  # Docker makes it when everything else is there
             "addresses": addresses,
             "mac": mac or None,
             "labels": dict(labels or {}),
@@ -135,7 +136,7 @@ class Addresses:
         key = (AUXILIARY + hashlib.sha256(network.encode()).hexdigest()[:12], _short(address))
         name = AUXILIARY + address.replace(".", "-").replace(":", "-").strip("-")
         try:
-            self._attacher.claim(key, {"network": network, "name": name, "addresses": [address]}, PATIENCE)
+            self._attacher.claim(key, {"network": network, "name": name, "netns": "", "addresses": [address]}, PATIENCE)
         except Problem as problem:
             if problem.status != 409 or name not in problem.detail:
                 raise
