@@ -25,6 +25,8 @@ IMAGE = "img"
 BUSYBOX = Path("/bin/busybox")
 CGROUPS = Path("/sys/fs/cgroup")
 PAGE = "Warren\n"
+STOP_PATIENCE = 40.0
+"""Seconds: an engine gives its containers fifteen, and a plugin that is away as many for each call."""
 _MOUNTS = """
 set -e
 mkdir -p "$1/cgroup"

@@ -31,11 +31,16 @@ PATIENCE = 60.0
 
 
 class Part(NamedTuple):
-    """A process of the lab that can be stopped and started by name: `controller`, `agent:h1`."""
+    """A process of the lab that can be stopped and started by name: `controller`, `agent:h1`. `patience` is how many
+    seconds it may take to end."""
 
     name: str
     daemon: Daemon
     start: Callable[[], None]
+    patience: float = 10.0
+
+    def stop(self, kill: bool = False) -> None:
+        self.daemon.stop(kill, self.patience)
 
 
 class Lab:
@@ -176,7 +181,7 @@ class Lab:
             found.append(Part(f"agent:{host.name}", hosts.agent(host), partial(self._start_agent, host)))
             if known.docker:
                 start = partial(docker.start, host, self.folder)
-                found.append(Part(f"docker:{host.name}", docker.engine(host), start))
+                found.append(Part(f"docker:{host.name}", docker.engine(host), start, docker.STOP_PATIENCE))
         return found
 
     def part(self, name: str) -> Part:
@@ -190,7 +195,7 @@ class Lab:
 
     def restart(self, name: str, kill: bool = False) -> None:
         part = self.part(name)
-        part.daemon.stop(kill=kill)
+        part.stop(kill)
         part.start()
 
     def set_cable(self, host: str, plugged: bool) -> None:

@@ -139,6 +139,7 @@ class Attacher:
         container and gives it its addresses. Returns when the flows of `revision` are there; a failure leaves no
         interface behind, and the claim as it was."""
         with self._ledger.working(endpoint.key, TURN_PATIENCE):
+            started = time.monotonic()
             self._ledger.touch(endpoint.key, endpoint.port_name)
             failed = threading.Event()
             confirmed = self._aside.submit(self._confirmed, revision, failed.is_set)
@@ -147,12 +148,18 @@ class Attacher:
                 if not self._checksum_offload:
                     veth.without_checksum_offload(peer)
                 self._put_port(endpoint, scope)
+                plugged = time.monotonic()
                 confirmed.result()
             except BaseException as fault:
                 failed.set()
                 log.warning("interface of %s failed and is undone: %s", endpoint.name, fault)
                 self._remove([endpoint.port_name])
                 raise
+        log.info(
+            "plugged %s, port %s, %s: port %.1f ms beside flows %.1f ms",
+            *(endpoint.name, endpoint.port_name, " ".join(endpoint.addresses)),
+            *((plugged - started) * 1e3, (time.monotonic() - started) * 1e3),
+        )
 
     def unplug(self, key: Key) -> None:
         """Remove the pair and its port; the claim stays."""
@@ -162,6 +169,12 @@ class Attacher:
             for name in names:
                 self._ledger.touch(key, name)
             self._remove(names)
+
+    def placed(self, peer: Callable[[Endpoint], str]) -> set[Key]:
+        """Those whose pair exists, with its other end not (or not any more) in this namespace under `peer`'s name."""
+        links = look.links()
+        there = [one for one in self.known() if one.port_name in links and look.index_of(peer(one)) is None]
+        return {one.key for one in there}
 
     def known(self) -> tuple[Endpoint, ...]:
         """This host's endpoints, as far as it knows."""

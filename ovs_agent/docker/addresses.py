@@ -24,7 +24,6 @@ from client.rest import Problem
 from ovs_agent.attach import Attacher
 from ovs_agent.docker.messages import IPNetwork, Refused
 from ovs_agent.ledger import Key
-from ovs_agent.netlink import look
 from ovs_agent.plan import Endpoint
 
 log = getLogger(__name__)
@@ -171,7 +170,7 @@ class Addresses:
     def sweep(self, auxiliary: Iterable[tuple[str, str]], now: float) -> list[Key]:
         """Release claims that have been without an interface for too long, and addresses that are held for nobody:
         those not in `auxiliary`, network and address. Whatever dockerd could not tell is made up for here."""
-        links = look.links()
+        placed = self._attacher.placed(peer_of)
         kept = set(auxiliary)
         dead = []
         for endpoint in self._attacher.known():
@@ -181,8 +180,8 @@ class Addresses:
                 bare = [str(ipaddress.ip_interface(one).ip) for one in endpoint.addresses]
                 alive = any((endpoint.network, one) in kept for one in bare)
             else:
-                # Docker puts an interface back beside its pair when it takes it out of a container.
-                alive = endpoint.port_name in links and look.index_of(peer_of(endpoint)) is None
+                # Docker puts an interface back where it was when it takes it out of a container.
+                alive = endpoint.key in placed
             if alive:
                 self._idle.pop(endpoint.key, None)
             elif now - self._idle.setdefault(endpoint.key, now) >= GRACE:
