@@ -51,21 +51,21 @@ class Addresses:
         self._claims: dict[Key, Claim] = {}
         self._next: dict[tuple[str, str], int] = {}  # by network and range: where to look next
         self._idle: dict[Key, float] = {}
+        self._gone: set[int] = set()  # endpoints that the last document from the API still has
 
     def request(self, network: str, version: int, address: str, mac: str, part: IPNetwork | None) -> str:
         """An address with its prefix length; `address` "" is any, of `part` if that is given. Asked again with the
         same MAC it is the same. Raises Refused, Problem, Unreachable."""
-        held = self._of_mac(network, mac) if mac else None
-        if held is not None and self._taken(held.endpoint.key):
-            raise Refused(f"MAC {mac} of network {network} is endpoint {held.endpoint.name}'s; choose another.")
+        held = self._held(self._key(network, mac)) if mac else None
+        others: list[str] = []
         if held is not None:
-            mine = [one for one in held.endpoint.addresses if ipaddress.ip_interface(one).version == version]
-            if mine and (not address or ipaddress.ip_interface(mine[0]).ip == ipaddress.ip_address(address)):
+            if self._taken(held.key):
+                raise Refused(f"MAC {mac} of network {network} is endpoint {held.name}'s; choose another.")
+            mine = [one for one in held.addresses if ipaddress.ip_interface(one).version == version]
+            if mine and (not address or _bare(mine[0]) == address):
                 return mine[0]
-            others = [str(ipaddress.ip_interface(one).ip) for one in held.endpoint.addresses if one not in mine]
-            self.release(held.endpoint.key)
-        else:
-            others = []
+            others = [_bare(one) for one in held.addresses if one not in mine]
+            self.release(held.key)
         if address or part is None:
             claim = self.claim(network, [*others, address] if address else others, mac)
         else:
@@ -114,20 +114,19 @@ class Addresses:
         """The one claim of an endpoint, whose `addresses`, MAC, name and labels are known now. Usually it is the one
         that its addresses were claimed with; else that gives way to one with the same addresses, which nobody gets in
         between because freed addresses rest."""
-        keys = {endpoint.key for one in addresses if (endpoint := self.holder(network, one)) is not None}
-        if any(self._taken(key) for key in keys):
+        held = {one.key: one for address in addresses if (one := self.holder(network, address)) is not None}
+        if any(self._taken(key) for key in held):
             raise Refused(f"Address {' or '.join(addresses)} of network {network} is another endpoint's.")
-        claims = [claim for key in keys if (claim := self._claims.get(key)) is not None]
-        if len(keys) == len(claims) == 1 and not name and not labels:
-            claim = claims[0]
-            if set(addresses) <= set(claim.endpoint.addresses) and mac in ("", claim.endpoint.mac):
-                return claim
-        kept = {str(ipaddress.ip_interface(one).ip) for claim in claims for one in claim.endpoint.addresses}
-        for key in keys:
+        known = [claim for key in held if (claim := self._claims.get(key)) is not None]
+        if len(held) == len(known) == 1 and not name and not labels:
+            endpoint = known[0].endpoint
+            if set(addresses) <= set(endpoint.addresses) and mac in ("", endpoint.mac):
+                return known[0]
+        wanted = {_bare(one) for one in addresses}
+        if len(held) == 1:  # the other family's, too
+            wanted |= {_bare(one) for endpoint in held.values() for one in endpoint.addresses}
+        for key in held:
             self.release(key)
-        wanted = {str(ipaddress.ip_interface(one).ip) for one in addresses}
-        if len(claims) == 1:
-            wanted |= kept  # the other family's
         return self.claim(network, sorted(wanted), mac, name, labels)
 
     def hold(self, network: str, address: str) -> None:
@@ -150,21 +149,17 @@ class Addresses:
 
     def release(self, key: Key) -> None:
         """Succeeds for what is not claimed, and while the API is away."""
+        known = self._attacher.known()
         with self._lock:
             self._claims.pop(key, None)
             self._idle.pop(key, None)
+            self._gone &= {one.id for one in known}
+            self._gone |= {one.id for one in known if one.key == key}
         self._attacher.detach(key)
 
     def holder(self, network: str, address: str) -> Endpoint | None:
         """Who of this host has the address, `10.0.0.9` or `10.0.0.9/24`, through Docker."""
-        ip = ipaddress.ip_interface(address).ip
-        found = [
-            one
-            for one in self._attacher.known()
-            if one.container_id.startswith(OURS)
-            and one.network == network
-            and any(ipaddress.ip_interface(other).ip == ip for other in one.addresses)
-        ]
+        found = [one for one in self._known() if one.network == network and _bare(address) in map(_bare, one.addresses)]
         return max(found, key=lambda one: one.id, default=None)
 
     def sweep(self, auxiliary: Iterable[tuple[str, str]], now: float) -> list[Key]:
@@ -173,12 +168,9 @@ class Addresses:
         placed = self._attacher.placed(peer_of)
         kept = set(auxiliary)
         dead = []
-        for endpoint in self._attacher.known():
-            if not endpoint.container_id.startswith(OURS):
-                continue
+        for endpoint in self._known():
             if endpoint.container_id.startswith(AUXILIARY):
-                bare = [str(ipaddress.ip_interface(one).ip) for one in endpoint.addresses]
-                alive = any((endpoint.network, one) in kept for one in bare)
+                alive = any((endpoint.network, _bare(one)) in kept for one in endpoint.addresses)
             else:
                 # Docker puts an interface back where it was when it takes it out of a container.
                 alive = endpoint.key in placed
@@ -207,8 +199,12 @@ class Addresses:
                 break
         raise Refused(f"Range {part} of network {network} has no free address; remove containers or give another.")
 
-    def _of_mac(self, network: str, mac: str) -> Claim | None:
-        return self._claims.get(self._key(network, mac))
+    def _known(self) -> list[Endpoint]:
+        known = self._attacher.known()
+        return [one for one in known if one.container_id.startswith(OURS) and one.id not in self._gone]
+
+    def _held(self, key: Key) -> Endpoint | None:
+        return max((one for one in self._known() if one.key == key), key=lambda one: one.id, default=None)
 
     def _key(self, network: str, mac: str) -> Key:
         return OURS + mac.replace(":", ""), _short(network)
@@ -217,6 +213,11 @@ class Addresses:
 def peer_of(endpoint: Endpoint) -> str:
     """What the container's end is called until Docker moves it."""
     return f"{endpoint.port_name}c"
+
+
+def _bare(address: str) -> str:
+    """Without the prefix length, and written as Docker and the API write it."""
+    return str(ipaddress.ip_interface(address).ip)
 
 
 def _short(text: str) -> str:

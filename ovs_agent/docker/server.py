@@ -88,7 +88,7 @@ class Listener(socketserver.ThreadingUnixStreamServer):
             os.umask(before)
 
     def start(self) -> None:
-        threading.Thread(target=self.serve_forever, args=(0.1,), name="docker", daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), name="docker", daemon=True).start()
 
     def stop(self) -> None:
         """dockerd keeps connections: an old one that stays open would get calls meant for whoever comes next."""
