@@ -86,12 +86,13 @@ def socket(host: HostName) -> str:
 def start(host: HostName, lab_dir: Path) -> None:
     """Start what does not run of the host's engine, with the image of the lab."""
     holder = _hold_mounts(host, lab_dir)
+    runtime = _start_runtime(host, holder, lab_dir)
     daemon = engine(host)
     if daemon.process is None:
         for stale in ("dockerd.pid", "docker.sock"):
             (folder(host) / stale).unlink(missing_ok=True)
         arguments = [
-            *("nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", "dockerd", "-H", socket(host)),
+            *(*_inside(holder), "dockerd", "-H", socket(host), "--containerd", str(runtime)),
             *("--data-root", f"{folder(host)}/data", "--exec-root", f"{folder(host)}/exec"),
             *("--pidfile", f"{folder(host)}/dockerd.pid", "--cgroup-parent", f"/{cgroup(host)}"),
         ]
@@ -134,7 +135,7 @@ def settings(host: HostName, lab_dir: Path) -> dict[str, str]:
 def enter(host: HostName) -> list[str]:
     """The beginning of a command that runs as that host: with its network, and its mounts if it has some."""
     holder = _holder(host).process
-    mounts = [f"--mount=/proc/{holder.pid}/ns/mnt"] if holder else []
+    mounts = _inside(holder)[1:] if holder else []
     return ["nsenter", f"--net={netns.path(host.netns)}", *mounts]
 
 
@@ -176,6 +177,26 @@ def _hold_mounts(host: HostName, lab_dir: Path) -> Process:
     process = holder.process
     assert process is not None
     return process
+
+
+def _start_runtime(host: HostName, holder: Process, lab_dir: Path) -> Path:
+    """A containerd beside dockerd, as Debian runs them: it and the containers outlive a dockerd that is killed."""
+    daemon, at = Daemon(folder(host), "containerd"), folder(host) / "containerd"
+    address = at / "containerd.sock"
+    if daemon.process is None:
+        at.mkdir(exist_ok=True)
+        address.unlink(missing_ok=True)
+        config = at / "config.toml"
+        config.write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
+        where = ("--address", str(address), "--root", str(at / "root"), "--state", str(at / "state"))
+        with netns.inside(host.netns):
+            daemon.start([*_inside(holder), "containerd", "--config", str(config), *where], lab_dir)
+        daemon.wait_until(address.exists, f"containerd on {host.name}")
+    return address
+
+
+def _inside(holder: Process) -> list[str]:
+    return ["nsenter", f"--mount=/proc/{holder.pid}/ns/mnt"]
 
 
 def _holder(host: HostName) -> Daemon:
