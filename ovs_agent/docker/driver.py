@@ -134,6 +134,8 @@ class Driver:
             raise Refused(f"Address {asked.address} is not in subnet {subnet}; choose one inside.")
         if asked.gateway:
             address = asked.address or pool.gateway or str(subnet[1 if subnet.num_addresses > 2 else 0])
+            if pool.docker_network and address != pool.gateway:
+                raise Refused(f"Subnet {subnet} has gateway {pool.gateway or 'none'} already; {address} cannot be one.")
             self._book.pools.put(pool._replace(gateway=address))
             return f"{address}/{subnet.prefixlen}"
         if not pool.docker_network:
