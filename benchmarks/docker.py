@@ -27,7 +27,7 @@ from lab.process import Process
 TARGET = 1.1
 WARM_UP = 3
 SETTLE = 0.5
-"""Seconds after each round: kernel, engine and agent clear up in the background, which is not the next one's business."""
+"""Seconds after each round: what clears up in the background must not slow the next one down."""
 NAMES = {docker.NETWORK: "Warren", "bridge": "bridge", "mine": "a user's bridge"}
 
 
