@@ -88,8 +88,8 @@ def main() -> None:
                         figures[network].append(spent)
     print(f"docker run -d and docker rm -f, milliseconds, {options.rounds} alternating rounds")
     print(f"{'':16} {'run p50':>9} {'p95':>7} {'best':>7} {'rm p50':>9}")
-    for network, spent in figures.items():
-        run, rm = [one for one, _ in spent], [one for _, one in spent]
+    for network, rounds in figures.items():
+        run, rm = [one for one, _ in rounds], [one for _, one in rounds]
         p95 = quantiles(run, n=20)[-1]
         print(f"{NAMES[network]:16} {median(run):9.0f} {p95:7.0f} {min(run):7.0f} {median(rm):9.0f}")
     ours, default, own = (median(one for one, _ in figures[network]) for network in NAMES)

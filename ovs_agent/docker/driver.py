@@ -19,7 +19,7 @@ from ovs_agent.attach import Attacher
 from ovs_agent.docker import messages
 from ovs_agent.docker.addresses import PATIENCE, Addresses, peer_of
 from ovs_agent.docker.book import Book, Joint, Net, Pool
-from ovs_agent.docker.messages import Call, IPNetwork, Port, Refused
+from ovs_agent.docker.messages import Call, IPNetwork, Refused
 from ovs_agent.ledger import Key
 
 log = getLogger(__name__)
@@ -263,7 +263,7 @@ class Driver:
             if asked.ports:
                 log.warning("published ports of endpoint %s are remembered; nothing opens them yet", asked.id[:12])
 
-    def _keep_ports(self, joint: Joint, ports: tuple[Port, ...], way_in: bool) -> None:
+    def _keep_ports(self, joint: Joint, ports: tuple[tuple[Any, ...], ...], way_in: bool) -> None:
         kept = joint._replace(ports=ports or joint.ports, way_in=way_in)
         if kept != joint:
             self._book.joints.put(kept)

@@ -253,14 +253,15 @@ def test_nothing_hangs_while_the_control_plane_is_away(site: Site, part: str) ->
 def test_many_containers_at_once_have_addresses_of_their_own(site: Site) -> None:
     tenant = site.tenants[0]
     for host in ("h1", "h2"):
-        site.network(host, "many", "--subnet", "10.51.0.0/24", "-o", f"tenant={tenant}", "-o", "network=many")
+        held = ("--aux-address", "printer=10.51.0.3")  # the same on both hosts, and given to nobody
+        site.network(host, "many", "--subnet", "10.51.0.0/24", *held, "-o", f"tenant={tenant}", "-o", "network=many")
     with ThreadPoolExecutor(4) as pool:
         hosts = [("h1", "h2")[n % 2] for n in range(12)]
         found = list(pool.map(lambda n: site.run(hosts[n], f"many{n}", "many", command="sleep 1000"), range(12)))
-    assert len(set(found)) == 12
+    assert len(set(found)) == 12 and "10.51.0.3" not in found
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda n: site.remove(hosts[n], f"many{n}"), range(12)))
-    assert site.endpoints(tenant) == []
+    assert [one["name"] for one in site.endpoints(tenant)] == [f"{tenant}/docker-aux-10-51-0-3"]
 
 
 def test_a_lab_goes_without_remains_also_after_a_kill() -> None:
