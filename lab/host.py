@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from client.rest import Problem, Rest
-from lab import fabric, netns, ovs
+from lab import docker, fabric, netns, ovs
 from lab.names import FABRIC_ADDRESS, WEB_PORT, HostName
 from lab.process import Daemon, environment
 from lab.server import warren
@@ -48,6 +48,7 @@ def start_agent(host: HostName, lab_dir: Path, token: str | None = None) -> None
         *("agent", "--api", f"http://{FABRIC_ADDRESS}:{WEB_PORT}", "--address", host.address),
         *("--state-dir", str(host.folder / "agent"), "--run-dir", str(host.cni_socket.parent)),
         *("--ovsdb", host.ovsdb, "--datapath", "netdev", "--underlay-bridge", ovs.BRIDGE),
+        *("--docker-plugins", str(docker.plugins(host)), "--docker-tenant", docker.TENANT),
     ]
     # Not as an argument: everybody on the machine may read those.
     env = {**ovs.settings(host), **({"WARREN_ENROL_TOKEN": token} if token else {})}

@@ -21,6 +21,9 @@ from client import VERSION
 from client.rest import Problem, Rest, Unreachable
 from ovs_agent.attach import Attacher
 from ovs_agent.cni.server import Server
+from ovs_agent.docker.book import Book
+from ovs_agent.docker.driver import Driver
+from ovs_agent.docker.server import Server as DockerServer
 from ovs_agent.keeper import Keeper
 from ovs_agent.ledger import Ledger
 from ovs_agent.netlink import look
@@ -44,6 +47,8 @@ class Settings(NamedTuple):
     ovsdb: str
     run_dir: Path
     underlay_bridge: str | None = None
+    docker_plugins: Path | None = None
+    docker_tenant: str = ""
 
 
 class AlreadyRunning(Exception):  # noqa: N818
@@ -68,6 +73,11 @@ class Agent:
         tracer = Tracer(rest, identity.host, settings.bridge, settings.ovsdb)
         self._poll = Poll(rest, identity.host, state, ledger, self._keeper.wake, self._reporter.hurry, tracer.answer)
         self._server = Server(settings.run_dir / SOCKET, self._attacher, self.unfit)
+        self._docker: DockerServer | None = None
+        if settings.docker_plugins is not None:
+            book = Book(state.folder / "docker")
+            driver = Driver(self._attacher, rest, identity.host, settings.docker_tenant, book)
+            self._docker = DockerServer(settings.docker_plugins, driver)
         self._ended = threading.Event()
 
     def run(self) -> None:
@@ -84,9 +94,14 @@ class Agent:
         self._prober.start()
         self._server.start()
         log.info("ready for calls at %s", self._settings.run_dir / SOCKET)
+        if self._docker is not None:
+            self._docker.start()
+            log.info("ready for Docker at %s", self._docker.path)
         self._ended.wait()
         log.info("host agent stops; containers keep their network")
         self._server.stop()
+        if self._docker is not None:
+            self._docker.stop()
         self._poll.stop()
         self._links.stop()
         self._reporter.stop()

@@ -25,10 +25,10 @@ from ovs_agent.ledger import Busy, Key, Ledger
 from ovs_agent.netlink import look, veth
 from ovs_agent.netlink.announce import announce
 from ovs_agent.netlink.veth import ALL, Routing
-from ovs_agent.netlink.wire import NoNamespace, is_home
+from ovs_agent.netlink.wire import HERE, NoNamespace, is_home
 from ovs_agent.ovsdb import Database, OvsdbFault
 from ovs_agent.ovsdb.database import PATIENCE
-from ovs_agent.plan import ENDPOINT, WAS_DOWN, DropPort, Endpoint, PutPort, endpoint_port, port_problem
+from ovs_agent.plan import EMPTY, ENDPOINT, WAS_DOWN, DropPort, Endpoint, PutPort, endpoint_port, port_problem
 from ovs_agent.state import Release, State
 
 log = getLogger(__name__)
@@ -46,6 +46,7 @@ TURN_PATIENCE = 30.0
 """Seconds that a detach waits for an attach of the same interface to end, and the other way round."""
 RELEASE_PATIENCE = 5.0
 CONCURRENCY = 32
+HERE = "/proc/thread-self/ns/net"
 SCOPE = "warren-scope"
 """The key in a port's external_ids for who attached it."""
 
@@ -138,6 +139,63 @@ class Attacher:
                 ):  # refused: there is nothing to undo
                     self._release_or_remember(key)
                 raise
+
+    def claim(self, key: Key, wish: Mapping[str, Any], patience: float) -> tuple[Endpoint, int]:
+        """The endpoint with its addresses, and the revision that has its flows; no interface yet, which is `plug`'s
+        work. Asking again for the same finds it. Raises Problem and Unreachable; `patience` is in seconds."""
+        with self._ledger.working(key, TURN_PATIENCE):
+            if self._state.has_release(Release(*key)):
+                self._release(key)
+            body = self._rest.put(self._path(key), json=wish, timeout=patience).body
+            endpoint, revision = Endpoint.parse(body), int(body["revision"])
+            self._ledger.attached(endpoint, revision)
+            return endpoint, revision
+
+    def plug(self, endpoint: Endpoint, revision: int, peer: str, scope: str) -> None:
+        """Make the pair of a claimed endpoint, with both ends in this namespace: whoever asked moves `peer` into the
+        container and gives it its addresses. Returns when the flows of `revision` are there; a failure leaves no
+        interface behind, and the claim as it was."""
+        with self._ledger.working(endpoint.key, TURN_PATIENCE):
+            started = time.monotonic()
+            self._ledger.touch(endpoint.key, endpoint.port_name)
+            failed = threading.Event()
+            confirmed = self._aside.submit(self._confirmed, revision, failed.is_set)
+            try:
+                self._pair(endpoint._replace(ifname=peer, netns=HERE))
+                if not self._checksum_offload:
+                    veth.without_checksum_offload(peer)
+                self._put_port(endpoint, scope)
+                plugged = time.monotonic()
+                confirmed.result()
+            except BaseException as fault:
+                failed.set()
+                log.warning("interface of %s failed and is undone: %s", endpoint.name, fault)
+                self._remove({endpoint.port_name: False})
+                raise
+        log.info(
+            "plugged %s, port %s, %s: port %.1f ms beside flows %.1f ms",
+            *(endpoint.name, endpoint.port_name, " ".join(endpoint.addresses)),
+            *((plugged - started) * 1e3, (time.monotonic() - started) * 1e3),
+        )
+
+    def unplug(self, key: Key) -> None:
+        """Remove the pair and its port; the claim stays."""
+        with self._ledger.working(key, TURN_PATIENCE):
+            endpoint = self._ledger.find(key)
+            ports = {endpoint.port_name: False} if endpoint is not None else self._ports_of(key)
+            for name in ports:
+                self._ledger.touch(key, name)
+            self._remove(ports)
+
+    def placed(self, peer: Callable[[Endpoint], str]) -> set[Key]:
+        """Those whose pair exists, with its other end not (or not any more) in this namespace under `peer`'s name."""
+        links = look.links()
+        there = [one for one in self.known() if one.port_name in links and look.index_of(peer(one)) is None]
+        return {one.key for one in there}
+
+    def known(self) -> tuple[Endpoint, ...]:
+        """This host's endpoints, as far as it knows."""
+        return self._ledger.endpoints()
 
     def detach(self, key: Key) -> int | None:
         """Succeeds for what is not attached, and while the API or Open vSwitch is away: what is left, the keeper and
@@ -265,29 +323,33 @@ class Attacher:
 
     def _plug(self, endpoint: Endpoint, scope: str, routing: Routing) -> tuple[str, tuple[str, ...]]:
         """The veth, its port with the right number, and the container's end; or the interface that is there."""
-        port = endpoint_port(endpoint)
-        port = port._replace(external_ids={**port.external_ids, SCOPE: scope})
-        host_mac, gateways = "", tuple[str, ...]()
         if endpoint.interface:
             own = look.own(endpoint.interface)
-            if own is not None and not own.up:
-                port = port._replace(external_ids={**port.external_ids, WAS_DOWN: "true"})
-        else:
-            if self._database.port(port.name) is not None:
-                # Of a container that is gone or was left: Open vSwitch must let go of the old pair before it sees a
-                # new one of that name, or it goes on listening to the old.
-                self._database.apply([DropPort(self._bridge, port.name)])
-                self._database.switched_on(PATIENCE)
-            host_mac = self._make(endpoint)
-            gateways = veth.configure(endpoint, self._checksum_offload, routing)
+            was_down = {WAS_DOWN: "true"} if own is not None and not own.up else {}
+            self._put_port(endpoint, scope, was_down)
+            veth.bring_up(endpoint.interface)
+            return "", ()
+        host_mac = self._pair(endpoint)
+        gateways = veth.configure(endpoint, self._checksum_offload, routing)
+        self._put_port(endpoint, scope)
+        return host_mac, gateways
+
+    def _pair(self, endpoint: Endpoint) -> str:
+        if self._database.port(endpoint.port_name) is not None:
+            # Of a container that is gone or was left: Open vSwitch must let go of the old pair before it sees a new one
+            # of that name, or it goes on listening to the old.
+            self._database.apply([DropPort(self._bridge, endpoint.port_name)])
+            self._database.switched_on(PATIENCE)
+        return self._make(endpoint)
+
+    def _put_port(self, endpoint: Endpoint, scope: str, more: Mapping[str, str] = EMPTY) -> None:
+        port = endpoint_port(endpoint)
+        port = port._replace(external_ids={**port.external_ids, SCOPE: scope, **more})
         # Last, with nothing more to change about the link: every change costs ovs-vswitchd and the controller a turn.
         self._database.apply([PutPort(self._bridge, port)])
         problem = port_problem(port, self._database.settled(port.name))
         if problem:
             raise PortFailed(problem)
-        if endpoint.interface:
-            veth.bring_up(endpoint.interface)
-        return host_mac, gateways
 
     def _make(self, endpoint: Endpoint) -> str:
         try:

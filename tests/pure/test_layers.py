@@ -18,6 +18,7 @@ PURE += [
     "ovs_agent/plan.py",
     "ovs_agent/trace.py",
     "ovs_agent/cni/spec.py",
+    "ovs_agent/docker/messages.py",
 ]
 IMPURE_STANDARD = {"threading", "time", "socket", "logging", "asyncio", "subprocess", "random", "os"}
 

@@ -99,6 +99,17 @@ class NetworkChange(Contract):
     )
 
 
+class EngineNetwork(Contract):
+    """What a host's container engine says of a network. What is left out may be anything."""
+
+    model_config = ConfigDict(json_schema_extra=example({"subnets": ["10.20.0.0/24"]}))
+
+    subnets: list[Cidr] | None = Field(None, max_length=2)
+    gateways: list[Ip] = Field([], max_length=2)
+    isolated: bool = Field(False, description="Has a zone of its own instead of its tenant's.")
+    mtu: Mtu | None = None
+
+
 class NetworkQuery(LabelledQuery):
     tenant: Name | SkipJsonSchema[None] = Field(None, description="Only this tenant's.")
 
