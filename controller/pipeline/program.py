@@ -23,6 +23,7 @@ from controller.pipeline import (
     normalize,
     output,
     policy,
+    resolver,
     route,
 )
 from controller.pipeline.flow import Flow
@@ -71,7 +72,7 @@ def _base(*makers: Callable[[World], list[Flow]]) -> tuple[_Maker, ...]:
 
 _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
     Part.BASE: _base(
-        *(classify.base, guard.base, answer.base, conntrack.base, route.base, admit.base),
+        *(classify.base, resolver.base, guard.base, answer.base, conntrack.base, route.base, admit.base),
         *(firewall.base, normalize.base, policy.base, output.base),
     ),
     Part.HOST: (lambda world, id: guard.host(world, world.hosts[id]),),
@@ -93,6 +94,7 @@ _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
         lambda world, id: guard.local(world, world.endpoints[id]),
         lambda world, id: answer.local(world, world.endpoints[id]),
         lambda world, id: answer.endpoint(world, world.endpoints[id]),
+        lambda world, id: resolver.local(world, world.endpoints[id]),
         lambda world, id: route.local(world, world.endpoints[id]),
     ),
     Part.REMOTE: (
