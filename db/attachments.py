@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import and_, bindparam, delete, func, insert, or_, select
 from sqlalchemy.orm import Session
 
-from db import allocate, wanted
+from db import allocate, records, wanted
 from db.addressing import IPAddress, check_usable, is_made_of_an_address, mac_of, offset_of, parse_mac
 from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
@@ -89,6 +89,9 @@ _INSERT_ADDRESSES = insert(Address.__table__)  # type: ignore[arg-type]
 _DELETE = delete(Endpoint.__table__).where(Endpoint.id == bindparam("id"))  # type: ignore[arg-type]
 
 
+MOST_ALIASES = 16
+
+
 class Attached(NamedTuple):
     endpoint: WantedEndpoint
     created: bool
@@ -107,6 +110,7 @@ def attach(
     ports: Sequence[Mapping[str, Any]] = (),
     addresses: Sequence[str] = (),
     mac: str | None = None,
+    aliases: Sequence[str] = (),
 ) -> Attached:
     """The endpoint of that interface. Asking again for the same finds it; for something else is refused."""
     session = tx.session
@@ -114,6 +118,8 @@ def attach(
     dns_label(name, "endpoint")
     _check_interface(container_id, ifname, netns)
     values = {"labels": valid_labels(labels), "ports": valid_ports(ports)}
+    if names := _aliases(aliases, name):
+        values["aliases"] = names
     request = _digest(network=network, name=name, netns=netns, addresses=list(addresses), mac=mac, **values)
 
     place: Sequence[Any] = session.execute(
@@ -174,6 +180,10 @@ def attach(
         container_id=container_id,
         ifname=ifname,
         netns=netns,
+        dns={
+            "nameservers": [row.gateway for row in place],
+            "search": records.search(network, records.settings(session).domain),
+        },
     )
     return Attached(endpoint, created=True)
 
@@ -304,6 +314,13 @@ def _check_interface(container_id: str, ifname: str, netns: str) -> None:
         raise Invalid(f"{ifname!r} is not an interface name", "use 1 to 15 characters, like eth0", "ifname")
     if len(netns) > 255 or not netns.isprintable():
         raise Invalid("the path of a network namespace has at most 255 printable characters", "shorten it", "netns")
+
+
+def _aliases(aliases: Sequence[str], name: str) -> list[str]:
+    """Other names that it goes by; unlike its own several endpoints may share one."""
+    if len(aliases) > MOST_ALIASES:
+        raise Invalid(f"{len(aliases)} aliases are too many", f"use at most {MOST_ALIASES}", "aliases")
+    return [alias for alias in dict.fromkeys(aliases) if dns_label(alias, "alias", "aliases") != name]
 
 
 def _digest(**values: Any) -> str:

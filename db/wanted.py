@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
+from db import records
 from db.addressing import GATEWAY_MAC
 from db.changes import current_revision
 from db.errors import NotFound
@@ -36,6 +37,7 @@ class WantedEndpoint(NamedTuple):
     container_id: str
     ifname: str
     netns: str
+    dns: dict[str, list[str]]  # nameservers and search domains, as resolv.conf has them
 
 
 class Wanted(NamedTuple):
@@ -123,6 +125,7 @@ def changed_for_host(session: Session, host_id: int, after_revision: int) -> boo
 
 
 def _endpoints(session: Session, where: ColumnElement[bool]) -> list[WantedEndpoint]:
+    domain = records.settings(session).domain
     found: dict[int, WantedEndpoint] = {}
     rows: Iterable[Any] = session.execute(_ENDPOINTS.where(where))
     for row in rows:
@@ -141,7 +144,9 @@ def _endpoints(session: Session, where: ColumnElement[bool]) -> list[WantedEndpo
                 row.container_id,
                 row.ifname,
                 row.netns,
+                {"nameservers": [], "search": records.search(f"{row.tenant}/{row.network}", domain)},
             )
         known.addresses.append(f"{row.ip}/{row.prefix}")
         known.gateways.append(row.gateway)
+        known.dns["nameservers"].append(row.gateway)
     return list(found.values())

@@ -9,6 +9,7 @@ from web import openapi, problems
 from web.api import (
     agents,
     attachments,
+    dns,
     endpoints,
     events,
     explain,
@@ -34,7 +35,7 @@ from web.ui import frame, pages, sign_in  # noqa: F401 - their views are on the 
 PREFIX = "/api/v1"
 API = (
     *(tenants, isolation, policies, rules, names, explain, networks, endpoints, hosts, attachments, agents),
-    *(revisions, events, tokens, meta),
+    *(dns, revisions, events, tokens, meta),
 )
 
 

@@ -55,6 +55,7 @@ TAGS = [
     {"name": "Policies", "description": "Which connections are allowed: documents of Kubernetes and OpenShift."},
     {"name": "Networks", "description": "One segment each: a VNI and a subnet per address family."},
     {"name": "Endpoints", "description": "One interface each of a container, pod or VM."},
+    {"name": "Names", "description": "DNS: static records, Warren's domain, and who knows which names."},
     {"name": "Hosts", "description": "Machines with an agent and a bridge."},
     {"name": "Revisions", "description": "What changed, and where it is live."},
     {"name": "Access", "description": "Tokens, and what the API says of itself."},
@@ -67,6 +68,7 @@ NAMES_IN_PATHS = {
     "endpoint": "Name of the endpoint within its tenant.",
     "host": "Name of the host.",
     "peer": "Name of the other tenant.",
+    "name": "Name of the record within its tenant or network.",
 }
 OTHERS_IN_PATHS: Json = {
     "container_id": {"description": "The runtime's id of the container.", "schema": {"maxLength": 128}},

@@ -59,6 +59,14 @@ class Attach(Contract):
         None, max_length=8, description="Addresses asked for; left out: one of each subnet of the network."
     )
     mac: Mac | None = Field(None, description="Left out: follows from the first address.")
+    aliases: list[Name] = Field([], max_length=16, description="Other names that it goes by; several may share one.")
+
+
+class ResolvConf(Contract):
+    """What its resolv.conf should say."""
+
+    nameservers: list[Ip] = Field(description="The network's gateways, where the host's resolver answers.")
+    search: list[str] = Field(examples=[["web.acme.warren.internal", "acme.warren.internal"]])
 
 
 class WantedEndpoint(Contract):
@@ -76,6 +84,7 @@ class WantedEndpoint(Contract):
     container_id: str
     ifname: str
     netns: str
+    dns: ResolvConf
 
 
 class Attached(WantedEndpoint):

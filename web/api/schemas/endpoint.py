@@ -60,6 +60,7 @@ class Endpoint(Contract):
     addresses: list[Interface]
     labels: Labels
     ports: list[Port]
+    aliases: list[Name] = Field(description="Other names that it goes by in DNS.")
     state: Literal["pending", "up", "down"] = Field(
         description="`pending` until its host's agent has said something about its port."
     )
