@@ -28,6 +28,7 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
         "network": Lazy("client.networks:network", "Segments with their subnets."),
         "cluster": Lazy("client.cluster:cluster", "What holds for all tenants."),
         "endpoint": Lazy("client.endpoints:endpoint", "Interfaces of containers."),
+        "dns": Lazy("client.dns:dns", "Names that no endpoint has."),
         "policy": Lazy("client.policies:policy", "Which connections are allowed."),
         "explain": Lazy("client.explain:explain", "Why a connection is allowed or denied."),
     },

@@ -34,6 +34,8 @@ FLOWS_PATIENCE = 20.0
 PEERS_PATIENCE = 0.3
 """Seconds of it that other hosts may hold an attach up. They get the flows at the same moment; waiting for them makes
 the first packet's answer sure, but a host that is slow or away must not keep this one from starting containers."""
+NAMES_PATIENCE = 1.0
+"""Seconds that an attach or a detach waits until the resolvers of all hosts concerned know of it."""
 PEERS_AWAY = 10.0
 """Seconds for which nobody waits for other hosts after one of them was found to be cut off."""
 SLICE = 2.0
@@ -96,6 +98,7 @@ class Attacher:
         self._ledger = ledger
         self._state = state
         self._peers_away_until = 0.0
+        self._names_late_until = 0.0
         self._aside = ThreadPoolExecutor(CONCURRENCY, "aside")
 
     def attach(
@@ -126,7 +129,7 @@ class Attacher:
         """Succeeds for what is not attached, and while the API or Open vSwitch is away: what is left, the keeper and
         the journal finish."""
         with self._ledger.working(key, TURN_PATIENCE):
-            released = self._aside.submit(self._release_or_remember, key)
+            released = self._aside.submit(self._end, key)
             endpoint = self._ledger.find(key)
             names = [endpoint.port_name] if endpoint is not None else self._ports_of(key)
             for name in names:
@@ -193,6 +196,7 @@ class Attacher:
         made.append(endpoint.port_name)
         failed = threading.Event()
         confirmed = self._aside.submit(self._confirmed, revision, lambda: failed.is_set() or abandoned())
+        named = self._aside.submit(self._named, revision)
         try:
             host_mac, gateways = self._plug(endpoint, scope)
         except BaseException:
@@ -200,6 +204,7 @@ class Attacher:
             raise
         plugged = time.monotonic()
         confirmed.result()
+        named.result()
         if abandoned():
             raise Abandoned("the caller went away")
         self._ledger.attached(endpoint, revision)
@@ -267,6 +272,24 @@ class Attacher:
             f"and connected to the bridge {self._bridge}?"
         )
 
+    def _named(self, revision: int) -> None:
+        """Return when every resolver that may be asked answers from `revision`, or had time to hear of it."""
+        begun = time.monotonic()
+        if begun < self._names_late_until:
+            return
+        waiting: list[str] = ["?"]
+        try:
+            while waiting and (rest := begun + NAMES_PATIENCE - time.monotonic()) > 0:
+                waiting = self._rest.get(
+                    f"/revisions/{revision}/names", params={"wait": rest}, timeout=NAMES_PATIENCE + 5
+                ).body["waiting"]
+        except (Unreachable, Problem) as fault:
+            log.warning("whether names of revision %d are known cannot be seen: %s", revision, fault)
+            return
+        if waiting:
+            log.warning("names of revision %d are not known yet on %s", revision, ", ".join(waiting))
+            self._names_late_until = time.monotonic() + PEERS_AWAY
+
     def _ports_of(self, key: Key) -> list[str]:
         """The ports of an interface that is in no document: attached by an earlier run, say."""
         try:
@@ -290,19 +313,27 @@ class Attacher:
             except OSError as fault:
                 log.warning("interface %s stays for now: %s", name, fault)
 
-    def _release_or_remember(self, key: Key) -> None:
+    def _end(self, key: Key) -> None:
+        revision = self._release_or_remember(key)
+        if revision is not None:
+            self._named(revision)
+
+    def _release_or_remember(self, key: Key) -> int | None:
+        """The revision without the interface, once the API has said it."""
         try:
-            self._release(key)
+            return self._release(key)
         except Unreachable as fault:
             self._state.add_release(Release(*key))
             log.warning("release of %s %s is put off: %s", *key, fault)
         except Problem as problem:
             self._state.add_release(Release(*key))
             log.error("release of %s %s was refused and is put off: %s", *key, problem)
+        return None
 
-    def _release(self, key: Key) -> None:
-        self._rest.delete(self._path(key), timeout=RELEASE_PATIENCE)
+    def _release(self, key: Key) -> int:
+        revision = int(self._rest.delete(self._path(key), timeout=RELEASE_PATIENCE).body["revision"])
         self._state.remove_release(Release(*key))
+        return revision
 
     def _path(self, key: Key) -> str:
         container, ifname = (quote(part, safe="") for part in key)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from logging import getLogger
 from typing import NamedTuple
 
@@ -49,13 +50,16 @@ class Condition(NamedTuple):
 
 
 class Keeper:
-    """`told` is called with the condition after every look."""
+    """`told` is called with the condition after every look. `remade` is a port whose interface this run made anew."""
 
-    def __init__(self, database: Database, ledger: Ledger, bridge: str, told: Callable[[Condition], None]) -> None:
+    def __init__(
+        self, database: Database, ledger: Ledger, bridge: str, told: Callable[[Condition], None], remade: str = ""
+    ) -> None:
         self._database = database
         self._ledger = ledger
         self._bridge = bridge
         self._told = told
+        self._remade = remade
         self._woken = threading.Event()
         self._stopping = False
         self._last = Condition(bridge, False, (), {}, ())
@@ -89,6 +93,8 @@ class Keeper:
         """One look, and what follows from it."""
         self._ledger.begin_look()
         seen = self._seen()
+        if self._remade:
+            seen = self._let_go(seen)
         wanted, local = self._ledger.knowledge()
         if wanted is None:
             return Condition(
@@ -106,6 +112,17 @@ class Keeper:
             states(wanted, seen, local),
             problems(wanted, seen, local),
         )
+
+    def _let_go(self, seen: Seen) -> Seen:
+        """ovs-vswitchd holds on to an interface that is gone when another of its name comes at once; a port that it has
+        seen go, and that comes again, is opened anew."""
+        if self._remade in seen.ports:
+            self._database.apply([DropPort(self._bridge, self._remade)])
+            with suppress(OvsdbFault):  # one that does not run holds on to nothing
+                self._database.switched_on(LIFE_SIGN)
+            seen = self._seen()
+        self._remade = ""
+        return seen
 
     def _seen(self) -> Seen:
         return self._database.seen(self._bridge)._replace(links=look.links())

@@ -55,6 +55,13 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 @click.option(
     "--address", metavar="IP", help="Where this host's tunnels end; default: the address it reaches the API from."
 )
+@click.option(
+    "--resolv-conf",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("/etc/resolv.conf"),
+    show_default=True,
+    help="Its nameservers are asked for names that are not Warren's.",
+)
 @click.pass_context
 def cli(
     context: click.Context,
@@ -66,6 +73,7 @@ def cli(
     datapath: str,
     bridge: str,
     address: str | None,
+    resolv_conf: Path,
 ) -> None:
     """Run this host's agent: its bridge, its ports, and the CNI plugin's other end.
 
@@ -80,7 +88,7 @@ def cli(
         raise click.UsageError("No API to ask: give its address with --api or WARREN_API.")
     if not 1 <= len(bridge) <= BRIDGE_NAME_LIMIT:
         raise click.UsageError(f"Bridge name '{bridge}' is too long: use at most {BRIDGE_NAME_LIMIT} characters.")
-    _run(api.rstrip("/"), token or None, state_dir, run_dir, ovsdb, datapath, bridge, address)
+    _run(api.rstrip("/"), token or None, state_dir, run_dir, ovsdb, datapath, bridge, address, resolv_conf)
 
 
 def _run(
@@ -92,6 +100,7 @@ def _run(
     datapath: str,
     bridge: str,
     address: str | None,
+    resolv_conf: Path,
 ) -> None:
     # Imported here: `install-cni` needs none of it, and pyroute2 alone takes 150 ms.
     from ovs_agent import enrol
@@ -104,7 +113,7 @@ def _run(
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         state = State(state_dir)
         identity = enrol.identify(api, state, token, address, datapath, time.sleep)
-        agent = Agent(Settings(api, bridge, datapath, ovsdb, run_dir), identity, state)
+        agent = Agent(Settings(api, bridge, datapath, ovsdb, run_dir, resolv_conf), identity, state)
     except (enrol.NotEnrolled, AlreadyRunning) as fault:
         raise click.ClickException(str(fault)) from None
     except KeyboardInterrupt:

@@ -32,6 +32,17 @@ class Gateway(NamedTuple):
     mac: str
 
 
+class Resolver(NamedTuple):
+    """The port behind which DNS queries are answered, and the MAC of its other end."""
+
+    ofport: int
+    mac: str
+
+
+RESOLVER = Resolver(3, "02:77:61:72:64:6e")
+"""Settled like the flows that lead there, so that names are answered before the API is."""
+
+
 class Endpoint(NamedTuple):
     """One interface of a container on this host, as the API describes it."""
 
@@ -47,11 +58,14 @@ class Endpoint(NamedTuple):
     container_id: str
     ifname: str
     netns: str
+    nameservers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Endpoint:
-        fields = {name: document[name] for name in cls._fields}
-        for name in ("addresses", "gateways"):
+        fields = {name: document[name] for name in cls._fields if name not in cls._field_defaults}
+        fields |= {name: document["dns"][name] for name in cls._field_defaults}
+        for name in ("addresses", "gateways", *cls._field_defaults):
             fields[name] = tuple(fields[name] or ())
         for name in ("container_id", "ifname", "netns"):
             fields[name] = fields[name] or ""
@@ -224,6 +238,11 @@ def own_ports(wanted: Wanted, local: Local) -> tuple[Port, ...]:
     )
 
 
+def resolver_port(bridge: str) -> Port:
+    """One end of a pair whose other end the agent listens at. Made when that exists, and not before."""
+    return Port(f"{bridge}-dns", RESOLVER.ofport)
+
+
 def states(wanted: Wanted, seen: Seen, local: Local) -> dict[int, str]:
     """Of each endpoint, whether packets can pass its port: "up" or "down"."""
     return {
@@ -275,9 +294,11 @@ def _bridge_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
 
 
 def _own_port_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
-    return [
-        PutPort(local.bridge, port) for port in own_ports(wanted, local) if not _agrees(port, seen.ports.get(port.name))
-    ]
+    ports = own_ports(wanted, local)
+    resolver = resolver_port(local.bridge)
+    if resolver.name in seen.links:
+        ports = (*ports, resolver)
+    return [PutPort(local.bridge, port) for port in ports if not _agrees(port, seen.ports.get(port.name))]
 
 
 def _endpoint_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
@@ -298,7 +319,9 @@ def _endpoint_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
 def _removals(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
     if not local.fresh:
         return []
-    keep = local.busy | {endpoint.port_name for endpoint in endpoints(wanted, local)}
+    keep = (
+        local.busy | {endpoint.port_name for endpoint in endpoints(wanted, local)} | {resolver_port(local.bridge).name}
+    )
     steps: list[Step] = [
         DropPort(local.bridge, name)
         for name, port in sorted(seen.ports.items())

@@ -239,3 +239,12 @@ def test_whatever_is_found_one_plan_is_enough(ids: set[int], seen: Seen, busy: s
     else:
         assert set(seen.ports) <= set(after.ports) and set(seen.links) == set(after.links)
     assert ("eth9" in seen.ports) == ("eth9" in after.ports)
+
+
+def test_the_resolvers_port_is_made_when_its_interface_is_there_and_the_interface_is_left_alone() -> None:
+    links = {"warren0-dns": True}
+    steps = plan(wanted(), Seen(links=links), LOCAL)
+    assert PutPort("warren0", Port("warren0-dns", 3)) in steps
+    assert DropLink("warren0-dns") not in steps
+    without = plan(wanted(), Seen(), LOCAL)
+    assert not any(isinstance(step, PutPort) and step.port.name == "warren0-dns" for step in without)
