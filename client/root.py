@@ -31,6 +31,7 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
         "reservation": Lazy("client.addresses:reservation", "Addresses kept for a name."),
         "cluster": Lazy("client.cluster:cluster", "What holds for all tenants."),
         "endpoint": Lazy("client.endpoints:endpoint", "Interfaces of containers."),
+        "dns": Lazy("client.dns:dns", "Names that no endpoint has."),
         "policy": Lazy("client.policies:policy", "Which connections are allowed."),
         "explain": Lazy("client.explain:explain", "Why a connection is allowed or denied."),
     },

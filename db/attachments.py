@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import and_, bindparam, delete, func, insert, literal, or_, select
 from sqlalchemy.orm import Session
 
-from db import allocate, allowed, blocks, choosing, moves, reservations, transport, wanted
+from db import allocate, allowed, blocks, choosing, moves, records, reservations, transport, wanted
 from db.addressing import IPAddress, check_usable, is_made_of_an_address, macs_of, offset_of, parse_mac
 from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
@@ -102,6 +102,9 @@ _INSERT_ADDRESSES = insert(Address.__table__)  # type: ignore[arg-type]
 _DELETE = delete(Endpoint.__table__).where(Endpoint.id == bindparam("id"))  # type: ignore[arg-type]
 
 
+MOST_ALIASES = 16
+
+
 class Attached(NamedTuple):
     endpoint: WantedEndpoint
     created: bool
@@ -123,6 +126,7 @@ def attach(
     interface: str = "",
     move: bool = False,
     reservation: str | None = None,
+    aliases: Sequence[str] = (),
 ) -> Attached:
     """The endpoint of that interface, with one address of each family. Asking again for the same finds it; for
     something else is refused.
@@ -138,6 +142,8 @@ def attach(
     if interface:
         _check_interface(container_id, interface, netns)
     values = {"labels": valid_labels(labels), "ports": valid_ports(ports)}
+    if names := _aliases(aliases, name):
+        values["aliases"] = names
     further = {key: value for key, value in (("interface", interface), ("move", move)) if value}
     if reservation is not None:
         further["reservation"] = dns_label(reservation, "reservation", "reservation")
@@ -214,6 +220,10 @@ def attach(
         ifname=ifname,
         netns=netns,
         interface=interface,
+        dns={
+            "nameservers": [one.gateway for one in given],
+            "search": records.search(network, records.settings(session).domain),
+        },
     )
     return Attached(endpoint, created=True)
 
@@ -351,6 +361,13 @@ def _check_interface(container_id: str, ifname: str, netns: str) -> None:
         raise Invalid(f"{ifname!r} is not an interface name", "use 1 to 15 characters, like eth0", "ifname")
     if len(netns) > 255 or not netns.isprintable():
         raise Invalid("the path of a network namespace has at most 255 printable characters", "shorten it", "netns")
+
+
+def _aliases(aliases: Sequence[str], name: str) -> list[str]:
+    """Other names that it goes by; unlike its own several endpoints may share one."""
+    if len(aliases) > MOST_ALIASES:
+        raise Invalid(f"{len(aliases)} aliases are too many", f"use at most {MOST_ALIASES}", "aliases")
+    return [alias for alias in dict.fromkeys(aliases) if dns_label(alias, "alias", "aliases") != name]
 
 
 def _digest(**values: Any) -> str:

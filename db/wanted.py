@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, and_, func, literal, or_, select
 from sqlalchemy.orm import Session
 
-from db import transport
+from db import records, transport
 from db.addressing import GATEWAY_MAC
 from db.changes import current_revision
 from db.errors import NotFound
@@ -37,6 +37,7 @@ class WantedEndpoint(NamedTuple):
     container_id: str
     ifname: str
     netns: str
+    dns: dict[str, list[str]]  # nameservers and search domains, as resolv.conf has them
     interface: str = ""  # of the host's own, that is the port; empty: the agent makes one
 
 
@@ -130,6 +131,7 @@ def changed_for_host(session: Session, host_id: int, after_revision: int) -> boo
 
 
 def _endpoints(session: Session, where: ColumnElement[bool]) -> list[WantedEndpoint]:
+    domain = records.settings(session).domain
     found: dict[int, WantedEndpoint] = {}
     rows: Iterable[Any] = session.execute(_ENDPOINTS.where(where))
     for row in rows:
@@ -149,8 +151,10 @@ def _endpoints(session: Session, where: ColumnElement[bool]) -> list[WantedEndpo
                 row.container_id,
                 row.ifname,
                 row.netns,
+                {"nameservers": [], "search": records.search(f"{row.tenant}/{row.network}", domain)},
                 row.interface,
             )
         known.addresses.append(f"{row.ip}/{row.prefix}")
         known.gateways.append(row.gateway)
+        known.dns["nameservers"].append(row.gateway)
     return list(found.values())

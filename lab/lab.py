@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from client.progress import Step
@@ -146,6 +147,10 @@ class Lab:
         """Become the command, in the namespace of an endpoint, of a host, or of the control plane (`fabric`)."""
         space, more = self._space(name)
         netns.enter(space)
+        if placed := next((one for one in self.endpoints() if one.netns == space), None):
+            own = self.folder / f"{placed.name}.resolv.conf"
+            own.write_text(endpoint.resolv_conf(placed))
+            netns.see(own, Path("/etc/resolv.conf"))
         self._become(command, more)
 
     def _become(self, command: Sequence[str], more: dict[str, str]) -> NoReturn:

@@ -3,7 +3,8 @@
 ```
  API ── wanted ──> ledger ──> keeper ──> Open vSwitch, links
   │ └──────────────── report <──┘  ^ changes
-  └── attachments <── attacher ────┴── CNI socket <── shim <── container runtime
+  ├── attachments <── attacher ────┴── CNI socket <── shim <── container runtime
+  └── names ──> resolver <── bridge <── containers' DNS queries
 ```
 """
 
@@ -21,6 +22,10 @@ from client import VERSION
 from client.rest import Problem, Rest, Unreachable
 from ovs_agent.attach import Attacher
 from ovs_agent.cni.server import Server
+from ovs_agent.dns import server as dns
+from ovs_agent.dns import space
+from ovs_agent.dns.follow import Follower
+from ovs_agent.dns.forward import Upstreams
 from ovs_agent.docker.book import Book
 from ovs_agent.docker.driver import Driver
 from ovs_agent.docker.server import Server as DockerServer
@@ -28,6 +33,7 @@ from ovs_agent.keeper import Keeper
 from ovs_agent.ledger import Ledger
 from ovs_agent.netlink import look
 from ovs_agent.ovsdb import Database
+from ovs_agent.plan import resolver_port
 from ovs_agent.report import Reporter
 from ovs_agent.state import Identity, State
 from ovs_agent.tracer import Tracer
@@ -46,6 +52,7 @@ class Settings(NamedTuple):
     datapath: str
     ovsdb: str
     run_dir: Path
+    resolv_conf: Path
     underlay_bridge: str | None = None
     docker_plugins: Path | None = None
     docker_tenant: str = ""
@@ -67,11 +74,21 @@ class Agent:
             rest, identity.host, settings.bridge, settings.datapath != "netdev", self._database, ledger, state
         )
         self._reporter = Reporter(rest, identity.host, _facts(), self._attacher.retry_releases)
-        self._keeper = Keeper(self._database, ledger, settings.bridge, self._reporter.tell, settings.underlay_bridge)
+        self._keeper = Keeper(
+            self._database,
+            ledger,
+            settings.bridge,
+            self._reporter.tell,
+            settings.underlay_bridge,
+            resolver_port(settings.bridge).name,
+        )
         self._links = look.Watch(self._keeper.wake)
         self._prober = Prober(self._keeper.surroundings, self._keeper.beyond)
         tracer = Tracer(rest, identity.host, settings.bridge, settings.ovsdb)
         self._poll = Poll(rest, identity.host, state, ledger, self._keeper.wake, self._reporter.hurry, tracer.answer)
+        self._space = space.Space(settings.bridge, settings.datapath != "netdev")
+        self._resolver = dns.Server(self._space.sockets, Upstreams(settings.resolv_conf), space.addresses)
+        self._names = Follower(rest, identity.host, state, self._resolver.tell)
         self._server = Server(settings.run_dir / SOCKET, self._attacher, self.unfit)
         self._docker: DockerServer | None = None
         if settings.docker_plugins is not None:
@@ -85,6 +102,9 @@ class Agent:
         log.info("host agent starts: API %s, bridge %s", self._settings.api, self._settings.bridge)
         self._database.start()
         self._links.start()
+        self._names.recall()
+        self._resolver.start()
+        self._names.start()
         self._poll.recall()
         self._poll.start()
         self._reporter.start()
@@ -103,6 +123,9 @@ class Agent:
         if self._docker is not None:
             self._docker.stop()
         self._poll.stop()
+        self._names.stop()
+        self._resolver.stop()
+        self._space.close()
         self._links.stop()
         self._reporter.stop()
         self._prober.stop()

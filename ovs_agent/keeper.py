@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from logging import getLogger
 from pathlib import Path
 from typing import NamedTuple
@@ -64,7 +65,7 @@ class Condition(NamedTuple):
 
 
 class Keeper:
-    """`told` is called with the condition after every look."""
+    """`told` is called with the condition after every look. `remade` is a port whose interface this run made anew."""
 
     def __init__(
         self,
@@ -73,12 +74,14 @@ class Keeper:
         bridge: str,
         told: Callable[[Condition], None],
         underlay_bridge: str | None = None,
+        remade: str = "",
     ) -> None:
         self._underlay_bridge = underlay_bridge
         self._database = database
         self._ledger = ledger
         self._bridge = bridge
         self._told = told
+        self._remade = remade
         self._woken = threading.Event()
         self._stopping = False
         self._last = Condition(bridge, False, (), {}, ())
@@ -124,6 +127,8 @@ class Keeper:
         """One look, and what follows from it."""
         self._ledger.begin_look()
         seen = self._seen()
+        if self._remade:
+            seen = self._let_go(seen)
         wanted, local = self._ledger.knowledge()
         if wanted is None:
             return Condition(
@@ -150,6 +155,17 @@ class Keeper:
     def _underlay(self, address: str | None) -> look.Underlay | None:
         found = look.underlay(address) if address else None
         return found and found._replace(bridged=self._underlay_bridge is not None)
+
+    def _let_go(self, seen: Seen) -> Seen:
+        """ovs-vswitchd holds on to an interface that is gone when another of its name comes at once; a port that it has
+        seen go, and that comes again, is opened anew."""
+        if self._remade in seen.ports:
+            self._database.apply([DropPort(self._bridge, self._remade)])
+            with suppress(OvsdbFault):  # one that does not run holds on to nothing
+                self._database.switched_on(LIFE_SIGN)
+            seen = self._seen()
+        self._remade = ""
+        return seen
 
     def _seen(self) -> Seen:
         seen = self._database.seen(self._bridge)

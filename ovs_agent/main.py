@@ -78,6 +78,13 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     default="",
     help="Who owns Docker networks that name no tenant with -o tenant=.",
 )
+@click.option(
+    "--resolv-conf",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("/etc/resolv.conf"),
+    show_default=True,
+    help="Its nameservers are asked for names that are not Warren's.",
+)
 @click.pass_context
 def cli(
     context: click.Context,
@@ -92,6 +99,7 @@ def cli(
     underlay_bridge: str | None,
     docker_plugins: Path | None,
     docker_tenant: str,
+    resolv_conf: Path,
 ) -> None:
     """Run this host's agent: its bridge, its ports, and the CNI plugin's other end.
 
@@ -110,7 +118,15 @@ def cli(
     from ovs_agent.agent import Settings
 
     settings = Settings(
-        api.rstrip("/"), bridge, datapath, ovsdb, run_dir, underlay_bridge, docker_plugins, docker_tenant
+        api.rstrip("/"),
+        bridge,
+        datapath,
+        ovsdb,
+        run_dir,
+        resolv_conf,
+        underlay_bridge,
+        docker_plugins,
+        docker_tenant,
     )
     _run(settings, token or None, state_dir, address)
 

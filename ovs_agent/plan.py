@@ -47,6 +47,17 @@ class Peer(NamedTuple):
     address: str
 
 
+class Resolver(NamedTuple):
+    """The port behind which DNS queries are answered, and the MAC of its other end."""
+
+    ofport: int
+    mac: str
+
+
+RESOLVER = Resolver(3, "02:77:61:72:64:6e")
+"""Settled like the flows that lead there, so that names are answered before the API is."""
+
+
 class Endpoint(NamedTuple):
     """One interface of a container on this host, as the API describes it."""
 
@@ -64,12 +75,14 @@ class Endpoint(NamedTuple):
     ifname: str
     netns: str
     interface: str = ""  # the host's own, that is the port; empty: a veth pair is made
+    nameservers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Endpoint:
-        optional = {name: document.get(name, default) for name, default in cls._field_defaults.items()}
+        optional = {"interface": document.get("interface", ""), **document["dns"]}
         fields = {name: document[name] for name in cls._fields if name not in optional} | optional
-        for name in ("addresses", "gateways"):
+        for name in ("addresses", "gateways", "nameservers", "search"):
             fields[name] = tuple(fields[name] or ())
         for name in ("container_id", "ifname", "netns"):
             fields[name] = fields[name] or ""
@@ -296,6 +309,11 @@ def _options(tunnel: Tunnel, address: str | None) -> dict[str, str]:
     return options
 
 
+def resolver_port(bridge: str) -> Port:
+    """One end of a pair whose other end the agent listens at. Made when that exists, and not before."""
+    return Port(f"{bridge}-dns", RESOLVER.ofport)
+
+
 def states(wanted: Wanted, seen: Seen, local: Local) -> dict[int, str]:
     """Of each endpoint, whether packets can pass its port: "up" or "down"."""
     return {
@@ -316,7 +334,12 @@ def missing(wanted: Wanted, seen: Seen, local: Local) -> tuple[int, ...]:
 
 def strays(wanted: Wanted, seen: Seen, local: Local) -> tuple[Stray, ...]:
     """The bridge's ports that nothing wants: somebody else's, or ours while no fresh document says that they may go."""
-    known = {local.bridge, *local.busy, *(port.name for port in own_ports(wanted, local))}
+    known = {
+        local.bridge,
+        resolver_port(local.bridge).name,
+        *local.busy,
+        *(port.name for port in own_ports(wanted, local)),
+    }
     known |= {endpoint.port_name for endpoint in endpoints(wanted, local)}
     return tuple(
         Stray(name, int(id) if id.isdecimal() else None, port.external_ids.get("container", ""))
@@ -370,6 +393,9 @@ def _bridge_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
 def _own_port_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
     bridges = [(local.bridge, port) for port in own_ports(wanted, local)]
     bridges += [(local.underlay_bridge or "", far_end(local, patch)) for patch in _patches(wanted, local)]
+    resolver = resolver_port(local.bridge)
+    if resolver.name in seen.links:
+        bridges.append((local.bridge, resolver))
     there = {**seen.beyond, **seen.ports}
     return [PutPort(bridge, port) for bridge, port in bridges if not _agrees(port, there.get(port.name))]
 

@@ -1,4 +1,5 @@
-"""What the agent remembers on disk: its token, the last wanted document, and releases that the API has yet to take.
+"""What the agent remembers on disk: its token, the last wanted document and names, and releases that the API has yet
+to take.
 
 It decides names and formats of files, and that each is written whole or not at all. It refuses to know when anything
 is remembered, and why.
@@ -50,6 +51,12 @@ class State:
     def save_wanted(self, document: dict[str, Any]) -> None:
         """Often, and a power cut that tears it costs nothing but a question to the API: not forced to the disk."""
         write_json(self.folder / "wanted.json", document, force=False)
+
+    def names(self) -> dict[str, Any] | None:
+        return read_json(self.folder / "names.json")
+
+    def save_names(self, document: dict[str, Any]) -> None:
+        write_json(self.folder / "names.json", document, force=False)
 
     def releases(self) -> list[Release]:
         saved = [read_json(path) for path in sorted(self._releases.glob("*.json"))]

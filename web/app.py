@@ -9,6 +9,7 @@ from web import openapi, problems
 from web.api import (
     agents,
     attachments,
+    dns,
     endpoints,
     engine_networks,
     events,
@@ -52,7 +53,7 @@ API = (
         attachments,
         agents,
     ),
-    *(revisions, events, tokens, meta),
+    *(dns, revisions, events, tokens, meta),
 )
 
 

@@ -56,6 +56,7 @@ TAGS = [
     {"name": "Networks", "description": "One segment each: a VNI and subnets."},
     {"name": "Addresses", "description": "Pools of subnets, reservations, how full they are and what does not agree."},
     {"name": "Endpoints", "description": "One interface each of a container, pod or VM."},
+    {"name": "Names", "description": "DNS: static records, Warren's domain, and who knows which names."},
     {"name": "Hosts", "description": "Machines with an agent and a bridge."},
     {"name": "Revisions", "description": "What changed, and where it is live."},
     {"name": "Access", "description": "Tokens, and what the API says of itself."},
@@ -70,6 +71,7 @@ NAMES_IN_PATHS = {
     "peer": "Name of the other tenant.",
     "pool": "Name of the pool.",
     "reservation": "The name that the addresses are kept for.",
+    "name": "Name of the record within its tenant or network.",
 }
 OTHERS_IN_PATHS: Json = {
     "address": {"description": "The subnet's first address, like 10.20.0.0.", "schema": {"maxLength": 39}},

@@ -18,6 +18,7 @@ from db import hosts as db_hosts
 from db import ipam as db_ipam
 from db import isolation as db_isolation
 from db import pools as db_pools
+from db import records as db_records
 from db import reservations as db_reservations
 from db import resolved as db_resolved
 from db import subnetting as db_subnetting
@@ -177,6 +178,7 @@ def endpoint(row: tables.Endpoint) -> Json:
         ],
         "labels": row.labels,
         "ports": row.ports,
+        "aliases": row.aliases,
         "state": row.state,
         "ofport": row.ofport,
         "container_id": row.container_id,
@@ -295,6 +297,27 @@ def names(session: Session, rows: Sequence[tables.ResolvedName]) -> list[Json]:
 
 def wanted_endpoint(found: WantedEndpoint) -> Json:
     return found._asdict()
+
+
+def record(session: Session, row: tables.DnsRecord) -> Json:
+    return _record(row, db_records.settings(session).domain)
+
+
+def records(session: Session, rows: Sequence[tables.DnsRecord]) -> list[Json]:
+    domain = db_records.settings(session).domain
+    return [_record(row, domain) for row in rows]
+
+
+def _record(row: tables.DnsRecord, domain: str) -> Json:
+    below = ".".join(reversed(row.scope.split("/")))
+    return {
+        "scope": row.scope,
+        "name": row.name,
+        "full_name": f"{row.name}.{below}.{domain}",
+        "addresses": row.addresses,
+        "version": row.version,
+        "created_at": row.created_at,
+    }
 
 
 def token(row: tables.Token) -> Json:

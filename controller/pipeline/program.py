@@ -25,6 +25,7 @@ from controller.pipeline import (
     normalize,
     output,
     policy,
+    resolver,
     route,
 )
 from controller.pipeline.flow import Flow
@@ -80,7 +81,7 @@ def _host(*makers: Callable[[World, Host], list[Flow]]) -> tuple[_Maker, ...]:
 
 _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
     Part.BASE: _base(
-        *(classify.base, guard.base, answer.base, conntrack.base, route.base, admit.base),
+        *(classify.base, resolver.base, guard.base, answer.base, conntrack.base, route.base, admit.base),
         *(firewall.base, normalize.base, policy.base, output.base),
         *(its.base for its in TRANSPORTS.values()),
     ),
@@ -106,6 +107,7 @@ _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
         lambda world, id: guard.local(world, world.endpoints[id]),
         lambda world, id: answer.local(world, world.endpoints[id]),
         lambda world, id: answer.endpoint(world, world.endpoints[id]),
+        lambda world, id: resolver.local(world, world.endpoints[id]),
         lambda world, id: route.local(world, world.endpoints[id]),
         lambda world, id: allowed.local(world, world.endpoints[id]),
     ),

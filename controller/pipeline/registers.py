@@ -21,6 +21,7 @@ REPLY = 1 << 19  # the packet belongs to a connection that its destination opene
 RELATED = 1 << 20  # an error message about a connection that was admitted
 NEW_AT_SOURCE = 1 << 21  # the first packet of a connection, as the source's tenant has seen
 NEW_AT_DESTINATION = 1 << 22  # the same, as the destination's tenant has seen
+FROM_RESOLVER = 1 << 23  # an answer of the host's resolver
 OUTPUT_PORT = "reg1"  # the port to deliver to, when the destination is here
 SOURCE_NETWORK = "reg2"  # VNI
 DESTINATION_NETWORK = "reg3"  # VNI

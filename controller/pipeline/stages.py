@@ -2,6 +2,7 @@
 
 ```
  local port ─ CLASSIFY ─────────────┐                    ┌─ reply back to the port
+ resolver ─── CLASSIFY ─ RESOLVED ─ OUTPUT         ┌─ query to the resolver
  tunnel ───── CLASSIFY ─ TUNNEL ─ ZONE ─ GUARD ─ ANSWER ─┴─ TRACK_SOURCE ─ STATE_SOURCE ─ SERVICE ─ GATEWAY ─┐
                                             └─ (from a tunnel: guarded and routed at its source) ──────────── ROUTE
             ┌─ (nothing to judge) ─────────────────────────────────────────────────────────────┐            │
@@ -22,6 +23,7 @@ from enum import IntEnum
 
 class Stage(IntEnum):
     CLASSIFY = 0
+    RESOLVED = 3
     TUNNEL = 5
     SEGMENT = 7
     ZONE = 10
@@ -55,7 +57,8 @@ class Stage(IntEnum):
 
 
 NEXT: dict[Stage, frozenset[Stage]] = {
-    Stage.CLASSIFY: frozenset({Stage.TUNNEL, Stage.ZONE}),
+    Stage.CLASSIFY: frozenset({Stage.RESOLVED, Stage.TUNNEL, Stage.ZONE}),
+    Stage.RESOLVED: frozenset({Stage.OUTPUT}),
     Stage.TUNNEL: frozenset({Stage.SEGMENT, Stage.ZONE}),
     Stage.SEGMENT: frozenset({Stage.ZONE}),
     Stage.ZONE: frozenset({Stage.GUARD}),

@@ -2,6 +2,7 @@
 
 from db.tables.accounts import KeptReply, LoginSession, Setting, Token, User
 from db.tables.base import Base, utcnow
+from db.tables.dns import DnsRecord
 from db.tables.endpoints import Address, AllowedAddress, Endpoint, EndpointStatus, port_name
 from db.tables.hosts import DATAPATH_PREFIX, Controller, Host, HostStatus
 from db.tables.log import ChangeRow, Revision
@@ -22,6 +23,7 @@ __all__ = [
     "Claim",
     "Controller",
     "Denial",
+    "DnsRecord",
     "Endpoint",
     "EndpointStatus",
     "Host",

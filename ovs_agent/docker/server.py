@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from client.rest import Problem, Unreachable
-from ovs_agent import attach
+from ovs_agent import confirm, plug
 from ovs_agent.docker.driver import Driver
 from ovs_agent.docker.messages import Call, Refused, parse
 from ovs_agent.ledger import Busy
@@ -35,7 +35,7 @@ BODY_LIMIT = 1 << 20
 REQUEST_PATIENCE = 10.0
 """Seconds that a request may take to arrive once it has begun; between requests a connection may rest for ever."""
 SWEEP = 10.0
-SPOKEN = (Problem, Unreachable, Busy, OvsdbFault, InterfaceExists, attach.PortFailed, attach.FlowsFailed)
+SPOKEN = (Problem, Unreachable, Busy, OvsdbFault, InterfaceExists, plug.PortFailed, confirm.FlowsFailed)
 """Failures whose text is a sentence for people."""
 
 Answer = Callable[[Call], Mapping[str, Any]]
@@ -96,7 +96,7 @@ class Listener(socketserver.ThreadingUnixStreamServer):
         self.shutdown()
         self.server_close()
         with self._idle:
-            self._idle.wait_for(lambda: self._working == 0, attach.FLOWS_PATIENCE)
+            self._idle.wait_for(lambda: self._working == 0, confirm.FLOWS_PATIENCE)
             for connection in self._open:
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
@@ -129,7 +129,7 @@ def respond(answer: Answer, method: str, body: bytes) -> tuple[int, Mapping[str,
         return 200, answer(parse(method, body))
     except Refused as refusal:
         said, status = str(refusal), refusal.status
-    except (*SPOKEN, attach.FlowsLate) as fault:
+    except (*SPOKEN, confirm.FlowsLate) as fault:
         said, status = str(fault), 200
     except Exception as fault:
         log.exception("%s failed", method)

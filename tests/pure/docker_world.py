@@ -86,7 +86,20 @@ class Ports:
             gateways = tuple(one["gateway"] for one in network["subnets"])
             port = f"wrn{self._count}"
             endpoint = Endpoint(
-                *(self._count, name, wish["network"], self._count, port, mac, tuple(given), gateways, 1450, *key, "")
+                *(
+                    self._count,
+                    name,
+                    wish["network"],
+                    self._count,
+                    port,
+                    mac,
+                    tuple(given),
+                    gateways,
+                    1450,
+                    1450,
+                    *key,
+                    "",
+                )
             )
             self.claims[key] = endpoint, wish
             return endpoint, 1

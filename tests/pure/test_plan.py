@@ -254,12 +254,6 @@ def test_whatever_is_found_one_plan_is_enough(ids: set[int], seen: Seen, busy: s
     assert ("eth9" in seen.ports) == ("eth9" in after.ports)
 
 
-def test_a_document_of_an_older_api_has_no_interfaces_of_the_hosts_own() -> None:
-    document = endpoint(1)._asdict()
-    del document["interface"]
-    assert Endpoint.parse(document) == endpoint(1)
-
-
 def test_an_endpoints_mtu_follows_the_document_and_nothing_else_is_touched() -> None:
     seen = kept(1, 2)
     changed = wanted(1, 2)
@@ -314,3 +308,12 @@ def test_what_differs_between_the_bridge_and_the_document_is_listed() -> None:
     busy = LOCAL._replace(busy=frozenset({"wrn2", "wrn9"}))
     assert missing(wanted(1, 2), there, busy) == ()
     assert strays(wanted(1, 2), odd_there, busy) == (Stray("eth9", None, ""),)
+
+
+def test_the_resolvers_port_is_made_when_its_interface_is_there_and_the_interface_is_left_alone() -> None:
+    links = {"warren0-dns": Link(True, 1500, made=False)}
+    steps = plan(wanted(), Seen(links=links), LOCAL)
+    assert PutPort("warren0", Port("warren0-dns", 3)) in steps
+    assert DropLink("warren0-dns") not in steps
+    without = plan(wanted(), Seen(), LOCAL)
+    assert not any(isinstance(step, PutPort) and step.port.name == "warren0-dns" for step in without)

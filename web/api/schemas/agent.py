@@ -68,6 +68,14 @@ class Attach(Contract):
     reservation: Name | None = Field(
         None, description="The name whose reserved addresses it gets; left out: its own, if there are any."
     )
+    aliases: list[Name] = Field([], max_length=16, description="Other names that it goes by; several may share one.")
+
+
+class ResolvConf(Contract):
+    """What its resolv.conf should say."""
+
+    nameservers: list[Ip] = Field(description="The network's gateways, where the host's resolver answers.")
+    search: list[str] = Field(examples=[["web.acme.warren.internal", "acme.warren.internal"]])
 
 
 class WantedEndpoint(Contract):
@@ -87,6 +95,7 @@ class WantedEndpoint(Contract):
     ifname: str
     netns: str
     interface: str
+    dns: ResolvConf
 
 
 class Attached(WantedEndpoint):
