@@ -30,6 +30,7 @@ RULES = [
     column("ACTION"),
     column("PACKETS"),
     column("BYTES"),
+    column("OPEN", "connections"),
     ("LAST HIT", lambda rule: _moment(rule["last_hit"])),
 ]
 NAMES = [
@@ -181,7 +182,8 @@ def delete(context: Context, name: str, dry_run: bool) -> None:
 def rules(context: Context, name: str) -> None:
     """Show what each rule of a policy has decided.
 
-    On all hosts, since the policy was last changed. Packets are counted in both directions of a connection.
+    On all hosts, since the policy was last changed. Packets are counted in both directions of a connection. OPEN are
+    the connections that are open now and that the rule admitted.
 
     \b
     Example:

@@ -232,9 +232,11 @@ def _conjunction(action: Conjunction) -> bytes:
 
 
 def _ct(action: Ct) -> bytes:
-    zone, commit, table = action
+    zone, commit, table, notes = action
     source, number = (bytes(4), zone) if isinstance(zone, int) else _sixteen_bits(zone)
-    return _CT.pack(0xFFFF, 24, NICIRA, 35, int(commit), source, number, 0xFF if table is None else table, 0)
+    nested = b"".join(map(_move, notes))
+    then = 0xFF if table is None else table
+    return _CT.pack(0xFFFF, _CT.size + len(nested), NICIRA, 35, int(commit), source, number, then, 0) + nested
 
 
 def _sixteen_bits(text: str) -> tuple[bytes, int]:

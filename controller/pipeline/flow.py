@@ -130,11 +130,13 @@ class ToController(NamedTuple):
 
 
 class Ct(NamedTuple):
-    """`ct(zone=..., table=..., commit)`. `zone` is a number or the name of a 16-bit field such as `reg0[0..15]`."""
+    """`ct(zone=..., table=..., commit, exec(...))`. `zone` is a number or the name of a 16-bit field such as
+    `reg0[0..15]`; `notes` go into the label of the connection that is committed."""
 
     zone: int | str
     commit: bool = False
     table: Stage | None = None
+    notes: tuple[Move, ...] = ()
 
 
 Action = SetField | Move | Output | OutputReg | InPort | DecTtl | Push | Pop | Conjunction | ToController | Ct

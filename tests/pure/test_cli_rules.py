@@ -18,9 +18,11 @@ RULE = {
     "packets": 0,
     "bytes": 0,
     "last_hit": None,
+    "connections": 0,
     "revision": 7,
 }
 HIT = {**RULE, "number": 1, "name": "web", "packets": 42, "bytes": 4116, "last_hit": "2026-11-20T12:36:55.838685Z"}
+HIT["connections"] = 3
 DENIAL = {
     "action": "deny",
     "host": "h2",
@@ -65,9 +67,9 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedApi]:
 def test_each_rule_of_a_policy_tells_what_it_counted(api: ScriptedApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["policy", "rules", "acme/db"]) == 0
     assert capsys.readouterr().out == (
-        "DIRECTION  RULE  NAME  ACTION  PACKETS  BYTES  LAST HIT\n"
-        "ingress    1     web   accept  42       4116   2026-11-20 12:36:55\n"
-        "ingress    2     -     accept  0        0      -\n"
+        "DIRECTION  RULE  NAME  ACTION  PACKETS  BYTES  OPEN  LAST HIT\n"
+        "ingress    1     web   accept  42       4116   3     2026-11-20 12:36:55\n"
+        "ingress    2     -     accept  0        0      0     -\n"
     )
 
 

@@ -152,6 +152,15 @@ class AgentFacts(Contract):
     started_at: Short
 
 
+class Admitted(Contract):
+    """Connections that are open, and that a rule admitted which is about an endpoint of the tenant here."""
+
+    tenant: int = Field(ge=0, le=0xFFFF, description="Its number.")
+    direction: Literal["ingress", "egress"]
+    mark: int = Field(ge=1, le=0xFFFFFFFF, description="Of the rule, as the connections' labels bear it.")
+    open: int = Field(ge=1, le=2**32)
+
+
 class Report(Contract):
     """What an agent found and could not repair."""
 
@@ -170,6 +179,9 @@ class Report(Contract):
     bridge: Facts = Field({}, description="What people may want to know of the bridge.")
     ports: dict[str, Literal["up", "down"]] = Field({}, max_length=4096, description="State by endpoint id.")
     problems: list[Long] = Field([], max_length=100, description="One sentence each.")
+    connections: list[Admitted] | None = Field(
+        None, max_length=4096, description="By the rules that admitted them; null when they could not be counted."
+    )
 
 
 class Reported(Contract):
