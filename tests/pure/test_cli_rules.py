@@ -86,6 +86,28 @@ def test_unused_rules_are_listed(api: ScriptedApi, capsys: pytest.CaptureFixture
     )
 
 
+@pytest.mark.parametrize(
+    "asked", [("unused", "--tenant", "nope"), ("denied", "--tenant", "nope"), ("denied", "--endpoint", "acme/nobody")]
+)
+def test_nothing_found_of_what_does_not_exist_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], asked: tuple[str, ...]
+) -> None:
+    def nothing(request: Asked) -> Answer:
+        path = request.path.removeprefix("/api/v1")
+        if path in ("/rules", "/denials"):
+            return 200, {"items": [], "next": None}
+        if path in ("/tenants/acme",):
+            return 200, {"name": "acme"}
+        return 404, {"title": "Not found", "detail": f"There is nothing at {path}."}
+
+    with ScriptedApi(nothing) as serving:
+        monkeypatch.setenv("WARREN_API", serving.url)
+        monkeypatch.setenv("WARREN_TOKEN", "wrn_1_x")
+        assert run(["policy", *asked]) != 0
+        assert f"There is nothing at /{asked[1][2:]}s/{asked[2]}." in capsys.readouterr().err
+        assert run(["policy", asked[0], "--tenant", "acme"]) == 0
+
+
 def test_denials_tell_from_whom_to_whom_by_what_and_how_often(
     api: ScriptedApi, capsys: pytest.CaptureFixture[str]
 ) -> None:
