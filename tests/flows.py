@@ -124,7 +124,7 @@ def actions(ethernet: int) -> st.SearchStrategy[object]:
         st.just(InPort()),
         st.sampled_from(settable).map(Push),
         st.sampled_from(_REGISTERS).map(Pop),
-        st.builds(ToController, st.integers(0, 0xFFFF)),
+        st.builds(ToController, st.integers(0, 0xFFFF), st.none()),
     )
 
 

@@ -108,8 +108,8 @@ def action_text(action: Action, *, numbers: bool = False) -> str:
             return f"pop:{_bits(name, 0, field(name).bits)}"
         case Conjunction(id, clause, clauses):
             return f"conjunction({id},{clause}/{clauses})"
-        case ToController(max_len):
-            return f"controller(max_len={max_len})"
+        case ToController(max_len, meter):
+            return f"controller(max_len={max_len}{'' if meter is None else f',meter_id={meter}'})"
         case Ct(zone, commit, table, notes):
             parts = ["commit"] if commit else []
             parts += [f"table={_stage(table, numbers)}"] if table is not None else []

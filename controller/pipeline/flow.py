@@ -123,10 +123,16 @@ class Conjunction(NamedTuple):
     clauses: int
 
 
+ANSWERS_METER = 1
+"""The meter of DNS answers that are copied: so a flood of denied packets, of which copies have another limit, hides
+none."""
+
+
 class ToController(NamedTuple):
-    """A copy of the first `max_len` bytes, for the log."""
+    """A copy of the first `max_len` bytes (0xFFFF: all), within the limit of a meter; None: of that for all copies."""
 
     max_len: int
+    meter: int | None = None
 
 
 class Ct(NamedTuple):

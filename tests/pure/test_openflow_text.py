@@ -5,7 +5,7 @@ from __future__ import annotations
 from controller.openflow.encode import LOCAL, encode
 from controller.openflow.fields import ct_state
 from controller.openflow.text import action_text, flow_text, program_text
-from controller.pipeline.flow import Ct, DecTtl, Flow, InPort, Match, Move, Output, OutputReg, SetField
+from controller.pipeline.flow import Ct, DecTtl, Flow, InPort, Match, Move, Output, OutputReg, SetField, ToController
 from controller.pipeline.stages import Stage
 
 WEB = Flow(
@@ -37,6 +37,11 @@ def test_what_is_noted_of_a_connection_reads_as_the_tool_wants_it() -> None:
     assert action_text(Ct("reg0[0..15]", True, notes=(Move("reg15", "ct_label", 32, 0, 32),))) == (
         "ct(commit,zone=reg0[0..15],exec(move:reg15[0..31]->ct_label[32..63]))"
     )
+
+
+def test_a_copy_reads_with_its_meter() -> None:
+    assert action_text(ToController(128)) == "controller(max_len=128)"
+    assert action_text(ToController(0xFFFF, 1)) == "controller(max_len=65535,meter_id=1)"
 
 
 def test_for_the_tool_it_has_numbers_and_its_cookie() -> None:
