@@ -22,6 +22,7 @@ from client import VERSION
 from client.rest import Problem, Rest, Unreachable
 from ovs_agent.attach import Attacher
 from ovs_agent.cni.server import Server
+from ovs_agent.conntrack import Connections
 from ovs_agent.dns import server as dns
 from ovs_agent.dns import space
 from ovs_agent.dns.follow import Follower
@@ -38,6 +39,7 @@ from ovs_agent.report import Reporter
 from ovs_agent.state import Identity, State
 from ovs_agent.tracer import Tracer
 from ovs_agent.underlay import Prober
+from ovs_agent.unixctl import folder
 from ovs_agent.wanted import Poll
 
 log = getLogger(__name__)
@@ -73,7 +75,8 @@ class Agent:
         self._attacher = Attacher(
             rest, identity.host, settings.bridge, settings.datapath != "netdev", self._database, ledger, state
         )
-        self._reporter = Reporter(rest, identity.host, _facts(), self._attacher.retry_releases)
+        connections = Connections(folder(settings.ovsdb), settings.datapath)
+        self._reporter = Reporter(rest, identity.host, _facts(), self._attacher.retry_releases, connections.counted)
         self._keeper = Keeper(
             self._database,
             ledger,

@@ -215,7 +215,7 @@ def host(row: tables.Host) -> Json:
         "drops": status.drops,
         "wanted_revision": status.wanted_revision,
         "confirmed_revision": status.confirmed_revision,
-        "agent": status.agent_report,
+        "agent": {key: value for key, value in status.agent_report.items() if key != "connections"},
         "error": status.error,
         "seen_at": status.agent_seen_at,
         "version": row.version,

@@ -156,6 +156,8 @@ _VENDOR = Struct("!HHIH")
 _OUTPUT = Struct("!HHIH6x")
 _MOVE = Struct("!HHIHHHH")
 _OUTPUT_REG = Struct("!HHIHH4sH6x")
+_CONTROLLER = Struct("!HHIH6x")
+_PROPERTY = _TLV
 _CT = Struct("!HHIHH4sHB3xH")
 _STACK = Struct("!HHIHH4sH6x")
 _CONJUNCTION = Struct("!HHIHBBI")
@@ -231,10 +233,22 @@ def _conjunction(action: Conjunction) -> bytes:
     return _CONJUNCTION.pack(0xFFFF, 16, NICIRA, 34, clause - 1, clauses, id)
 
 
+def _to_controller(action: ToController) -> bytes:
+    max_len, meter = action
+    if meter is None:
+        return _OUTPUT.pack(0, 16, CONTROLLER, max_len)
+    # Open vSwitch writes down no length where all is meant.
+    length = b"" if max_len == 0xFFFF else _PROPERTY.pack(0, 6) + max_len.to_bytes(2, "big") + bytes(2)
+    properties = length + _PROPERTY.pack(5, 8) + meter.to_bytes(4, "big")
+    return _CONTROLLER.pack(0xFFFF, _CONTROLLER.size + len(properties), NICIRA, 37) + properties
+
+
 def _ct(action: Ct) -> bytes:
-    zone, commit, table = action
+    zone, commit, table, notes = action
     source, number = (bytes(4), zone) if isinstance(zone, int) else _sixteen_bits(zone)
-    return _CT.pack(0xFFFF, 24, NICIRA, 35, int(commit), source, number, 0xFF if table is None else table, 0)
+    nested = b"".join(map(_move, notes))
+    then = 0xFF if table is None else table
+    return _CT.pack(0xFFFF, _CT.size + len(nested), NICIRA, 35, int(commit), source, number, then, 0) + nested
 
 
 def _sixteen_bits(text: str) -> tuple[bytes, int]:
@@ -256,6 +270,6 @@ _ENCODERS: dict[type, Callable[[Any], bytes]] = {
     Push: lambda action: _stack(PUSH, action.field),
     Pop: lambda action: _stack(POP, action.field),
     Conjunction: _conjunction,
-    ToController: lambda action: _OUTPUT.pack(0, 16, CONTROLLER, action.max_len),
+    ToController: _to_controller,
     Ct: _ct,
 }

@@ -145,7 +145,7 @@ class Session:
         self.state = State.IDLE
         self._master = True
         self._failures = 0
-        self._send(bundle.limit_copies(self._next_xid(), self._next_xid()))
+        self._send(bundle.limit_copies(*(self._next_xid() for _ in range(4))))
         if generation is not None:
             self._send_claim(generation)
         self._proceed(now)

@@ -108,12 +108,14 @@ def action_text(action: Action, *, numbers: bool = False) -> str:
             return f"pop:{_bits(name, 0, field(name).bits)}"
         case Conjunction(id, clause, clauses):
             return f"conjunction({id},{clause}/{clauses})"
-        case ToController(max_len):
-            return f"controller(max_len={max_len})"
-        case Ct(zone, commit, table):
+        case ToController(max_len, meter):
+            return f"controller(max_len={max_len}{'' if meter is None else f',meter_id={meter}'})"
+        case Ct(zone, commit, table, notes):
             parts = ["commit"] if commit else []
             parts += [f"table={_stage(table, numbers)}"] if table is not None else []
-            return f"ct({','.join([*parts, f'zone={zone}'])})"
+            parts.append(f"zone={zone}")
+            parts += [f"exec({','.join(map(action_text, notes))})"] if notes else []
+            return f"ct({','.join(parts)})"
 
 
 def _stage(stage: int, numbers: bool) -> str:

@@ -127,18 +127,26 @@ class Conjunction(NamedTuple):
     clauses: int
 
 
+ANSWERS_METER = 1
+"""The meter of DNS answers that are copied: so a flood of denied packets, of which copies have another limit, hides
+none."""
+
+
 class ToController(NamedTuple):
-    """A copy of the first `max_len` bytes, for the log."""
+    """A copy of the first `max_len` bytes (0xFFFF: all), within the limit of a meter; None: of that for all copies."""
 
     max_len: int
+    meter: int | None = None
 
 
 class Ct(NamedTuple):
-    """`ct(zone=..., table=..., commit)`. `zone` is a number or the name of a 16-bit field such as `reg0[0..15]`."""
+    """`ct(zone=..., table=..., commit, exec(...))`. `zone` is a number or the name of a 16-bit field such as
+    `reg0[0..15]`; `notes` go into the label of the connection that is committed."""
 
     zone: int | str
     commit: bool = False
     table: Stage | None = None
+    notes: tuple[Move, ...] = ()
 
 
 Action = SetField | Move | Output | OutputReg | InPort | DecTtl | Push | Pop | Conjunction | ToController | Ct

@@ -33,6 +33,8 @@ DESTINATION_HOST = "reg8"  # id of the host to tunnel to; 0 when the destination
 CARRIER = "reg9"  # number of the transport that carries packets of the source's network
 SOURCE_IDENTITY = "reg10", "reg11"  # high and low half of the number of the source's identity, for policies
 DESTINATION_IDENTITY = "reg12", "reg13"
+EGRESS_MARK = "reg14"  # `mark` of the rule that accepted, about the source; 0: none had to
+INGRESS_MARK = "reg15"  # the same, about the destination
 
 Identified = tuple[str, str]
 

@@ -28,6 +28,7 @@ from controller.pipeline.flow import (
     SetField,
     ToController,
 )
+from controller.pipeline.registers import EGRESS_MARK, INGRESS_MARK
 from controller.pipeline.stages import Stage
 from controller.transport import TUNNEL_OFPORTS
 from controller.transport.host_gw import SEGMENT_OFPORT
@@ -39,7 +40,7 @@ OWN_FIELDS = ("reg", "metadata", "ct_", "conj_id")
 
 class Conntrack(Protocol):
     def look(self, zone: int, packet: Packet) -> int: ...
-    def commit(self, zone: int, packet: Packet) -> None: ...
+    def commit(self, zone: int, packet: Packet, label: int) -> None: ...
 
 
 class Always(NamedTuple):
@@ -50,7 +51,7 @@ class Always(NamedTuple):
     def look(self, zone: int, packet: Packet) -> int:
         return self.ct_state
 
-    def commit(self, zone: int, packet: Packet) -> None:
+    def commit(self, zone: int, packet: Packet, label: int) -> None:
         pass
 
 
@@ -134,10 +135,8 @@ class _Run:
                 case SetField(field, value, mask):
                     mask = -1 if mask is None else mask
                     packet[field] = (packet.get(field, 0) & ~mask) | (value & mask)
-                case Move(source, destination, bits, low, to):
-                    value = (packet.get(source, 0) >> low) & ((1 << bits) - 1)
-                    clear = ~(((1 << bits) - 1) << to)
-                    packet[destination] = (packet.get(destination, 0) & clear) | value << to
+                case Move():
+                    _move(packet, packet, action)
                 case Push(field):
                     self._stack.append(packet.get(field, 0))
                 case Pop(field):
@@ -163,12 +162,23 @@ class _Run:
         zone = action.zone if isinstance(action.zone, int) else _bits(self.packet, action.zone)
         state = self._conntrack.look(zone, self.packet)
         if action.commit:
-            self._conntrack.commit(zone, self.packet)
+            label = {"ct_label": 0}
+            for note in action.notes:
+                assert note.destination == "ct_label", f"{note} writes to what no connection keeps"
+                _move(self.packet, label, note)
+            self._conntrack.commit(zone, self.packet, label["ct_label"])
         if action.table is None:
             return flow.goto
         assert flow.goto is None, f"{flow} sends two packets on, one of them untracked"
         self.packet |= {"ct_state": state, "ct_zone": zone}
         return action.table
+
+
+def _move(packet: Packet, into: Packet, move: Move) -> None:
+    source, destination, bits, low, to = move
+    value = (packet.get(source, 0) >> low) & ((1 << bits) - 1)
+    clear = ~(((1 << bits) - 1) << to)
+    into[destination] = (into.get(destination, 0) & clear) | value << to
 
 
 def _bits(packet: Packet, name: str) -> int:
@@ -263,5 +273,6 @@ def _conjunctions(flow: Flow) -> list[Conjunction]:
 
 
 def _effect(flow: Flow) -> tuple[object, ...]:
-    """What a flow does, whoever owns it."""
-    return flow.actions, flow.goto, flow.owner if flow.owner >= Kind.DROP else None
+    """What a flow does, whoever owns it; which of several rules that accept is noted may be chance."""
+    does = tuple(a for a in flow.actions if not (isinstance(a, SetField) and a.field in (EGRESS_MARK, INGRESS_MARK)))
+    return does, flow.goto, flow.owner if flow.owner >= Kind.DROP else None

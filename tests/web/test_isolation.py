@@ -214,6 +214,22 @@ def test_a_dry_run_of_the_end_of_a_peering_tells_what_would_be_denied(tenants: S
     assert standing(tenants, "acme") == ("own", [], ["beta"])
 
 
+def test_a_dry_run_does_not_promise_what_a_policy_denies(tenants: Site) -> None:
+    lock = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "lock", "namespace": "beta"},
+        "spec": {"ingress": [{"ports": [{"port": 80}]}]},
+    }
+    ok(tenants.admin.post("/policies", {"documents": [lock]}))
+    told = ok(tenants.admin.post("/tenants/acme/join?dry_run=true", {"to": "beta"}))
+    assert told["words"] == [
+        "acme/* -> beta/* tcp/80: denied -> allowed, acme and beta are joined",
+        "beta/* -> acme/*: denied -> allowed, acme and beta are joined",
+    ]
+    assert [change["service"] for change in told["changes"]] == ["tcp/80", None]
+
+
 def test_what_a_dry_run_foretells_is_what_then_happens(tenants: Site) -> None:
     told = ok(tenants.admin.post("/tenants/acme/join?dry_run=true", {"to": "beta"}))
     ok(tenants.admin.post("/tenants/acme/join", {"to": "beta"}))

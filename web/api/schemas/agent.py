@@ -203,6 +203,15 @@ class Stray(Contract):
 Ids = Annotated[list[Annotated[int, Field(ge=0, le=2**53)]], Field(max_length=4096)]
 
 
+class Admitted(Contract):
+    """Connections that are open, and that a rule admitted which is about an endpoint of the tenant here."""
+
+    tenant: int = Field(ge=0, le=0xFFFF, description="Its number.")
+    direction: Literal["ingress", "egress"]
+    mark: int = Field(ge=1, le=0xFFFFFFFF, description="Of the rule, as the connections' labels bear it.")
+    open: int = Field(ge=1, le=2**32)
+
+
 class Report(Contract):
     """What an agent found and could not repair."""
 
@@ -226,6 +235,9 @@ class Report(Contract):
     gone: Ids = Field([], description="Ids of endpoints whose container's network namespace is no more.")
     strays: list[Stray] = Field([], max_length=4096, description="Ports that belong to no endpoint.")
     problems: list[Long] = Field([], max_length=100, description="One sentence each.")
+    connections: list[Admitted] | None = Field(
+        None, max_length=4096, description="By the rules that admitted them; null when they could not be counted."
+    )
 
 
 class Reported(Contract):
