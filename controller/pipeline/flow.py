@@ -1,4 +1,4 @@
-"""What a flow is: a match, actions and where the packet goes next, as plain values.
+"""What a flow and a group are: a match, actions and where the packet goes next, as plain values.
 
 This module knows the shape of OpenFlow, not its bytes (`controller.openflow`) and not what Warren uses it for
 (the other modules of this package). Building a flow checks it against the stage graph, so a flow that
@@ -130,6 +130,18 @@ class ToController(NamedTuple):
     max_len: int
 
 
+class ToGroup(NamedTuple):
+    """Through every bucket of the group, each with a copy of the packet and its registers as they are now."""
+
+    group: int
+
+
+class Resubmit(NamedTuple):
+    """To a stage, from a bucket (NXAST_RESUBMIT_TABLE); in a flow that is `goto`."""
+
+    stage: Stage
+
+
 class Ct(NamedTuple):
     """`ct(zone=..., table=..., commit)`. `zone` is a number or the name of a 16-bit field such as `reg0[0..15]`."""
 
@@ -138,7 +150,21 @@ class Ct(NamedTuple):
     table: Stage | None = None
 
 
-Action = SetField | Move | Output | OutputReg | InPort | DecTtl | Push | Pop | Conjunction | ToController | Ct
+Action = (
+    SetField
+    | Move
+    | Output
+    | OutputReg
+    | InPort
+    | DecTtl
+    | Push
+    | Pop
+    | Conjunction
+    | ToController
+    | ToGroup
+    | Resubmit
+    | Ct
+)
 
 
 class RuleRef(NamedTuple):
@@ -162,6 +188,29 @@ class Flow(NamedTuple):
     goto: Stage | None
     owner: int
     rule: RuleRef | None = None
+
+
+class Bucket(NamedTuple):
+    """One of a group's buckets. A group is all of its buckets, whichever fragments they come from; it is there as long
+    as it has one, and one without actions says no more than that.
+
+    Open vSwitch takes the actions of a bucket for a set: fields are set first, then one of them sends the packet on.
+    """
+
+    group: int
+    actions: tuple[Action, ...]
+
+
+Item = Flow | Bucket
+"""What programs are made of."""
+
+
+def bucket(stage: Stage, group: int, actions: tuple[Action, ...] = ()) -> Bucket:
+    """A bucket, checked against the stage graph; `stage` is that of the flows which send packets to its group."""
+    for action in actions:
+        if isinstance(action, Resubmit) and action.stage not in NEXT[stage]:
+            raise ValueError(f"no way from stage {stage.name} to {action.stage.name}")
+    return Bucket(group, actions)
 
 
 def flow(

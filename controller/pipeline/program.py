@@ -1,14 +1,14 @@
-"""The program of a host: every flow that its bridge should have, put together from fragments.
+"""The program of a host: every flow and group that its bridge should have, put together from fragments.
 
-A *fragment* is the flows that follow from one object (an endpoint, a network, another host ...). It does not
-depend on the host that carries it, so it is computed once for all of them. Which fragments a host carries is
-`calc.membership`'s business; this module knows only what is in each. `program` is the definition: however flows
-are computed step by step elsewhere, the result must equal it.
+A *fragment* is the flows and buckets of groups that follow from one object (an endpoint, a network, another host ...).
+It does not depend on the host that carries it, so it is computed once for all of them. Which fragments a host carries
+is `calc.membership`'s business; this module knows only what is in each. `program` is the definition: however flows are
+computed step by step elsewhere, the result must equal it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from controller.pipeline import (
     policy,
     route,
 )
-from controller.pipeline.flow import Flow
+from controller.pipeline.flow import Flow, Item
 from controller.transport import TRANSPORTS
 from controller.world import World
 
@@ -63,7 +63,7 @@ def unbound(id: int) -> tuple[int, int]:
     return id >> 64, id & (1 << 64) - 1
 
 
-_Maker = Callable[[World, int], list[Flow]]
+_Maker = Callable[[World, int], Sequence[Item]]
 
 
 def _base(*makers: Callable[[World], list[Flow]]) -> tuple[_Maker, ...]:
@@ -117,18 +117,18 @@ def _binding(world: World, id: int, identity: int) -> list[Flow]:
     return policy.binding(world, world.policies[id], world.identities[identity])
 
 
-def fragment(world: World, key: Key) -> tuple[Flow, ...]:
-    """The flows that follow from one object. Raises KeyError when the world does not have it."""
-    return tuple(flow for make in _MAKERS[key.part] for flow in make(world, key.id))
+def fragment(world: World, key: Key) -> tuple[Item, ...]:
+    """The flows and buckets that follow from one object. Raises KeyError when the world does not have it."""
+    return tuple(item for make in _MAKERS[key.part] for item in make(world, key.id))
 
 
-def program(world: World, keys: Iterable[Key]) -> frozenset[Flow]:
-    """All flows of a host that carries `keys`. Raises ValueError when two of them could not both be installed."""
-    flows: dict[tuple[int, int, frozenset[object]], Flow] = {}
+def program(world: World, keys: Iterable[Key]) -> frozenset[Item]:
+    """All flows and buckets of a host that carries `keys`. Raises ValueError when two could not both be installed."""
+    items: dict[object, Item] = {}
     for key in keys:
-        for flow in fragment(world, key):
-            place = flow.table, flow.priority, frozenset(flow.match)
-            if place in flows:
-                raise ValueError(f"two flows in {flow.table.name} have one match: {flow} and {flows[place]}")
-            flows[place] = flow
-    return frozenset(flows.values())
+        for item in fragment(world, key):
+            place = (item.table, item.priority, frozenset(item.match)) if isinstance(item, Flow) else item
+            if place in items:
+                raise ValueError(f"these cannot both be there: {item} and {items[place]}")
+            items[place] = item
+    return frozenset(items.values())
