@@ -92,7 +92,8 @@ class Network(NamedTuple):
     """One segment. `zone` is the tenant's, or the network's own when it is isolated.
 
     A `private` network's subnets may overlap other tenants': it is reachable from its own zone only. `transport` is the
-    name of what carries its packets between hosts (`controller.transport`).
+    name of what carries its packets between hosts (`controller.transport`). `broadcast`: what is sent to all reaches
+    all of its endpoints.
     """
 
     id: int
@@ -103,6 +104,7 @@ class Network(NamedTuple):
     subnets: tuple[Subnet, ...]
     private: bool = False
     transport: str = "vxlan"
+    broadcast: bool = False
 
 
 class Host(NamedTuple):

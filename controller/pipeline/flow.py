@@ -55,6 +55,7 @@ class Reason(IntEnum):
     INGRESS_POLICY = 16  # a policy about the endpoint that was called
     EGRESS_FIREWALL = 17  # the tenant's rules for addresses outside
     OTHER_HOST = 18  # the source's network keeps to its host
+    OWN_BROADCAST = 19  # the copy of a broadcast for who sent it
 
 
 class Match(NamedTuple):

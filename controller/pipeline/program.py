@@ -8,13 +8,14 @@ computed step by step elsewhere, the result must equal it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
 from controller.pipeline import (
     admit,
     answer,
+    broadcast,
     classify,
     conntrack,
     firewall,
@@ -25,7 +26,7 @@ from controller.pipeline import (
     policy,
     route,
 )
-from controller.pipeline.flow import Flow, Item
+from controller.pipeline.flow import Bucket, Flow, Item
 from controller.transport import TRANSPORTS
 from controller.world import World
 
@@ -47,6 +48,8 @@ class Part(IntEnum):
     BINDING = 11  # `bound(policy, identity)`, on hosts that hold the identity
     FIREWALL = 12  # a tenant's id, on hosts that hold the tenant
     HEARING = 13  # likewise
+    BROADCAST = 14  # a network's id, on hosts that hold endpoints of it, if it broadcasts
+    ELSEWHERE = 15  # `bound(network, host)`, on the other ones of those hosts
 
 
 class Key(NamedTuple):
@@ -55,7 +58,7 @@ class Key(NamedTuple):
 
 
 def bound(policy: int, identity: int) -> int:
-    """One number for a policy and an identity that it selects."""
+    """One number for a policy and an identity that it selects, or for a network and a host that hears it."""
     return policy << 64 | identity
 
 
@@ -63,7 +66,7 @@ def unbound(id: int) -> tuple[int, int]:
     return id >> 64, id & (1 << 64) - 1
 
 
-_Maker = Callable[[World, int], Sequence[Item]]
+_Maker = Callable[[World, int], Iterable[Item]]
 
 
 def _base(*makers: Callable[[World], list[Flow]]) -> tuple[_Maker, ...]:
@@ -72,7 +75,7 @@ def _base(*makers: Callable[[World], list[Flow]]) -> tuple[_Maker, ...]:
 
 _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
     Part.BASE: _base(
-        *(classify.base, guard.base, answer.base, conntrack.base, route.base, admit.base),
+        *(classify.base, guard.base, answer.base, conntrack.base, route.base, admit.base, broadcast.base),
         *(firewall.base, normalize.base, policy.base, output.base),
         *(transport.base for transport in TRANSPORTS.values()),
     ),
@@ -96,11 +99,13 @@ _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
         lambda world, id: answer.local(world, world.endpoints[id]),
         lambda world, id: answer.endpoint(world, world.endpoints[id]),
         lambda world, id: route.local(world, world.endpoints[id]),
+        lambda world, id: broadcast.local(world, world.endpoints[id]),
     ),
     Part.REMOTE: (
         lambda world, id: answer.endpoint(world, world.endpoints[id]),
         lambda world, id: route.remote(world, world.endpoints[id]),
         lambda world, id: normalize.remote(world, world.endpoints[id]),
+        lambda world, id: broadcast.remote(world, world.endpoints[id]),
     ),
     Part.SUBJECT: (
         lambda world, id: conntrack.subject(world, world.identities[id]),
@@ -110,11 +115,17 @@ _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
     Part.HEARING: (lambda world, id: hearing.tenant(world, world.tenants[id]),),
     Part.POLICY: (lambda world, id: policy.clauses(world, world.policies[id]),),
     Part.BINDING: (lambda world, id: _binding(world, *unbound(id)),),
+    Part.BROADCAST: (lambda world, id: broadcast.network(world, world.networks[id]),),
+    Part.ELSEWHERE: (lambda world, id: _elsewhere(world, *unbound(id)),),
 }
 
 
 def _binding(world: World, id: int, identity: int) -> list[Flow]:
     return policy.binding(world, world.policies[id], world.identities[identity])
+
+
+def _elsewhere(world: World, network: int, host: int) -> list[Bucket]:
+    return broadcast.host(world, world.networks[network], world.hosts[host])
 
 
 def fragment(world: World, key: Key) -> tuple[Item, ...]:
