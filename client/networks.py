@@ -28,8 +28,10 @@ COLUMNS = [
     column("TRANSPORT"),
     column("PRIVATE"),
     column("ISOLATED"),
+    column("BROADCAST"),
     column("LABELS"),
 ]
+BROADCAST_HELP = "Whether broadcast and multicast reach all of its endpoints; off by default."
 TRANSPORT_HELP = "vxlan, geneve, gre, or local, which keeps to one host."
 the_network = qualified("name", "/networks", "TENANT/NETWORK")
 
@@ -45,6 +47,7 @@ def network() -> None:
 @click.option("--gateway", "gateways", multiple=True, metavar="ADDRESS", help="Else the first usable of each subnet.")
 @click.option("--private", is_flag=True, help="May overlap other tenants' subnets; reachable from its own zone only.")
 @click.option("--isolated", is_flag=True, help="Does not talk to the tenant's other networks.")
+@click.option("--broadcast/--no-broadcast", default=False, help=BROADCAST_HELP)
 @click.option("--transport", default="vxlan", help=TRANSPORT_HELP)
 @click.option("--mtu", type=click.IntRange(576, 65535), help="Else what the underlay leaves.")
 @label
@@ -57,6 +60,7 @@ def create(
     gateways: tuple[str, ...],
     private: bool,
     isolated: bool,
+    broadcast: bool,
     transport: str,
     mtu: int | None,
     labels: dict[str, str],
@@ -72,6 +76,7 @@ def create(
         "gateways": list(gateways),
         "private": private,
         "isolated": isolated,
+        "broadcast": broadcast,
         "mtu": mtu,
         "transport": transport,
         "labels": labels,
@@ -131,26 +136,32 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
 @network.command()
 @the_network
 @click.option("--isolated/--routed", default=None, help="A zone of its own, or its tenant's.")
+@click.option("--broadcast/--no-broadcast", default=None, help="Whether broadcasts reach all of its endpoints.")
 @click.option("--transport", help=TRANSPORT_HELP)
 @dry_run
 @changing
 @click.pass_obj
-def update(context: Context, name: str, isolated: bool | None, transport: str | None, dry_run: bool) -> None:
-    """Set a network apart from its tenant's other networks or back among them, or move it to another transport.
+def update(
+    context: Context, name: str, isolated: bool | None, broadcast: bool | None, transport: str | None, dry_run: bool
+) -> None:
+    """Set a network apart from its tenant's other networks or back among them, let its endpoints broadcast or not, or
+    move it to another transport.
 
     \b
     Examples:
       warren network update acme/web --isolated
-      warren network update acme/web --transport geneve
+      warren network update acme/web --broadcast --transport geneve
     """
-    if isolated is None and transport is None:
-        raise click.UsageError("Say --isolated, --routed or --transport.")
+    if isolated is None and broadcast is None and transport is None:
+        raise click.UsageError("Say --isolated, --routed, --broadcast, --no-broadcast or --transport.")
     said = []
     if isolated is not None:
         said.append("isolated" if isolated else "routed")
+    if broadcast is not None:
+        said.append("open to broadcasts" if broadcast else "closed to broadcasts")
     if transport is not None:
         said.append(f"carried by {transport}")
-    body = {"isolated": isolated, "transport": transport}
+    body = {"isolated": isolated, "broadcast": broadcast, "transport": transport}
     carry_out(
         context,
         "PATCH",

@@ -45,6 +45,7 @@ def create(
     gateways: Sequence[str] = (),
     private: bool = False,
     isolated: bool = False,
+    broadcast: bool = False,
     mtu: int | None = None,
     carried_by: str = transport.DEFAULT.name,
     labels: Mapping[str, str] | None = None,
@@ -59,6 +60,7 @@ def create(
         name=short,
         private=private,
         isolated=isolated,
+        broadcast=broadcast,
         mtu=_valid_mtu(mtu, chosen),
         transport=transport.valid(carried_by),
         labels=valid_labels(labels),
@@ -136,6 +138,7 @@ def update(
     labels: Mapping[str, str | None] | None = None,
     mtu: int | None = None,
     isolated: bool | None = None,
+    broadcast: bool | None = None,
     carried_by: str | None = None,
     version: int | None = None,
 ) -> Network:
@@ -149,6 +152,8 @@ def update(
     if mtu is not None:
         values["mtu"] = _valid_mtu(mtu or None, [subnet.ip_network for subnet in network.subnets])
     tunnels = transport.used(tx.session)
+    if broadcast is not None:
+        values["broadcast"] = broadcast
     if carried_by is not None:
         values["transport"] = transport.valid(carried_by)
     left = network.zone

@@ -74,6 +74,7 @@ def _network(row: tables.Network, mtus: dict[str, int]) -> Json:
         "isolated": row.isolated,
         "mtu": row.mtu or mtus[row.transport],
         "transport": row.transport,
+        "broadcast": row.broadcast,
         "labels": row.labels,
         "endpoints": row.endpoint_count,
         "version": row.version,

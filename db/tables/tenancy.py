@@ -12,6 +12,7 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
     column,
+    false,
     func,
     select,
     table,
@@ -81,6 +82,7 @@ class Network(Timestamped, Base):
     zone: Mapped[int] = mapped_column(index=True)
     private: Mapped[bool] = mapped_column(default=False)
     isolated: Mapped[bool] = mapped_column(default=False)
+    broadcast: Mapped[bool] = mapped_column(default=False, server_default=false())
     mtu: Mapped[int | None]
     transport: Mapped[str] = mapped_column(String(16), default="vxlan", server_default="vxlan")
     labels: Mapped[dict[str, str]] = mapped_column(default=dict)

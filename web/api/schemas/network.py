@@ -44,6 +44,7 @@ class NetworkCreate(Contract):
         False, description="May overlap other tenants' subnets, and is reachable from its own zone only."
     )
     isolated: bool = Field(False, description="Has a zone of its own instead of its tenant's.")
+    broadcast: bool = Field(False, description="Broadcast and multicast reach all of its endpoints.")
     mtu: Mtu | None = Field(None, description="Null: what the underlay leaves.")
     transport: Transport = Field("vxlan", description="What carries its packets from host to host.")
     labels: Labels = Field({})
@@ -59,6 +60,9 @@ class NetworkChange(Contract):
     transport: Transport | None = Field(None, description="Moves it to another while it is used; null leaves it.")
     isolated: bool | None = Field(
         None, description="True: a zone of its own; false: its tenant's; null or left out: as it is."
+    )
+    broadcast: bool | None = Field(
+        None, description="Whether broadcast and multicast reach all of its endpoints; null or left out: as it is."
     )
 
 
@@ -85,6 +89,7 @@ class Network(Contract):
     subnets: list[Subnet]
     private: bool
     isolated: bool
+    broadcast: bool
     mtu: int = Field(description="What endpoints are given.", examples=[1450])
     transport: Transport
     labels: Labels
