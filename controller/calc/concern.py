@@ -198,7 +198,9 @@ class _Gather:
         hosts = {host for world in worlds for host in world.hosts_of_broadcast.get(network, ())}
         others = (Key(Part.ELSEWHERE, bound(network, other)) for other in hosts)
         self._look_at({host}, Key(Part.BROADCAST, network), *others)
-        self._look_at(hosts, Key(Part.ELSEWHERE, bound(network, host)))
+        way = Key(Part.ELSEWHERE, bound(network, host))
+        self.rewritten.add(way)  # or it would be kept when nobody needs it any more
+        self._look_at(hosts, way)
         for world in worlds:
             for identity in world.identities_of_broadcast.get(network, ()):
                 self.policies.heard(identity, {host})

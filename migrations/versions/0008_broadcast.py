@@ -12,10 +12,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    with op.batch_alter_table("network") as network:
-        network.add_column(sa.Column("broadcast", sa.Boolean(), nullable=False, server_default=sa.false()))
+    # Not as a batch: that would copy the table and forget that its ids are never used again.
+    op.add_column("network", sa.Column("broadcast", sa.Boolean(), nullable=False, server_default=sa.false()))
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("network") as network:
-        network.drop_column("broadcast")
+    op.drop_column("network", "broadcast")

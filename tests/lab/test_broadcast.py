@@ -84,7 +84,7 @@ def heard(taps: dict[str, Tap], text: bytes, awaited: Sequence[str]) -> Counter[
     while time.monotonic() < end:
         for name, its in taps.items():
             copies[name] += sum(text in frame for frame in its.waiting())
-        if set(awaited) <= +copies.keys() and end > time.monotonic() + QUIET:
+        if set(awaited) <= (+copies).keys() and end > time.monotonic() + QUIET:
             end = time.monotonic() + QUIET
         time.sleep(0.01)
     return +copies

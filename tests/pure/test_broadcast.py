@@ -16,6 +16,7 @@ from controller.model import (
     Direction,
     Endpoint,
     Members,
+    Network,
     Policy,
     Requirement,
     Rule,
@@ -319,3 +320,19 @@ def test_a_transport_may_carry_broadcasts_out_by_a_bucket_of_its_own(monkeypatch
     group = elsewhere(world.networks[10])
     of_group = (i for i in program(world, members(world, 1)) if isinstance(i, Bucket) and i.group == group)
     assert {bucket.actions for bucket in of_group} == {(), (Output(77),)}
+
+
+def test_what_is_kept_of_a_network_that_went_is_not_taken_for_a_new_one_of_its_id() -> None:
+    def network(vni: int) -> Change:
+        change = worlds.network(10, 1, broadcast=True)
+        assert isinstance(change.value, Network)
+        return change._replace(value=change.value._replace(vni=vni))
+
+    ends = [worlds.endpoint(100 + host, 10, host, 10 + host) for host in (1, 2)]
+    engine = engine_of(worlds.world(worlds.tenant(1), worlds.host(1), worlds.host(2), network(5000), *ends))
+    gone = [[Change("endpoint", 101, None)], [Change("endpoint", 102, None)], [Change("network", 10, None)]]
+    switches = {host: set(program(engine.world, members(engine.world, host))) for host in (1, 2)}
+    for revision, changes in enumerate([*gone, [network(6000)], ends[:1], ends[1:]], 2):
+        for host, delta in engine.advance(engine.world.apply(revision, changes), changes).items():
+            switches[host] = (switches[host] - set(delta.removed)) | set(delta.added)
+    assert switches == {host: program(engine.world, members(engine.world, host)) for host in (1, 2)}
