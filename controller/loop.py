@@ -208,7 +208,7 @@ class Loop:
                     self._recorder.failed(id, revision, sentence)
                 case Synced(flows, added, deleted):
                     log.info(
-                        "%s: the bridge had %d flows; changes to them and to groups: %d",
+                        "%s: the bridge had %d flows; group- and flow-mods: %d",
                         self._name(id),
                         flows,
                         added + deleted,

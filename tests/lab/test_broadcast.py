@@ -12,8 +12,11 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.layers.vxlan import VXLAN
+from scapy.utils6 import in6_mactoifaceid
 
 from lab import netns
 from lab.lab import Lab
@@ -109,6 +112,23 @@ def test_everybody_else_in_the_network_hears_it_once_and_nobody_of_another_tenan
 ) -> None:
     for source, network in ((site.mine[0], site.mine), (site.others[3], site.others)):
         hears(taps, source, to, [one for one in network if one is not source])
+
+
+def test_a_dhcp_client_and_a_link_local_sender_are_heard_and_a_forger_is_not(site: Site, taps: dict[str, Tap]) -> None:
+    source, receivers = site.mine[0], site.mine[1:]
+    mac = source.mac
+    text = secrets.token_bytes(16)
+    to_all = Ether(src=mac, dst="ff:ff:ff:ff:ff:ff")
+    discover = to_all / IP(src="0.0.0.0", dst=EVERYBODY) / UDP(sport=68, dport=67) / text
+    taps[source.name].send(bytes(discover))
+    assert heard(taps, text, names(receivers)) == Counter(names(receivers))
+    forged = to_all / IP(src="10.71.0.99", dst=EVERYBODY) / UDP(sport=68, dport=67) / text[::-1]
+    taps[source.name].send(bytes(forged))
+    assert heard(taps, text[::-1], []) == Counter()
+    link_local = in6_mactoifaceid(mac)
+    mdns = Ether(src=mac, dst="33:33:00:00:00:fb") / IPv6(src=f"fe80::{link_local.lower()}", dst="ff02::fb")
+    taps[source.name].send(bytes(mdns / UDP(sport=5353, dport=5353) / text))
+    assert heard(taps, text, names(receivers)) == Counter(names(receivers))
 
 
 def test_a_program_that_listens_hears_it(site: Site) -> None:

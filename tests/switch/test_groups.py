@@ -6,10 +6,13 @@ import time
 
 import pytest
 
+from controller.calc.membership import members
+from controller.loop import compile_fragment
+from controller.model import format_mac
 from controller.openflow.encode import encode
 from controller.openflow.events import Confirmed, Drifted, Event, Failed, Synced
 from controller.openflow.groups import encode_bucket
-from controller.openflow.session import State
+from controller.openflow.session import Session, State
 from controller.openflow.wanted import WireItem
 from controller.pipeline.flow import (
     Bucket,
@@ -26,7 +29,9 @@ from controller.pipeline.flow import (
 )
 from controller.pipeline.stages import Stage
 from tests.ovs import Ovs
+from tests.pure import worlds
 from tests.switch.conftest import DATAPATH_ID, Controller
+from tests.switch.wire import Wire
 
 
 def to(port: int, group: int = 7) -> Bucket:
@@ -144,3 +149,25 @@ def test_a_group_as_large_as_a_message_is_taken(ovs: Ovs, controller: Controller
     controller.confirmed(1)
     assert audit(controller) == []
     assert told(ovs, bridge)[0].count("bucket=") > 1000
+
+
+def test_three_hundred_endpoints_on_a_host_and_fifty_other_hosts_all_get_a_copy(ovs: Ovs) -> None:
+    """Of a broadcast, through the whole pipeline: Open vSwitch resubmits a packet 4,096 times at most."""
+    receivers = [worlds.endpoint(1000 + n, 10, 1, 2 + n % 250, 10 + n // 250, ipv6=False) for n in range(300)]
+    elsewhere = [worlds.endpoint(5000 + host, 10, host, host, 90, ipv6=False) for host in range(2, 52)]
+    world = worlds.world(
+        *(worlds.tenant(1), worlds.network(10, 1, broadcast=True), *map(worlds.host, range(1, 52))),
+        *(*receivers, *elsewhere),
+    )
+    items = [item for key in members(world, 1) for item in compile_fragment(world, key)]
+    ovs.add_bridge("many")
+    with Wire(ovs.folder / "many.mgmt") as wire:
+        session = Session()
+        session.connected(0.0)
+        assert Confirmed(1) in wire.run(session, session.want(1, items, 0.0))
+    source = world.endpoints[1000]
+    sent = f"in_port={source.ofport},udp,dl_src={format_mac(source.mac)},dl_dst=ff:ff:ff:ff:ff:ff"
+    said = ovs.appctl("ofproto/trace", "many", f"{sent},nw_src={source.addresses[0].ip},nw_dst=255.255.255.255")
+    assert (said.count("output port is"), said.count("            output:1\n")) == (299, 50)
+    assert ">>>>" not in said
+    ovs.vsctl("del-br", "many")
