@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine
 
-from db import networks, settings, snapshot, tenants, transport, wanted
+from db import networks, settings, tenants, transport, wanted
 from db.changes import Transaction, current_revision, transaction
 from db.engine import reading
 from db.errors import Conflict, Exhausted, Invalid, NotFound, StaleVersion
@@ -386,24 +386,3 @@ def test_an_unknown_transport_is_refused_with_those_there_are(engine: Engine) ->
         transaction(engine) as tx,
     ):
         networks.create(tx, "acme/web", carried_by="ipip")
-
-
-def test_a_network_is_closed_to_broadcasts_until_it_is_opened(engine: Engine) -> None:
-    steps.tenant(engine)
-
-    def opened() -> dict[str, bool]:
-        with reading(engine) as session:
-            _, changes = snapshot.snapshot(session)
-        return {change.value.name: change.value.broadcast for change in changes if change.noun == "network"}
-
-    with transaction(engine) as tx:
-        networks.create(tx, "acme/web")
-        networks.create(tx, "acme/cluster", broadcast=True)
-    assert opened() == {"acme/default": False, "acme/web": False, "acme/cluster": True}
-    with transaction(engine) as tx:
-        networks.update(tx, "acme/web", broadcast=True)
-        networks.update(tx, "acme/cluster", isolated=True)
-    assert opened() == {"acme/default": False, "acme/web": True, "acme/cluster": True}
-    with transaction(engine) as tx:
-        networks.update(tx, "acme/cluster", broadcast=False)
-    assert not opened()["acme/cluster"]

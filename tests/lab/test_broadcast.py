@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import secrets
 import socket
 import time
@@ -24,6 +25,7 @@ from lab.ovs import settings
 from lab.process import environment
 from lab.state import Placed
 from tests.lab import rules
+from tests.lab.test_lossless import connected
 from tests.lab.wire import Tap, tap
 from tests.lab.world import World
 
@@ -161,6 +163,19 @@ def test_the_underlay_carries_one_packet_for_each_other_host(
         frames = {name: [Ether(frame) for frame in nic.waiting() if text in frame] for name, nic in nics.items()}
     assert {name: len(found) for name, found in frames.items()} == {"h1": 0, "h2": 1, "h3": 1}
     assert {int(frame[VXLAN].vni) for found in frames.values() for frame in found} == {vni}
+
+
+def test_a_restarted_controller_sends_no_group_and_copies_go_on(
+    lab: Lab, world: World, site: Site, taps: dict[str, Tap]
+) -> None:
+    log = lab.folder / "controller.log"
+    at = log.stat().st_size
+    lab.restart("controller", kill=True)
+    hears(taps, site.mine[0], EVERYBODY, site.mine[1:])
+    connected(lab)
+    hears(taps, site.mine[0], GROUP6, site.mine[1:])
+    said = log.read_bytes()[at:].decode()
+    assert re.findall(r"group- and flow-mods: (\d+)", said) == ["0", "0", "0"], said
 
 
 def test_off_nobody_hears_it_and_on_again_all_do(world: World, site: Site, taps: dict[str, Tap]) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 OURS = {"controller", "ovs_agent", "db", "web", "client", "lab", "migrations", "benchmarks", "tests"}
-PURE = ["controller/model.py", "controller/selection.py", "controller/world.py", "controller/pipeline"]
+PURE = ["controller/model.py", "controller/selection.py", "controller/world.py", "controller/index.py"]
 PURE += [
+    "controller/pipeline",
     "controller/calc",
     "controller/openflow",
     "controller/transport",
