@@ -29,8 +29,10 @@ COLUMNS = [
     column("TRANSPORT"),
     column("PRIVATE"),
     column("ISOLATED"),
+    column("BROADCAST"),
     column("LABELS"),
 ]
+BROADCAST_HELP = "Whether broadcast and multicast reach all of its endpoints; off by default."
 TRANSPORT_HELP = "vxlan, geneve, gre; host-gw, without a tunnel; local, which keeps to one host."
 PLANS = "Hosts share each subnet's addresses, or have blocks of them."
 the_network = qualified("name", "/networks", "TENANT/NETWORK")
@@ -49,6 +51,7 @@ def network() -> None:
 @click.option("--strict", is_flag=True, help="A host never takes an address of another's block.")
 @click.option("--private", is_flag=True, help="May overlap other tenants' subnets; reachable from its own zone only.")
 @click.option("--isolated", is_flag=True, help="Does not talk to the tenant's other networks.")
+@click.option("--broadcast/--no-broadcast", default=False, help=BROADCAST_HELP)
 @click.option("--transport", default="vxlan", help=TRANSPORT_HELP)
 @click.option("--cross-subnet", is_flag=True, help="With host-gw: a tunnel to hosts on other segments.")
 @click.option("--mtu", type=click.IntRange(576, 65535), help="Else what the underlay leaves.")
@@ -63,6 +66,7 @@ def create(
     strict: bool,
     private: bool,
     isolated: bool,
+    broadcast: bool,
     transport: str,
     cross_subnet: bool,
     mtu: int | None,
@@ -82,6 +86,7 @@ def create(
         "strict": strict,
         "private": private,
         "isolated": isolated,
+        "broadcast": broadcast,
         "mtu": mtu,
         "transport": transport,
         "cross_subnet": cross_subnet,
@@ -142,6 +147,7 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
 @network.command()
 @the_network
 @click.option("--isolated/--routed", default=None, help="A zone of its own, or its tenant's.")
+@click.option("--broadcast/--no-broadcast", default=None, help="Whether broadcasts reach all of its endpoints.")
 @click.option("--transport", help=TRANSPORT_HELP)
 @click.option(
     "--cross-subnet/--no-cross-subnet", default=None, help="With host-gw: a tunnel to hosts on other segments."
@@ -150,21 +156,30 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
 @changing
 @click.pass_obj
 def update(
-    context: Context, name: str, isolated: bool | None, transport: str | None, cross_subnet: bool | None, dry_run: bool
+    context: Context,
+    name: str,
+    isolated: bool | None,
+    broadcast: bool | None,
+    transport: str | None,
+    cross_subnet: bool | None,
+    dry_run: bool,
 ) -> None:
-    """Set a network apart from its tenant's other networks or back among them, or move it to another transport.
+    """Set a network apart from its tenant's other networks or back among them, let its endpoints broadcast or not, or
+    move it to another transport.
 
     \b
     Examples:
       warren network update acme/web --isolated
-      warren network update acme/web --transport geneve
+      warren network update acme/web --broadcast --transport geneve
     """
-    body = {"isolated": isolated, "transport": transport, "cross_subnet": cross_subnet}
+    body = {"isolated": isolated, "broadcast": broadcast, "transport": transport, "cross_subnet": cross_subnet}
     if set(body.values()) == {None}:
-        raise click.UsageError("Say --isolated, --routed, --transport or --cross-subnet.")
+        raise click.UsageError("Say --isolated, --routed, --broadcast, --no-broadcast, --transport or --cross-subnet.")
     said = []
     if isolated is not None:
         said.append("isolated" if isolated else "routed")
+    if broadcast is not None:
+        said.append("open to broadcasts" if broadcast else "closed to broadcasts")
     if transport is not None:
         said.append(f"carried by {transport}")
     if cross_subnet is not None:

@@ -93,6 +93,7 @@ class Network(NamedTuple):
 
     A `private` network's subnets may overlap other tenants': it is reachable from its own zone only. `transport` is the
     name of what carries its packets between hosts (`controller.transport`), `cross_subnet` allows it tunnels.
+    `broadcast`: what is sent to all reaches all of its endpoints.
     """
 
     id: int
@@ -104,6 +105,7 @@ class Network(NamedTuple):
     private: bool = False
     transport: str = "vxlan"
     cross_subnet: bool = False
+    broadcast: bool = False
 
 
 class Host(NamedTuple):

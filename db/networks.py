@@ -30,6 +30,7 @@ def create(
     layout: Layout = PLAIN,
     private: bool = False,
     isolated: bool = False,
+    broadcast: bool = False,
     mtu: int | None = None,
     carried_by: str = transport.DEFAULT.name,
     cross_subnet: bool = False,
@@ -44,6 +45,7 @@ def create(
         name=short,
         private=private,
         isolated=isolated,
+        broadcast=broadcast,
         mtu=_valid_mtu(mtu, chosen),
         transport=transport.valid(carried_by),
         cross_subnet=cross_subnet,
@@ -117,6 +119,7 @@ def update(
     labels: Mapping[str, str | None] | None = None,
     mtu: int | None = None,
     isolated: bool | None = None,
+    broadcast: bool | None = None,
     carried_by: str | None = None,
     cross_subnet: bool | None = None,
     version: int | None = None,
@@ -131,6 +134,8 @@ def update(
     if mtu is not None:
         values["mtu"] = _valid_mtu(mtu or None, [subnet.ip_network for subnet in network.subnets])
     tunnels = transport.used(tx.session)
+    if broadcast is not None:
+        values["broadcast"] = broadcast
     if carried_by is not None:
         values |= {"transport": transport.valid(carried_by), "cross_subnet": False}
     if cross_subnet is not None:

@@ -79,6 +79,7 @@ def _network(row: tables.Network, mtus: dict[str, int]) -> Json:
         "mtu": row.mtu or mtus[row.transport],
         "transport": row.transport,
         "cross_subnet": row.cross_subnet,
+        "broadcast": row.broadcast,
         "labels": row.labels,
         "endpoints": row.endpoint_count,
         "version": row.version,

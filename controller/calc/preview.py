@@ -17,7 +17,7 @@ from controller.calc.membership import members, view
 from controller.calc.reach import Reach, reach
 from controller.calc.turned import EVERYTHING, addressed, alike, turned
 from controller.model import Change, Direction, Endpoint, Network, Tier
-from controller.pipeline.flow import Flow
+from controller.pipeline.flow import Flow, Item
 from controller.pipeline.program import Key, fragment
 from controller.world import World
 
@@ -80,11 +80,11 @@ def flows(old: World, new: World, changes: Iterable[Change]) -> dict[int, Flows]
     hosts = old.hosts.keys() & new.hosts.keys()
     looks = concerned.looks(old, new, hosts)
     # Each flow is compared by a number of its own: it is looked at on many hosts, and takes long to hash.
-    numbers: defaultdict[Flow, int] = defaultdict(count().__next__)
+    numbers: defaultdict[Item, int] = defaultdict(count().__next__)
 
     @cache
     def compiled(is_new: bool, key: Key) -> frozenset[int]:
-        return frozenset(numbers[flow] for flow in fragment(new if is_new else old, key))
+        return frozenset(numbers[item] for item in fragment(new if is_new else old, key) if isinstance(item, Flow))
 
     found: dict[int, Flows] = {}
     for host in sorted(looks.keys() | concerned.reviewed & hosts):

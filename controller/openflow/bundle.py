@@ -1,4 +1,4 @@
-"""Messages that ask: open, close and commit the bundle, dump the flows, claim a role, limit what is copied.
+"""Messages that ask: open, close and commit the bundle, dump flows and groups, claim a role, limit what is copied.
 
 A bundle is sent in two steps. Open vSwitch refuses a bad message when it is added but keeps the bundle, so that
 a commit sent along would install the rest. The commit goes out only when the close was answered and nothing was
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from itertools import product
 from struct import Struct
 
-from controller.openflow.decode import BUNDLE_CONTROL, FLOW_STATS
+from controller.openflow.decode import BUNDLE_CONTROL, FLOW_STATS, GROUP_DESC
 from controller.openflow.encode import ANY, BUNDLE, BUNDLE_FLAGS, VERSION
 from controller.pipeline.flow import ANSWERS_METER
 
@@ -20,6 +20,7 @@ OPENED, CLOSED, COMMITTED = 1, 3, 5
 
 _CONTROL = Struct("!BBHIIHH")
 _FLOW_REQUEST = Struct("!BBHIHH4xB3xII4xQQHH4x")
+_GROUP_REQUEST = Struct("!BBHIHH4x")
 _ROLE = Struct("!BBHII4xQ")
 _METER = Struct("!BBHIHHIHHII4x")
 _ROLE_REQUEST, _MULTIPART_REQUEST, _METER_MOD = 24, 18, 29
@@ -57,6 +58,11 @@ def dump(xid: int, *, cookie: int = 0, mask: int = 0) -> bytes:
     return _FLOW_REQUEST.pack(
         *(VERSION, _MULTIPART_REQUEST, _FLOW_REQUEST.size, xid, FLOW_STATS, 0, 0xFF, ANY, ANY, cookie, mask, 1, 4)
     )
+
+
+def dump_groups(xid: int) -> bytes:
+    """Asks for all groups."""
+    return _GROUP_REQUEST.pack(VERSION, _MULTIPART_REQUEST, _GROUP_REQUEST.size, xid, GROUP_DESC, 0)
 
 
 def claim(xid: int, generation: int) -> bytes:

@@ -27,9 +27,11 @@ from controller.pipeline.flow import (
     OutputReg,
     Pop,
     Push,
+    Resubmit,
     RuleRef,
     SetField,
     ToController,
+    ToGroup,
 )
 
 VERSION = 5  # OpenFlow 1.4
@@ -135,9 +137,14 @@ def _too_large(name: str, value: int) -> ValueError:
     return ValueError(f"{value:#x} does not fit into {name}, which has {field(name).bits} bits")
 
 
+def encode_actions(actions: Iterable[Action]) -> bytes:
+    """One after the other, without header."""
+    return b"".join(map(_applied, actions))
+
+
 def encode_instructions(actions: Iterable[Action], goto: int | None) -> bytes:
     """apply_actions, then goto_table."""
-    applied = b"".join(map(_applied, actions))
+    applied = encode_actions(actions)
     if len(applied) > MOST_ACTIONS:
         raise ValueError(f"{len(applied)} bytes of actions do not fit into one OpenFlow message; use more flows")
     out = _APPLY.pack(4, 8 + len(applied)) + applied if applied else b""
@@ -161,6 +168,8 @@ _PROPERTY = _TLV
 _CT = Struct("!HHIHH4sHB3xH")
 _STACK = Struct("!HHIHH4sH6x")
 _CONJUNCTION = Struct("!HHIHBBI")
+_GROUP = Struct("!HHI")
+_RESUBMIT = Struct("!HHIHHB3x")
 PUSH, POP = 27, 28
 
 _DEC_TTL = _TLV.pack(24, 8) + bytes(4)
@@ -271,5 +280,7 @@ _ENCODERS: dict[type, Callable[[Any], bytes]] = {
     Pop: lambda action: _stack(POP, action.field),
     Conjunction: _conjunction,
     ToController: _to_controller,
+    ToGroup: lambda action: _GROUP.pack(22, 8, action.group),
+    Resubmit: lambda action: _RESUBMIT.pack(0xFFFF, 16, NICIRA, 14, IN_PORT & 0xFFFF, action.stage),
     Ct: _ct,
 }

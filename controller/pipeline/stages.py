@@ -13,6 +13,9 @@
               └ COMMIT_DESTINATION ─ OUTPUT ─ CARRY              ROUTE ─ (no network) ─ FIREWALL ─ WAY_OUT
 ```
 
+A broadcast goes from ANSWER, or from GUARD by HEAR, to REPLICATE, whose groups copy it to ADMIT for each endpoint here
+and to OUTPUT for each other host.
+
 Table numbers have gaps so that a later stage needs no renumbering.
 """
 
@@ -30,6 +33,8 @@ class Stage(IntEnum):
     GUARD = 20
     ANSWER = 30
     ADVERTISE = 35
+    HEAR = 36
+    REPLICATE = 37
     TRACK_SOURCE = 40
     STATE_SOURCE = 45
     SERVICE = 50
@@ -62,9 +67,11 @@ NEXT: dict[Stage, frozenset[Stage]] = {
     Stage.TUNNEL: frozenset({Stage.SEGMENT, Stage.ZONE}),
     Stage.SEGMENT: frozenset({Stage.ZONE}),
     Stage.ZONE: frozenset({Stage.GUARD}),
-    Stage.GUARD: frozenset({Stage.ANSWER, Stage.ROUTE}),
-    Stage.ANSWER: frozenset({Stage.ADVERTISE, Stage.TRACK_SOURCE}),
+    Stage.GUARD: frozenset({Stage.ANSWER, Stage.HEAR, Stage.ROUTE}),
+    Stage.ANSWER: frozenset({Stage.ADVERTISE, Stage.REPLICATE, Stage.TRACK_SOURCE}),
     Stage.ADVERTISE: frozenset(),
+    Stage.HEAR: frozenset({Stage.REPLICATE}),
+    Stage.REPLICATE: frozenset({Stage.ADMIT, Stage.OUTPUT}),
     Stage.TRACK_SOURCE: frozenset({Stage.STATE_SOURCE, Stage.SERVICE}),
     Stage.STATE_SOURCE: frozenset({Stage.SERVICE}),
     Stage.SERVICE: frozenset({Stage.GATEWAY}),
@@ -90,4 +97,5 @@ NEXT: dict[Stage, frozenset[Stage]] = {
     Stage.OUTPUT: frozenset({Stage.CARRY}),
     Stage.CARRY: frozenset(),
 }
-"""Which stages a flow of each stage may name next. Always forward: OpenFlow has no way back."""
+"""Which stages a flow of each stage, or a bucket of a group that it leads to, may name next. Always forward: OpenFlow
+has no way back."""

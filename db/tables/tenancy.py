@@ -92,6 +92,7 @@ class Network(Timestamped, Base):
     isolated: Mapped[bool] = mapped_column(default=False)
     plan: Mapped[str] = mapped_column(String(8), default="shared")
     strict: Mapped[bool] = mapped_column(default=False)
+    broadcast: Mapped[bool] = mapped_column(default=False, server_default=false())
     mtu: Mapped[int | None]
     transport: Mapped[str] = mapped_column(String(16), default="vxlan", server_default="vxlan")
     cross_subnet: Mapped[bool] = mapped_column(default=False, server_default=false())

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OURS = {"controller", "ovs_agent", "db", "web", "client", "lab", "migrations", "benchmarks", "tests"}
 PURE = ["controller/model.py", "controller/mark.py", "controller/selection.py", "controller/world.py"]
+PURE += ["controller/index.py"]
 PURE += [
     "controller/pipeline",
     "controller/calc",

@@ -55,6 +55,7 @@ def network(
     ipv6: bool = True,
     transport: str = "vxlan",
     cross_subnet: bool = False,
+    broadcast: bool = False,
 ) -> Change:
     """10.`third`.0.0/24 and fd00:`third`::/64, gateway at 1; `third` is the id unless given."""
     third = id if third is None else third
@@ -62,9 +63,8 @@ def network(
     subnets = [Subnet.parse(f"10.{third}.0.0/24", f"10.{third}.0.1")]
     if ipv6:
         subnets.append(Subnet.parse(f"fd00:{third}::/64", f"fd00:{third}::1"))
-    return Change(
-        "network", id, Network(id, f"n{id}", tenant, 1000 + id, zone, tuple(subnets), private, transport, cross_subnet)
-    )
+    value = Network(id, f"n{id}", tenant, 1000 + id, zone, tuple(subnets), private, transport, cross_subnet, broadcast)
+    return Change("network", id, value)
 
 
 def endpoint(

@@ -90,7 +90,10 @@ def test_a_network_is_set_apart_and_back(tenants: Site) -> None:
     assert apart["isolated"] and apart["zone"] != web["zone"]
     labelled = ok(tenants.admin.patch("/networks/acme/web", {"labels": {"a": "b"}}))
     assert labelled["isolated"], "what is not named stays"
+    assert not labelled["broadcast"], "off by default"
+    assert ok(tenants.admin.patch("/networks/acme/web", {"broadcast": True}))["broadcast"]
     back = ok(tenants.admin.patch("/networks/acme/web", {"isolated": False}))
+    assert back["broadcast"], "what is not named stays"
     assert not back["isolated"] and back["zone"] == web["zone"]
 
 

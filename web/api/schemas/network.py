@@ -79,6 +79,7 @@ class NetworkCreate(SubnetLayout):
         False, description="May overlap other tenants' subnets, and is reachable from its own zone only."
     )
     isolated: bool = Field(False, description="Has a zone of its own instead of its tenant's.")
+    broadcast: bool = Field(False, description="Broadcast and multicast reach all of its endpoints.")
     mtu: Mtu | None = Field(None, description="Null: what the underlay leaves.")
     transport: Transport = Field("vxlan", description="What carries its packets from host to host.")
     cross_subnet: bool = Field(False, description="With host-gw: a tunnel to hosts on other segments.")
@@ -96,6 +97,9 @@ class NetworkChange(Contract):
     cross_subnet: bool | None = Field(None, description="Null: as it is, and false when the transport changes.")
     isolated: bool | None = Field(
         None, description="True: a zone of its own; false: its tenant's; null or left out: as it is."
+    )
+    broadcast: bool | None = Field(
+        None, description="Whether broadcast and multicast reach all of its endpoints; null or left out: as it is."
     )
 
 
@@ -140,6 +144,7 @@ class Network(Contract):
     strict: bool
     private: bool
     isolated: bool
+    broadcast: bool
     mtu: int = Field(description="What endpoints are given.", examples=[1450])
     transport: Transport
     cross_subnet: bool
