@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from sqlalchemy import select, update
 from db import hosts, migrate, networks, tenants, wanted
 from db.changes import current_revision, transaction
 from db.engine import create_engine, reading, writing
+from db.errors import NotFound
 from db.tables import Controller, HostStatus
 from ovs_agent.cni.install import install
 from tests.agent.site import PREFIX, Container, Process, free_port, inside, make_netns, remove_netns, run, sweep, until
@@ -200,6 +201,8 @@ class Host:
         remove_netns(*{container.netns for container in self._containers})
         self.agent.stop()
         self.site.ovs.vsctl("--if-exists", "del-br", self.bridge)
+        with transaction(self.site.engine) as tx, suppress(NotFound):
+            hosts.delete(tx, self.name, force=True)  # nobody waits for it, or finds its addresses taken
 
 
 @pytest.fixture(scope="session")
