@@ -55,6 +55,8 @@ class Reason(IntEnum):
     INGRESS_POLICY = 16  # a policy about the endpoint that was called
     EGRESS_FIREWALL = 17  # the tenant's rules for addresses outside
     OTHER_HOST = 18  # the source's network keeps to its host
+    UNKNOWN_VLAN = 19  # from a physical segment, with a tag that is no network's
+    OUTSIDE = 20  # from a physical segment, and nothing for an endpoint
 
 
 class Match(NamedTuple):
@@ -101,6 +103,14 @@ class DecTtl(NamedTuple):
     pass
 
 
+class PushVlan(NamedTuple):
+    """Give the packet an 802.1Q tag; which, is written to `vlan_vid` afterwards."""
+
+
+class PopVlan(NamedTuple):
+    """Take the packet's outermost tag away. The flow's match must ask for one."""
+
+
 class Push(NamedTuple):
     """Onto the packet's stack (NXAST_STACK_PUSH): the whole field."""
 
@@ -138,7 +148,10 @@ class Ct(NamedTuple):
     table: Stage | None = None
 
 
-Action = SetField | Move | Output | OutputReg | InPort | DecTtl | Push | Pop | Conjunction | ToController | Ct
+Action = (
+    SetField | Move | Output | OutputReg | InPort | DecTtl | PushVlan | PopVlan | Push | Pop | Conjunction
+    | ToController | Ct
+)  # fmt: skip
 
 
 class RuleRef(NamedTuple):
