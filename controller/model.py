@@ -51,7 +51,7 @@ Labels = tuple[tuple[str, str], ...]
 
 
 class Subnet(NamedTuple):
-    """One address family of a network. `network` and `gateway` are integers."""
+    """One address family of a network. `network` and `gateway` are integers; `gateway` 0: none."""
 
     version: int
     network: int
@@ -59,9 +59,10 @@ class Subnet(NamedTuple):
     gateway: int
 
     @classmethod
-    def parse(cls, cidr: str, gateway: str) -> Subnet:
+    def parse(cls, cidr: str, gateway: str | None) -> Subnet:
         network = ipaddress.ip_network(cidr)
-        return cls(network.version, int(network.network_address), network.prefixlen, int(ipaddress.ip_address(gateway)))
+        at = int(ipaddress.ip_address(gateway)) if gateway else 0
+        return cls(network.version, int(network.network_address), network.prefixlen, at)
 
     @property
     def mask(self) -> int:
@@ -92,7 +93,8 @@ class Network(NamedTuple):
     """One segment. `zone` is the tenant's, or the network's own when it is isolated.
 
     A `private` network's subnets may overlap other tenants': it is reachable from its own zone only. `transport` is the
-    name of what carries its packets between hosts (`controller.transport`).
+    name of what carries its packets between hosts (`controller.transport`); on a physical segment (a number, 0: none)
+    `vlan` is its tag, 0 for frames without one.
     """
 
     id: int
@@ -103,6 +105,8 @@ class Network(NamedTuple):
     subnets: tuple[Subnet, ...]
     private: bool = False
     transport: str = "vxlan"
+    physical: int = 0
+    vlan: int = 0
 
 
 class Host(NamedTuple):

@@ -103,7 +103,7 @@ _SETTABLE = {
 
 
 def actions(ethernet: int, tagged: bool = False) -> st.SearchStrategy[object]:
-    """One action that a flow which matches this Ethernet type may have; 0 when it matches none. `tagged`: and a VLAN."""
+    """One action that a flow which matches this Ethernet type may have; 0 for none. `tagged`: it matches a VLAN."""
     settable = (*_SETTABLE[0], *(_SETTABLE.get(ethernet, ()) if ethernet else ()))
     registers = st.sampled_from(_REGISTERS)
     tables = st.sampled_from((Stage.RESTORE, Stage.OUTPUT))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from controller.calc.membership import view
 from controller.calc.policy_concern import PolicyConcern
 from controller.model import GLOBAL_ZONE, Change, Network
-from controller.pipeline.program import Key, Part
+from controller.pipeline.program import Key, Part, bound
 from controller.transport import transport
 from controller.world import World
 
@@ -49,7 +49,7 @@ def concern(old: World, new: World, changes: Iterable[Change]) -> Concern:
     return Concern(
         frozenset(gather.rewritten | gather.policies.rewritten),
         gather.keys,
-        gather.policies.at,
+        gather.at,
         frozenset(gather.everywhere),
         changed_view,
     )
@@ -68,7 +68,12 @@ def hosts_seeing(world: World, zone: int) -> set[int]:
 
 def _standing(network: Network) -> tuple[object, ...]:
     """All of a network that decides which hosts see it and its endpoints."""
-    return network.zone, network.private, transport(network.transport).leaves_host
+    return network.zone, network.private, transport(network.transport).leaves_host, _segment(network)
+
+
+def _segment(network: Network) -> tuple[object, ...]:
+    """What endpoints' own flows say of it."""
+    return transport(network.transport).on_segment, network.physical, network.vlan
 
 
 def _outlook(world: World, host: int) -> tuple[object, ...]:
@@ -87,6 +92,7 @@ class _Gather:
         self.keys: dict[int, set[Key]] = {}
         self.reviewed: set[int] = set()
         self.policies = PolicyConcern(old, new)
+        self.at = self.policies.at
 
     def _look(self, zone: int, *fragments: Key) -> None:
         self.keys.setdefault(zone, set()).update(fragments)
@@ -119,8 +125,17 @@ class _Gather:
                 network = world.networks[id]
                 self._look(network.zone, Key(Part.NETWORK, id), Key(Part.TENANT, network.tenant))
         was, now = self.old.networks.get(id), self.new.networks.get(id)
+        for one in (was, now):
+            if one is not None and one.physical:
+                self.rewritten.add(Key(Part.SEGMENT, one.physical))
+                self.everywhere.add(Key(Part.SEGMENT, one.physical))
         if was is not None and now is not None and _standing(was) != _standing(now):
             self._regroup(id)
+            if _segment(was) != _segment(now):
+                for world in (self.old, self.new):
+                    for endpoint in world.endpoints_of_network.get(id, {}).values():
+                        self.rewritten.add(Key(Part.LOCAL, endpoint.id))
+                        self._announced(id, endpoint.host)
 
     def endpoint(self, id: int) -> None:
         fragments = Key(Part.LOCAL, id), Key(Part.REMOTE, id)
@@ -130,6 +145,8 @@ class _Gather:
                 endpoint = world.endpoints[id]
                 self._look(world.zone_of(endpoint), *fragments)
                 self.reviewed.add(endpoint.host)
+                if transport(world.networks[endpoint.network].transport).on_segment:
+                    self._announced(endpoint.network, endpoint.host)
         self.policies.endpoint(id)
 
     def policy(self, id: int) -> None:
@@ -166,6 +183,11 @@ class _Gather:
                 if id in either.networks:
                     fragments = (Key(part, endpoint) for part in (Part.LOCAL, Part.REMOTE) for endpoint in endpoints)
                     self._look(either.networks[id].zone, Key(Part.NETWORK, id), *fragments)
+
+    def _announced(self, network: int, host: int) -> None:
+        key = Key(Part.ANNOUNCED, bound(network, host))
+        self.rewritten.add(key)
+        self.at.setdefault(host, set()).add(key)
 
     def _peerings_of(self, tenant: int) -> None:
         for world in (self.old, self.new):

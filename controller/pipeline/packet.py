@@ -30,6 +30,12 @@ TO_ROUTER = Match("eth_dst", ROUTER_MAC)
 
 GATEWAY_OFPORT = 2
 """A port that every host's bridge has, besides those of transports; endpoints' ports are numbered from 100."""
+MOST_SEGMENTS = 80
+
+
+def segment_ofport(physical: int) -> int:
+    """Of the port to a physical segment (1 to `MOST_SEGMENTS`), on every host's bridge that has it."""
+    return 9 + physical
 
 
 def ip(version: int) -> Match:

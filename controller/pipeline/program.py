@@ -26,7 +26,8 @@ from controller.pipeline import (
     route,
 )
 from controller.pipeline.flow import Flow
-from controller.transport import TRANSPORTS
+from controller.transport import TRANSPORTS, transport, vlan
+from controller.transport.transport import Transport
 from controller.world import World
 
 
@@ -47,6 +48,8 @@ class Part(IntEnum):
     BINDING = 11  # `bound(policy, identity)`, on hosts that hold the identity
     FIREWALL = 12  # a tenant's id, on hosts that hold the tenant
     HEARING = 13  # likewise
+    SEGMENT = 14  # a physical segment's number, on every host
+    ANNOUNCED = 15  # `bound(network, host)`, on the host, of a network on a physical segment
 
 
 class Key(NamedTuple):
@@ -54,9 +57,9 @@ class Key(NamedTuple):
     id: int
 
 
-def bound(policy: int, identity: int) -> int:
-    """One number for a policy and an identity that it selects."""
-    return policy << 64 | identity
+def bound(one: int, other: int) -> int:
+    """One number for two, of which the second has at most 64 bits: a policy and an identity that it selects."""
+    return one << 64 | other
 
 
 def unbound(id: int) -> tuple[int, int]:
@@ -87,6 +90,7 @@ _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
         lambda world, id: answer.network(world, world.networks[id]),
         lambda world, id: route.network(world, world.networks[id]),
         lambda world, id: admit.network(world, world.networks[id]),
+        lambda world, id: transport(world.networks[id].transport).network(world, world.networks[id]),
     ),
     Part.ZONE: (admit.zone,),
     Part.PEERING: (lambda world, id: admit.peering(world, world.peerings[id]),),
@@ -96,6 +100,7 @@ _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
         lambda world, id: answer.local(world, world.endpoints[id]),
         lambda world, id: answer.endpoint(world, world.endpoints[id]),
         lambda world, id: route.local(world, world.endpoints[id]),
+        lambda world, id: _carried(world, id).local(world, world.endpoints[id]),
     ),
     Part.REMOTE: (
         lambda world, id: answer.endpoint(world, world.endpoints[id]),
@@ -108,6 +113,8 @@ _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
     ),
     Part.FIREWALL: (lambda world, id: firewall.tenant(world, world.tenants[id]),),
     Part.HEARING: (lambda world, id: hearing.tenant(world, world.tenants[id]),),
+    Part.SEGMENT: (vlan.segment,),
+    Part.ANNOUNCED: (lambda world, id: _announced(world, *unbound(id)),),
     Part.POLICY: (lambda world, id: policy.clauses(world, world.policies[id]),),
     Part.BINDING: (lambda world, id: _binding(world, *unbound(id)),),
 }
@@ -115,6 +122,14 @@ _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
 
 def _binding(world: World, id: int, identity: int) -> list[Flow]:
     return policy.binding(world, world.policies[id], world.identities[identity])
+
+
+def _carried(world: World, endpoint: int) -> Transport:
+    return transport(world.networks[world.endpoints[endpoint].network].transport)
+
+
+def _announced(world: World, network: int, host: int) -> list[Flow]:
+    return vlan.heard_by_all(world, world.networks[network], host)
 
 
 def fragment(world: World, key: Key) -> tuple[Flow, ...]:

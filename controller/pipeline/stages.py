@@ -12,6 +12,8 @@
               └ COMMIT_DESTINATION ─ OUTPUT ─ CARRY              ROUTE ─ (no network) ─ FIREWALL ─ WAY_OUT
 ```
 
+From WAY_OUT what may leave by a physical segment goes on to TRACK_DESTINATION.
+
 Table numbers have gaps so that a later stage needs no renumbering.
 """
 
@@ -66,7 +68,7 @@ NEXT: dict[Stage, frozenset[Stage]] = {
     Stage.GATEWAY: frozenset({Stage.ROUTE}),
     Stage.ROUTE: frozenset({Stage.DELIVER, Stage.FIREWALL}),
     Stage.FIREWALL: frozenset({Stage.WAY_OUT}),
-    Stage.WAY_OUT: frozenset(),
+    Stage.WAY_OUT: frozenset({Stage.TRACK_DESTINATION}),
     Stage.DELIVER: frozenset({Stage.ADMIT}),
     Stage.ADMIT: frozenset({Stage.TRACK_DESTINATION}),
     Stage.TRACK_DESTINATION: frozenset({Stage.STATE_DESTINATION, Stage.NORMALIZE, Stage.COMMIT_SOURCE}),

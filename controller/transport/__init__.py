@@ -8,9 +8,10 @@ from controller.transport.geneve import GENEVE
 from controller.transport.gre import GRE
 from controller.transport.local import LOCAL
 from controller.transport.transport import Transport
+from controller.transport.vlan import VLAN
 from controller.transport.vxlan import VXLAN
 
-TRANSPORTS: Mapping[str, Transport] = {one.name: one for one in (VXLAN, GENEVE, GRE, LOCAL)}
+TRANSPORTS: Mapping[str, Transport] = {one.name: one for one in (VXLAN, GENEVE, GRE, VLAN, LOCAL)}
 DEFAULT = VXLAN
 TUNNEL_OFPORTS = frozenset(one.port.ofport for one in TRANSPORTS.values() if one.port)
 

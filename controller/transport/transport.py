@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from controller.model import Host, Network
+from controller.model import Endpoint, Host, Network
 from controller.pipeline.flow import Flow
 from controller.world import World
 
@@ -23,12 +23,14 @@ class TunnelPort(NamedTuple):
 
 
 class Transport:
-    """`number` is what `registers.CARRIER` holds on a packet's way; those that have no flows to add leave them out."""
+    """`number` is what `registers.CARRIER` holds on a packet's way; those that have no flows to add leave them out.
+    `on_segment`: endpoints share a physical segment with strangers, one of which is their gateway."""
 
     name: str
     number: int
     port: TunnelPort | None = None
     leaves_host = True
+    on_segment = False
 
     def overhead(self, version: int) -> int:
         """Bytes of each packet that the underlay of this IP version needs besides the endpoint's own IP packet."""
@@ -44,4 +46,8 @@ class Transport:
 
     def network(self, world: World, network: Network) -> list[Flow]:
         """What is to know of a network that is carried so."""
+        return []
+
+    def local(self, world: World, endpoint: Endpoint) -> list[Flow]:
+        """What is to know of an endpoint of such a network, where it is."""
         return []

@@ -23,7 +23,9 @@ from controller.pipeline.flow import (
     Output,
     OutputReg,
     Pop,
+    PopVlan,
     Push,
+    PushVlan,
     Reason,
     SetField,
     ToController,
@@ -34,6 +36,10 @@ from tests.pure.connections import NEW, TRACKED, Packet
 
 OWN_FIELDS = ("reg", "metadata", "ct_", "conj_id")
 """Fields that are the switch's own: zero until it writes them, and gone when the packet leaves."""
+
+
+PRESENT = 0x1000
+"""The bit of `vlan_vid` that says that there is a tag."""
 
 
 class Conntrack(Protocol):
@@ -54,13 +60,15 @@ class Always(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """`port` is where it left (None when dropped), `packet` as it left; `logged` when the controller got a copy."""
+    """`port` is where it left first (None when dropped), `packet` as it left; `logged` when the controller got a copy.
+    `ports` are all by which it left."""
 
     port: int | None
     reason: Reason | None
     packet: Packet
     path: tuple[Stage, ...]
     logged: bool = False
+    ports: tuple[int, ...] = ()
 
     @property
     def delivered(self) -> bool:
@@ -90,7 +98,7 @@ class Switch:
                 run.logged |= any(isinstance(action, ToController) for action in flow.actions)
                 return Outcome(None, Reason(flow.owner - Kind.DROP), run.packet, tuple(run.path), run.logged)
             stage = run.execute(flow)
-        return Outcome(run.port, None, run.packet, tuple(run.path), run.logged)
+        return Outcome(next(iter(run.ports), None), None, run.packet, tuple(run.path), run.logged, tuple(run.ports))
 
 
 def send(flows: Iterable[Flow], packet: Packet, ct_state: int = TRACKED | NEW) -> Outcome:
@@ -119,7 +127,7 @@ class _Run:
     def __init__(self, packet: Packet, conntrack: Conntrack) -> None:
         self.packet = dict(packet)
         self.path: list[Stage] = []
-        self.port: int | None = None
+        self.ports: list[int] = []
         self.logged = False
         self._stack: list[int] = []
         self._conntrack = conntrack
@@ -141,13 +149,19 @@ class _Run:
                     assert self._stack, f"{flow} takes from an empty stack"
                     packet[field] = self._stack.pop()
                 case Output(number):
-                    self.port = number
+                    self.ports.append(number)
                 case OutputReg(register):
-                    self.port = packet[register]
+                    self.ports.append(packet[register])
                 case InPort():
-                    self.port = packet["in_port"]
+                    self.ports.append(packet["in_port"])
                 case DecTtl():
                     packet["nw_ttl"] -= 1
+                case PushVlan():
+                    assert not packet.get("vlan_vid"), f"{flow} puts a second tag on {packet}"
+                    packet["vlan_vid"] = PRESENT
+                case PopVlan():
+                    assert packet.get("vlan_vid", 0) & PRESENT, f"{flow} takes a tag that is not there"
+                    packet["vlan_vid"] = 0
                 case ToController():
                     self.logged = True
                 case Ct():
@@ -239,7 +253,7 @@ def _shape(flow: Flow) -> tuple[_Shape, tuple[int, ...]]:
 def _field(match: Match) -> tuple[str, int, int | None]:
     mask = -1 if match.mask is None else match.mask
     assert match.value & mask == match.value, f"{match} can never be true"
-    return match.field, mask, 0 if match.field.startswith(OWN_FIELDS) else None
+    return match.field, mask, 0 if match.field.startswith((*OWN_FIELDS, "vlan_vid")) else None
 
 
 def _key(packet: Packet, shape: _Shape) -> tuple[int, ...] | None:

@@ -32,9 +32,12 @@ class Site:
         self.hosts: set[int] = set()
         self.endpoints: dict[int, Change] = {}
 
-    def network(self, id: int, tenant: int, isolated: bool, private: bool, transport: str) -> Change:
+    def network(self, id: int, tenant: int, isolated: bool, private: bool, transport: str, vlan: int = 0) -> Change:
+        """No two networks have one tag on one segment."""
         zone = 1000 + id if isolated else self.zones[tenant]
-        self.networks[id] = worlds.network(id, tenant, zone=zone, private=private, transport=transport)
+        self.networks[id] = worlds.network(
+            id, tenant, zone=zone, private=private, transport=transport, vlan=vlan, physical=id if not vlan else 1
+        )
         return self.networks[id]
 
     def rezone(self, tenant: int, zone: int, track_all: bool) -> list[Change]:
@@ -44,7 +47,7 @@ class Site:
         for id, change in list(self.networks.items()):
             value = change.value
             if value.tenant == tenant:
-                changes.append(self.network(id, tenant, value.zone >= 1000, value.private, value.transport))
+                changes.append(self.network(id, tenant, value.zone >= 1000, value.private, value.transport, value.vlan))
         return changes
 
     def idle(self, noun: str) -> list[int]:
@@ -81,7 +84,16 @@ def _change(draw: st.DrawFn, site: Site) -> list[Change]:
             id = draw(st.sampled_from(NETWORKS))
             known = site.networks.get(id)
             tenant = known.value.tenant if known else draw(st.sampled_from(TENANTS))
-            return [site.network(id, tenant, draw(st.booleans()), draw(st.booleans()), draw(_TRANSPORT))]
+            return [
+                site.network(
+                    id,
+                    tenant,
+                    draw(st.booleans()),
+                    draw(st.booleans()),
+                    draw(_TRANSPORT),
+                    draw(st.sampled_from((0, id, id + 100))),
+                )
+            ]
         case "network-" if idle := site.idle("network"):
             id = draw(st.sampled_from(idle))
             del site.networks[id]
