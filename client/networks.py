@@ -19,18 +19,27 @@ def _subnets(network: dict[str, Any]) -> list[str]:
     return [subnet["cidr"] for subnet in network["subnets"]]
 
 
+def _transport(network: dict[str, Any]) -> str:
+    """`vxlan`, `vlan lan/50`."""
+    if network.get("physical") is None:
+        return str(network["transport"])
+    return f"{network['transport']} {network['physical']}" + (f"/{network['vlan']}" if network["vlan"] else "")
+
+
 COLUMNS = [
     column("NAME"),
     column("VNI"),
     column("ZONE"),
     ("SUBNETS", _subnets),
     column("ENDPOINTS"),
-    column("TRANSPORT"),
+    ("TRANSPORT", _transport),
     column("PRIVATE"),
     column("ISOLATED"),
     column("LABELS"),
 ]
-TRANSPORT_HELP = "vxlan, geneve, gre, or local, which keeps to one host."
+TRANSPORT_HELP = "vxlan, geneve, gre, vlan, which is on a physical segment, or local, which keeps to one host."
+PHYSICAL_HELP = "For vlan: the segment that it sits on; agents say which there are."
+VLAN_HELP = "For vlan: its tag there, 1 to 4094; 0: frames without one."
 the_network = qualified("name", "/networks", "TENANT/NETWORK")
 
 
@@ -42,10 +51,18 @@ def network() -> None:
 @network.command()
 @click.argument("name", metavar="TENANT/NETWORK", callback=read_qualified)
 @click.option("--subnet", "subnets", multiple=True, metavar="CIDR", help="IPv4 or IPv6; at most one of each.")
-@click.option("--gateway", "gateways", multiple=True, metavar="ADDRESS", help="Else the first usable of each subnet.")
+@click.option(
+    "--gateway",
+    "gateways",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Else the first usable of each subnet; for vlan an outside router, else none.",
+)
 @click.option("--private", is_flag=True, help="May overlap other tenants' subnets; reachable from its own zone only.")
 @click.option("--isolated", is_flag=True, help="Does not talk to the tenant's other networks.")
 @click.option("--transport", default="vxlan", help=TRANSPORT_HELP)
+@click.option("--physical", metavar="SEGMENT", help=PHYSICAL_HELP)
+@click.option("--vlan", type=int, metavar="TAG", help=VLAN_HELP)
 @click.option("--mtu", type=click.IntRange(576, 65535), help="Else what the underlay leaves.")
 @label
 @changing
@@ -58,14 +75,17 @@ def create(
     private: bool,
     isolated: bool,
     transport: str,
+    physical: str | None,
+    vlan: int | None,
     mtu: int | None,
     labels: dict[str, str],
 ) -> None:
     """Create a network. Without --subnet it gets one of each family from the cluster's pool.
 
     \b
-    Example:
+    Examples:
       warren network create acme/web --subnet 10.20.0.0/24 --subnet fd00:20::/64
+      warren network create acme/office --subnet 192.0.2.0/24 --transport vlan --physical lan --vlan 50
     """
     body: dict[str, Any] = {
         "name": name,
@@ -74,6 +94,8 @@ def create(
         "isolated": isolated,
         "mtu": mtu,
         "transport": transport,
+        "physical": physical,
+        "vlan": vlan,
         "labels": labels,
     }
     if subnets:
@@ -132,10 +154,20 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
 @the_network
 @click.option("--isolated/--routed", default=None, help="A zone of its own, or its tenant's.")
 @click.option("--transport", help=TRANSPORT_HELP)
+@click.option("--physical", metavar="SEGMENT", help=PHYSICAL_HELP)
+@click.option("--vlan", type=int, metavar="TAG", help=VLAN_HELP)
 @dry_run
 @changing
 @click.pass_obj
-def update(context: Context, name: str, isolated: bool | None, transport: str | None, dry_run: bool) -> None:
+def update(
+    context: Context,
+    name: str,
+    isolated: bool | None,
+    transport: str | None,
+    physical: str | None,
+    vlan: int | None,
+    dry_run: bool,
+) -> None:
     """Set a network apart from its tenant's other networks or back among them, or move it to another transport.
 
     \b
@@ -143,14 +175,18 @@ def update(context: Context, name: str, isolated: bool | None, transport: str | 
       warren network update acme/web --isolated
       warren network update acme/web --transport geneve
     """
-    if isolated is None and transport is None:
-        raise click.UsageError("Say --isolated, --routed or --transport.")
+    if all(one is None for one in (isolated, transport, physical, vlan)):
+        raise click.UsageError("Say --isolated, --routed, --transport, --physical or --vlan.")
     said = []
     if isolated is not None:
         said.append("isolated" if isolated else "routed")
     if transport is not None:
         said.append(f"carried by {transport}")
-    body = {"isolated": isolated, "transport": transport}
+    if physical is not None:
+        said.append(f"on {physical}")
+    if vlan is not None:
+        said.append(f"tagged {vlan}" if vlan else "untagged")
+    body = {"isolated": isolated, "transport": transport, "physical": physical, "vlan": vlan}
     carry_out(
         context,
         "PATCH",

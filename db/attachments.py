@@ -171,7 +171,7 @@ def attach(
         port_name=port_name(endpoint_id),
         mac=own_mac,
         addresses=[f"{ip}/{prefix}" for ip, prefix in given],
-        gateways=[row.gateway for row in place],
+        gateways=[row.gateway for row in place if row.gateway],
         mtu=at.mtu,
         route_mtu=min(at.mtu, at.route_mtu),
         container_id=container_id,

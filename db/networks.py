@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import Session, contains_eager, selectinload, undefer, undefer_group
 
-from db import allocate, collisions, transport, zones
+from db import allocate, collisions, segments, transport, zones
 from db.addressing import (
     IPAddress,
     IPNetwork,
@@ -47,9 +47,12 @@ def create(
     isolated: bool = False,
     mtu: int | None = None,
     carried_by: str = transport.DEFAULT.name,
+    physical: str | None = None,
+    vlan: int | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> Network:
-    """`carried_by` names a transport. Without `subnets` the network gets one of each family of the cluster pool."""
+    """`carried_by` names a transport. Without `subnets` the network gets one of each family of the cluster pool. A vlan
+    network sits on the segment `physical` with the tag `vlan`, or 0; its gateways are outside routers, if any."""
     session = tx.session
     tenant_name, short = qualified(name, "network")
     chosen = [parse_subnet(text) for text in subnets or ()]
@@ -81,6 +84,8 @@ def create(
     network.tenant = tenant
     if not isolated:
         network.zone = tenant.zone
+    network.physical = segments.place(session, carried_by, physical, vlan, None)
+    network.vlan = vlan or 0
     network.vni = allocate.claim(session, Shared.VNI, tx.now, what="the range of VNIs", remedy=_FEWER)
     blocks: list[int | None] = [None] * len(chosen)
     if chosen:
@@ -88,8 +93,8 @@ def create(
             _refuse_overlap(session, name, Place(tenant.id, network.zone, private, isolated), subnet)
     else:
         chosen, blocks = _carve(tx, name)
-    at = _gateways(chosen, gateways)
-    network.subnets = [_subnet(tx, subnet, at[subnet], block) for subnet, block in zip(chosen, blocks, strict=True)]
+    at = _gateways(chosen, gateways, network.physical is None)
+    network.subnets = [_subnet(tx, subnet, at.get(subnet), block) for subnet, block in zip(chosen, blocks, strict=True)]
     session.add(network)
     session.flush()
     tx.record("network", network.id, "create", tenant_id=tenant.id)
@@ -137,10 +142,12 @@ def update(
     mtu: int | None = None,
     isolated: bool | None = None,
     carried_by: str | None = None,
+    physical: str | None = None,
+    vlan: int | None = None,
     version: int | None = None,
 ) -> Network:
     """`mtu` 0 takes the network's own away. `isolated` gives it a zone of its own, or its tenant's again. `carried_by`
-    moves it to another transport while it is used."""
+    moves it to another transport while it is used, `physical` and `vlan` to another segment or tag."""
     if isolated is not None:
         zones.take_turn(tx.session)
     network = get(tx.session, name)
@@ -149,8 +156,8 @@ def update(
     if mtu is not None:
         values["mtu"] = _valid_mtu(mtu or None, [subnet.ip_network for subnet in network.subnets])
     tunnels = transport.used(tx.session)
-    if carried_by is not None:
-        values["transport"] = transport.valid(carried_by)
+    if carried_by is not None or physical is not None or vlan is not None:
+        values |= _carried(tx.session, network, carried_by, physical, vlan)
     left = network.zone
     if isolated is not None and isolated != network.isolated:
         values |= {"isolated": isolated, "zone": zones.take(tx, _FEWER) if isolated else network.tenant.zone}
@@ -163,6 +170,25 @@ def update(
         zones.leave(tx, left)
         _refuse_collisions(tx.session, network)
     return network
+
+
+def _carried(
+    session: Session, network: Network, carried_by: str | None, physical: str | None, vlan: int | None
+) -> dict[str, object]:
+    """Another transport, segment or tag. What is not said stays, where it still means something."""
+    then = transport.valid(carried_by or network.transport)
+    on_segment = network.physical is not None and then == network.transport
+    if on_segment and network.physical is not None:
+        physical, vlan = physical or network.physical.name, network.vlan if vlan is None else vlan
+    session.execute(select(Pool.id).where(Pool.id == Shared.VNI).with_for_update())
+    row = segments.place(session, then, physical, vlan, network.id)
+    if row is None and any(subnet.gateway is None for subnet in network.subnets):
+        raise Conflict(
+            f"network {network.qualified_name} has no gateway, and {then} networks need one",
+            "create a network with one",
+            "transport",
+        )
+    return {"transport": then, "physical": row, "vlan": vlan or 0}
 
 
 def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
@@ -193,7 +219,7 @@ def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
 def size(subnet: Subnet) -> int:
     """How many endpoints a subnet has room for: its usable addresses but for the gateway's."""
     first, last = usable(subnet.ip_network)
-    return last - first
+    return last - first + (subnet.gateway is None)
 
 
 def _query() -> Select[Network]:
@@ -278,9 +304,9 @@ def _carve(tx: Transaction, name: str) -> tuple[list[IPNetwork], list[int | None
     return subnets, blocks
 
 
-def _gateways(subnets: list[IPNetwork], texts: Sequence[str]) -> dict[IPNetwork, IPAddress]:
-    """Each subnet's gateway: the one given for it, or its first usable address."""
-    found: dict[IPNetwork, IPAddress] = {subnet: subnet[usable(subnet)[0]] for subnet in subnets}
+def _gateways(subnets: list[IPNetwork], texts: Sequence[str], virtual: bool) -> dict[IPNetwork, IPAddress]:
+    """Each subnet's gateway: the one given for it, or, if it is `virtual`, its first usable address."""
+    found: dict[IPNetwork, IPAddress] = {subnet: subnet[usable(subnet)[0]] for subnet in subnets} if virtual else {}
     for text in texts:
         gateway = parse_gateway(text)
         subnet = next((subnet for subnet in subnets if subnet.version == gateway.version), None)
@@ -291,11 +317,18 @@ def _gateways(subnets: list[IPNetwork], texts: Sequence[str]) -> dict[IPNetwork,
     return found
 
 
-def _subnet(tx: Transaction, subnet: IPNetwork, gateway: IPAddress, block: int | None) -> Subnet:
+def _subnet(tx: Transaction, subnet: IPNetwork, gateway: IPAddress | None, block: int | None) -> Subnet:
     first, last = automatic(subnet)
     pool_id = allocate.create_pool(tx.session, "address", first, last, ADDRESS_REST_SECONDS)
-    allocate.claim_exact(tx.session, pool_id, offset_of(gateway, subnet))
+    if gateway is not None:
+        allocate.claim_exact(tx.session, pool_id, offset_of(gateway, subnet))
     low, high = bounds(subnet)
     return Subnet(
-        family=subnet.version, cidr=str(subnet), low=low, high=high, gateway=str(gateway), pool_id=pool_id, block=block
+        family=subnet.version,
+        cidr=str(subnet),
+        low=low,
+        high=high,
+        gateway=gateway and str(gateway),
+        pool_id=pool_id,
+        block=block,
     )

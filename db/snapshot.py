@@ -81,12 +81,14 @@ def _networks(session: Session, ids: Ids) -> Iterator[Change]:
     query = select(s.network_id, s.cidr, s.gateway).where(*_those(s.network_id, ids)).order_by(s.network_id, s.id)
     for network_id, cidr, gateway in session.execute(query):
         subnets[network_id].append(model.Subnet.parse(cidr, gateway))
-    columns = select(n.id, t.name, n.name, n.tenant_id, n.vni, n.zone, n.private, n.transport)
+    columns = select(n.id, t.name, n.name, n.tenant_id, n.vni, n.zone, n.private, n.transport, n.physical_id, n.vlan)
     columns = columns.join(t, t.id == n.tenant_id)
-    for id, tenant, name, tenant_id, vni, zone, private, carried_by in session.execute(
+    for id, tenant, name, tenant_id, vni, zone, private, carried_by, physical, vlan in session.execute(
         columns.where(*_those(n.id, ids)).order_by(n.id)
     ):
-        network = model.Network(id, f"{tenant}/{name}", tenant_id, vni, zone, tuple(subnets[id]), private, carried_by)
+        network = model.Network(
+            id, f"{tenant}/{name}", tenant_id, vni, zone, tuple(subnets[id]), private, carried_by, physical or 0, vlan
+        )
         yield Change("network", id, network)
 
 

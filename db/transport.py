@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, case, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from controller.transport import DEFAULT, TRANSPORTS
+from db import segments
 from db.changes import Transaction
 from db.errors import Conflict, Invalid
 from db.rows import shortened
@@ -88,6 +89,7 @@ def set_udp_ports(tx: Transaction, wanted: Mapping[str, int]) -> dict[str, int]:
 
 def check_hosts(session: Session, network: Network) -> None:
     """Refuses endpoints on hosts that the network's transport does not join."""
+    segments.check_hosts(session, network)
     if TRANSPORTS[network.transport].leaves_host:
         return
     query = select(Host.name).join(Endpoint, Endpoint.host_id == Host.id).where(Endpoint.network_id == network.id)
@@ -102,6 +104,8 @@ def check_hosts(session: Session, network: Network) -> None:
 
 def check_host(session: Session, network_id: int, carried_by: str, host_id: int) -> None:
     """Before an endpoint comes to a host: refuses one that the network's transport does not join with the others."""
+    if TRANSPORTS[carried_by].on_segment:
+        segments.check_host(session, network_id, host_id)
     if TRANSPORTS[carried_by].leaves_host:
         return
     query = select(Host.name, Network.name, Tenant.name).select_from(Endpoint)
@@ -127,12 +131,14 @@ def tunnels(session: Session) -> list[dict[str, Any]]:
 
 
 def used(session: Session) -> set[str]:
-    """The default is always there: others fall back to it."""
-    return {DEFAULT.name, *session.execute(select(Network.transport).distinct()).scalars()}
+    """Transports, of which the default is always there, as others fall back to it; and physical segments."""
+    ports = {f"segment {one['name']} {one['ofport']}" for one in segments.used(session)}
+    return {DEFAULT.name, *session.execute(select(Network.transport).distinct()).scalars(), *ports}
 
 
 def record_tunnels(tx: Transaction, before: Iterable[str]) -> None:
-    """After networks came, went or changed: tells agents if bridges need other tunnels than `before`."""
+    """After networks came, went or changed: tells agents if bridges need other ports than `before`."""
     tx.session.flush()
+    segments.forget_unused(tx.session)
     if used(tx.session) != set(before):
         tx.record(TUNNELS_CHANGED, CLUSTER_ID, "update")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, and_, func, literal, or_, select
 from sqlalchemy.orm import Session
 
-from db import transport
+from db import segments, transport
 from db.addressing import GATEWAY_MAC
 from db.changes import current_revision
 from db.errors import NotFound
@@ -46,6 +46,7 @@ class Wanted(NamedTuple):
     host: dict[str, Any]
     controllers: list[str]
     tunnels: list[dict[str, Any]]
+    segments: list[dict[str, Any]]
     gateway: dict[str, Any]
     endpoints: list[WantedEndpoint]
 
@@ -94,6 +95,7 @@ def wanted(session: Session, host_id: int) -> Wanted:
         },
         list(session.execute(select(Controller.target).order_by(Controller.name)).scalars()),
         transport.tunnels(session),
+        segments.used(session),
         GATEWAY,
         _endpoints(session, Endpoint.host_id == host_id),
     )
@@ -146,5 +148,6 @@ def _endpoints(session: Session, where: ColumnElement[bool]) -> list[WantedEndpo
                 row.netns,
             )
         known.addresses.append(f"{row.ip}/{row.prefix}")
-        known.gateways.append(row.gateway)
+        if row.gateway:
+            known.gateways.append(row.gateway)
     return list(found.values())

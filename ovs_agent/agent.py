@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from logging import getLogger
 from pathlib import Path
@@ -42,6 +43,7 @@ class Settings(NamedTuple):
     datapath: str
     ovsdb: str
     run_dir: Path
+    physical: Mapping[str, str]  # bridge or interface, by the name of the segment
 
 
 class AlreadyRunning(Exception):  # noqa: N818
@@ -54,12 +56,14 @@ class Agent:
         self._lock = _lock(settings.run_dir)
         rest = Rest(settings.api, identity.token)
         self._rest = rest
-        self._ledger = ledger = Ledger(settings.bridge, settings.datapath)
+        self._ledger = ledger = Ledger(settings.bridge, settings.datapath, settings.physical)
         self._database = Database(settings.ovsdb, lambda: self._keeper.wake())
         self._attacher = Attacher(
             rest, identity.host, settings.bridge, settings.datapath != "netdev", self._database, ledger, state
         )
-        self._reporter = Reporter(rest, identity.host, _facts(), self._attacher.retry_releases)
+        self._reporter = Reporter(
+            rest, identity.host, _facts(), sorted(settings.physical), self._attacher.retry_releases
+        )
         self._keeper = Keeper(self._database, ledger, settings.bridge, self._reporter.tell)
         self._links = look.Watch(self._keeper.wake)
         tracer = Tracer(rest, identity.host, settings.bridge, settings.ovsdb)

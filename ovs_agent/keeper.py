@@ -14,6 +14,7 @@ from ovs_agent.ledger import Ledger
 from ovs_agent.netlink import look, veth
 from ovs_agent.ovsdb import Database, OvsdbFault
 from ovs_agent.plan import (
+    AddBridge,
     DropLink,
     DropPort,
     PutPort,
@@ -116,7 +117,7 @@ class Keeper:
         for step in steps:
             if isinstance(step, RaiseLink):
                 veth.bring_up(step.name)
-        in_database = [s for s in steps if isinstance(s, SetBridge | SetControllers | PutPort | DropPort)]
+        in_database = [s for s in steps if isinstance(s, SetBridge | AddBridge | SetControllers | PutPort | DropPort)]
         if in_database:
             self._database.apply(in_database)
             for step in in_database:
@@ -131,6 +132,8 @@ def describe(step: Step) -> str:
     match step:
         case SetBridge(bridge):
             return f"set up bridge {bridge.name} (datapath {bridge.datapath_id}, type {bridge.datapath_type})"
+        case AddBridge(name, _, interface):
+            return f"make bridge {name} with interface {interface}"
         case SetControllers(bridge, controllers):
             return f"point bridge {bridge} at {', '.join(controller.target for controller in controllers)}"
         case PutPort(bridge, port):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from ovs_agent.plan import Endpoint, Local, Wanted, endpoints
@@ -22,9 +22,10 @@ class Busy(Exception):  # noqa: N818
 
 
 class Ledger:
-    def __init__(self, bridge: str, datapath_type: str) -> None:
+    def __init__(self, bridge: str, datapath_type: str, physical: Mapping[str, str]) -> None:
         self._bridge = bridge
         self._datapath_type = datapath_type
+        self._physical = physical
         self._lock = threading.Condition()
         self._wanted: Wanted | None = None
         self._fresh = False
@@ -62,6 +63,7 @@ class Ledger:
                 self._fresh,
                 tuple(self._attached.values()),
                 frozenset(self._touched),
+                self._physical,
             )
             return self._wanted, local
 

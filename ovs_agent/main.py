@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import sys
 import time
@@ -55,6 +56,16 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 @click.option(
     "--address", metavar="IP", help="Where this host's tunnels end; default: the address it reaches the API from."
 )
+@click.option(
+    "--physical",
+    "segments",
+    metavar="NAME=BRIDGE|INTERFACE",
+    multiple=True,
+    envvar="WARREN_PHYSICAL",
+    callback=lambda context, parameter, given: read_segments(given),
+    help="A physical segment that this host has, by the Open vSwitch bridge that joins it, or by an interface that "
+    "Warren may have for itself, on a bridge br-NAME.",
+)
 @click.pass_context
 def cli(
     context: click.Context,
@@ -66,6 +77,7 @@ def cli(
     datapath: str,
     bridge: str,
     address: str | None,
+    segments: dict[str, str],
 ) -> None:
     """Run this host's agent: its bridge, its ports, and the CNI plugin's other end.
 
@@ -80,7 +92,23 @@ def cli(
         raise click.UsageError("No API to ask: give its address with --api or WARREN_API.")
     if not 1 <= len(bridge) <= BRIDGE_NAME_LIMIT:
         raise click.UsageError(f"Bridge name '{bridge}' is too long: use at most {BRIDGE_NAME_LIMIT} characters.")
-    _run(api.rstrip("/"), token or None, state_dir, run_dir, ovsdb, datapath, bridge, address)
+    _run(api.rstrip("/"), token or None, state_dir, run_dir, ovsdb, datapath, bridge, address, segments)
+
+
+def read_segments(given: tuple[str, ...]) -> dict[str, str]:
+    """`lan=eth1` by the name."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, _, device = text.partition("=")
+        if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,10}[a-z0-9])?", name) or not re.fullmatch(r"[^\s/]{1,15}", device):
+            raise click.BadParameter(
+                f"'{text}' names no physical segment: write NAME=INTERFACE, like lan=eth1, the name of at most 12 "
+                "lower-case letters, digits and dashes."
+            )
+        if name in found or device in found.values():
+            raise click.BadParameter(f"'{text}': that segment or interface is given twice.")
+        found[name] = device
+    return found
 
 
 def _run(
@@ -92,6 +120,7 @@ def _run(
     datapath: str,
     bridge: str,
     address: str | None,
+    segments: dict[str, str],
 ) -> None:
     # Imported here: `install-cni` needs none of it, and pyroute2 alone takes 150 ms.
     from ovs_agent import enrol
@@ -104,7 +133,7 @@ def _run(
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         state = State(state_dir)
         identity = enrol.identify(api, state, token, address, datapath, time.sleep)
-        agent = Agent(Settings(api, bridge, datapath, ovsdb, run_dir), identity, state)
+        agent = Agent(Settings(api, bridge, datapath, ovsdb, run_dir, segments), identity, state)
     except (enrol.NotEnrolled, AlreadyRunning) as fault:
         raise click.ClickException(str(fault)) from None
     except KeyboardInterrupt:

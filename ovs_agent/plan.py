@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 ENDPOINT = "warren-endpoint"
 """The key in a port's external_ids that makes the port ours. Ports without it are never touched."""
 
+SEGMENT = "warren-segment"
+"""The same for ports that join the bridge with a physical segment: its name."""
+
 BRIDGE_NAME_LIMIT = 11
 """Ports are named after the bridge (`warren0-tun`), and Linux takes 15 characters."""
 
@@ -27,6 +30,13 @@ class Tunnel(NamedTuple):
     type: str
     suffix: str
     port: int | None  # UDP, where it has one
+    ofport: int
+
+
+class Segment(NamedTuple):
+    """A physical segment that networks are on; `ofport` is its port's on every host that has it."""
+
+    name: str
     ofport: int
 
 
@@ -76,6 +86,7 @@ class Wanted(NamedTuple):
     address: str | None  # where other hosts' tunnels end
     controllers: tuple[str, ...]
     tunnels: tuple[Tunnel, ...]
+    segments: tuple[Segment, ...]
     gateway: Gateway
     endpoints: tuple[Endpoint, ...]
 
@@ -90,6 +101,7 @@ class Wanted(NamedTuple):
             address=host.get("address"),
             controllers=tuple(document["controllers"]),
             tunnels=tuple(Tunnel(**{name: one[name] for name in Tunnel._fields}) for one in document["tunnels"]),
+            segments=tuple(Segment(**{name: one[name] for name in Segment._fields}) for one in document["segments"]),
             gateway=Gateway(**{name: document["gateway"][name] for name in Gateway._fields}),
             endpoints=tuple(Endpoint.parse(endpoint) for endpoint in document["endpoints"]),
         )
@@ -129,13 +141,15 @@ class Controller(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What is on the host. `links` are the veths of our making, by name, and whether they are up."""
+    """What is on the host. `links` are the veths of our making, by name, and whether they are up; `others` are
+    the other bridges' ports, by bridge and name."""
 
     bridge: Bridge | None = None
     controllers: tuple[Controller, ...] = ()
     connected: frozenset[str] = frozenset()  # targets
     ports: Mapping[str, Port] = MappingProxyType({})
     links: Mapping[str, bool] = MappingProxyType({})
+    others: Mapping[str, Mapping[str, Port]] = MappingProxyType({})
 
 
 class Local(NamedTuple):
@@ -143,7 +157,8 @@ class Local(NamedTuple):
 
     `fresh`: the wanted document was received in this run, not read from disk. `attached`: endpoints made in this run,
     each with the revision that introduced it, so that an older document does not count against them. `busy`: port
-    names which an attach or a detach is working on at this moment.
+    names which an attach or a detach is working on at this moment. `physical`: by the names of the segments that the
+    host has, the bridge or the interface by which it has them.
     """
 
     bridge: str
@@ -151,12 +166,21 @@ class Local(NamedTuple):
     fresh: bool
     attached: tuple[tuple[int, Endpoint], ...] = ()
     busy: frozenset[str] = frozenset()
+    physical: Mapping[str, str] = EMPTY
 
 
 class SetBridge(NamedTuple):
     """Make the bridge or correct its settings."""
 
     bridge: Bridge
+
+
+class AddBridge(NamedTuple):
+    """Make a bridge that switches as any does, with a network interface on it."""
+
+    name: str
+    datapath_type: str
+    interface: str
 
 
 class SetControllers(NamedTuple):
@@ -184,7 +208,7 @@ class DropLink(NamedTuple):
     name: str
 
 
-Step = SetBridge | SetControllers | PutPort | DropPort | RaiseLink | DropLink
+Step = SetBridge | AddBridge | SetControllers | PutPort | DropPort | RaiseLink | DropLink
 
 
 def plan(wanted: Wanted, seen: Seen, local: Local) -> tuple[Step, ...]:
@@ -192,6 +216,7 @@ def plan(wanted: Wanted, seen: Seen, local: Local) -> tuple[Step, ...]:
     return (
         *_bridge_steps(wanted, seen, local),
         *_own_port_steps(wanted, seen, local),
+        *_segment_steps(wanted, seen, local),
         *_endpoint_steps(wanted, seen, local),
         *_removals(wanted, seen, local),
     )
@@ -226,6 +251,65 @@ def own_ports(wanted: Wanted, local: Local) -> tuple[Port, ...]:
     return (*tunnels, Port(f"{local.bridge}-gw", wanted.gateway.ofport, "internal", mac=wanted.gateway.mac))
 
 
+class Joint(NamedTuple):
+    """The two ends of a cable between our bridge and that of a physical segment."""
+
+    bridge: str
+    ours: Port
+    theirs: Port
+
+
+def joints(wanted: Wanted, seen: Seen, local: Local) -> tuple[Joint, ...]:
+    """Of the segments that networks are on and that this host has. A segment that was given by its interface has a
+    bridge of our making."""
+    found = []
+    for segment in wanted.segments:
+        if segment.name not in local.physical:
+            continue
+        ours, theirs = f"{local.bridge}-phy-{segment.name}", f"phy-{segment.name}-{local.bridge}"
+        mark = {SEGMENT: segment.name}
+        found.append(
+            Joint(
+                _bridge_of(segment.name, seen, local),
+                Port(ours, segment.ofport, "patch", options={"peer": theirs}, external_ids=mark),
+                Port(theirs, None, "patch", options={"peer": ours}, external_ids=mark),
+            )
+        )
+    return tuple(found)
+
+
+def _bridge_of(segment: str, seen: Seen, local: Local) -> str:
+    given = local.physical[segment]
+    return given if given in seen.others else f"br-{segment}"
+
+
+def _segment_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
+    steps: list[Step] = []
+    for segment in wanted.segments:
+        given = local.physical.get(segment.name)
+        bridge = given and _bridge_of(segment.name, seen, local)
+        if given and bridge and given not in seen.others.get(bridge, {}) and bridge != given:
+            steps.append(AddBridge(bridge, local.datapath_type, given))
+    for joint in joints(wanted, seen, local):
+        if not _agrees(joint.theirs, seen.others.get(joint.bridge, {}).get(joint.theirs.name)):
+            steps.append(PutPort(joint.bridge, joint.theirs))
+        if not _agrees(joint.ours, seen.ports.get(joint.ours.name)):
+            steps.append(PutPort(local.bridge, joint.ours))
+    if not local.fresh:
+        return steps
+    keep = {port.name for joint in joints(wanted, seen, local) for port in (joint.ours, joint.theirs)}
+    # Ours first: a number that another segment has now must be free before its port asks for it.
+    return [
+        *(
+            DropPort(bridge, name)
+            for bridge, ports in ((local.bridge, seen.ports), *seen.others.items())
+            for name, port in sorted(ports.items())
+            if SEGMENT in port.external_ids and name not in keep
+        ),
+        *steps,
+    ]
+
+
 def _options(tunnel: Tunnel, address: str | None) -> dict[str, str]:
     options = {"remote_ip": "flow", "key": "flow"}
     if tunnel.port:
@@ -248,9 +332,13 @@ def problems(wanted: Wanted, seen: Seen, local: Local) -> tuple[str, ...]:
     """What is wrong and cannot be mended by a step: one sentence each."""
     if seen.bridge is None:
         return (f"The bridge {local.bridge} does not exist.",)
-    ports = list(own_ports(wanted, local))
+    ports = [*own_ports(wanted, local), *(joint.ours for joint in joints(wanted, seen, local))]
     ports += [endpoint_port(endpoint) for endpoint in endpoints(wanted, local) if endpoint.port_name not in local.busy]
-    found = (port_problem(port, seen.ports[port.name]) for port in ports if port.name in seen.ports)
+    found = [port_problem(port, seen.ports[port.name]) for port in ports if port.name in seen.ports]
+    for segment, given in local.physical.items():
+        interface = seen.others.get(f"br-{segment}", {}).get(given)
+        if interface is not None and interface.error:
+            found.append(f"Open vSwitch cannot use {given} for physical segment {segment}: {interface.error}.")
     return tuple(sentence for sentence in found if sentence)
 
 

@@ -21,12 +21,16 @@ MOST_PROBLEMS = 100
 
 
 class Reporter:
-    """`agent` says who reports; `release` is called before each report."""
+    """`agent` says who reports, `physical` which physical segments the host has; `release` is called before each
+    report."""
 
-    def __init__(self, rest: Rest, host: str, agent: dict[str, Any], release: Callable[[], None]) -> None:
+    def __init__(
+        self, rest: Rest, host: str, agent: dict[str, Any], physical: list[str], release: Callable[[], None]
+    ) -> None:
         self._rest = rest
         self._path = f"/hosts/{host}/report"
         self._agent = agent
+        self._physical = physical
         self._release = release
         self._news = threading.Event()
         self._ended = threading.Event()
@@ -88,6 +92,7 @@ class Reporter:
                 "connected": list(condition.connected),
             },
             "ports": {str(id): state for id, state in condition.ports.items()},
+            "physical": self._physical,
             "problems": list(condition.problems[:MOST_PROBLEMS]),
         }
         self._rest.put(self._path, json=body, timeout=HEARTBEAT)

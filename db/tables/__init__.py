@@ -8,7 +8,7 @@ from db.tables.log import ChangeRow, Revision
 from db.tables.names import ResolvedAddress, ResolvedName
 from db.tables.policies import Denial, Policy, RuleCounter
 from db.tables.pools import Claim, Pool, Shared
-from db.tables.tenancy import Network, Peering, Subnet, Tenant
+from db.tables.tenancy import Network, Peering, Physical, Subnet, Tenant
 from db.tables.traces import Trace
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "LoginSession",
     "Network",
     "Peering",
+    "Physical",
     "Policy",
     "Pool",
     "ResolvedAddress",

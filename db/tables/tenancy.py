@@ -68,11 +68,25 @@ class Peering(Base):
     high_id: Mapped[int] = mapped_column(ForeignKey("tenant.id"), index=True)
 
 
+class Physical(Base):
+    """A physical segment that networks are on. From `id` follows its port's number on every bridge."""
+
+    __tablename__ = "physical"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(12), unique=True)
+
+
 class Network(Timestamped, Base):
-    """`zone` is the tenant's, or the network's own when it is isolated. `mtu` empty: what the transport leaves."""
+    """`zone` is the tenant's, or the network's own when it is isolated. `mtu` empty: what the transport leaves. `vlan`
+    is the tag on the physical segment, 0 for frames without one; no two networks on a segment have the same."""
 
     __tablename__ = "network"
-    __table_args__ = (UniqueConstraint("tenant_id", "name"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "name"),
+        UniqueConstraint("physical_id", "vlan"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     tenant_id: Mapped[int] = mapped_column(ForeignKey("tenant.id"))
@@ -83,10 +97,13 @@ class Network(Timestamped, Base):
     isolated: Mapped[bool] = mapped_column(default=False)
     mtu: Mapped[int | None]
     transport: Mapped[str] = mapped_column(String(16), default="vxlan", server_default="vxlan")
+    physical_id: Mapped[int | None] = mapped_column(ForeignKey("physical.id"))
+    vlan: Mapped[int] = mapped_column(default=0, server_default="0")
     labels: Mapped[dict[str, str]] = mapped_column(default=dict)
     version: Mapped[int] = mapped_column(default=1)
 
     tenant: Mapped[Tenant] = relationship()
+    physical: Mapped[Physical | None] = relationship(lazy="joined")
     subnets: Mapped[list[Subnet]] = relationship(order_by="Subnet.id", passive_deletes="all")
     endpoint_count: Mapped[int] = column_property(
         select(func.count()).select_from(_endpoint).where(_endpoint.c.network_id == id).scalar_subquery(),
@@ -105,7 +122,8 @@ class Subnet(Base):
     """One address family of a network.
 
     `low` and `high` are its first and last address in hex of full width, so that an overlap is a
-    comparison of strings on any database. `block` is its number when it was carved from the cluster pool.
+    comparison of strings on any database. `block` is its number when it was carved from the cluster pool. On a
+    physical segment there may be no gateway.
     """
 
     __tablename__ = "subnet"
@@ -117,7 +135,7 @@ class Subnet(Base):
     cidr: Mapped[str] = mapped_column(String(43))
     low: Mapped[str] = mapped_column(String(32))
     high: Mapped[str] = mapped_column(String(32))
-    gateway: Mapped[str] = mapped_column(String(39))
+    gateway: Mapped[str | None] = mapped_column(String(39))
     pool_id: Mapped[int] = mapped_column(ForeignKey("pool.id"))
     block: Mapped[int | None] = mapped_column(Integer)
 

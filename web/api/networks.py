@@ -61,6 +61,8 @@ def create(body: NetworkCreate) -> Answer | Response:
                 isolated=body.isolated,
                 mtu=body.mtu,
                 carried_by=body.transport,
+                physical=body.physical,
+                vlan=body.vlan,
                 labels=body.labels,
             ),
         )
@@ -96,6 +98,8 @@ def update(tenant: str, network: str, body: NetworkChange, query: ChangeQuery) -
                 mtu=mtu,
                 isolated=body.isolated,
                 carried_by=body.transport,
+                physical=body.physical,
+                vlan=body.vlan,
                 version=if_match(),
             ),
         ),

@@ -100,6 +100,13 @@ class Tunnel(Contract):
     ofport: int
 
 
+class Segment(Contract):
+    """A port of the bridge to a physical segment, on hosts that have it."""
+
+    name: str = Field(examples=["lan"])
+    ofport: int
+
+
 class Gateway(Contract):
     ofport: int
     mac: Mac
@@ -139,6 +146,7 @@ class Wanted(Contract):
     host: WantedHost
     controllers: list[str] = Field(examples=[["tcp:198.18.0.1:6653"]])
     tunnels: list[Tunnel]
+    segments: list[Segment]
     gateway: Gateway
     endpoints: list[WantedEndpoint]
     traces: list[TraceAsked] = Field([], description="Questions that wait for this agent's answer.")
@@ -173,6 +181,9 @@ class Report(Contract):
     agent: AgentFacts
     bridge: Facts = Field({}, description="What people may want to know of the bridge.")
     ports: dict[str, Literal["up", "down"]] = Field({}, max_length=4096, description="State by endpoint id.")
+    physical: list[Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,10}[a-z0-9])?$")]] = Field(
+        [], max_length=80, description="The physical segments that the host has."
+    )
     problems: list[Long] = Field([], max_length=100, description="One sentence each.")
 
 

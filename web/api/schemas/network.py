@@ -27,6 +27,9 @@ from web.api.schemas.common import (
 Mtu = Annotated[int, Field(ge=576, le=65535)]
 Transport = Annotated[str, WithJsonSchema({"type": "string", "enum": list(TRANSPORTS), "examples": ["vxlan"]})]
 
+Segment = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,10}[a-z0-9])?$", examples=["lan"])]
+Tag = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 4094, "examples": [50]})]
+
 
 class NetworkCreate(Contract):
     """A network to make."""
@@ -38,7 +41,10 @@ class NetworkCreate(Contract):
         None, max_length=2, description="At most one per address family; left out: one of each from the cluster's pool."
     )
     gateways: list[Ip] = Field(
-        [], max_length=2, description="Addresses of the virtual router; left out: the first usable ones."
+        [],
+        max_length=2,
+        description="Addresses of the virtual router; left out: the first usable ones. On a physical segment those of "
+        "outside routers; left out: none.",
     )
     private: bool = Field(
         False, description="May overlap other tenants' subnets, and is reachable from its own zone only."
@@ -46,6 +52,8 @@ class NetworkCreate(Contract):
     isolated: bool = Field(False, description="Has a zone of its own instead of its tenant's.")
     mtu: Mtu | None = Field(None, description="Null: what the underlay leaves.")
     transport: Transport = Field("vxlan", description="What carries its packets from host to host.")
+    physical: Segment | None = Field(None, description="For vlan: the physical segment that it sits on.")
+    vlan: Tag | None = Field(None, description="For vlan: its tag there; 0 or null: frames without one.")
     labels: Labels = Field({})
 
 
@@ -57,6 +65,8 @@ class NetworkChange(Contract):
     labels: LabelChanges = Field({})
     mtu: Mtu | None = Field(None, description="Null leaves it.")
     transport: Transport | None = Field(None, description="Moves it to another while it is used; null leaves it.")
+    physical: Segment | None = Field(None, description="For vlan: another physical segment; null leaves it.")
+    vlan: Tag | None = Field(None, description="For vlan: another tag, 0 for none; null leaves it.")
     isolated: bool | None = Field(
         None, description="True: a zone of its own; false: its tenant's; null or left out: as it is."
     )
@@ -70,7 +80,7 @@ class Subnet(Contract):
     """One address family of a network."""
 
     cidr: Cidr
-    gateway: Ip
+    gateway: Ip | None = Field(description="Null on a physical segment without an outside router.")
     size: int = Field(description="How many addresses endpoints can have.", examples=[253])
     used: int = Field(description="How many of them are taken.", examples=[3])
 
@@ -87,6 +97,8 @@ class Network(Contract):
     isolated: bool
     mtu: int = Field(description="What endpoints are given.", examples=[1450])
     transport: Transport
+    physical: Segment | None = Field(description="The physical segment that it sits on.")
+    vlan: Tag | None = Field(description="Its tag there; 0: frames without one.")
     labels: Labels
     endpoints: int = Field(description="How many endpoints it has.", examples=[3])
     version: Version
