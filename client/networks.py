@@ -37,7 +37,9 @@ COLUMNS = [
     column("ISOLATED"),
     column("LABELS"),
 ]
-TRANSPORT_HELP = "vxlan, geneve, gre, vlan, which is on a physical segment, or local, which keeps to one host."
+TRANSPORT_HELP = (
+    "vxlan, geneve, gre; host-gw, without a tunnel; vlan, on a physical segment; local, which keeps to one host."
+)
 PHYSICAL_HELP = "For vlan: the segment that it sits on; agents say which there are."
 VLAN_HELP = "For vlan: its tag there, 1 to 4094; 0: frames without one."
 the_network = qualified("name", "/networks", "TENANT/NETWORK")
@@ -63,6 +65,7 @@ def network() -> None:
 @click.option("--transport", default="vxlan", help=TRANSPORT_HELP)
 @click.option("--physical", metavar="SEGMENT", help=PHYSICAL_HELP)
 @click.option("--vlan", type=int, metavar="TAG", help=VLAN_HELP)
+@click.option("--cross-subnet", is_flag=True, help="With host-gw: a tunnel to hosts on other segments.")
 @click.option("--mtu", type=click.IntRange(576, 65535), help="Else what the underlay leaves.")
 @label
 @changing
@@ -77,6 +80,7 @@ def create(
     transport: str,
     physical: str | None,
     vlan: int | None,
+    cross_subnet: bool,
     mtu: int | None,
     labels: dict[str, str],
 ) -> None:
@@ -96,6 +100,7 @@ def create(
         "transport": transport,
         "physical": physical,
         "vlan": vlan,
+        "cross_subnet": cross_subnet,
         "labels": labels,
     }
     if subnets:
@@ -156,6 +161,9 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
 @click.option("--transport", help=TRANSPORT_HELP)
 @click.option("--physical", metavar="SEGMENT", help=PHYSICAL_HELP)
 @click.option("--vlan", type=int, metavar="TAG", help=VLAN_HELP)
+@click.option(
+    "--cross-subnet/--no-cross-subnet", default=None, help="With host-gw: a tunnel to hosts on other segments."
+)
 @dry_run
 @changing
 @click.pass_obj
@@ -166,6 +174,7 @@ def update(
     transport: str | None,
     physical: str | None,
     vlan: int | None,
+    cross_subnet: bool | None,
     dry_run: bool,
 ) -> None:
     """Set a network apart from its tenant's other networks or back among them, or move it to another transport.
@@ -175,8 +184,15 @@ def update(
       warren network update acme/web --isolated
       warren network update acme/web --transport geneve
     """
-    if all(one is None for one in (isolated, transport, physical, vlan)):
-        raise click.UsageError("Say --isolated, --routed, --transport, --physical or --vlan.")
+    body = {
+        "isolated": isolated,
+        "transport": transport,
+        "physical": physical,
+        "vlan": vlan,
+        "cross_subnet": cross_subnet,
+    }
+    if set(body.values()) == {None}:
+        raise click.UsageError("Say --isolated, --routed, --transport, --physical, --vlan or --cross-subnet.")
     said = []
     if isolated is not None:
         said.append("isolated" if isolated else "routed")
@@ -186,7 +202,8 @@ def update(
         said.append(f"on {physical}")
     if vlan is not None:
         said.append(f"tagged {vlan}" if vlan else "untagged")
-    body = {"isolated": isolated, "transport": transport, "physical": physical, "vlan": vlan}
+    if cross_subnet is not None:
+        said.append("tunnelled between segments" if cross_subnet else "not tunnelled")
     carry_out(
         context,
         "PATCH",

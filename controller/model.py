@@ -93,8 +93,8 @@ class Network(NamedTuple):
     """One segment. `zone` is the tenant's, or the network's own when it is isolated.
 
     A `private` network's subnets may overlap other tenants': it is reachable from its own zone only. `transport` is the
-    name of what carries its packets between hosts (`controller.transport`); on a physical segment (a number, 0: none)
-    `vlan` is its tag, 0 for frames without one.
+    name of what carries its packets between hosts (`controller.transport`), `cross_subnet` allows it tunnels. On a
+    `physical` segment (a number, 0: none) `vlan` is its tag, 0 for frames without one.
     """
 
     id: int
@@ -105,17 +105,20 @@ class Network(NamedTuple):
     subnets: tuple[Subnet, ...]
     private: bool = False
     transport: str = "vxlan"
+    cross_subnet: bool = False
     physical: int = 0
     vlan: int = 0
 
 
 class Host(NamedTuple):
-    """A machine with a bridge. `address` is where its tunnels end; None until it is known."""
+    """A machine with a bridge. `address` is where its tunnels end, None until it is known; `segment` the subnet of the
+    underlay that its bridge has a port to, if any."""
 
     id: int
     name: str
     address: tuple[int, int] | None  # (version, value)
     datapath_type: str = "system"  # "system" (kernel) or "netdev" (user space)
+    segment: tuple[int, int, int] | None = None  # (version, network, prefix)
 
 
 class NamedPort(NamedTuple):

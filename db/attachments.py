@@ -34,6 +34,7 @@ _PLACE = (
         Tenant.id.label("tenant_id"),
         Network.id.label("network_id"),
         Network.transport,
+        Network.cross_subnet,
         func.coalesce(Network.mtu, transport.mtu_of(Network.transport)).label("mtu"),
         transport.mtu_of(literal(transport.DEFAULT.name)).label("route_mtu"),
         Subnet.id.label("subnet_id"),
@@ -128,7 +129,7 @@ def attach(
     if known := _known(taken, f"{tenant}/{name}", request):
         return Attached(wanted.endpoint(session, known), created=False)
 
-    transport.check_host(session, at.network_id, at.transport, host_id)
+    transport.check_host(session, network, at.network_id, at.transport, at.cross_subnet, host_id)
     asked = _asked(addresses, place, network)
     ofport = allocate.claim(
         session, at.ofports, tx.now, what=f"the range of ofports of host {at.host}", remedy="remove endpoints from it"

@@ -49,6 +49,7 @@ def create(
     carried_by: str = transport.DEFAULT.name,
     physical: str | None = None,
     vlan: int | None = None,
+    cross_subnet: bool = False,
     labels: Mapping[str, str] | None = None,
 ) -> Network:
     """`carried_by` names a transport. Without `subnets` the network gets one of each family of the cluster pool. A vlan
@@ -64,6 +65,7 @@ def create(
         isolated=isolated,
         mtu=_valid_mtu(mtu, chosen),
         transport=transport.valid(carried_by),
+        cross_subnet=cross_subnet,
         labels=valid_labels(labels),
     )
     # Always zone before VNI, as a new tenant does: two who lock them the other way round would wait for each other.
@@ -82,6 +84,7 @@ def create(
     if session.execute(same).scalar() is not None:
         raise Conflict(f"network {name} exists already", "choose another name", "name")
     network.tenant = tenant
+    transport.check(network)
     if not isolated:
         network.zone = tenant.zone
     network.physical = segments.place(session, carried_by, physical, vlan, None)
@@ -144,6 +147,7 @@ def update(
     carried_by: str | None = None,
     physical: str | None = None,
     vlan: int | None = None,
+    cross_subnet: bool | None = None,
     version: int | None = None,
 ) -> Network:
     """`mtu` 0 takes the network's own away. `isolated` gives it a zone of its own, or its tenant's again. `carried_by`
@@ -156,12 +160,17 @@ def update(
     if mtu is not None:
         values["mtu"] = _valid_mtu(mtu or None, [subnet.ip_network for subnet in network.subnets])
     tunnels = transport.used(tx.session)
+    if carried_by is not None:
+        values |= {"transport": transport.valid(carried_by), "cross_subnet": False}
+    if cross_subnet is not None:
+        values["cross_subnet"] = cross_subnet
     if carried_by is not None or physical is not None or vlan is not None:
         values |= _carried(tx.session, network, carried_by, physical, vlan)
     left = network.zone
     if isolated is not None and isolated != network.isolated:
         values |= {"isolated": isolated, "zone": zones.take(tx, _FEWER) if isolated else network.tenant.zone}
     if assign(network, **values):
+        transport.check(network)
         tx.session.flush()
         tx.record("network", network.id, "update", tenant_id=network.tenant_id)
         transport.check_hosts(tx.session, network)

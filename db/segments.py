@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from controller.pipeline.packet import MOST_SEGMENTS, segment_ofport
 from controller.transport import TRANSPORTS
+from controller.transport.vlan import MOST_SEGMENTS, segment_ofport
 from db.errors import Conflict, Invalid
 from db.rows import shortened
 from db.tables import Endpoint, Host, HostStatus, Network, Physical, Tenant
@@ -92,11 +92,10 @@ def check_hosts(session: Session, network: Network) -> None:
         )
 
 
-def check_host(session: Session, network_id: int, host_id: int) -> None:
+def check_host(session: Session, network: str, network_id: int, host_id: int) -> None:
     """Before an endpoint of a network on a segment comes to a host."""
-    query = select(Physical.name, Tenant.name + "/" + Network.name).join(Network, Network.physical_id == Physical.id)
-    query = query.join(Tenant, Tenant.id == Network.tenant_id)
-    segment, network = session.execute(query.where(Network.id == network_id)).one()
+    query = select(Physical.name).join(Network, Network.physical_id == Physical.id)
+    segment = session.execute(query.where(Network.id == network_id)).scalar_one()
     for host in _without(session, segment, [host_id]):
         raise Conflict(
             f"host {host} has no physical segment {segment}, and network {network} is on it",

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from controller import model
@@ -81,26 +81,27 @@ def _networks(session: Session, ids: Ids) -> Iterator[Change]:
     query = select(s.network_id, s.cidr, s.gateway).where(*_those(s.network_id, ids)).order_by(s.network_id, s.id)
     for network_id, cidr, gateway in session.execute(query):
         subnets[network_id].append(model.Subnet.parse(cidr, gateway))
-    columns = select(n.id, t.name, n.name, n.tenant_id, n.vni, n.zone, n.private, n.transport, n.physical_id, n.vlan)
-    columns = columns.join(t, t.id == n.tenant_id)
-    for id, tenant, name, tenant_id, vni, zone, private, carried_by, physical, vlan in session.execute(
+    columns = select(n.id, t.name, n.name, n.tenant_id, n.vni, n.zone, n.private, n.transport, n.cross_subnet)
+    columns = columns.add_columns(func.coalesce(n.physical_id, 0), n.vlan).join(t, t.id == n.tenant_id)
+    for id, tenant, name, tenant_id, vni, zone, *more in session.execute(
         columns.where(*_those(n.id, ids)).order_by(n.id)
     ):
-        network = model.Network(
-            id, f"{tenant}/{name}", tenant_id, vni, zone, tuple(subnets[id]), private, carried_by, physical or 0, vlan
-        )
+        network = model.Network(id, f"{tenant}/{name}", tenant_id, vni, zone, tuple(subnets[id]), *more)
         yield Change("network", id, network)
 
 
 def _hosts(session: Session, ids: Ids) -> Iterator[Change]:
     h = tables.Host
-    query = select(h.id, h.name, h.address, h.datapath_type).where(*_those(h.id, ids)).order_by(h.id)
-    for id, name, text, datapath_type in session.execute(query):
-        address = None
+    query = select(h.id, h.name, h.address, h.datapath_type, h.prefix).where(*_those(h.id, ids)).order_by(h.id)
+    for id, name, text, datapath_type, prefix in session.execute(query):
+        address = segment = None
         if text is not None:
             ip = ipaddress.ip_address(text)
             address = (ip.version, int(ip))
-        yield Change("host", id, model.Host(id, name, address, datapath_type))
+            if prefix is not None:
+                network = ipaddress.ip_network((text, prefix), strict=False)
+                segment = (network.version, int(network.network_address), prefix)
+        yield Change("host", id, model.Host(id, name, address, datapath_type, segment))
 
 
 def _endpoints(session: Session, ids: Ids) -> Iterator[Change]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_network
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from controller.transport import DEFAULT, TRANSPORTS
+from controller.transport.host_gw import HOST_GW
+from controller.transport.tunnel import Tunnel
 from db import segments
 from db.changes import Transaction
 from db.errors import Conflict, Invalid
-from db.rows import shortened
 from db.settings import CLUSTER_ID
-from db.tables import Endpoint, Host, Network, Setting, Tenant
+from db.tables import Endpoint, Host, Network, Setting
 
 TUNNEL_PORTS = "tunnel_ports"
 UNDERLAY_MTU = 1500
@@ -87,37 +89,65 @@ def set_udp_ports(tx: Transaction, wanted: Mapping[str, int]) -> dict[str, int]:
     return then
 
 
+def check(network: Network) -> None:
+    """Refuses what a transport cannot do for a network, wherever its endpoints are."""
+    name = network.qualified_name
+    if network.transport == HOST_GW.name and network.private:
+        raise Invalid(
+            f"network {name} is private, and host-gw tells networks apart by their addresses",
+            "use a tunnel, or a network that is not private",
+            "transport",
+        )
+    if network.cross_subnet and network.transport != HOST_GW.name:
+        raise Invalid(
+            f"network {name}: cross-subnet says what host-gw does between segments, not {network.transport}",
+            "leave it out",
+            "cross_subnet",
+        )
+
+
 def check_hosts(session: Session, network: Network) -> None:
     """Refuses endpoints on hosts that the network's transport does not join."""
     segments.check_hosts(session, network)
-    if TRANSPORTS[network.transport].leaves_host:
-        return
-    query = select(Host.name).join(Endpoint, Endpoint.host_id == Host.id).where(Endpoint.network_id == network.id)
-    names = list(session.execute(query.distinct().order_by(Host.name).limit(3)).scalars())
-    if len(names) > 1:
-        raise Conflict(
-            f"network {network.qualified_name} would keep to one host, and has endpoints on {shortened(names)}",
-            "move the endpoints to one host first, or choose another transport",
-            "transport",
-        )
+    query = select(Host).join(Endpoint, Endpoint.host_id == Host.id).where(Endpoint.network_id == network.id)
+    hosts = list(session.execute(query.distinct().order_by(Host.id)).scalars())
+    for host in hosts[1:]:
+        if why := _apart(network.transport, network.cross_subnet, hosts[0], host):
+            raise Conflict(
+                f"network {network.qualified_name} has endpoints on {hosts[0].name} and {host.name}: {why}",
+                "move the endpoints, or choose another transport",
+                "transport",
+            )
 
 
-def check_host(session: Session, network_id: int, carried_by: str, host_id: int) -> None:
+def check_host(session: Session, network: str, network_id: int, carried_by: str, cross: bool, host_id: int) -> None:
     """Before an endpoint comes to a host: refuses one that the network's transport does not join with the others."""
     if TRANSPORTS[carried_by].on_segment:
-        segments.check_host(session, network_id, host_id)
-    if TRANSPORTS[carried_by].leaves_host:
+        segments.check_host(session, network, network_id, host_id)
+    if isinstance(TRANSPORTS[carried_by], Tunnel) or cross:
         return
-    query = select(Host.name, Network.name, Tenant.name).select_from(Endpoint)
-    query = query.join(Host, Host.id == Endpoint.host_id).join(Network, Network.id == Endpoint.network_id)
-    query = query.join(Tenant, Tenant.id == Network.tenant_id)
-    others = query.where(Endpoint.network_id == network_id, Endpoint.host_id != host_id).limit(1)
-    for host, network, tenant in session.execute(others):
-        raise Conflict(
-            f"network {tenant}/{network} keeps to one host, and its endpoints are on {host}",
-            f"attach it on {host}, or give the network another transport",
-            "network",
-        )
+    others = select(Host).join(Endpoint, Endpoint.host_id == Host.id)
+    others = others.where(Endpoint.network_id == network_id, Endpoint.host_id != host_id).limit(1)
+    for other in session.execute(others).scalars():
+        if why := _apart(carried_by, cross, other, session.get_one(Host, host_id)):
+            raise Conflict(
+                f"network {network} has its endpoints on {other.name}: {why}",
+                f"attach it on {other.name}, or give the network another transport",
+                "network",
+            )
+
+
+def _apart(carried_by: str, cross_subnet: bool, one: Host, other: Host) -> str | None:
+    """Why a transport does not join two hosts, or None."""
+    if not TRANSPORTS[carried_by].leaves_host:
+        return f"{carried_by} keeps to one host"
+    if carried_by != HOST_GW.name or cross_subnet:
+        return None
+    for host in (one, other):
+        if host.address is None or host.prefix is None:
+            return f"{host.name} has no bridge on its underlay, which host-gw needs (`warren agent --underlay-bridge`)"
+    segments = {ip_network((host.address, host.prefix), strict=False) for host in (one, other)}
+    return None if len(segments) == 1 else f"{one.name} and {other.name} are on different segments"
 
 
 def tunnels(session: Session) -> list[dict[str, Any]]:

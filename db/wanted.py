@@ -49,6 +49,7 @@ class Wanted(NamedTuple):
     segments: list[dict[str, Any]]
     gateway: dict[str, Any]
     endpoints: list[WantedEndpoint]
+    peers: list[dict[str, str]]
 
     def document(self) -> dict[str, Any]:
         return {**self._asdict(), "endpoints": [endpoint._asdict() for endpoint in self.endpoints]}
@@ -84,6 +85,7 @@ def wanted(session: Session, host_id: int) -> Wanted:
     host = session.get(Host, host_id)
     if host is None:
         raise NotFound(f"there is no host {host_id}", "create and enrol it", "host")
+    others = select(Host.name, Host.address).where(Host.id != host_id, Host.address.is_not(None)).order_by(Host.id)
     return Wanted(
         revision,
         {
@@ -98,6 +100,7 @@ def wanted(session: Session, host_id: int) -> Wanted:
         segments.used(session),
         GATEWAY,
         _endpoints(session, Endpoint.host_id == host_id),
+        [{"name": name, "address": address} for name, address in session.execute(others)],
     )
 
 

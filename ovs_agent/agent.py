@@ -29,6 +29,7 @@ from ovs_agent.ovsdb import Database
 from ovs_agent.report import Reporter
 from ovs_agent.state import Identity, State
 from ovs_agent.tracer import Tracer
+from ovs_agent.underlay import Prober
 from ovs_agent.wanted import Poll
 
 log = getLogger(__name__)
@@ -44,6 +45,7 @@ class Settings(NamedTuple):
     ovsdb: str
     run_dir: Path
     physical: Mapping[str, str]  # bridge or interface, by the name of the segment
+    underlay_bridge: str | None = None
 
 
 class AlreadyRunning(Exception):  # noqa: N818
@@ -56,7 +58,7 @@ class Agent:
         self._lock = _lock(settings.run_dir)
         rest = Rest(settings.api, identity.token)
         self._rest = rest
-        self._ledger = ledger = Ledger(settings.bridge, settings.datapath, settings.physical)
+        self._ledger = ledger = Ledger(settings.bridge, settings.datapath, settings.physical, settings.underlay_bridge)
         self._database = Database(settings.ovsdb, lambda: self._keeper.wake())
         self._attacher = Attacher(
             rest, identity.host, settings.bridge, settings.datapath != "netdev", self._database, ledger, state
@@ -64,8 +66,9 @@ class Agent:
         self._reporter = Reporter(
             rest, identity.host, _facts(), sorted(settings.physical), self._attacher.retry_releases
         )
-        self._keeper = Keeper(self._database, ledger, settings.bridge, self._reporter.tell)
+        self._keeper = Keeper(self._database, ledger, settings.bridge, self._reporter.tell, settings.underlay_bridge)
         self._links = look.Watch(self._keeper.wake)
+        self._prober = Prober(self._keeper.surroundings, self._keeper.beyond)
         tracer = Tracer(rest, identity.host, settings.bridge, settings.ovsdb)
         self._poll = Poll(rest, identity.host, state, ledger, self._keeper.wake, self._reporter.hurry, tracer.answer)
         self._server = Server(settings.run_dir / SOCKET, self._attacher, self.unfit)
@@ -82,6 +85,7 @@ class Agent:
         keeper = threading.Thread(target=self._keeper.run, name="keeper", daemon=True)
         keeper.start()
         self._keeper.first_look.wait(START_PATIENCE)
+        self._prober.start()
         self._server.start()
         log.info("ready for calls at %s", self._settings.run_dir / SOCKET)
         self._ended.wait()
@@ -90,6 +94,7 @@ class Agent:
         self._poll.stop()
         self._links.stop()
         self._reporter.stop()
+        self._prober.stop()
         self._keeper.stop()
         keeper.join()
         self._attacher.close()

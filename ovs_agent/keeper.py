@@ -6,10 +6,11 @@ It decides when to look. What is to be done is the plan's decision; how, Open vS
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from logging import getLogger
 from typing import NamedTuple
 
+from ovs_agent import segments
 from ovs_agent.ledger import Ledger
 from ovs_agent.netlink import look, veth
 from ovs_agent.ovsdb import Database, OvsdbFault
@@ -17,6 +18,7 @@ from ovs_agent.plan import (
     AddBridge,
     DropLink,
     DropPort,
+    Peer,
     PutPort,
     RaiseLink,
     Seen,
@@ -47,12 +49,21 @@ class Condition(NamedTuple):
     connected: tuple[str, ...]  # controllers
     ports: dict[int, str]  # "up" or "down" by endpoint id
     problems: tuple[str, ...]
+    underlay: look.Underlay | None = None
 
 
 class Keeper:
     """`told` is called with the condition after every look."""
 
-    def __init__(self, database: Database, ledger: Ledger, bridge: str, told: Callable[[Condition], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ledger: Ledger,
+        bridge: str,
+        told: Callable[[Condition], None],
+        underlay_bridge: str | None = None,
+    ) -> None:
+        self._underlay_bridge = underlay_bridge
         self._database = database
         self._ledger = ledger
         self._bridge = bridge
@@ -60,6 +71,7 @@ class Keeper:
         self._woken = threading.Event()
         self._stopping = False
         self._last = Condition(bridge, False, (), {}, ())
+        self._beyond: tuple[str, ...] = ()
         self.first_look = threading.Event()
 
     def wake(self) -> None:
@@ -68,6 +80,17 @@ class Keeper:
     def stop(self) -> None:
         self._stopping = True
         self.wake()
+
+    def surroundings(self) -> tuple[Sequence[Peer], look.Underlay | None]:
+        """The other hosts, and the underlay as it was last seen."""
+        wanted, _ = self._ledger.knowledge()
+        return (wanted.peers if wanted else ()), self._last.underlay
+
+    def beyond(self, problems: tuple[str, ...]) -> None:
+        """What is wrong on the way to other hosts."""
+        if problems != self._beyond:
+            self._beyond = problems
+            self.wake()
 
     def run(self) -> None:
         timely = True
@@ -95,7 +118,7 @@ class Keeper:
             return Condition(
                 self._bridge, seen.bridge is not None, (), {}, ("The API has not said yet what it wants.",)
             )
-        steps = plan(wanted, seen, local)
+        steps = (*plan(wanted, seen, local), *segments.plan(wanted, seen, local))
         if steps:
             self._carry_out(steps)
             seen = self._seen()
@@ -105,11 +128,18 @@ class Keeper:
             seen.bridge is not None,
             tuple(sorted(seen.connected)),
             states(wanted, seen, local),
-            problems(wanted, seen, local),
+            (*problems(wanted, seen, local), *self._beyond),
+            self._underlay(wanted.address),
         )
 
+    def _underlay(self, address: str | None) -> look.Underlay | None:
+        found = look.underlay(address) if address else None
+        return found and found._replace(bridged=self._underlay_bridge is not None)
+
     def _seen(self) -> Seen:
-        return self._database.seen(self._bridge)._replace(links=look.links())
+        seen = self._database.seen(self._bridge)
+        beyond = self._database.ports(self._underlay_bridge) if self._underlay_bridge else {}
+        return seen._replace(ports={**beyond, **seen.ports}, links=look.links())
 
     def _carry_out(self, steps: tuple[Step, ...]) -> None:
         for step in steps:

@@ -66,6 +66,11 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     help="A physical segment that this host has, by the Open vSwitch bridge that joins it, or by an interface that "
     "Warren may have for itself, on a bridge br-NAME.",
 )
+@click.option(
+    "--underlay-bridge",
+    metavar="NAME",
+    help="Open vSwitch's bridge that has the underlay's interface and address; host-gw networks need it.",
+)
 @click.pass_context
 def cli(
     context: click.Context,
@@ -78,6 +83,7 @@ def cli(
     bridge: str,
     address: str | None,
     segments: dict[str, str],
+    underlay_bridge: str | None,
 ) -> None:
     """Run this host's agent: its bridge, its ports, and the CNI plugin's other end.
 
@@ -92,7 +98,9 @@ def cli(
         raise click.UsageError("No API to ask: give its address with --api or WARREN_API.")
     if not 1 <= len(bridge) <= BRIDGE_NAME_LIMIT:
         raise click.UsageError(f"Bridge name '{bridge}' is too long: use at most {BRIDGE_NAME_LIMIT} characters.")
-    _run(api.rstrip("/"), token or None, state_dir, run_dir, ovsdb, datapath, bridge, address, segments)
+    _run(
+        api.rstrip("/"), token or None, state_dir, run_dir, ovsdb, datapath, bridge, address, segments, underlay_bridge
+    )
 
 
 def read_segments(given: tuple[str, ...]) -> dict[str, str]:
@@ -121,6 +129,7 @@ def _run(
     bridge: str,
     address: str | None,
     segments: dict[str, str],
+    underlay_bridge: str | None,
 ) -> None:
     # Imported here: `install-cni` needs none of it, and pyroute2 alone takes 150 ms.
     from ovs_agent import enrol
@@ -133,7 +142,7 @@ def _run(
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         state = State(state_dir)
         identity = enrol.identify(api, state, token, address, datapath, time.sleep)
-        agent = Agent(Settings(api, bridge, datapath, ovsdb, run_dir, segments), identity, state)
+        agent = Agent(Settings(api, bridge, datapath, ovsdb, run_dir, segments, underlay_bridge), identity, state)
     except (enrol.NotEnrolled, AlreadyRunning) as fault:
         raise click.ClickException(str(fault)) from None
     except KeyboardInterrupt:

@@ -15,17 +15,16 @@ from typing import Any, NamedTuple
 ENDPOINT = "warren-endpoint"
 """The key in a port's external_ids that makes the port ours. Ports without it are never touched."""
 
-SEGMENT = "warren-segment"
-"""The same for ports that join the bridge with a physical segment: its name."""
-
 BRIDGE_NAME_LIMIT = 11
 """Ports are named after the bridge (`warren0-tun`), and Linux takes 15 characters."""
+
+PATCH = "patch"
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
 class Tunnel(NamedTuple):
-    """The port that joins the bridge with all other hosts; `suffix` is its name's, after the bridge's."""
+    """A port that joins the bridge with other hosts; `suffix` is its name's, after the bridge's."""
 
     type: str
     suffix: str
@@ -43,6 +42,13 @@ class Segment(NamedTuple):
 class Gateway(NamedTuple):
     ofport: int
     mac: str
+
+
+class Peer(NamedTuple):
+    """Another host, and where its tunnels end."""
+
+    name: str
+    address: str
 
 
 class Endpoint(NamedTuple):
@@ -89,6 +95,7 @@ class Wanted(NamedTuple):
     segments: tuple[Segment, ...]
     gateway: Gateway
     endpoints: tuple[Endpoint, ...]
+    peers: tuple[Peer, ...] = ()
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Wanted:
@@ -104,6 +111,7 @@ class Wanted(NamedTuple):
             segments=tuple(Segment(**{name: one[name] for name in Segment._fields}) for one in document["segments"]),
             gateway=Gateway(**{name: document["gateway"][name] for name in Gateway._fields}),
             endpoints=tuple(Endpoint.parse(endpoint) for endpoint in document["endpoints"]),
+            peers=tuple(Peer(peer["name"], peer["address"]) for peer in document["peers"]),
         )
 
 
@@ -141,8 +149,8 @@ class Controller(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What is on the host. `links` are the veths of our making, by name, and whether they are up; `others` are
-    the other bridges' ports, by bridge and name."""
+    """What is on the host. `ports` are the bridge's and the far ends of its patches, `links` the veths of our making by
+    name, and whether they are up; `others` are the other bridges' ports, by bridge and name."""
 
     bridge: Bridge | None = None
     controllers: tuple[Controller, ...] = ()
@@ -158,7 +166,7 @@ class Local(NamedTuple):
     `fresh`: the wanted document was received in this run, not read from disk. `attached`: endpoints made in this run,
     each with the revision that introduced it, so that an older document does not count against them. `busy`: port
     names which an attach or a detach is working on at this moment. `physical`: by the names of the segments that the
-    host has, the bridge or the interface by which it has them.
+    host has, the bridge or the interface by which it has them. `underlay_bridge` has the underlay's interface.
     """
 
     bridge: str
@@ -167,6 +175,7 @@ class Local(NamedTuple):
     attached: tuple[tuple[int, Endpoint], ...] = ()
     busy: frozenset[str] = frozenset()
     physical: Mapping[str, str] = EMPTY
+    underlay_bridge: str | None = None
 
 
 class SetBridge(NamedTuple):
@@ -216,7 +225,6 @@ def plan(wanted: Wanted, seen: Seen, local: Local) -> tuple[Step, ...]:
     return (
         *_bridge_steps(wanted, seen, local),
         *_own_port_steps(wanted, seen, local),
-        *_segment_steps(wanted, seen, local),
         *_endpoint_steps(wanted, seen, local),
         *_removals(wanted, seen, local),
     )
@@ -243,71 +251,26 @@ def endpoint_port(endpoint: Endpoint) -> Port:
 
 
 def own_ports(wanted: Wanted, local: Local) -> tuple[Port, ...]:
-    """The tunnels' ports and the gateway port, which every host's bridge has."""
+    """Ports of the bridge that no endpoint has: of tunnels, of patches to other bridges, and the gateway's."""
     tunnels = (
         Port(f"{local.bridge}-{tunnel.suffix}", tunnel.ofport, tunnel.type, options=_options(tunnel, wanted.address))
         for tunnel in wanted.tunnels
+        if tunnel.type != PATCH
     )
-    return (*tunnels, Port(f"{local.bridge}-gw", wanted.gateway.ofport, "internal", mac=wanted.gateway.mac))
+    patches = (
+        Port(f"{local.bridge}-{patch.suffix}", patch.ofport, PATCH, options={"peer": far_end(local, patch).name})
+        for patch in _patches(wanted, local)
+    )
+    return (*tunnels, *patches, Port(f"{local.bridge}-gw", wanted.gateway.ofport, "internal", mac=wanted.gateway.mac))
 
 
-class Joint(NamedTuple):
-    """The two ends of a cable between our bridge and that of a physical segment."""
-
-    bridge: str
-    ours: Port
-    theirs: Port
+def _patches(wanted: Wanted, local: Local) -> list[Tunnel]:
+    return [one for one in wanted.tunnels if one.type == PATCH and local.underlay_bridge]
 
 
-def joints(wanted: Wanted, seen: Seen, local: Local) -> tuple[Joint, ...]:
-    """Of the segments that networks are on and that this host has. A segment that was given by its interface has a
-    bridge of our making."""
-    found = []
-    for segment in wanted.segments:
-        if segment.name not in local.physical:
-            continue
-        ours, theirs = f"{local.bridge}-phy-{segment.name}", f"phy-{segment.name}-{local.bridge}"
-        mark = {SEGMENT: segment.name}
-        found.append(
-            Joint(
-                _bridge_of(segment.name, seen, local),
-                Port(ours, segment.ofport, "patch", options={"peer": theirs}, external_ids=mark),
-                Port(theirs, None, "patch", options={"peer": ours}, external_ids=mark),
-            )
-        )
-    return tuple(found)
-
-
-def _bridge_of(segment: str, seen: Seen, local: Local) -> str:
-    given = local.physical[segment]
-    return given if given in seen.others else f"br-{segment}"
-
-
-def _segment_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
-    steps: list[Step] = []
-    for segment in wanted.segments:
-        given = local.physical.get(segment.name)
-        bridge = given and _bridge_of(segment.name, seen, local)
-        if given and bridge and given not in seen.others.get(bridge, {}) and bridge != given:
-            steps.append(AddBridge(bridge, local.datapath_type, given))
-    for joint in joints(wanted, seen, local):
-        if not _agrees(joint.theirs, seen.others.get(joint.bridge, {}).get(joint.theirs.name)):
-            steps.append(PutPort(joint.bridge, joint.theirs))
-        if not _agrees(joint.ours, seen.ports.get(joint.ours.name)):
-            steps.append(PutPort(local.bridge, joint.ours))
-    if not local.fresh:
-        return steps
-    keep = {port.name for joint in joints(wanted, seen, local) for port in (joint.ours, joint.theirs)}
-    # Ours first: a number that another segment has now must be free before its port asks for it.
-    return [
-        *(
-            DropPort(bridge, name)
-            for bridge, ports in ((local.bridge, seen.ports), *seen.others.items())
-            for name, port in sorted(ports.items())
-            if SEGMENT in port.external_ids and name not in keep
-        ),
-        *steps,
-    ]
+def far_end(local: Local, patch: Tunnel) -> Port:
+    """The other end of a patch port, on the bridge of the underlay's interface."""
+    return Port(f"{local.bridge}+{patch.suffix}", None, PATCH, options={"peer": f"{local.bridge}-{patch.suffix}"})
 
 
 def _options(tunnel: Tunnel, address: str | None) -> dict[str, str]:
@@ -332,13 +295,9 @@ def problems(wanted: Wanted, seen: Seen, local: Local) -> tuple[str, ...]:
     """What is wrong and cannot be mended by a step: one sentence each."""
     if seen.bridge is None:
         return (f"The bridge {local.bridge} does not exist.",)
-    ports = [*own_ports(wanted, local), *(joint.ours for joint in joints(wanted, seen, local))]
+    ports = list(own_ports(wanted, local))
     ports += [endpoint_port(endpoint) for endpoint in endpoints(wanted, local) if endpoint.port_name not in local.busy]
-    found = [port_problem(port, seen.ports[port.name]) for port in ports if port.name in seen.ports]
-    for segment, given in local.physical.items():
-        interface = seen.others.get(f"br-{segment}", {}).get(given)
-        if interface is not None and interface.error:
-            found.append(f"Open vSwitch cannot use {given} for physical segment {segment}: {interface.error}.")
+    found = (port_problem(port, seen.ports[port.name]) for port in ports if port.name in seen.ports)
     return tuple(sentence for sentence in found if sentence)
 
 
@@ -374,9 +333,9 @@ def _bridge_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
 
 
 def _own_port_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
-    return [
-        PutPort(local.bridge, port) for port in own_ports(wanted, local) if not _agrees(port, seen.ports.get(port.name))
-    ]
+    bridges = [(local.bridge, port) for port in own_ports(wanted, local)]
+    bridges += [(local.underlay_bridge or "", far_end(local, patch)) for patch in _patches(wanted, local)]
+    return [PutPort(bridge, port) for bridge, port in bridges if not agrees(port, seen.ports.get(port.name))]
 
 
 def _endpoint_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
@@ -389,7 +348,7 @@ def _endpoint_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
         if not seen.links[name]:
             steps.append(RaiseLink(name))
         port = endpoint_port(endpoint)
-        if not _agrees(port, seen.ports.get(name)):
+        if not agrees(port, seen.ports.get(name)):
             steps.append(PutPort(local.bridge, port))
     return steps
 
@@ -407,7 +366,7 @@ def _removals(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
     return steps
 
 
-def _agrees(wanted: Port, seen: Port | None) -> bool:
+def agrees(wanted: Port, seen: Port | None) -> bool:
     """Whether the settings are those asked for; what people added beside them does not matter."""
     return (
         seen is not None

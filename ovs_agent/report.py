@@ -91,6 +91,7 @@ class Reporter:
                 "exists": condition.exists,
                 "connected": list(condition.connected),
             },
+            "underlay": condition.underlay._asdict() if condition.underlay else None,
             "ports": {str(id): state for id, state in condition.ports.items()},
             "physical": self._physical,
             "problems": list(condition.problems[:MOST_PROBLEMS]),

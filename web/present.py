@@ -76,6 +76,7 @@ def _network(row: tables.Network, mtus: dict[str, int]) -> Json:
         "transport": row.transport,
         "physical": row.physical and row.physical.name,
         "vlan": row.vlan if row.physical else None,
+        "cross_subnet": row.cross_subnet,
         "labels": row.labels,
         "endpoints": row.endpoint_count,
         "version": row.version,

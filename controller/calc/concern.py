@@ -79,7 +79,8 @@ def _segment(network: Network) -> tuple[object, ...]:
 def _outlook(world: World, host: int) -> tuple[object, ...]:
     """All that decides what a host sees, but for the networks themselves."""
     seen = view(world, host)
-    return seen.here, seen.peering, seen.peers, seen.flat
+    segment = world.hosts[host].segment if host in world.hosts else None
+    return seen.here, seen.peering, seen.peers, seen.flat, segment
 
 
 class _Gather:
@@ -98,9 +99,10 @@ class _Gather:
         self.keys.setdefault(zone, set()).update(fragments)
 
     def host(self, id: int) -> None:
-        fragments = Key(Part.HOST, id), Key(Part.PEER, id)
+        fragments = tuple(Key(part, id) for part in (Part.HOST, Part.PEER, Part.SELF, Part.NEAR))
         self.rewritten.update(fragments)
         self.everywhere.update(fragments)
+        self.reviewed.add(id)  # it may be near others now
 
     def tenant(self, id: int) -> None:
         self.rewritten.add(Key(Part.TENANT, id))

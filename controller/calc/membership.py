@@ -59,6 +59,10 @@ class View(NamedTuple):
                 return id in world.hosts
             case Part.PEER:
                 return id in world.hosts and id != self.host
+            case Part.SELF:
+                return id == self.host and id in world.hosts
+            case Part.NEAR:
+                return id != self.host and self._is_near(id)
             case Part.TENANT:
                 return id in world.tenants and any(map(self.sees, world.networks_of_tenant.get(id, {}).values()))
             case Part.NETWORK:
@@ -87,6 +91,11 @@ class View(NamedTuple):
         if endpoint is None or key.part is not self.part_of(endpoint):
             return False
         return self.sees(world.networks[endpoint.network])
+
+    def _is_near(self, other: int) -> bool:
+        ends = self.world.hosts.get(self.host), self.world.hosts.get(other)
+        segments = {host.segment if host else None for host in ends}
+        return len(segments) == 1 and None not in segments
 
     def part_of(self, endpoint: Endpoint) -> Part | None:
         """What the host says of an endpoint of a network that it sees; None for one that never comes here."""
@@ -158,9 +167,11 @@ def members(world: World, host: int) -> set[Key]:
 def _candidates(seen: View) -> Iterator[Key]:
     world = seen.world
     yield Key(Part.BASE, 0)
+    yield Key(Part.SELF, seen.host)
     for id in world.hosts:
         yield Key(Part.HOST, id)
         yield Key(Part.PEER, id)
+        yield Key(Part.NEAR, id)
     for tenant in seen.peering:
         for id in world.peerings_of_tenant[tenant]:
             yield Key(Part.PEERING, id)

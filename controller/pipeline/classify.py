@@ -55,7 +55,7 @@ def peer(world: World, host: Host) -> list[Flow]:
 def network(world: World, network: Network) -> list[Flow]:
     """The one flow that says which zone a network is in and what carries it: whoever changes that rewrites it and no
     endpoint."""
-    carrier = SetField(CARRIER, transport(network.transport).number)
+    carrier = SetField(CARRIER, transport(network.transport).carrier(network))
     return [
         flow(
             Kind.NETWORK,

@@ -55,8 +55,9 @@ class Reason(IntEnum):
     INGRESS_POLICY = 16  # a policy about the endpoint that was called
     EGRESS_FIREWALL = 17  # the tenant's rules for addresses outside
     OTHER_HOST = 18  # the source's network keeps to its host
-    UNKNOWN_VLAN = 19  # from a physical segment, with a tag that is no network's
-    OUTSIDE = 20  # from a physical segment, and nothing for an endpoint
+    OTHER_SEGMENT = 19  # the destination's host cannot be reached without a tunnel
+    SEGMENT = 20  # came from a physical segment, and is for nobody here
+    UNKNOWN_VLAN = 21  # came from a physical segment, with a tag that is no network's
 
 
 class Match(NamedTuple):

@@ -30,12 +30,6 @@ TO_ROUTER = Match("eth_dst", ROUTER_MAC)
 
 GATEWAY_OFPORT = 2
 """A port that every host's bridge has, besides those of transports; endpoints' ports are numbered from 100."""
-MOST_SEGMENTS = 80
-
-
-def segment_ofport(physical: int) -> int:
-    """Of the port to a physical segment (1 to `MOST_SEGMENTS`), on every host's bridge that has it."""
-    return 9 + physical
 
 
 def ip(version: int) -> Match:
@@ -48,6 +42,10 @@ def ip_source(version: int, value: int) -> Match:
 
 def ip_destination(version: int, value: int) -> Match:
     return Match("ip_dst" if version == 4 else "ipv6_dst", value)
+
+
+def from_subnet(subnet: Subnet) -> Match:
+    return Match("ip_src" if subnet.version == 4 else "ipv6_src", subnet.network, subnet.mask)
 
 
 def into_subnet(subnet: Subnet) -> Match:

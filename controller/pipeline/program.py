@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
+from controller.model import Host
 from controller.pipeline import (
     admit,
     answer,
@@ -37,6 +38,8 @@ class Part(IntEnum):
     BASE = 0  # always 0
     HOST = 1  # a host's id: what every bridge says of it, its own included
     PEER = 2  # a host's id: what every other bridge says of it
+    SELF = 14  # a host's id: what its own bridge says of it
+    NEAR = 15  # a host's id: what other bridges on its segment say of it
     TENANT = 3
     NETWORK = 4
     ZONE = 5  # the zone's number
@@ -48,8 +51,8 @@ class Part(IntEnum):
     BINDING = 11  # `bound(policy, identity)`, on hosts that hold the identity
     FIREWALL = 12  # a tenant's id, on hosts that hold the tenant
     HEARING = 13  # likewise
-    SEGMENT = 14  # a physical segment's number, on every host
-    ANNOUNCED = 15  # `bound(network, host)`, on the host, of a network on a physical segment
+    SEGMENT = 16  # a physical segment's number, on every host
+    ANNOUNCED = 17  # `bound(network, host)`, on the host, of a network on a physical segment
 
 
 class Key(NamedTuple):
@@ -73,17 +76,23 @@ def _base(*makers: Callable[[World], list[Flow]]) -> tuple[_Maker, ...]:
     return tuple((lambda world, _id, make=make: make(world)) for make in makers)
 
 
+def _host(*makers: Callable[[World, Host], list[Flow]]) -> tuple[_Maker, ...]:
+    return tuple((lambda world, id, make=make: make(world, world.hosts[id])) for make in makers)
+
+
 _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
     Part.BASE: _base(
         *(classify.base, guard.base, answer.base, conntrack.base, route.base, admit.base),
         *(firewall.base, normalize.base, policy.base, output.base),
-        *(transport.base for transport in TRANSPORTS.values()),
+        *(its.base for its in TRANSPORTS.values()),
     ),
     Part.HOST: (lambda world, id: guard.host(world, world.hosts[id]),),
     Part.PEER: (
         lambda world, id: classify.peer(world, world.hosts[id]),
         lambda world, id: output.peer(world, world.hosts[id]),
     ),
+    Part.SELF: _host(*(its.itself for its in TRANSPORTS.values())),
+    Part.NEAR: _host(*(its.near for its in TRANSPORTS.values())),
     Part.TENANT: (lambda world, id: conntrack.tenant(world, world.tenants[id]),),
     Part.NETWORK: (
         lambda world, id: classify.network(world, world.networks[id]),

@@ -25,6 +25,7 @@ from enum import IntEnum
 class Stage(IntEnum):
     CLASSIFY = 0
     TUNNEL = 5
+    SEGMENT = 7
     ZONE = 10
     GUARD = 20
     ANSWER = 30
@@ -57,7 +58,8 @@ class Stage(IntEnum):
 
 NEXT: dict[Stage, frozenset[Stage]] = {
     Stage.CLASSIFY: frozenset({Stage.TUNNEL, Stage.ZONE}),
-    Stage.TUNNEL: frozenset({Stage.ZONE}),
+    Stage.TUNNEL: frozenset({Stage.SEGMENT, Stage.ZONE}),
+    Stage.SEGMENT: frozenset({Stage.ZONE}),
     Stage.ZONE: frozenset({Stage.GUARD}),
     Stage.GUARD: frozenset({Stage.ANSWER, Stage.ROUTE}),
     Stage.ANSWER: frozenset({Stage.ADVERTISE, Stage.TRACK_SOURCE}),

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 
 from controller.transport.geneve import GENEVE
 from controller.transport.gre import GRE
+from controller.transport.host_gw import HOST_GW
 from controller.transport.local import LOCAL
 from controller.transport.transport import Transport
+from controller.transport.tunnel import Tunnel
 from controller.transport.vlan import VLAN
 from controller.transport.vxlan import VXLAN
 
-TRANSPORTS: Mapping[str, Transport] = {one.name: one for one in (VXLAN, GENEVE, GRE, VLAN, LOCAL)}
+TRANSPORTS: Mapping[str, Transport] = {one.name: one for one in (VXLAN, GENEVE, GRE, HOST_GW, VLAN, LOCAL)}
 DEFAULT = VXLAN
-TUNNEL_OFPORTS = frozenset(one.port.ofport for one in TRANSPORTS.values() if one.port)
+TUNNEL_OFPORTS = frozenset(one.ofport for one in TRANSPORTS.values() if isinstance(one, Tunnel))
 
 
 def transport(name: str) -> Transport:

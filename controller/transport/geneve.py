@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controller.transport.transport import TunnelPort
+from controller.transport.transport import Port
 from controller.transport.tunnel import Tunnel
 
-GENEVE = Tunnel("geneve", 2, TunnelPort("gnv", "geneve", 3, 6081), header=8 + 8)
+GENEVE = Tunnel("geneve", 2, Port("gnv", "geneve", 3, 6081), header=8 + 8)

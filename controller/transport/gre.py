@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controller.transport.transport import TunnelPort
+from controller.transport.transport import Port
 from controller.transport.tunnel import Tunnel
 
-GRE = Tunnel("gre", 3, TunnelPort("gre", "gre", 4, None), header=4 + 4)
+GRE = Tunnel("gre", 3, Port("gre", "gre", 4, None), header=4 + 4)

@@ -9,28 +9,34 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controller.model import Endpoint, Host, Network
-from controller.pipeline.flow import Flow
+from controller.pipeline.flow import Flow, Match
 from controller.world import World
 
 
-class TunnelPort(NamedTuple):
-    """The port that a bridge has for a tunnel. `udp_port` None: the tunnel is a protocol of IP's own."""
+class Port(NamedTuple):
+    """The port that a bridge has for a transport. `udp_port` None: it is no tunnel over UDP."""
 
     suffix: str  # of the port's name, after the bridge's
-    type: str  # of Open vSwitch
+    type: str  # of Open vSwitch; a patch port leads to the bridge that has the underlay's interface
     ofport: int
     udp_port: int | None
 
 
 class Transport:
-    """`number` is what `registers.CARRIER` holds on a packet's way; those that have no flows to add leave them out.
-    `on_segment`: endpoints share a physical segment with strangers, one of which is their gateway."""
+    """`number` is what `registers.CARRIER` holds on a packet's way, `ofport` the port that packets leave and arrive by.
+    `on_segment`: endpoints share a physical segment with strangers, one of which is their gateway. Those that have no
+    flows to add leave them out."""
 
     name: str
     number: int
-    port: TunnelPort | None = None
+    ofport: int = 0
+    port: Port | None = None
     leaves_host = True
     on_segment = False
+
+    def carrier(self, network: Network) -> int:
+        """What `registers.CARRIER` says of the network's packets."""
+        return self.number
 
     def overhead(self, version: int) -> int:
         """Bytes of each packet that the underlay of this IP version needs besides the endpoint's own IP packet."""
@@ -44,6 +50,10 @@ class Transport:
         """What the host's own bridge says of it."""
         return []
 
+    def near(self, world: World, host: Host) -> list[Flow]:
+        """What bridges of other hosts on the host's segment say of it."""
+        return []
+
     def network(self, world: World, network: Network) -> list[Flow]:
         """What is to know of a network that is carried so."""
         return []
@@ -51,3 +61,7 @@ class Transport:
     def local(self, world: World, endpoint: Endpoint) -> list[Flow]:
         """What is to know of an endpoint of such a network, where it is."""
         return []
+
+    def arrival(self, near: Host, far: Host, network: Network) -> tuple[Match, ...]:
+        """As what a packet of the network comes to `far` from `near`; nothing when it does not."""
+        return ()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from controller.model import Host, Network
 from controller.pipeline.flow import Flow, Kind, Match, Move, Output, SetField, flow
 from controller.pipeline.registers import CARRIER, FROM_TUNNEL, SOURCE_NETWORK, SOURCE_TENANT
 from controller.pipeline.stages import Stage
-from controller.transport.transport import Transport, TunnelPort
+from controller.transport.transport import Port, Transport
 from controller.world import World
 
 _ETHERNET, _IP = 14, {4: 20, 6: 40}
@@ -14,10 +15,10 @@ _ETHERNET, _IP = 14, {4: 20, 6: 40}
 class Tunnel(Transport):
     """`header` is what the tunnel's own headers take after the outer IP header, in bytes."""
 
-    port: TunnelPort
+    port: Port
 
-    def __init__(self, name: str, number: int, port: TunnelPort, header: int) -> None:
-        self.name, self.number, self.port, self._header = name, number, port, header
+    def __init__(self, name: str, number: int, port: Port, header: int) -> None:
+        self.name, self.number, self.port, self.ofport, self._header = name, number, port, port.ofport, header
 
     def overhead(self, version: int) -> int:
         return _ETHERNET + _IP[version] + self._header
@@ -29,3 +30,10 @@ class Tunnel(Transport):
             flow(Kind.BASE, Stage.CLASSIFY, 100, (here,), arrived, Stage.TUNNEL),
             flow(Kind.BASE, Stage.CARRY, 100, (Match(CARRIER, self.number),), (Output(self.port.ofport),)),
         ]
+
+    def arrival(self, near: Host, far: Host, network: Network) -> tuple[Match, ...]:
+        if near.address is None or far.address is None:
+            return ()
+        family = "tun" if near.address[0] == 4 else "tun_ipv6"
+        ends = Match(f"{family}_src", near.address[1]), Match(f"{family}_dst", far.address[1])
+        return Match("in_port", self.ofport), *ends, Match("tun_id", network.vni)

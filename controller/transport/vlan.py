@@ -8,7 +8,7 @@ What came from the segment goes to endpoints here and nowhere else. To other net
 
 from __future__ import annotations
 
-from controller.model import Endpoint, Network
+from controller.model import Endpoint, Host, Network
 from controller.pipeline.flow import (
     Action,
     Flow,
@@ -41,7 +41,6 @@ from controller.pipeline.packet import (
     ip,
     ip_source,
     link_local,
-    segment_ofport,
 )
 from controller.pipeline.registers import (
     CARRIER,
@@ -63,11 +62,18 @@ from controller.transport.transport import Transport
 from controller.transport.vxlan import VXLAN
 from controller.world import World
 
+MOST_SEGMENTS = 80
 _TAGGED = 0x1000  # OFPVID_PRESENT, part of every tag in `vlan_vid`
 _NO_TAG, _PRIORITY_TAG = 0, _TAGGED  # a frame of the untagged network may have a priority all the same (802.1Q, 6.9)
 _FROM_OUTSIDE = flagged(FROM_OUTSIDE)
 _QUESTION, _ANSWER = icmpv6(NEIGHBOR_SOLICITATION), icmpv6(NEIGHBOR_ADVERTISEMENT)
 _ARRIVED = SetField(FLAGS, FROM_TUNNEL | FROM_OUTSIDE, FROM_TUNNEL | FROM_OUTSIDE)
+
+
+def segment_ofport(physical: int) -> int:
+    """Of the port to a physical segment (1 to `MOST_SEGMENTS`), on every host's bridge that has it; the number before
+    these is host-gw's."""
+    return 9 + physical
 
 
 class _Vlan(Transport):
@@ -80,19 +86,19 @@ class _Vlan(Transport):
         guard, back = Stage.GUARD, Stage.ANSWER
         return [
             # Endpoints have addresses and routes from Warren: an outside router's would make them speak as strangers.
-            *(drop(Reason.OUTSIDE, guard, 226, (_FROM_OUTSIDE, *icmpv6(t))) for t in (ROUTER_ADVERTISEMENT, REDIRECT)),
+            *(drop(Reason.SEGMENT, guard, 226, (_FROM_OUTSIDE, *icmpv6(t))) for t in (ROUTER_ADVERTISEMENT, REDIRECT)),
             *(on(guard, 224, (_FROM_OUTSIDE, *asked), back) for asked in ((ARP,), _QUESTION, _ANSWER)),
             *(on(guard, 222, (_FROM_OUTSIDE, family, MULTICAST), back) for family in (IPV4, IPV6)),
-            drop(Reason.OUTSIDE, guard, 195, (_FROM_OUTSIDE,)),  # unicast IP is on its way to ROUTE
-            *(drop(Reason.OUTSIDE, back, 114, (_FROM_OUTSIDE, *asked)) for asked in ((ARP,), _QUESTION, _ANSWER)),
+            drop(Reason.SEGMENT, guard, 195, (_FROM_OUTSIDE,)),  # unicast IP is on its way to ROUTE
+            *(drop(Reason.SEGMENT, back, 114, (_FROM_OUTSIDE, *asked)) for asked in ((ARP,), _QUESTION, _ANSWER)),
             drop(Reason.BROADCAST, back, 113, (_FROM_OUTSIDE, MULTICAST)),
-            *(drop(Reason.OUTSIDE, Stage.ROUTE, 290, (_FROM_OUTSIDE, family)) for family in (IPV4, IPV6)),
+            *(drop(Reason.SEGMENT, Stage.ROUTE, 290, (_FROM_OUTSIDE, family)) for family in (IPV4, IPV6)),
             *(
                 on(Stage.IDENTIFY, 20, (_FROM_OUTSIDE, family), Stage.NORMALIZE, read(source), set_source_tenant(0))
                 for family, source in ((IPV4, "ip_src"), (IPV6, "ipv6_src"))
             ),
             on(Stage.OUTPUT, 100, (Match(DESTINATION_HOST, OUTSIDE), LOCAL_SOURCE), Stage.CARRY),
-            flow(Kind.BASE, Stage.CARRY, 100, (Match(CARRIER, self.number),), (Output(VXLAN.port.ofport),)),
+            flow(Kind.BASE, Stage.CARRY, 100, (Match(CARRIER, self.number),), (Output(VXLAN.ofport),)),
         ]
 
     def network(self, world: World, network: Network) -> list[Flow]:
@@ -176,6 +182,10 @@ class _Vlan(Transport):
                 ]
         return flows
 
+    def arrival(self, near: Host, far: Host, network: Network) -> tuple[Match, ...]:
+        """Within the network; to others VXLAN carries it."""
+        return Match("in_port", segment_ofport(network.physical)), Match("vlan_vid", _tags(network)[0])
+
 
 def segment(world: World, physical: int) -> list[Flow]:
     """What comes from a physical segment for no network."""
@@ -196,7 +206,6 @@ def heard_by_all(world: World, network: Network, host: int) -> list[Flow]:
 
 def _arrivals(network: Network) -> list[Flow]:
     said = (SetField(SOURCE_NETWORK, network.vni), _ARRIVED)
-    tags = [_TAGGED | network.vlan] if network.vlan else [_NO_TAG, _PRIORITY_TAG]
     port = Match("in_port", segment_ofport(network.physical))
     return [
         flow(
@@ -207,8 +216,12 @@ def _arrivals(network: Network) -> list[Flow]:
             ((PopVlan(), *said) if tag else said),
             Stage.ZONE,
         )
-        for tag in tags
+        for tag in _tags(network)
     ]
+
+
+def _tags(network: Network) -> list[int]:
+    return [_TAGGED | network.vlan] if network.vlan else [_NO_TAG, _PRIORITY_TAG]
 
 
 def _tag(network: Network) -> tuple[Action, ...]:

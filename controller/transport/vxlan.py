@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controller.transport.transport import TunnelPort
+from controller.transport.transport import Port
 from controller.transport.tunnel import Tunnel
 
-VXLAN = Tunnel("vxlan", 1, TunnelPort("tun", "vxlan", 1, 4789), header=8 + 8)
+VXLAN = Tunnel("vxlan", 1, Port("tun", "vxlan", 1, 4789), header=8 + 8)

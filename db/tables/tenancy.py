@@ -12,6 +12,7 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
     column,
+    false,
     func,
     select,
     table,
@@ -97,6 +98,7 @@ class Network(Timestamped, Base):
     isolated: Mapped[bool] = mapped_column(default=False)
     mtu: Mapped[int | None]
     transport: Mapped[str] = mapped_column(String(16), default="vxlan", server_default="vxlan")
+    cross_subnet: Mapped[bool] = mapped_column(default=False, server_default=false())
     physical_id: Mapped[int | None] = mapped_column(ForeignKey("physical.id"))
     vlan: Mapped[int] = mapped_column(default=0, server_default="0")
     labels: Mapped[dict[str, str]] = mapped_column(default=dict)

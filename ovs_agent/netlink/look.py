@@ -12,6 +12,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from pyroute2.netlink import rtnl
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
@@ -29,7 +30,7 @@ RTMGRP_LINK = 1
 IFINFO = struct.Struct("=BxHiII")  # family, type, index, flags, change
 IFADDR = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
 RTMSG_SIZE = 12
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_GROUP = 1, 3, 27
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_GROUP = 1, 3, 4, 27
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
 
@@ -54,6 +55,31 @@ def links() -> dict[str, bool]:
         if attributed.get(IFLA_GROUP) == GROUP.to_bytes(4, sys.byteorder):
             found[attributed[IFLA_IFNAME].rstrip(b"\0").decode()] = bool(flags & IFF_UP)
     return found
+
+
+class Underlay(NamedTuple):
+    """The interface that has the host's address: its MTU in bytes, and the prefix length of its subnet. `bridged` when
+    Warren's bridge has a way to it."""
+
+    interface: str
+    mtu: int
+    prefix: int
+    bridged: bool = False
+
+
+def underlay(address: str) -> Underlay | None:
+    """None while no interface has the address."""
+    wanted = ipaddress.ip_address(address).packed
+    for body in dump(Request("list addresses", rtnl.RTM_GETADDR, ifaddrmsg())):
+        _, prefix, _, _, index = IFADDR.unpack_from(body)
+        attributed = attributes(body, IFADDR.size)
+        if wanted in (attributed.get(IFA_LOCAL), attributed.get(IFA_ADDRESS)):
+            for link in dump(Request("list interfaces", rtnl.RTM_GETLINK, ifinfmsg())):
+                if IFINFO.unpack_from(link)[2] == index:
+                    its = _link(link)[1]
+                    name = its[IFLA_IFNAME].rstrip(b"\0").decode()
+                    return Underlay(name, int.from_bytes(its[IFLA_MTU], sys.byteorder), prefix)
+    return None
 
 
 class Watch:

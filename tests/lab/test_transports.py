@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -22,6 +24,7 @@ from tests.lab.wire import Tap, tap
 from tests.lab.world import World
 
 TUNNELS = ("vxlan", "geneve", "gre")
+CARRIERS = (*TUNNELS, "host-gw")
 
 
 class Site(NamedTuple):
@@ -71,7 +74,7 @@ def reaches(source: Placed, destination: Placed) -> dict[int, bool]:
 BOTH, NEITHER = {4: True, 6: True}, {4: False, 6: False}
 
 
-@pytest.mark.parametrize(("transport", "second"), [("vxlan", "geneve"), ("geneve", "gre"), ("gre", "vxlan")])
+@pytest.mark.parametrize(("transport", "second"), list(itertools.pairwise((*CARRIERS, "vxlan"))))
 def test_packets_pass_within_a_host_and_across_and_where_networks_are_routed(
     world: World, transport: str, second: str
 ) -> None:
@@ -120,6 +123,32 @@ def seen(frame: Packet, transport: str) -> int:
         case _:
             assert frame[GRE].key_present
             return int(frame[GRE].key)
+
+
+def test_the_wire_shows_packets_of_host_gw_as_they_are(lab: Lab, world: World) -> None:
+    its = site(world, "host-gw", "vxlan")
+    with tap(lab.host("h2").netns, "eth0") as nic:
+        frame = outer(nic, its)
+    assert frame.dst.startswith("02:77:67:") and frame.src.startswith("02:77:67:")
+    assert frame[IP].src == its.one.addresses[0].partition("/")[0], "no header around it"
+    assert not frame.haslayer(UDP)
+
+
+def mtu(placed: Placed) -> int:
+    with netns.inside(placed.netns):
+        said = subprocess.run(["ip", "-o", "link", "show", "eth0"], check=True, capture_output=True, text=True).stdout
+    return int(said.partition(" mtu ")[2].split()[0])
+
+
+@pytest.mark.parametrize("transport", ["vxlan", "geneve", "gre", "host-gw"])
+def test_packets_as_large_as_the_interface_allows_pass(world: World, transport: str) -> None:
+    its = site(world, transport, "vxlan")
+    size = mtu(its.one)
+    assert size == {"vxlan": 1450, "geneve": 1450, "gre": 1458, "host-gw": 1500}[transport]
+    ping = ["ping", "-c3", "-i0.1", "-W1", "-M", "do", "-s", str(size - 28)]
+    for asking, asked in ((its.one, its.far), (its.far, its.one)):
+        with netns.inside(asking.netns):
+            subprocess.run([*ping, asked.addresses[0].partition("/")[0]], check=True, capture_output=True)
 
 
 @pytest.fixture
@@ -171,3 +200,46 @@ def test_a_network_changes_its_transport_while_it_is_used(lab: Lab, world: World
             list(nic.waiting())
             assert seen(outer(nic, its), transport) == its.vni
     assert world.rest.get(f"/networks/{name}").body["transport"] == "vxlan"
+
+
+def problems(world: World, host: str) -> list[str]:
+    return list(world.rest.get(f"/hosts/{host}").body["agent"]["problems"])
+
+
+def test_a_smaller_underlay_is_noticed_and_networks_follow(lab: Lab, world: World) -> None:
+    network = world.network(world.tenant("red"), "front", transport="vxlan")
+    nic = lab.host("h2").netns
+
+    def underlay(size: int) -> None:
+        for device in ("eth0", "br-phy"):
+            netns.run("ip", "-n", nic, "link", "set", device, "mtu", str(size))
+
+    def known(size: int) -> bool:
+        return bool(world.rest.get(f"/networks/{network}").body["mtu"] == size)
+
+    try:
+        underlay(1400)
+        until(lambda: known(1350))
+    finally:
+        underlay(1500)
+    until(lambda: known(1450))
+
+
+def test_a_black_hole_on_the_way_is_reported_and_its_end_too(lab: Lab, world: World) -> None:
+    """The fabric's end of h2's cable takes no large packets; both ends of the path see their own MTU."""
+    fabric = fabric_netns(lab.name)
+    try:
+        netns.run("ip", "-n", fabric, "link", "set", "h2", "mtu", "1400")
+        lab.restart("agent:h1", kill=False)
+        until(lambda: any("do not come to h2" in problem for problem in problems(world, "h1")))
+    finally:
+        netns.run("ip", "-n", fabric, "link", "set", "h2", "mtu", "1500")
+        lab.restart("agent:h1", kill=False)
+    until(lambda: not problems(world, "h1"))
+
+
+def until(holds: Callable[[], bool], seconds: float = 40.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it has not come true"
+        time.sleep(0.2)

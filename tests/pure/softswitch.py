@@ -32,6 +32,7 @@ from controller.pipeline.flow import (
 )
 from controller.pipeline.stages import Stage
 from controller.transport import TUNNEL_OFPORTS
+from controller.transport.host_gw import SEGMENT_OFPORT
 from tests.pure.connections import NEW, TRACKED, Packet
 
 OWN_FIELDS = ("reg", "metadata", "ct_", "conj_id")
@@ -112,11 +113,13 @@ def _switch(flows: frozenset[Flow]) -> Switch:
 
 
 def arrive(sent: Outcome, source: tuple[int, int]) -> Packet:
-    """The packet that comes out of the tunnel at the other host; `source` is the sending host's (version, address)."""
-    assert sent.port in TUNNEL_OFPORTS, f"not sent through the tunnel: {sent}"
+    """The packet that comes to the other host; `source` is the sending host's (version, address)."""
+    assert sent.port in {*TUNNEL_OFPORTS, SEGMENT_OFPORT}, f"not sent to a host: {sent}"
     inner = {
         field: value for field, value in sent.packet.items() if not field.startswith((*OWN_FIELDS, "tun_", "in_port"))
     }
+    if sent.port == SEGMENT_OFPORT:
+        return {**inner, "in_port": SEGMENT_OFPORT}
     source_field = "tun_src" if source[0] == 4 else "tun_ipv6_src"
     return {**inner, "in_port": sent.port, "tun_id": sent.packet["tun_id"], source_field: source[1]}
 

@@ -36,7 +36,13 @@ class Site:
         """No two networks have one tag on one segment."""
         zone = 1000 + id if isolated else self.zones[tenant]
         self.networks[id] = worlds.network(
-            id, tenant, zone=zone, private=private, transport=transport, vlan=vlan, physical=id if not vlan else 1
+            *(id, tenant),
+            zone=zone,
+            private=private,
+            transport=transport,
+            vlan=vlan,
+            physical=1 if vlan else id,
+            cross_subnet=tenant == 1,
         )
         return self.networks[id]
 
@@ -75,7 +81,7 @@ def _change(draw: st.DrawFn, site: Site) -> list[Change]:
         case "host":
             id = draw(st.sampled_from(HOSTS))
             site.hosts.add(id)
-            return [worlds.host(id, address=draw(st.booleans()))]
+            return [worlds.host(id, draw(st.booleans()), draw(st.sampled_from([None, 0, 1])))]
         case "host-" if idle := site.idle("host"):
             id = draw(st.sampled_from(idle))
             site.hosts.discard(id)

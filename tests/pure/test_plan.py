@@ -7,8 +7,6 @@ from hypothesis import strategies as st
 
 from ovs_agent.plan import (
     ENDPOINT,
-    SEGMENT,
-    AddBridge,
     Bridge,
     Controller,
     DropLink,
@@ -20,7 +18,6 @@ from ovs_agent.plan import (
     PutPort,
     RaiseLink,
     Seen,
-    Segment,
     SetBridge,
     SetControllers,
     Step,
@@ -72,13 +69,6 @@ def carried_out(seen: Seen, steps: tuple[Step, ...]) -> Seen:
     for step in steps:
         ports, links = dict(seen.ports), dict(seen.links)
         match step:
-            case AddBridge(name, _, interface):
-                seen = seen._replace(others={**seen.others, name: {interface: Port(interface, None)}})
-            case PutPort(bridge, port) if bridge != LOCAL.bridge:
-                seen = seen._replace(others={**seen.others, bridge: {**seen.others[bridge], port.name: port}})
-            case DropPort(bridge, name) if bridge != LOCAL.bridge:
-                left = {other: port for other, port in seen.others[bridge].items() if other != name}
-                seen = seen._replace(others={**seen.others, bridge: left})
             case SetBridge(bridge):
                 seen = seen._replace(bridge=bridge)
             case SetControllers(_, controllers):
@@ -159,46 +149,6 @@ def test_a_document_older_than_an_attach_does_not_count_against_it() -> None:
 def test_a_document_newer_than_an_attach_counts() -> None:
     local = LOCAL._replace(attached=((11, endpoint(2)),))
     assert plan(wanted(1, revision=12), kept(1, 2), local) == (DropPort("warren0", "wrn2"), DropLink("wrn2"))
-
-
-LAN = Segment("lan", 10)
-PATCH = Port("warren0-phy-lan", 10, "patch", options={"peer": "phy-lan-warren0"}, external_ids={SEGMENT: "lan"})
-PEER = Port("phy-lan-warren0", None, "patch", options={"peer": "warren0-phy-lan"}, external_ids={SEGMENT: "lan"})
-
-
-def test_a_segment_given_by_its_bridge_is_joined_with_ours_while_networks_are_on_it() -> None:
-    local = LOCAL._replace(physical={"lan": "br-phy"})
-    seen = kept(1)._replace(others={"br-phy": {"eth0": Port("eth0", None)}})
-    used = wanted(1)._replace(segments=(LAN, Segment("dmz", 11)))
-    assert plan(wanted(1), seen, local) == (), "no network is on it"
-    steps = plan(used, seen, local)
-    assert steps == (PutPort("br-phy", PEER), PutPort("warren0", PATCH)), "dmz is not here"
-    joined = carried_out(seen, steps)
-    assert plan(used, joined, local) == ()
-    assert plan(wanted(1), joined, local) == (DropPort("warren0", PATCH.name), DropPort("br-phy", PEER.name))
-    assert carried_out(joined, plan(wanted(1), joined, local)) == seen
-    assert plan(wanted(1), joined, local._replace(fresh=False)) == ()
-
-
-def test_a_segment_given_by_its_interface_gets_a_bridge() -> None:
-    local = LOCAL._replace(physical={"lan": "eth1"})
-    used = wanted(1)._replace(segments=(LAN,))
-    steps = plan(used, kept(1), local)
-    assert steps == (AddBridge("br-lan", "netdev", "eth1"), PutPort("br-lan", PEER), PutPort("warren0", PATCH))
-    joined = carried_out(kept(1), steps)
-    assert plan(used, joined, local) == ()
-    assert problems(used, joined, local) == ()
-    lost = {"br-lan": {**joined.others["br-lan"], "eth1": Port("eth1", None, error="could not open network device")}}
-    (said,) = problems(used, joined._replace(others=lost), local)
-    assert said == "Open vSwitch cannot use eth1 for physical segment lan: could not open network device."
-
-
-def test_a_number_that_another_segment_has_now_is_free_before_it_is_asked_for() -> None:
-    local = LOCAL._replace(physical={"lan": "br-phy", "dmz": "br-dmz"})
-    seen = kept(1)._replace(others={"br-phy": {}, "br-dmz": {}})
-    joined = carried_out(seen, plan(wanted(1)._replace(segments=(LAN,)), seen, local))
-    names = [type(step).__name__ for step in plan(wanted(1)._replace(segments=(Segment("dmz", 10),)), joined, local)]
-    assert names == ["DropPort", "DropPort", "PutPort", "PutPort"]
 
 
 def test_what_is_being_worked_on_is_nobody_elses_business() -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import pytest
 
+from controller.calc.judge import Asked
 from controller.calc.membership import members
 from controller.model import Action, Block, Change, Direction, Endpoint, Members, Policy, Rule, Tier
 from controller.pipeline.flow import Flow, Reason
-from controller.pipeline.packet import ROUTER_MAC, segment_ofport
+from controller.pipeline.packet import ROUTER_MAC
 from controller.pipeline.program import program
 from controller.pipeline.stages import Stage
+from controller.transport.vlan import segment_ofport
 from controller.world import World
 from tests.pure import worlds
 from tests.pure.connections import NEW, REPLY, TRACKED, Packet
-from tests.pure.softswitch import PRESENT, Outcome, arrive, send
+from tests.pure.softswitch import PRESENT, Outcome, Switch, arrive, send
+from tests.pure.test_explain import told
 from tests.pure.test_packets import BROADCAST, arp, solicit, udp
 
 TAG, OTHER_TAG = 50, 60
@@ -93,10 +98,10 @@ def test_other_tags_are_nobodys(tag: int) -> None:
 def test_a_tag_reaches_its_own_network_only() -> None:
     world = site()
     a1, b1, inner = world.endpoints[101], world.endpoints[201], world.endpoints[113]
-    assert send(flows(world), stranger(a1, OTHER_TAG)).reason is Reason.OUTSIDE
+    assert send(flows(world), stranger(a1, OTHER_TAG)).reason is Reason.SEGMENT
     assert send(flows(world), stranger(b1, OTHER_TAG)).port == b1.ofport
     for target in (b1, inner):
-        assert send(flows(world), stranger(target)).reason is Reason.OUTSIDE, "not even the tenant's other networks"
+        assert send(flows(world), stranger(target)).reason is Reason.SEGMENT, "not even the tenant's other networks"
     out = send(flows(world), udp(a1, b1) | {"eth_dst": GATEWAY_MAC})
     assert out.reason is Reason.TENANT_ISOLATION
 
@@ -205,7 +210,7 @@ def test_answers_from_outside_come_to_the_asker_and_announcements_to_all() -> No
     assert send(flows(world), advertised | {"eth_dst": a4.mac}).ports == (a4.ofport,)
     for announced in (asks(STRANGER), asks(STRANGER) | {"arp_op": 2}, advertised):
         assert send(flows(world), announced).ports == (a1.ofport, a4.ofport)
-    assert send(flows(world), solicits(STRANGER6) | {"icmpv6_type": 134}).reason is Reason.OUTSIDE
+    assert send(flows(world), solicits(STRANGER6) | {"icmpv6_type": 134}).reason is Reason.SEGMENT
 
 
 def test_what_is_in_no_network_leaves_for_the_external_gateway() -> None:
@@ -230,7 +235,7 @@ def test_what_came_from_the_segment_leaves_the_host_by_nothing() -> None:
     world = site()
     assert send(flows(world), stranger(world.endpoints[102])).reason is Reason.NO_TUNNEL
     assert send(flows(world), stranger(world.endpoints[101], ip_dst=STRANGER + 1)).reason is Reason.NO_ENDPOINT
-    assert send(flows(world), stranger(world.endpoints[101], ip_dst=FAR)).reason is Reason.OUTSIDE
+    assert send(flows(world), stranger(world.endpoints[101], ip_dst=FAR)).reason is Reason.SEGMENT
 
 
 def policy(direction: Direction, *rules: Rule) -> Change:
@@ -263,3 +268,20 @@ def test_policies_judge_what_goes_outside(rule: Rule) -> None:
     assert send(flows(world), packet | {"ip_dst": STRANGER}, TRACKED | NEW).delivered == (rule is ALLOWED)
     assert send(flows(world), packet | {"ip_dst": FAR}).reason is Reason.EGRESS_POLICY
     assert send(flows(world), stranger(world.endpoints[101]), TRACKED | REPLY).delivered == (rule is ALLOWED)
+
+
+def test_an_explanation_asks_as_packets_come_and_says_what_leaves() -> None:
+    world = site(policy(Direction.EGRESS, OWN))
+    switches = {host: Switch(flows(world, host)) for host in world.hosts}
+    ids = (101, 102, 104, 112, 113, 201)
+    for source, destination in permutations((world.endpoints[id] for id in ids), 2):
+        said = told(world, switches, source, destination, Asked(4, 6, 80))
+        assert said.agreement == "confirmed", f"{source.name} {destination.name}: {said.words}"
+        assert said.allowed == (world.networks[source.network].tenant == world.networks[destination.network].tenant)
+
+
+def test_whom_a_host_knows_nothing_of_is_taken_for_somebody_outside() -> None:
+    world = site(Change("endpoint", 201, None), worlds.endpoint(202, 11, 2, 11))
+    switches = {host: Switch(flows(world, host)) for host in world.hosts}
+    said = told(world, switches, world.endpoints[101], world.endpoints[202], Asked(4, 6, 80))
+    assert (said.allowed, said.agreement, said.hosts[0].reason) == (False, "confirmed", "sent outside")

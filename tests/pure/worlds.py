@@ -38,9 +38,11 @@ def tenant(
     return Change("tenant", id, Tenant(id, f"t{id}", zone, labels, track_all, default_deny))
 
 
-def host(id: int, address: bool = True) -> Change:
+def host(id: int, address: bool = True, segment: int | None = None) -> Change:
+    """At 198.18.0.`id`; on 198.18.`segment`.0/24, if any."""
     underlay = (4, (198 << 24) + (18 << 16) + id) if address else None
-    return Change("host", id, Host(id, f"h{id}", underlay, "netdev"))
+    on = None if segment is None else (4, (198 << 24) + (18 << 16) + (segment << 8), 24)
+    return Change("host", id, Host(id, f"h{id}", underlay, "netdev", on))
 
 
 def network(
@@ -53,6 +55,7 @@ def network(
     transport: str = "vxlan",
     vlan: int = 0,
     physical: int = 1,
+    cross_subnet: bool = False,
 ) -> Change:
     """10.`third`.0.0/24 and fd00:`third`::/64, gateway at 1; `third` is the id unless given. `vlan` and `physical` are
     for networks on a segment."""
@@ -61,7 +64,7 @@ def network(
     subnets = [Subnet.parse(f"10.{third}.0.0/24", f"10.{third}.0.1")]
     if ipv6:
         subnets.append(Subnet.parse(f"fd00:{third}::/64", f"fd00:{third}::1"))
-    value = Network(id, f"n{id}", tenant, 1000 + id, zone, tuple(subnets), private, transport)
+    value = Network(id, f"n{id}", tenant, 1000 + id, zone, tuple(subnets), private, transport, cross_subnet)
     return Change("network", id, value._replace(physical=physical, vlan=vlan) if transport == "vlan" else value)
 
 

@@ -63,6 +63,7 @@ def create(body: NetworkCreate) -> Answer | Response:
                 carried_by=body.transport,
                 physical=body.physical,
                 vlan=body.vlan,
+                cross_subnet=body.cross_subnet,
                 labels=body.labels,
             ),
         )
@@ -100,6 +101,7 @@ def update(tenant: str, network: str, body: NetworkChange, query: ChangeQuery) -
                 carried_by=body.transport,
                 physical=body.physical,
                 vlan=body.vlan,
+                cross_subnet=body.cross_subnet,
                 version=if_match(),
             ),
         ),

@@ -139,6 +139,13 @@ class Traced(Contract):
     trouble: Long = Field("", description="Why the switch gave no answer, or could not send the packet.")
 
 
+class Peer(Contract):
+    """Another host."""
+
+    name: Name
+    address: Ip
+
+
 class Wanted(Contract):
     """Everything that one host's agent has to make true, and what it is asked."""
 
@@ -149,6 +156,7 @@ class Wanted(Contract):
     segments: list[Segment]
     gateway: Gateway
     endpoints: list[WantedEndpoint]
+    peers: list[Peer] = Field(description="All other hosts that have an address.")
     traces: list[TraceAsked] = Field([], description="Questions that wait for this agent's answer.")
 
 
@@ -162,6 +170,15 @@ class AgentFacts(Contract):
     version: Short
     pid: int = Field(ge=0)
     started_at: Short
+
+
+class Underlay(Contract):
+    """The interface that has the host's address."""
+
+    interface: Short
+    mtu: int = Field(ge=68, le=65535, examples=[1500])
+    prefix: int = Field(ge=0, le=128, description="Of its subnet.", examples=[24])
+    bridged: bool = Field(False, description="Whether Warren's bridge has a way to it, as host-gw networks need.")
 
 
 class Report(Contract):
@@ -180,6 +197,7 @@ class Report(Contract):
 
     agent: AgentFacts
     bridge: Facts = Field({}, description="What people may want to know of the bridge.")
+    underlay: Underlay | None = Field(None, description="Null while no interface has the host's address.")
     ports: dict[str, Literal["up", "down"]] = Field({}, max_length=4096, description="State by endpoint id.")
     physical: list[Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,10}[a-z0-9])?$")]] = Field(
         [], max_length=80, description="The physical segments that the host has."

@@ -54,6 +54,7 @@ class NetworkCreate(Contract):
     transport: Transport = Field("vxlan", description="What carries its packets from host to host.")
     physical: Segment | None = Field(None, description="For vlan: the physical segment that it sits on.")
     vlan: Tag | None = Field(None, description="For vlan: its tag there; 0 or null: frames without one.")
+    cross_subnet: bool = Field(False, description="With host-gw: a tunnel to hosts on other segments.")
     labels: Labels = Field({})
 
 
@@ -67,6 +68,7 @@ class NetworkChange(Contract):
     transport: Transport | None = Field(None, description="Moves it to another while it is used; null leaves it.")
     physical: Segment | None = Field(None, description="For vlan: another physical segment; null leaves it.")
     vlan: Tag | None = Field(None, description="For vlan: another tag, 0 for none; null leaves it.")
+    cross_subnet: bool | None = Field(None, description="Null: as it is, and false when the transport changes.")
     isolated: bool | None = Field(
         None, description="True: a zone of its own; false: its tenant's; null or left out: as it is."
     )
@@ -99,6 +101,7 @@ class Network(Contract):
     transport: Transport
     physical: Segment | None = Field(description="The physical segment that it sits on.")
     vlan: Tag | None = Field(description="Its tag there; 0: frames without one.")
+    cross_subnet: bool
     labels: Labels
     endpoints: int = Field(description="How many endpoints it has.", examples=[3])
     version: Version
