@@ -36,6 +36,10 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
         "host": Lazy("client.hosts:host", "Machines with an agent and a bridge."),
         "revision": Lazy("client.revisions:revision", "Where a change is live."),
     },
+    "Attaching by hand": {
+        "attach": Lazy("ovs_agent.commands:attach", "Give a namespace, container, tap or NIC of this host a network."),
+        "detach": Lazy("ovs_agent.commands:detach", "Take it away again."),
+    },
     "Access": {
         "login": Lazy("client.login:login", "Remember an API and a token."),
         "token": Lazy("client.tokens:token", "Tokens for programs."),

@@ -20,6 +20,7 @@ from controller.model import DATAPATH_PREFIX, Change
 from controller.openflow.decode import PacketIn
 from controller.openflow.encode import WireFlow, encode
 from controller.openflow.events import (
+    Announced,
     Broken,
     Confirmed,
     Copied,
@@ -74,7 +75,8 @@ def compile_fragment(world: World, key: Key) -> tuple[WireFlow, ...]:
 
 
 class Loop:
-    """`heard` gets the DNS answers that switches copied. `audit_seconds`: how often each switch's flows are read back
+    """`heard` gets the DNS answers that switches copied, `announced` what endpoints said that take a shared address
+    over, with the host's id. `audit_seconds`: how often each switch's flows are read back
     and repaired."""
 
     def __init__(
@@ -85,6 +87,7 @@ class Loop:
         recorder: Recorder,
         account: Account,
         heard: Callable[[PacketIn], None],
+        announced: Callable[[int, PacketIn], None],
         audit_seconds: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -94,6 +97,7 @@ class Loop:
         self._recorder = recorder
         self._account = account
         self._heard = heard
+        self._announced = announced
         self._audit_seconds = audit_seconds
         self._clock = clock
         self._hosts: dict[int, _Host] = {}
@@ -216,6 +220,8 @@ class Loop:
                     self._account.copied(self._engine.world, id, rule, packet.fields, packet.packet)
                 case Heard(packet):
                     self._heard(packet)
+                case Announced(packet):
+                    self._announced(id, packet)
                 case Superseded(sentence) | Broken(sentence):
                     log.warning("%s: %s", self._name(id), sentence)
                     self._wire.disconnect(DATAPATH_PREFIX | id, connection)

@@ -129,6 +129,31 @@ class NamedPort(NamedTuple):
     port: int
 
 
+class Allowed(NamedTuple):
+    """An address, or a range of them, that an endpoint was declared to use besides its own, with the MAC it uses there.
+
+    Of several endpoints that share one the `active` one has it; the others may only announce that they take it over.
+    """
+
+    version: int
+    network: int
+    prefix: int
+    mac: int
+    active: bool = True
+
+    @property
+    def is_address(self) -> bool:
+        return self.prefix == (32 if self.version == 4 else 128)
+
+    @property
+    def mask(self) -> int:
+        bits = 32 if self.version == 4 else 128
+        return ((1 << self.prefix) - 1) << (bits - self.prefix)
+
+    def has(self, version: int, value: int) -> bool:
+        return self.version == version and value & self.mask == self.network
+
+
 class Endpoint(NamedTuple):
     """One interface of a container. Flows are made for `ofport` before the port exists."""
 
@@ -141,6 +166,7 @@ class Endpoint(NamedTuple):
     addresses: tuple[Address, ...]
     labels: Labels = ()
     ports: tuple[NamedPort, ...] = ()  # sorted
+    allowed: tuple[Allowed, ...] = ()  # sorted
 
 
 class Peering(NamedTuple):

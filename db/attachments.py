@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import and_, bindparam, delete, func, insert, literal, or_, select
 from sqlalchemy.orm import Session
 
-from db import allocate, transport, wanted
+from db import allocate, allowed, moves, transport, wanted
 from db.addressing import IPAddress, check_usable, is_made_of_an_address, mac_of, offset_of, parse_mac
 from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
@@ -68,6 +68,7 @@ _TAKEN = (
     .join(Host, Host.id == Endpoint.host_id)
     .where(or_(_SAME_INTERFACE, and_(Endpoint.tenant_id == bindparam("tenant_id"), Endpoint.name == bindparam("name"))))
 )
+_HOLDS_INTERFACE = select(Tenant.name, Endpoint.name).join(Endpoint, Endpoint.tenant_id == Tenant.id)
 _FIND = select(Endpoint.id).where(_SAME_INTERFACE)
 _HELD = (
     select(
@@ -109,14 +110,23 @@ def attach(
     ports: Sequence[Mapping[str, Any]] = (),
     addresses: Sequence[str] = (),
     mac: str | None = None,
+    interface: str = "",
+    move: bool = False,
 ) -> Attached:
-    """The endpoint of that interface. Asking again for the same finds it; for something else is refused."""
+    """The endpoint of that interface. Asking again for the same finds it; for something else is refused.
+
+    `interface` is one of the host's own that becomes the endpoint's port. With `move` the endpoint of that name leaves
+    the host or the container where it is and comes here as it is.
+    """
     session = tx.session
     tenant, short_network = qualified(network, "network", "network")
     dns_label(name, "endpoint")
     _check_interface(container_id, ifname, netns)
+    if interface:
+        _check_interface(container_id, interface, netns)
     values = {"labels": valid_labels(labels), "ports": valid_ports(ports)}
-    request = _digest(network=network, name=name, netns=netns, addresses=list(addresses), mac=mac, **values)
+    further = {key: value for key, value in (("interface", interface), ("move", move)) if value}
+    request = _digest(network=network, name=name, netns=netns, addresses=list(addresses), mac=mac, **values, **further)
 
     place: Sequence[Any] = session.execute(
         _PLACE, {"host_id": host_id, "tenant": tenant, "network": short_network}
@@ -126,8 +136,17 @@ def attach(
     at = place[0]
     keys = {"host_id": host_id, "container_id": container_id, "ifname": ifname}
     taken: Sequence[Any] = session.execute(_TAKEN, {**keys, "tenant_id": at.tenant_id, "name": name}).all()
-    if known := _known(taken, f"{tenant}/{name}", request):
+    if known := _known(taken, f"{tenant}/{name}", request, move):
         return Attached(wanted.endpoint(session, known), created=False)
+    if interface:
+        _refuse_taken_interface(session, host_id, interface)
+    if move:
+        if not taken:
+            raise NotFound(f"there is no endpoint {tenant}/{name} to move", "attach it without moving", "name")
+        there = {**keys, "netns": netns, "interface": interface, "request": request}
+        moves.move(tx, taken[0], at, there, addresses=addresses, mac=mac)
+        transport.check_hosts(session, session.get_one(Network, at.network_id))
+        return Attached(wanted.endpoint(session, taken[0].id), created=False)
 
     transport.check_host(session, network, at.network_id, at.transport, at.cross_subnet, host_id)
     asked = _asked(addresses, place, network)
@@ -151,6 +170,7 @@ def attach(
             "ofport": ofport,
             "mac": own_mac,
             "netns": netns,
+            "interface": interface,
             "request": request,
             "created_at": tx.now,
             "updated_at": tx.now,
@@ -169,7 +189,7 @@ def attach(
         name=f"{tenant}/{name}",
         network=network,
         ofport=ofport,
-        port_name=port_name(endpoint_id),
+        port_name=port_name(endpoint_id, interface),
         mac=own_mac,
         addresses=[f"{ip}/{prefix}" for ip, prefix in given],
         gateways=[row.gateway for row in place if row.gateway],
@@ -178,6 +198,7 @@ def attach(
         container_id=container_id,
         ifname=ifname,
         netns=netns,
+        interface=interface,
     )
     return Attached(endpoint, created=True)
 
@@ -202,6 +223,7 @@ def remove(tx: Transaction, endpoint_id: int) -> bool:
     held = session.execute(_HELD, {"id": endpoint_id}).all()
     if not held:
         return False
+    allowed.release(tx, endpoint_id)
     session.execute(_DELETE, {"id": endpoint_id})
     first = held[0]
     allocate.release(session, first.ofports, first.ofport, tx.now)
@@ -212,18 +234,22 @@ def remove(tx: Transaction, endpoint_id: int) -> bool:
     return True
 
 
-def _known(taken: Sequence[Any], name: str, request: str) -> int | None:
+def _known(taken: Sequence[Any], name: str, request: str, move: bool) -> int | None:
     """The endpoint that is there already, when it is what is asked for."""
     for row in taken:
         if row.same_interface:
             if row.request == request:
                 return int(row.id)
+            if move and row.name == name.partition("/")[2]:
+                return None
             raise Conflict(
                 f"interface {row.ifname} of container {row.container_id} on host {row.host} is attached already, "
                 f"as endpoint {row.name} and with other parameters",
                 "detach it first",
             )
     for row in taken:
+        if move:
+            continue
         raise Conflict(
             f"endpoint {name} exists already on host {row.host} (container {row.container_id}, {row.ifname})",
             "choose another name or remove that one",
@@ -272,7 +298,8 @@ def _claim_address(
     if not allocate.claim_exact(session, row.pool_id, offset_of(asked, subnet), go_on=True):
         query = select(Tenant.name, Endpoint.name).join(Endpoint).join(Address)
         holder = session.execute(query.where(Address.subnet_id == row.subnet_id, Address.ip == str(asked))).first()
-        whose = f"endpoint {holder[0]}/{holder[1]}'s" if holder else "the gateway's"
+        name = f"{holder[0]}/{holder[1]}" if holder else allowed.declarer(session, row.subnet_id, asked)
+        whose = f"endpoint {name}'s" if name else "the gateway's"
         raise Conflict(
             f"address {asked} of network {network} is {whose}",
             "choose another, or leave it out to get one",
@@ -285,6 +312,14 @@ def _chosen_mac(mac: str, own: str) -> str:
     if mac != own and is_made_of_an_address(mac):
         raise Invalid(f"MAC {mac} looks like one that Warren makes of an address", "use one of another range", "mac")
     return mac
+
+
+def _refuse_taken_interface(session: Session, host_id: int, interface: str) -> None:
+    if interface.startswith("wrn"):
+        raise Invalid(f"interface {interface} has a name that Warren gives", "attach the container's end", "interface")
+    query = _HOLDS_INTERFACE.where(Endpoint.host_id == host_id, Endpoint.interface == interface)
+    for tenant, name in session.execute(query):
+        raise Conflict(f"interface {interface} is endpoint {tenant}/{name}'s", "detach that first", "interface")
 
 
 def _refuse_taken_mac(session: Session, mac: str, network_id: int, network: str) -> None:

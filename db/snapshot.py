@@ -111,6 +111,7 @@ def _endpoints(session: Session, ids: Ids) -> Iterator[Change]:
     for endpoint_id, text, prefix in session.execute(query.order_by(a.endpoint_id, a.subnet_id)):
         ip = ipaddress.ip_address(text)
         addresses[endpoint_id].append(model.Address(ip.version, int(ip), prefix))
+    allowed = _allowed(session, ids)
     columns = select(e.id, t.name, e.name, e.network_id, e.host_id, e.ofport, e.mac, e.labels, e.ports)
     for id, tenant, name, network, host, ofport, mac, labels, ports in session.execute(
         columns.join(t, t.id == e.tenant_id).where(*_those(e.id, ids)).order_by(e.id)
@@ -125,8 +126,20 @@ def _endpoints(session: Session, ids: Ids) -> Iterator[Change]:
             tuple(addresses[id]),
             _labels(labels),
             _ports(ports),
+            tuple(sorted(allowed[id])),
         )
         yield Change("endpoint", id, endpoint)
+
+
+def _allowed(session: Session, ids: Ids) -> dict[int, list[model.Allowed]]:
+    a, e = tables.AllowedAddress, tables.Endpoint
+    found: dict[int, list[model.Allowed]] = defaultdict(list)
+    query = select(a.endpoint_id, a.cidr, a.mac, e.mac, a.active).join(e, e.id == a.endpoint_id)
+    for id, cidr, mac, own, active in session.execute(query.where(*_those(a.endpoint_id, ids))):
+        range = ipaddress.ip_network(cidr)
+        address = int(range.network_address)
+        found[id].append(model.Allowed(range.version, address, range.prefixlen, model.parse_mac(mac or own), active))
+    return found
 
 
 def _peerings(session: Session, ids: Ids) -> Iterator[Change]:

@@ -37,6 +37,7 @@ class WantedEndpoint(NamedTuple):
     container_id: str
     ifname: str
     netns: str
+    interface: str = ""  # of the host's own, that is the port; empty: the agent makes one
 
 
 class Wanted(NamedTuple):
@@ -64,6 +65,7 @@ _ENDPOINTS = (
         Endpoint.container_id,
         Endpoint.ifname,
         Endpoint.netns,
+        Endpoint.interface,
         Tenant.name.label("tenant"),
         Network.name.label("network"),
         func.coalesce(Network.mtu, transport.mtu_of(Network.transport)).label("mtu"),
@@ -140,7 +142,7 @@ def _endpoints(session: Session, where: ColumnElement[bool]) -> list[WantedEndpo
                 f"{row.tenant}/{row.name}",
                 f"{row.tenant}/{row.network}",
                 row.ofport,
-                port_name(row.id),
+                port_name(row.id, row.interface),
                 row.mac,
                 [],
                 [],
@@ -149,6 +151,7 @@ def _endpoints(session: Session, where: ColumnElement[bool]) -> list[WantedEndpo
                 row.container_id,
                 row.ifname,
                 row.netns,
+                row.interface,
             )
         known.addresses.append(f"{row.ip}/{row.prefix}")
         if row.gateway:

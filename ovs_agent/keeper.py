@@ -13,17 +13,20 @@ from typing import NamedTuple
 from ovs_agent import segments
 from ovs_agent.ledger import Ledger
 from ovs_agent.netlink import look, veth
+from ovs_agent.netlink.wire import NoNamespace
 from ovs_agent.ovsdb import Database, OvsdbFault
 from ovs_agent.plan import (
-    AddBridge,
     DropLink,
     DropPort,
+    Endpoint,
+    LowerLink,
     Peer,
     PutPort,
     RaiseLink,
     Seen,
     SetBridge,
     SetControllers,
+    SetMtu,
     Step,
     plan,
     problems,
@@ -141,28 +144,42 @@ class Keeper:
         beyond = self._database.ports(self._underlay_bridge) if self._underlay_bridge else {}
         return seen._replace(ports={**beyond, **seen.ports}, links=look.links())
 
-    def _carry_out(self, steps: tuple[Step, ...]) -> None:
+    def _carry_out(self, steps: tuple[Step | segments.AddBridge, ...]) -> None:
         for step in steps:
             log.info("%s", describe(step))
         for step in steps:
             if isinstance(step, RaiseLink):
                 veth.bring_up(step.name)
-        in_database = [s for s in steps if isinstance(s, SetBridge | AddBridge | SetControllers | PutPort | DropPort)]
+        in_database = [
+            s for s in steps if isinstance(s, SetBridge | segments.AddBridge | SetControllers | PutPort | DropPort)
+        ]
         if in_database:
             self._database.apply(in_database)
             for step in in_database:
                 if isinstance(step, PutPort):
                     self._database.settled(step.port.name)
         for step in steps:
-            if isinstance(step, DropLink):
-                veth.delete(step.name)
+            match step:
+                case DropLink(name):
+                    veth.delete(name)
+                case LowerLink(name):
+                    veth.bring_down(name)
+                case SetMtu(endpoint):
+                    self._set_mtu(endpoint)
+
+    def _set_mtu(self, endpoint: Endpoint) -> None:
+        """The container's end first: where it cannot be reached, the host's says so at each look."""
+        try:
+            veth.set_mtu(endpoint)
+        except (OSError, NoNamespace) as fault:
+            log.warning("the MTU of %s (%s) stays as it is: %s", endpoint.name, endpoint.port_name, fault)
 
 
-def describe(step: Step) -> str:
+def describe(step: Step | segments.AddBridge) -> str:
     match step:
         case SetBridge(bridge):
             return f"set up bridge {bridge.name} (datapath {bridge.datapath_id}, type {bridge.datapath_type})"
-        case AddBridge(name, _, interface):
+        case segments.AddBridge(name, _, interface):
             return f"make bridge {name} with interface {interface}"
         case SetControllers(bridge, controllers):
             return f"point bridge {bridge} at {', '.join(controller.target for controller in controllers)}"
@@ -172,5 +189,9 @@ def describe(step: Step) -> str:
             return f"remove port {name} of bridge {bridge}: nothing wants it"
         case RaiseLink(name):
             return f"bring up interface {name}"
+        case LowerLink(name):
+            return f"bring down interface {name}, as it was before it was attached"
         case DropLink(name):
             return f"delete interface {name}: nothing wants it"
+        case SetMtu(endpoint):
+            return f"give {endpoint.name} ({endpoint.port_name}) MTU {endpoint.mtu}"

@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 ENDPOINT = "warren-endpoint"
 """The key in a port's external_ids that makes the port ours. Ports without it are never touched."""
 
+WAS_DOWN = "warren-was-down"
+"""The key in a port's external_ids that says: its interface is the host's own, and was down before it became a port."""
+
 BRIDGE_NAME_LIMIT = 11
 """Ports are named after the bridge (`warren0-tun`), and Linux takes 15 characters."""
 
@@ -63,14 +66,16 @@ class Endpoint(NamedTuple):
     addresses: tuple[str, ...]  # with prefix length
     gateways: tuple[str, ...]
     mtu: int
-    route_mtu: int  # for what leaves the network
+    route_mtu: int  # of what leaves the network
     container_id: str
     ifname: str
     netns: str
+    interface: str = ""  # the host's own, that is the port; empty: a veth pair is made
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Endpoint:
-        fields = {name: document[name] for name in cls._fields}
+        optional = {name: document.get(name, default) for name, default in cls._field_defaults.items()}
+        fields = {name: document[name] for name in cls._fields if name not in optional} | optional
         for name in ("addresses", "gateways"):
             fields[name] = tuple(fields[name] or ())
         for name in ("container_id", "ifname", "netns"):
@@ -148,15 +153,23 @@ class Controller(NamedTuple):
     connection_mode: str = "out-of-band"
 
 
+class Link(NamedTuple):
+    """An interface in the host's namespace; `made`: the host's end of a pair of our making."""
+
+    up: bool
+    mtu: int
+    made: bool
+
+
 class Seen(NamedTuple):
-    """What is on the host. `ports` are the bridge's and the far ends of its patches, `links` the veths of our making by
-    name, and whether they are up; `others` are the other bridges' ports, by bridge and name."""
+    """What is on the host. `ports` are the bridge's and the far ends of its patches, `links` its interfaces by name;
+    `others` are the other bridges' ports, by bridge and name."""
 
     bridge: Bridge | None = None
     controllers: tuple[Controller, ...] = ()
     connected: frozenset[str] = frozenset()  # targets
     ports: Mapping[str, Port] = MappingProxyType({})
-    links: Mapping[str, bool] = MappingProxyType({})
+    links: Mapping[str, Link] = MappingProxyType({})
     others: Mapping[str, Mapping[str, Port]] = MappingProxyType({})
 
 
@@ -184,14 +197,6 @@ class SetBridge(NamedTuple):
     bridge: Bridge
 
 
-class AddBridge(NamedTuple):
-    """Make a bridge that switches as any does, with a network interface on it."""
-
-    name: str
-    datapath_type: str
-    interface: str
-
-
 class SetControllers(NamedTuple):
     bridge: str
     controllers: tuple[Controller, ...]
@@ -213,11 +218,23 @@ class RaiseLink(NamedTuple):
     name: str
 
 
+class LowerLink(NamedTuple):
+    """Give an interface of the host's own back as it was."""
+
+    name: str
+
+
 class DropLink(NamedTuple):
     name: str
 
 
-Step = SetBridge | AddBridge | SetControllers | PutPort | DropPort | RaiseLink | DropLink
+class SetMtu(NamedTuple):
+    """Of both ends of the endpoint's pair."""
+
+    endpoint: Endpoint
+
+
+Step = SetBridge | SetControllers | PutPort | DropPort | RaiseLink | LowerLink | DropLink | SetMtu
 
 
 def plan(wanted: Wanted, seen: Seen, local: Local) -> tuple[Step, ...]:
@@ -246,6 +263,7 @@ def endpoint_port(endpoint: Endpoint) -> Port:
             "container": endpoint.container_id,
             "ifname": endpoint.ifname,
             "netns": endpoint.netns,
+            **({"interface": endpoint.interface} if endpoint.interface else {}),
         },
     )
 
@@ -316,8 +334,8 @@ def port_problem(wanted: Port, seen: Port) -> str | None:
 
 
 def _is_up(endpoint: Endpoint, seen: Seen) -> bool:
-    port = seen.ports.get(endpoint.port_name)
-    return port is not None and port.actual == endpoint.ofport and seen.links.get(endpoint.port_name, False)
+    port, link = seen.ports.get(endpoint.port_name), seen.links.get(endpoint.port_name)
+    return port is not None and port.actual == endpoint.ofport and link is not None and link.up
 
 
 def _bridge_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
@@ -339,14 +357,18 @@ def _own_port_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
 
 
 def _endpoint_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
-    """Only an endpoint whose veth exists gets a port: the others are being made, or their container is gone."""
+    """Only an endpoint whose interface exists gets a port: the others are being made, or their container is gone."""
     steps: list[Step] = []
     for endpoint in endpoints(wanted, local):
         name = endpoint.port_name
-        if name in local.busy or name not in seen.links:
+        link = seen.links.get(name)
+        # Whatever has got the name of one of our own pairs is not to be touched, nor a pair that is not the host's own.
+        if name in local.busy or link is None or link.made == bool(endpoint.interface):
             continue
-        if not seen.links[name]:
+        if not link.up:
             steps.append(RaiseLink(name))
+        if link.made and link.mtu != endpoint.mtu:
+            steps.append(SetMtu(endpoint))
         port = endpoint_port(endpoint)
         if not agrees(port, seen.ports.get(name)):
             steps.append(PutPort(local.bridge, port))
@@ -357,12 +379,10 @@ def _removals(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
     if not local.fresh:
         return []
     keep = local.busy | {endpoint.port_name for endpoint in endpoints(wanted, local)}
-    steps: list[Step] = [
-        DropPort(local.bridge, name)
-        for name, port in sorted(seen.ports.items())
-        if ENDPOINT in port.external_ids and name not in keep
-    ]
-    steps += [DropLink(name) for name in sorted(seen.links) if name not in keep]
+    ours = {name: port for name, port in sorted(seen.ports.items()) if ENDPOINT in port.external_ids}
+    steps: list[Step] = [DropPort(local.bridge, name) for name in ours if name not in keep]
+    steps += [LowerLink(name) for name, port in ours.items() if name not in keep and WAS_DOWN in port.external_ids]
+    steps += [DropLink(name) for name, link in sorted(seen.links.items()) if link.made and name not in keep]
     return steps
 
 

@@ -8,10 +8,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ovs_agent.plan import PATCH, AddBridge, DropPort, Local, Port, PutPort, Seen, Step, Wanted, agrees, port_problem
+from ovs_agent.plan import PATCH, DropPort, Local, Port, PutPort, Seen, Wanted, agrees, port_problem
 
 SEGMENT = "warren-segment"
 """The key in a port's external_ids that makes it one of these; its value is the segment's name."""
+
+
+class AddBridge(NamedTuple):
+    """Make a bridge that switches as any does, with a network interface on it."""
+
+    name: str
+    datapath_type: str
+    interface: str
 
 
 class Joint(NamedTuple):
@@ -23,10 +31,10 @@ class Joint(NamedTuple):
     theirs: Port
 
 
-def plan(wanted: Wanted, seen: Seen, local: Local) -> tuple[Step, ...]:
+def plan(wanted: Wanted, seen: Seen, local: Local) -> tuple[AddBridge | PutPort | DropPort, ...]:
     """To be carried out after the bridge's own steps."""
     joints = _joints(wanted, seen, local)
-    steps: list[Step] = []
+    steps: list[AddBridge | PutPort | DropPort] = []
     if local.fresh:
         # First: a number that another segment has now must be free before its port asks for it.
         keep = {port.name for joint in joints for port in (joint.ours, joint.theirs)}

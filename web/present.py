@@ -92,16 +92,25 @@ def endpoint(row: tables.Endpoint) -> Json:
         "host": row.host.name,
         "mac": row.mac,
         "addresses": [str(address) for address in row.addresses],
+        "allowed": [
+            {"address": _bare(pair.cidr), "mac": pair.mac or row.mac, "active": pair.active} for pair in row.allowed
+        ],
         "labels": row.labels,
         "ports": row.ports,
         "state": row.state,
         "ofport": row.ofport,
         "container_id": row.container_id,
         "ifname": row.ifname,
+        "interface": row.interface,
         "port_name": row.port_name,
         "version": row.version,
         "created_at": row.created_at,
     }
+
+
+def _bare(cidr: str) -> str:
+    """A range of one address as that address."""
+    return cidr.removesuffix("/128" if ":" in cidr else "/32")
 
 
 def endpoints(session: Session, rows: Sequence[tables.Endpoint]) -> list[Json]:

@@ -162,7 +162,7 @@ def explain(
 
 
 def _expected(here: Host, there: Host, last: Decision, hidden: bool, leaves: bool) -> dict[int, Expected]:
-    """By host; none for where the packet should never come. `leaves`: for whom nobody here is, it leaves by a segment."""
+    """By host; none for where the packet should never come. `leaves`: by a segment, for whom nobody here is."""
     deliver = Expected("deliver it")
     forward = deliver if here.id == there.id else Expected(f"send it to {there.name}")
     if last.allowed:

@@ -66,6 +66,12 @@ class Heard(NamedTuple):
     packet: PacketIn
 
 
+class Announced(NamedTuple):
+    """An endpoint that shares an address says that it takes it over."""
+
+    packet: PacketIn
+
+
 class Superseded(NamedTuple):
     """Another controller is the switch's master; nothing is sent until `claim` succeeds with a newer generation."""
 
@@ -78,7 +84,7 @@ class Broken(NamedTuple):
     sentence: str
 
 
-Event = Confirmed | Failed | Synced | Drifted | Measured | Copied | Heard | Superseded | Broken
+Event = Confirmed | Failed | Synced | Drifted | Measured | Copied | Heard | Announced | Superseded | Broken
 
 
 class Step(NamedTuple):

@@ -1,14 +1,15 @@
 """Address questions are answered here, from the database: nothing is ever flooded to find an endpoint.
 
 One flow answers one address to whoever asks inside its network: ARP for IPv4, neighbour solicitation for IPv6, and
-echo requests to the gateway. What is left of ARP, ND, broadcast and multicast is dropped with its reason.
+echo requests to the gateway. Duplicate address detection is answered for addresses that somebody else has.
+What is left of ARP, ND, broadcast and multicast is dropped with its reason.
 """
 
 from __future__ import annotations
 
 from controller.model import Address, Endpoint, Network
 from controller.pipeline.flow import Flow, InPort, Kind, Match, Move, Reason, SetField, drop, flow
-from controller.pipeline.neighbor import ROUTER, arp_reply, neighbor_reply, swap_ethernet
+from controller.pipeline.neighbor import ADVERTISED, ADVERTISED_TO_ALL, ROUTER, arp_reply, neighbor_reply, swap_ethernet
 from controller.pipeline.packet import (
     ARP,
     ECHO_REPLY,
@@ -48,7 +49,15 @@ def base(world: World) -> list[Flow]:
             Stage.ADVERTISE,
             100,
             icmpv6(NEIGHBOR_ADVERTISEMENT),
-            (Move("eth_src", "nd_tll", 48), InPort()),
+            (*ADVERTISED, InPort()),
+        ),
+        # Who asks without an address is told as all nodes are, and not as solicited (RFC 4861 section 7.2.4).
+        flow(
+            Kind.BASE,
+            Stage.ADVERTISE,
+            110,
+            (*icmpv6(NEIGHBOR_ADVERTISEMENT), Match("ipv6_dst", 0)),
+            (*ADVERTISED_TO_ALL, InPort()),
         ),
         drop(Reason.NO_STAGE, Stage.ADVERTISE, 0),
     ]
@@ -63,9 +72,10 @@ def network(world: World, network: Network) -> list[Flow]:
     for subnet in network.subnets:
         gateway = subnet.version, subnet.gateway
         if subnet.version == 4:
-            flows.append(arp_reply(Kind.NETWORK, 100, asker, subnet.gateway, ROUTER_MAC))
+            flows.append(arp_reply(Kind.NETWORK, asker, Match("arp_tpa", subnet.gateway), ROUTER_MAC))
         else:
-            flows.append(neighbor_reply(Kind.NETWORK, 100, asker, subnet.gateway, ROUTER_MAC, ROUTER))
+            target = Match("nd_target", subnet.gateway)
+            flows.append(neighbor_reply(Kind.NETWORK, asker, target, ROUTER_MAC, flags=ROUTER))
         flows.append(_echo_reply(network.vni, *gateway))
     return flows
 
@@ -74,9 +84,9 @@ def endpoint(world: World, endpoint: Endpoint) -> list[Flow]:
     """The same flows wherever the endpoint is."""
     asker = (Match(SOURCE_NETWORK, world.networks[endpoint.network].vni),)
     return [
-        arp_reply(Kind.ENDPOINT, 100, asker, address.value, endpoint.mac)
+        arp_reply(Kind.ENDPOINT, asker, Match("arp_tpa", address.value), endpoint.mac)
         if address.version == 4
-        else neighbor_reply(Kind.ENDPOINT, 100, asker, address.value, endpoint.mac)
+        else neighbor_reply(Kind.ENDPOINT, asker, Match("nd_target", address.value), endpoint.mac)
         for address in endpoint.addresses
     ]
 

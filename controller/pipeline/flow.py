@@ -29,6 +29,7 @@ class Kind(IntEnum):
     SUBJECT = 0x7707
     CLAUSE = 0x7708  # a part of what a rule must find
     ANSWERS = 0x7709  # DNS answers that the controller hears
+    ANNOUNCEMENT = 0x770A  # of a shared address, by who would take it over; the controller hears it
     POLICY = 0x77C0  # what a rule decides; near the drops, so that one question tells the counters of both
     DROP = 0x77D0  # plus Reason, up to 0x77ff
 

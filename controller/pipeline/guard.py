@@ -91,6 +91,8 @@ def local(world: World, endpoint: Endpoint) -> list[Flow]:
     if has_ipv6:
         own_link_local = link_local(endpoint.mac)
         flows.append(allow(*icmpv6(NEIGHBOR_SOLICITATION), Match("ipv6_src", own_link_local)))
+        # As ARP's probe: who asks whether an address is taken has none yet.
+        flows.append(allow(*icmpv6(NEIGHBOR_SOLICITATION), Match("ipv6_src", 0)))
         flows.append(probe(*_probe(own_link_local)))
     return flows
 

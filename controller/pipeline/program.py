@@ -15,6 +15,7 @@ from typing import NamedTuple
 from controller.model import Host
 from controller.pipeline import (
     admit,
+    allowed,
     answer,
     classify,
     conntrack,
@@ -110,11 +111,13 @@ _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
         lambda world, id: answer.endpoint(world, world.endpoints[id]),
         lambda world, id: route.local(world, world.endpoints[id]),
         lambda world, id: _carried(world, id).local(world, world.endpoints[id]),
+        lambda world, id: allowed.local(world, world.endpoints[id]),
     ),
     Part.REMOTE: (
         lambda world, id: answer.endpoint(world, world.endpoints[id]),
         lambda world, id: route.remote(world, world.endpoints[id]),
         lambda world, id: normalize.remote(world, world.endpoints[id]),
+        lambda world, id: allowed.remote(world, world.endpoints[id]),
     ),
     Part.SUBJECT: (
         lambda world, id: conntrack.subject(world, world.identities[id]),

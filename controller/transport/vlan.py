@@ -9,13 +9,13 @@ What came from the segment goes to endpoints here and nowhere else. To other net
 from __future__ import annotations
 
 from controller.model import Endpoint, Host, Network
+from controller.pipeline.allowed import allowed_in
 from controller.pipeline.flow import (
     Action,
     Flow,
     InPort,
     Kind,
     Match,
-    Move,
     Output,
     PopVlan,
     PushVlan,
@@ -25,7 +25,7 @@ from controller.pipeline.flow import (
     flow,
     read,
 )
-from controller.pipeline.neighbor import arp_reply, neighbor_reply
+from controller.pipeline.neighbor import ADVERTISED, ADVERTISED_TO_ALL, arp_reply, neighbor_reply
 from controller.pipeline.packet import (
     ARP,
     ARP_REPLY,
@@ -141,9 +141,13 @@ class _Vlan(Transport):
             leave(Stage.CARRY, 120, to_itself),
             leave(Stage.CARRY, 120, Match(DESTINATION_HOST, OUTSIDE), Match(DESTINATION_NETWORK, 0)),
         ]
-        if network.vlan:
-            answered = Move("eth_src", "nd_tll", 48), *_tag(network), InPort()
-            flows.append(flow(Kind.NETWORK, Stage.ADVERTISE, 110, (its, _FROM_OUTSIDE, *_ANSWER), answered))
+        for priority, asker, answered in (
+            (120, (), ADVERTISED),
+            (130, (Match("ipv6_dst", 0),), ADVERTISED_TO_ALL),
+        ):
+            match = (its, _FROM_OUTSIDE, *_ANSWER, *asker)
+            actions = *answered, *_tag(network), InPort()
+            flows.append(flow(Kind.NETWORK, Stage.ADVERTISE, priority, match, actions))
         return flows
 
     def local(self, world: World, endpoint: Endpoint) -> list[Flow]:
@@ -167,7 +171,7 @@ class _Vlan(Transport):
                 own = (port, ARP, Match("arp_tpa", address.value))
                 flows += [
                     liar(ARP, Match("arp_spa", address.value)),
-                    arp_reply(Kind.ENDPOINT, 120, its, address.value, endpoint.mac, _tag(network)),
+                    arp_reply(Kind.ENDPOINT, its, Match("arp_tpa", address.value), endpoint.mac, 120, _tag(network)),
                     # Its probes and announcements: whether somebody outside has the address, nobody here can know.
                     flow(Kind.ENDPOINT, Stage.ANSWER, 110, own, out),
                 ]
@@ -176,10 +180,20 @@ class _Vlan(Transport):
                 target = Match("nd_target", value)
                 flows += [
                     liar(*_ANSWER, target),
-                    neighbor_reply(Kind.ENDPOINT, 120, its, value, endpoint.mac),
-                    neighbor_reply(Kind.ENDPOINT, 121, its, value, endpoint.mac, probe=True),
+                    neighbor_reply(Kind.ENDPOINT, its, target, endpoint.mac, 120),
                     flow(Kind.ENDPOINT, Stage.ANSWER, 110, (port, *_QUESTION, target), out),
                 ]
+        for pair in endpoint.allowed:
+            if not pair.active:
+                continue
+            priority = 119 if pair.is_address else 117
+            if pair.version == 4:
+                asked = allowed_in(pair, "arp_tpa")
+                flows.append(arp_reply(Kind.ENDPOINT, its, asked, pair.mac, priority, _tag(network)))
+            else:
+                flows.append(neighbor_reply(Kind.ENDPOINT, its, allowed_in(pair, "nd_target"), pair.mac, priority))
+            if pair.is_address:  # a range may be anybody's outside
+                flows.append(liar(ip(pair.version), ip_source(pair.version, pair.network)))
         return flows
 
     def arrival(self, near: Host, far: Host, network: Network) -> tuple[Match, ...]:

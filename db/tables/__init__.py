@@ -2,7 +2,7 @@
 
 from db.tables.accounts import KeptReply, LoginSession, Setting, Token, User
 from db.tables.base import Base, utcnow
-from db.tables.endpoints import Address, Endpoint, EndpointStatus, port_name
+from db.tables.endpoints import Address, AllowedAddress, Endpoint, EndpointStatus, port_name
 from db.tables.hosts import DATAPATH_PREFIX, Controller, Host, HostStatus
 from db.tables.log import ChangeRow, Revision
 from db.tables.names import ResolvedAddress, ResolvedName
@@ -14,6 +14,7 @@ from db.tables.traces import Trace
 __all__ = [
     "DATAPATH_PREFIX",
     "Address",
+    "AllowedAddress",
     "Base",
     "ChangeRow",
     "Claim",

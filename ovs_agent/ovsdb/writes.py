@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from ovs_agent.ovsdb.replica import Replica
-from ovs_agent.plan import AddBridge, Bridge, Controller, DropPort, Port, PutPort, SetBridge, SetControllers
+from ovs_agent.plan import Bridge, Controller, DropPort, Port, PutPort, SetBridge, SetControllers
+from ovs_agent.segments import AddBridge
 
 DatabaseStep = SetBridge | AddBridge | SetControllers | PutPort | DropPort
 

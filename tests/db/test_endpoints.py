@@ -40,6 +40,7 @@ def test_an_endpoint_gets_an_address_of_each_family_and_a_mac_made_of_the_first(
         "container_id": "web1",
         "ifname": "eth0",
         "netns": "/run/netns/web1",
+        "interface": "",
     }
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ovs_agent.plan import AddBridge, DropPort, Port, PutPort, Seen, Segment, Step
-from ovs_agent.segments import SEGMENT, plan, problems
+from ovs_agent.plan import DropPort, Port, PutPort, Seen, Segment
+from ovs_agent.segments import SEGMENT, AddBridge, plan, problems
 from tests.pure.test_plan import LOCAL, kept, wanted
 
 
-def carried_out(seen: Seen, steps: Iterable[Step]) -> Seen:
+def carried_out(seen: Seen, steps: Iterable[AddBridge | PutPort | DropPort]) -> Seen:
     """The host after the steps, as Open vSwitch would have it."""
     bridges: dict[str, Mapping[str, Port]] = {LOCAL.bridge: seen.ports, **seen.others}
     for step in steps:

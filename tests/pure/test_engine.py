@@ -16,6 +16,8 @@ from tests.pure import worlds
 
 HOSTS, TENANTS, NETWORKS, ENDPOINTS = (1, 2, 3), (1, 2, 3), (10, 11, 12, 13), tuple(range(100, 108))
 
+PAIRS = ((), (), (200,), (200, 201), (0,), (0, 201))
+"""An address, two, a range (0), and one of each."""
 PEERINGS = {1: (1, 2), 2: (2, 3), 3: (1, 3)}
 KINDS = ("host", "host-", "network", "network-", "endpoint", "endpoint-", "tenant", "peering", "peering-", "cluster")
 
@@ -31,6 +33,28 @@ class Site:
         self.networks: dict[int, Change] = {}
         self.hosts: set[int] = set()
         self.endpoints: dict[int, Change] = {}
+        self.pairs: dict[int, tuple[int, ...]] = {}  # last bytes of what each endpoint may use besides
+
+    def endpoint(self, id: int, network: int, host: int, pairs: tuple[int, ...]) -> list[Change]:
+        """The endpoint, and those whose share of an address changes with it: the lowest id has it."""
+        self.endpoints[id], self.pairs[id] = worlds.endpoint(id, network, host, id - 90), pairs
+        return self.share()
+
+    def remove(self, id: int) -> list[Change]:
+        del self.endpoints[id], self.pairs[id]
+        return [Change("endpoint", id, None), *self.share()]
+
+    def share(self) -> list[Change]:
+        taken: set[tuple[int, int]] = set()
+        changes = []
+        for id, change in sorted(self.endpoints.items()):
+            network, found = change.value.network, []
+            for last in self.pairs[id]:
+                found.append(worlds.allowed(network, last, active=(network, last) not in taken))
+                taken.add((network, last))
+            self.endpoints[id] = Change("endpoint", id, change.value._replace(allowed=tuple(found)))
+            changes.append(self.endpoints[id])
+        return changes
 
     def network(self, id: int, tenant: int, isolated: bool, private: bool, transport: str, vlan: int = 0) -> Change:
         """No two networks have one tag on one segment."""
@@ -107,12 +131,10 @@ def _change(draw: st.DrawFn, site: Site) -> list[Change]:
         case "endpoint" if site.networks and site.hosts:
             id = draw(st.sampled_from(ENDPOINTS))
             network, host = draw(st.sampled_from(sorted(site.networks))), draw(st.sampled_from(sorted(site.hosts)))
-            site.endpoints[id] = worlds.endpoint(id, network, host, id - 90)
-            return [site.endpoints[id]]
+            return site.endpoint(id, network, host, draw(st.sampled_from(PAIRS)))
         case "endpoint-" if site.endpoints:
             id = draw(st.sampled_from(sorted(site.endpoints)))
-            del site.endpoints[id]
-            return [Change("endpoint", id, None)]
+            return site.remove(id)
         case "tenant":
             return site.rezone(draw(st.sampled_from(TENANTS)), draw(st.integers(0, 3)), draw(st.booleans()))
         case "peering":

@@ -7,19 +7,23 @@ from hypothesis import strategies as st
 
 from ovs_agent.plan import (
     ENDPOINT,
+    WAS_DOWN,
     Bridge,
     Controller,
     DropLink,
     DropPort,
     Endpoint,
     Gateway,
+    Link,
     Local,
+    LowerLink,
     Port,
     PutPort,
     RaiseLink,
     Seen,
     SetBridge,
     SetControllers,
+    SetMtu,
     Step,
     Tunnel,
     Wanted,
@@ -29,6 +33,7 @@ from ovs_agent.plan import (
     states,
 )
 
+UP, DOWN = Link(True, 1450, True), Link(False, 1450, True)
 LOCAL = Local("warren0", "netdev", fresh=True)
 
 
@@ -82,8 +87,12 @@ def carried_out(seen: Seen, steps: tuple[Step, ...]) -> Seen:
             case DropPort(_, name):
                 del ports[name]
             case RaiseLink(name):
-                assert not links[name]
-                links[name] = True
+                assert not links[name].up
+                links[name] = links[name]._replace(up=True)
+            case LowerLink(name):
+                links[name] = links[name]._replace(up=False)
+            case SetMtu(of):
+                links[of.port_name] = links[of.port_name]._replace(mtu=of.mtu)
             case DropLink(name):
                 del links[name]
         seen = seen._replace(ports=ports, links=links)
@@ -92,7 +101,7 @@ def carried_out(seen: Seen, steps: tuple[Step, ...]) -> Seen:
 
 def kept(*ids: int) -> Seen:
     """A host on which these endpoints are as they should be."""
-    links = {f"wrn{id}": True for id in ids}
+    links = {f"wrn{id}": UP for id in ids}
     return carried_out(Seen(links=links), plan(wanted(*ids), Seen(links=links), LOCAL))
 
 
@@ -153,7 +162,7 @@ def test_a_document_newer_than_an_attach_counts() -> None:
 
 def test_what_is_being_worked_on_is_nobody_elses_business() -> None:
     seen = kept(1)
-    half_made = seen._replace(links={**seen.links, "wrn2": False, "wrn3": True})
+    half_made = seen._replace(links={**seen.links, "wrn2": DOWN, "wrn3": UP})
     assert plan(wanted(1, 2), half_made, LOCAL._replace(busy=frozenset({"wrn2", "wrn3"}))) == ()
 
 
@@ -185,13 +194,13 @@ def test_what_people_write_beside_our_settings_stays() -> None:
 
 def test_a_link_that_is_down_is_brought_up() -> None:
     seen = kept(1)
-    assert plan(wanted(1), seen._replace(links={"wrn1": False}), LOCAL) == (RaiseLink("wrn1"),)
+    assert plan(wanted(1), seen._replace(links={"wrn1": DOWN}), LOCAL) == (RaiseLink("wrn1"),)
 
 
 def test_an_endpoint_is_up_when_port_number_and_link_are_right() -> None:
     seen = kept(1, 2, 3)
     wrong = seen.ports["wrn2"]._replace(actual=999)
-    seen = seen._replace(ports={**seen.ports, "wrn2": wrong}, links={**seen.links, "wrn3": False})
+    seen = seen._replace(ports={**seen.ports, "wrn2": wrong}, links={**seen.links, "wrn3": DOWN})
     assert states(wanted(1, 2, 3, 4), seen, LOCAL) == {1: "up", 2: "down", 3: "down", 4: "down"}
 
 
@@ -217,7 +226,7 @@ HOSTS = st.builds(
         }
         if bridge
         else {},
-        links={f"wrn{id}": up for id, up in links.items()},
+        links={f"wrn{id}": UP if up else DOWN for id, up in links.items()},
     ),
     st.booleans(),
     IDS,
@@ -241,3 +250,53 @@ def test_whatever_is_found_one_plan_is_enough(ids: set[int], seen: Seen, busy: s
     else:
         assert set(seen.ports) <= set(after.ports) and set(seen.links) == set(after.links)
     assert ("eth9" in seen.ports) == ("eth9" in after.ports)
+
+
+def test_a_document_of_an_older_api_has_no_interfaces_of_the_hosts_own() -> None:
+    document = endpoint(1)._asdict()
+    del document["interface"]
+    assert Endpoint.parse(document) == endpoint(1)
+
+
+def test_an_endpoints_mtu_follows_the_document_and_nothing_else_is_touched() -> None:
+    seen = kept(1, 2)
+    changed = wanted(1, 2)
+    changed = changed._replace(endpoints=(changed.endpoints[0]._replace(mtu=1400), changed.endpoints[1]))
+    assert plan(changed, seen, LOCAL) == (SetMtu(changed.endpoints[0]),)
+    assert plan(changed, carried_out(seen, plan(changed, seen, LOCAL)), LOCAL) == ()
+    assert plan(changed, seen, LOCAL._replace(busy=frozenset({"wrn1"}))) == ()
+
+
+TAP = endpoint(7)._replace(port_name="tap0", interface="tap0", mtu=1450)
+
+
+def with_tap(*ids: int) -> Wanted:
+    return wanted(*ids)._replace(endpoints=(*wanted(*ids).endpoints, TAP))
+
+
+def test_an_interface_of_the_hosts_own_is_kept_as_a_port_and_its_mtu_left_alone() -> None:
+    tap = Link(True, 1500, made=False)
+    seen = kept(1)
+    seen = seen._replace(links={**seen.links, "tap0": tap, "eth0": tap})
+    steps = plan(with_tap(1), seen, LOCAL)
+    assert steps == (PutPort("warren0", endpoint_port(TAP)),)
+    after = carried_out(seen, steps)
+    assert plan(with_tap(1), after, LOCAL) == () and states(with_tap(1), after, LOCAL)[7] == "up"
+    down = after._replace(links={**after.links, "tap0": tap._replace(up=False)})
+    assert plan(with_tap(1), down, LOCAL) == (RaiseLink("tap0"),)
+
+
+def test_an_interface_of_the_hosts_own_is_given_back_and_never_deleted() -> None:
+    ids = {**endpoint_port(TAP).external_ids, WAS_DOWN: "true"}
+    port = endpoint_port(TAP)._replace(external_ids=ids, actual=TAP.ofport)
+    seen = kept(1)
+    links = {**seen.links, "tap0": Link(True, 1500, False), "tap1": Link(True, 1500, False)}
+    seen = seen._replace(ports={**seen.ports, "tap0": port}, links=links)
+    assert plan(wanted(1), seen, LOCAL) == (DropPort("warren0", "tap0"), LowerLink("tap0"))
+    assert plan(wanted(1), seen, LOCAL._replace(fresh=False)) == (), "missing data is not deleted data"
+
+
+def test_what_only_has_the_name_of_a_pair_of_ours_is_not_touched() -> None:
+    seen = kept(1)
+    strange = seen._replace(links={"wrn1": Link(False, 1500, made=False)})
+    assert plan(wanted(1), strange, LOCAL) == ()

@@ -59,6 +59,12 @@ class Attach(Contract):
         None, max_length=8, description="Addresses asked for; left out: one of each subnet of the network."
     )
     mac: Mac | None = Field(None, description="Left out: follows from the first address.")
+    interface: Short = Field(
+        "", description="An interface of the host's own that becomes the port, as a VM's tap; empty: one is made."
+    )
+    move: bool = Field(
+        False, description="The endpoint of this name leaves the host or container where it is and comes here."
+    )
 
 
 class WantedEndpoint(Contract):
@@ -77,6 +83,7 @@ class WantedEndpoint(Contract):
     container_id: str
     ifname: str
     netns: str
+    interface: str
 
 
 class Attached(WantedEndpoint):
