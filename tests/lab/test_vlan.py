@@ -19,6 +19,7 @@ from tests.lab.rules import apply, policy
 from tests.lab.test_transports import BOTH, NEITHER, reaches
 from tests.lab.wire import Tap, tap
 from tests.lab.world import World
+from tests.ovs import wait_for
 
 TAG, OTHER, FOREIGN = 50, 51, 60
 ROUTER, ROUTER6 = "10.62.1.254", "fd00:62:1::fe"
@@ -67,6 +68,8 @@ def site(world: World, tag: int) -> Site:
     at = [(front, "h1"), (front, "h1"), (front, "h2"), (back, "h1"), (back, "h2"), (apart, "h1"), (apart, "h2")]
     placed = [world.endpoint(network, host) for network, host in (*at, (foreign, "h1"))]
     world.settle()
+    # The first network on a segment gives bridges their ports to it, by their agents.
+    wait_for(lambda: pings(placed[0].netns, addresses(placed[2])[0]), "port to the segment on h1 and h2")
     return Site(front, *placed)
 
 
