@@ -205,6 +205,14 @@ def test_policies_judge_what_comes_from_outside_and_what_goes_there(world: World
     assert pings(its.one.netns, ROUTER) and not pings(its.one.netns, FAR)
 
 
+def test_explanations_agree_with_the_switches(world: World) -> None:
+    its = site(world, TAG)
+    for destination, allowed in ((its.far, True), (its.routed_far, True), (its.near, True), (its.foreign, False)):
+        ends = {"source": f"{its.one.tenant}/{its.one.name}", "destination": f"{destination.tenant}/{destination.name}"}
+        said = world.rest.post("/explain", {**ends, "protocol": "tcp", "port": 80, "version": 4}).body
+        assert (said["verdict"] == "allowed", said["agreement"]) == (allowed, "confirmed"), said
+
+
 def test_wrong_tags_and_hosts_are_refused(world: World) -> None:
     tenant = world.tenant("office")
     body = {"name": f"{tenant}/lan", "transport": "vlan", "physical": "lan", "vlan": TAG, "subnets": ["10.62.1.0/24"]}
