@@ -26,8 +26,12 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
     "Tenants and networks": {
         "tenant": Lazy("client.tenants:tenant", "Who owns networks; the unit of isolation."),
         "network": Lazy("client.networks:network", "Segments with their subnets."),
+        "ipam": Lazy("client.addresses:ipam", "How full networks are; check and repair."),
+        "pool": Lazy("client.addresses:pool", "Ranges that subnets are carved of."),
+        "reservation": Lazy("client.addresses:reservation", "Addresses kept for a name."),
         "cluster": Lazy("client.cluster:cluster", "What holds for all tenants."),
         "endpoint": Lazy("client.endpoints:endpoint", "Interfaces of containers."),
+        "dns": Lazy("client.dns:dns", "Names that no endpoint has."),
         "policy": Lazy("client.policies:policy", "Which connections are allowed."),
         "explain": Lazy("client.explain:explain", "Why a connection is allowed or denied."),
     },
@@ -67,7 +71,7 @@ class Root(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, commands in SECTIONS.items():
             with formatter.section(title):
-                formatter.write_dl([(f"{name:<10}", lazy.help) for name, lazy in commands.items()])
+                formatter.write_dl([(f"{name:<11}", lazy.help) for name, lazy in commands.items()])
 
 
 def load(name: str, target: str) -> click.Command:

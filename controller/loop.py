@@ -18,7 +18,7 @@ from controller.account import Account
 from controller.calc.engine import Delta, Engine
 from controller.model import DATAPATH_PREFIX, Change
 from controller.openflow.decode import PacketIn
-from controller.openflow.encode import WireFlow, encode
+from controller.openflow.encode import encode
 from controller.openflow.events import (
     Announced,
     Broken,
@@ -32,8 +32,10 @@ from controller.openflow.events import (
     Superseded,
     Synced,
 )
+from controller.openflow.groups import encode_bucket
 from controller.openflow.session import Session
-from controller.pipeline.flow import Reason
+from controller.openflow.wanted import WireItem
+from controller.pipeline.flow import Flow, Reason
 from controller.pipeline.program import Key, fragment
 from controller.status import Recorder
 from controller.switch.app import Connected, Disconnected, Received, Switches
@@ -70,8 +72,8 @@ class _Host:
     measured: float = 0.0
 
 
-def compile_fragment(world: World, key: Key) -> tuple[WireFlow, ...]:
-    return tuple(map(encode, fragment(world, key)))
+def compile_fragment(world: World, key: Key) -> tuple[WireItem, ...]:
+    return tuple(encode(item) if isinstance(item, Flow) else encode_bucket(item) for item in fragment(world, key))
 
 
 class Loop:
@@ -209,7 +211,12 @@ class Loop:
                     log.error("%s: revision %d: %s", self._name(id), revision, sentence)
                     self._recorder.failed(id, revision, sentence)
                 case Synced(flows, added, deleted):
-                    log.info("%s: the bridge had %d flows; flow-mods: %d", self._name(id), flows, added + deleted)
+                    log.info(
+                        "%s: the bridge had %d flows; group- and flow-mods: %d",
+                        self._name(id),
+                        flows,
+                        added + deleted,
+                    )
                 case Drifted(flows):
                     log.warning("%s: %d flows were not as they should be; repaired", self._name(id), flows)
                     self._recorder.drifted(id, flows)

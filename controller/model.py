@@ -93,8 +93,9 @@ class Network(NamedTuple):
     """One segment. `zone` is the tenant's, or the network's own when it is isolated.
 
     A `private` network's subnets may overlap other tenants': it is reachable from its own zone only. `transport` is the
-    name of what carries its packets between hosts (`controller.transport`), `cross_subnet` allows it tunnels. On a
-    `physical` segment (a number, 0: none) `vlan` is its tag, 0 for frames without one.
+    name of what carries its packets between hosts (`controller.transport`), `cross_subnet` allows it tunnels.
+    `broadcast`: what is sent to all reaches all of its endpoints. On a `physical` segment (a number, 0: none) `vlan` is
+    its tag, 0 for frames without one.
     """
 
     id: int
@@ -106,6 +107,7 @@ class Network(NamedTuple):
     private: bool = False
     transport: str = "vxlan"
     cross_subnet: bool = False
+    broadcast: bool = False
     physical: int = 0
     vlan: int = 0
 

@@ -95,6 +95,13 @@ def release(tx: Transaction, endpoint_id: int) -> None:
         _drop(tx, row)
 
 
+def single(session: Session, network_id: int) -> list[IPAddress]:
+    """The declared addresses of a network; ranges reserve none."""
+    cidrs = session.execute(select(AllowedAddress.cidr).where(AllowedAddress.network_id == network_id).distinct())
+    networks = (ipaddress.ip_network(cidr) for cidr in cidrs.scalars())
+    return [network.network_address for network in networks if network.prefixlen == network.max_prefixlen]
+
+
 def declarer(session: Session, subnet_id: int, address: IPAddress) -> str | None:
     """Whose declared address it is."""
     prefix = 32 if address.version == 4 else 128

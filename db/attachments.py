@@ -10,20 +10,19 @@ import hashlib
 import ipaddress
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import and_, bindparam, delete, func, insert, literal, or_, select
 from sqlalchemy.orm import Session
 
-from db import allocate, allowed, moves, transport, wanted
-from db.addressing import IPAddress, check_usable, is_made_of_an_address, mac_of, offset_of, parse_mac
+from db import allocate, allowed, blocks, choosing, moves, records, reservations, transport, wanted
+from db.addressing import IPAddress, check_usable, is_made_of_an_address, macs_of, offset_of, parse_mac
 from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
 from db.labels import valid_labels, valid_ports
 from db.names import dns_label, qualified
-from db.tables import Address, Endpoint, Host, Network, Subnet, Tenant, port_name
-from db.wanted import WantedEndpoint
+from db.tables import Address, AddressPool, Endpoint, Host, Network, Pool, Subnet, Tenant, port_name
+from db.wanted import WantedEndpoint, nameservers
 
 # Locks both rows before anything else: two attaches on one host do not look past each other, and whoever deletes the
 # network waits or is waited for, never both. On SQLite writers take turns anyway.
@@ -37,14 +36,23 @@ _PLACE = (
         Network.cross_subnet,
         func.coalesce(Network.mtu, transport.mtu_of(Network.transport)).label("mtu"),
         transport.mtu_of(literal(transport.DEFAULT.name)).label("route_mtu"),
+        Network.strict,
         Subnet.id.label("subnet_id"),
+        Subnet.family,
         Subnet.cidr,
         Subnet.gateway,
         Subnet.pool_id,
+        Subnet.block_size,
+        Subnet.block_pool_id,
+        Pool.first,
+        Pool.last,
+        AddressPool.state.label("pool_state"),
     )
     .select_from(Network)
     .join(Tenant, Tenant.id == Network.tenant_id)
     .join(Subnet, Subnet.network_id == Network.id)
+    .join(Pool, Pool.id == Subnet.pool_id)
+    .outerjoin(AddressPool, AddressPool.id == Subnet.address_pool_id)
     .join(Host, Host.id == bindparam("host_id"))
     .where(Tenant.name == bindparam("tenant"), Network.name == bindparam("network"))
     .order_by(Subnet.id)
@@ -77,8 +85,10 @@ _HELD = (
         Endpoint.ofport,
         Host.pool_id.label("ofports"),
         Address.ip,
+        Address.subnet_id,
         Subnet.cidr,
         Subnet.pool_id,
+        Subnet.block_size,
     )
     .join(Host, Host.id == Endpoint.host_id)
     .join(Address, Address.endpoint_id == Endpoint.id)
@@ -90,6 +100,9 @@ _HELD = (
 _INSERT = insert(Endpoint.__table__).returning(Endpoint.id)  # type: ignore[arg-type]
 _INSERT_ADDRESSES = insert(Address.__table__)  # type: ignore[arg-type]
 _DELETE = delete(Endpoint.__table__).where(Endpoint.id == bindparam("id"))  # type: ignore[arg-type]
+
+
+MOST_ALIASES = 16
 
 
 class Attached(NamedTuple):
@@ -112,11 +125,15 @@ def attach(
     mac: str | None = None,
     interface: str = "",
     move: bool = False,
+    reservation: str | None = None,
+    aliases: Sequence[str] = (),
 ) -> Attached:
-    """The endpoint of that interface. Asking again for the same finds it; for something else is refused.
+    """The endpoint of that interface, with one address of each family. Asking again for the same finds it; for
+    something else is refused.
 
     `interface` is one of the host's own that becomes the endpoint's port. With `move` the endpoint of that name leaves
-    the host or the container where it is and comes here as it is.
+    the host or the container where it is and comes here as it is. `reservation` is the name whose reserved addresses it
+    gets; its own unless given.
     """
     session = tx.session
     tenant, short_network = qualified(network, "network", "network")
@@ -125,7 +142,11 @@ def attach(
     if interface:
         _check_interface(container_id, interface, netns)
     values = {"labels": valid_labels(labels), "ports": valid_ports(ports)}
+    if names := _aliases(aliases, name):
+        values["aliases"] = names
     further = {key: value for key, value in (("interface", interface), ("move", move)) if value}
+    if reservation is not None:
+        further["reservation"] = dns_label(reservation, "reservation", "reservation")
     request = _digest(network=network, name=name, netns=netns, addresses=list(addresses), mac=mac, **values, **further)
 
     place: Sequence[Any] = session.execute(
@@ -149,16 +170,16 @@ def attach(
         return Attached(wanted.endpoint(session, taken[0].id), created=False)
 
     transport.check_host(session, network, at.network_id, at.transport, at.cross_subnet, host_id)
+    kept = reservations.kept_for(session, at.network_id, reservation or name, tx.now)
+    if reservation is not None and not kept:
+        remedy = f"reserve an address with `warren reservation create {network} {reservation}`"
+        raise NotFound(f"network {network} has no reservation for {reservation}", remedy, "reservation")
     asked = _asked(addresses, place, network)
     ofport = allocate.claim(
         session, at.ofports, tx.now, what=f"the range of ofports of host {at.host}", remedy="remove endpoints from it"
     )
-    given = [_claim_address(session, tx.now, row, asked.get(row.subnet_id), network) for row in place]
-    own_mac = mac_of(given[0][0])
-    if mac is not None:
-        own_mac = _chosen_mac(parse_mac(mac), own_mac)
-    if mac is not None or (asked and given[0][0].version == 6):  # what Warren gives by itself is free
-        _refuse_taken_mac(session, own_mac, at.network_id, network)
+    given = choosing.choose(session, tx.now, host_id, place, asked, kept, network)
+    own_mac = _mac(session, at.network_id, network, mac, given[0].ip)
     endpoint_id = session.execute(
         _INSERT,
         {
@@ -179,11 +200,12 @@ def attach(
     session.execute(
         _INSERT_ADDRESSES,
         [
-            {"subnet_id": row.subnet_id, "ip": str(ip), "prefix": prefix, "endpoint_id": endpoint_id}
-            for row, (ip, prefix) in zip(place, given, strict=True)
+            {"subnet_id": one.subnet_id, "ip": str(one.ip), "prefix": one.prefix, "endpoint_id": endpoint_id}
+            for one in given
         ],
     )
     tx.record("endpoint", endpoint_id, "create", tenant_id=at.tenant_id, host_id=host_id)
+    gateways = [one.gateway for one in given if one.gateway]
     endpoint = WantedEndpoint(
         id=endpoint_id,
         name=f"{tenant}/{name}",
@@ -191,14 +213,18 @@ def attach(
         ofport=ofport,
         port_name=port_name(endpoint_id, interface),
         mac=own_mac,
-        addresses=[f"{ip}/{prefix}" for ip, prefix in given],
-        gateways=[row.gateway for row in place if row.gateway],
+        addresses=[f"{one.ip}/{one.prefix}" for one in given],
+        gateways=gateways,
         mtu=at.mtu,
         route_mtu=min(at.mtu, at.route_mtu),
         container_id=container_id,
         ifname=ifname,
         netns=netns,
         interface=interface,
+        dns={
+            "nameservers": nameservers(at.transport, gateways),
+            "search": records.search(network, records.settings(session).domain),
+        },
     )
     return Attached(endpoint, created=True)
 
@@ -224,12 +250,16 @@ def remove(tx: Transaction, endpoint_id: int) -> bool:
     if not held:
         return False
     allowed.release(tx, endpoint_id)
+    reserved = reservations.of_endpoint(session, endpoint_id)
     session.execute(_DELETE, {"id": endpoint_id})
     first = held[0]
     allocate.release(session, first.ofports, first.ofport, tx.now)
     for row in held:
-        offset = offset_of(ipaddress.ip_address(row.ip), ipaddress.ip_network(row.cidr))
-        allocate.release(session, row.pool_id, offset, tx.now)
+        if (row.subnet_id, row.ip) not in reserved:
+            offset = offset_of(ipaddress.ip_address(row.ip), ipaddress.ip_network(row.cidr))
+            allocate.release(session, row.pool_id, offset, tx.now)
+        if row.block_size is not None:
+            blocks.give_back(session, row.subnet_id, tx.now, first.host_id)
     tx.record("endpoint", endpoint_id, "delete", tenant_id=first.tenant_id, host_id=first.host_id)
     return True
 
@@ -261,12 +291,12 @@ def _known(taken: Sequence[Any], name: str, request: str, move: bool) -> int | N
 def _asked(texts: Sequence[str], place: Sequence[Any], network: str) -> dict[int, IPAddress]:
     """The addresses asked for, by the id of their subnet: `10.20.0.9`, or with the subnet's prefix length."""
     asked: dict[int, IPAddress] = {}
+    subnets = {row.subnet_id: ipaddress.ip_network(row.cidr) for row in place}
     for text in texts:
         try:
             interface = ipaddress.ip_interface(text)
         except ValueError:
             raise Invalid(f"{text!r} is not an address", "write it like 10.20.0.9", "addresses") from None
-        subnets = {row.subnet_id: ipaddress.ip_network(row.cidr) for row in place}
         id = next((id for id, subnet in subnets.items() if interface.ip in subnet), None)
         if id is None:
             cidrs = " and ".join(str(subnet) for subnet in subnets.values())
@@ -275,37 +305,26 @@ def _asked(texts: Sequence[str], place: Sequence[Any], network: str) -> dict[int
             raise Invalid(
                 f"address {text} has another prefix than subnet {subnets[id]}", f"write {interface.ip}", "addresses"
             )
-        if id in asked:
-            raise Invalid(f"{asked[id]} and {text} are both in {subnets[id]}", "ask for one of them", "addresses")
+        for other in asked.values():
+            if other.version == interface.version:
+                problem = f"{other} and {text} are both IPv{other.version}"
+                raise Invalid(problem, "an endpoint has one address of each family: ask for one", "addresses")
         check_usable(interface.ip, subnets[id], "address", "addresses")
         asked[id] = interface.ip
     return asked
 
 
-def _claim_address(
-    session: Session, now: datetime, row: Any, asked: IPAddress | None, network: str
-) -> tuple[IPAddress, int]:
-    subnet = ipaddress.ip_network(row.cidr)
-    if asked is None:
-        offset = allocate.claim(
-            session,
-            row.pool_id,
-            now,
-            what=f"subnet {row.cidr} of network {network}",
-            remedy="remove endpoints or create another network",
-        )
-        return subnet[offset], subnet.prefixlen
-    if not allocate.claim_exact(session, row.pool_id, offset_of(asked, subnet), go_on=True):
-        query = select(Tenant.name, Endpoint.name).join(Endpoint).join(Address)
-        holder = session.execute(query.where(Address.subnet_id == row.subnet_id, Address.ip == str(asked))).first()
-        name = f"{holder[0]}/{holder[1]}" if holder else allowed.declarer(session, row.subnet_id, asked)
-        whose = f"endpoint {name}'s" if name else "the gateway's"
-        raise Conflict(
-            f"address {asked} of network {network} is {whose}",
-            "choose another, or leave it out to get one",
-            "addresses",
-        )
-    return asked, subnet.prefixlen
+def _mac(session: Session, network_id: int, network: str, wanted: str | None, first: IPAddress) -> str:
+    own, *others = macs_of(first)
+    if wanted is not None:
+        chosen = _chosen_mac(parse_mac(wanted), own)
+        _refuse_taken_mac(session, chosen, network_id, network)
+        return chosen
+    if others:
+        query = select(Endpoint.mac).where(Endpoint.network_id == network_id, Endpoint.mac.in_([own, *others]))
+        taken = set(session.execute(query).scalars())
+        return next((mac for mac in (own, *others) if mac not in taken), own)
+    return own
 
 
 def _chosen_mac(mac: str, own: str) -> str:
@@ -343,6 +362,13 @@ def _check_interface(container_id: str, ifname: str, netns: str) -> None:
         raise Invalid(f"{ifname!r} is not an interface name", "use 1 to 15 characters, like eth0", "ifname")
     if len(netns) > 255 or not netns.isprintable():
         raise Invalid("the path of a network namespace has at most 255 printable characters", "shorten it", "netns")
+
+
+def _aliases(aliases: Sequence[str], name: str) -> list[str]:
+    """Other names that it goes by; unlike its own several endpoints may share one."""
+    if len(aliases) > MOST_ALIASES:
+        raise Invalid(f"{len(aliases)} aliases are too many", f"use at most {MOST_ALIASES}", "aliases")
+    return [alias for alias in dict.fromkeys(aliases) if dns_label(alias, "alias", "aliases") != name]
 
 
 def _digest(**values: Any) -> str:

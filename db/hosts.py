@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, insert, select
 from sqlalchemy import update as sql_update
 from sqlalchemy.orm import Session, joinedload, undefer_group
 
-from db import allocate, attachments, tokens
+from db import allocate, attachments, blocks, tokens
 from db.addressing import parse_underlay
 from db.changes import PROGRESS_CHANNEL, Transaction, notify
 from db.errors import Conflict, Invalid, NotFound
@@ -153,6 +153,7 @@ def delete(tx: Transaction, name: str, *, force: bool = False, version: int | No
         )
     for id, _, _ in rows:
         attachments.remove(tx, id)
+    blocks.release_of_host(session, host.id, tx.now)
     session.delete(host)
     session.flush()
     allocate.delete_pool(session, host.pool_id)

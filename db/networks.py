@@ -1,38 +1,23 @@
-"""Networks: segments with their subnets. Decides VNIs, zones and gateways, and whose addresses may overlap whose."""
+"""Networks: segments with their subnets. Decides VNIs, zones and MTUs, and when a network may go."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Select, or_, select
-from sqlalchemy.orm import Session, contains_eager, selectinload, undefer, undefer_group
+from sqlalchemy.orm import Session, contains_eager, joinedload, selectinload, undefer, undefer_group
 
-from db import allocate, collisions, segments, transport, zones
-from db.addressing import (
-    IPAddress,
-    IPNetwork,
-    automatic,
-    bounds,
-    check_usable,
-    offset_of,
-    overlap,
-    parse_gateway,
-    parse_subnet,
-    usable,
-)
+from db import allocate, collisions, segments, subnetting, transport, zones
+from db.addressing import IPNetwork
 from db.changes import Transaction
 from db.collisions import Place
 from db.errors import Conflict, Invalid, NotFound
 from db.labels import changed_labels, valid_labels
+from db.layout import PLAIN, Layout
 from db.names import qualified
 from db.pages import Page, containing, having_labels, page
 from db.rows import assign, check_version, shortened
-from db.settings import cluster_pool
-from db.tables import Endpoint, Network, Pool, Shared, Subnet, Tenant
-
-ADDRESS_REST_SECONDS = 5
-"""How long a freed address is given to nobody. A subnet is used up before any address comes twice, so this
-matters to small and full subnets only; there it must not starve a runtime that starts and stops containers."""
+from db.tables import Address, Endpoint, Network, Pool, Shared, Subnet, Tenant
 
 _FEWER = "remove a network"
 
@@ -42,9 +27,10 @@ def create(
     name: str,
     *,
     subnets: Sequence[str] | None = None,
-    gateways: Sequence[str] = (),
+    layout: Layout = PLAIN,
     private: bool = False,
     isolated: bool = False,
+    broadcast: bool = False,
     mtu: int | None = None,
     carried_by: str = transport.DEFAULT.name,
     physical: str | None = None,
@@ -52,22 +38,23 @@ def create(
     cross_subnet: bool = False,
     labels: Mapping[str, str] | None = None,
 ) -> Network:
-    """`carried_by` names a transport. Without `subnets` the network gets one of each family of the cluster pool. A vlan
+    """`carried_by` names a transport. Without `subnets` the network gets one of each family out of the pools. A vlan
     network sits on the segment `physical` with the tag `vlan`, or 0; its gateways are outside routers, if any."""
     session = tx.session
     tenant_name, short = qualified(name, "network")
-    chosen = [parse_subnet(text) for text in subnets or ()]
-    _check_families(name, chosen)
+    chosen = subnetting.parse(subnets or (), name)
     tunnels = transport.used(session)
     network = Network(
         name=short,
         private=private,
         isolated=isolated,
+        broadcast=broadcast,
         mtu=_valid_mtu(mtu, chosen),
         transport=transport.valid(carried_by),
         cross_subnet=cross_subnet,
         labels=valid_labels(labels),
     )
+    network.plan, network.strict = layout.plan, layout.strict
     # Always zone before VNI, as a new tenant does: two who lock them the other way round would wait for each other.
     if isolated:
         network.zone = zones.take(tx, _FEWER)
@@ -90,14 +77,9 @@ def create(
     network.physical = segments.place(session, carried_by, physical, vlan, None)
     network.vlan = vlan or 0
     network.vni = allocate.claim(session, Shared.VNI, tx.now, what="the range of VNIs", remedy=_FEWER)
-    blocks: list[int | None] = [None] * len(chosen)
-    if chosen:
-        for subnet in chosen:
-            _refuse_overlap(session, name, Place(tenant.id, network.zone, private, isolated), subnet)
-    else:
-        chosen, blocks = _carve(tx, name)
-    at = _gateways(chosen, gateways, network.physical is None)
-    network.subnets = [_subnet(tx, subnet, at.get(subnet), block) for subnet, block in zip(chosen, blocks, strict=True)]
+    place = Place(tenant.id, network.zone, private, isolated)
+    layout = layout._replace(external=network.physical is not None)
+    network.subnets = subnetting.make(tx, name, place, chosen, layout)
     session.add(network)
     session.flush()
     tx.record("network", network.id, "create", tenant_id=tenant.id)
@@ -144,6 +126,7 @@ def update(
     labels: Mapping[str, str | None] | None = None,
     mtu: int | None = None,
     isolated: bool | None = None,
+    broadcast: bool | None = None,
     carried_by: str | None = None,
     physical: str | None = None,
     vlan: int | None = None,
@@ -160,6 +143,8 @@ def update(
     if mtu is not None:
         values["mtu"] = _valid_mtu(mtu or None, [subnet.ip_network for subnet in network.subnets])
     tunnels = transport.used(tx.session)
+    if broadcast is not None:
+        values["broadcast"] = broadcast
     if carried_by is not None:
         values |= {"transport": transport.valid(carried_by), "cross_subnet": False}
     if cross_subnet is not None:
@@ -214,10 +199,7 @@ def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
     session.delete(network)
     session.flush()
     for subnet in network.subnets:
-        allocate.delete_pool(session, subnet.pool_id)
-        if subnet.block is not None:
-            pool = Shared.CLUSTER4 if subnet.family == 4 else Shared.CLUSTER6
-            allocate.release(session, pool, subnet.block, tx.now)
+        subnetting.forget(tx, subnet)
     if network.isolated:
         zones.leave(tx, network.zone)
     allocate.release(session, Shared.VNI, network.vni, tx.now)
@@ -225,10 +207,51 @@ def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
     transport.record_tunnels(tx, tunnels)
 
 
-def size(subnet: Subnet) -> int:
-    """How many endpoints a subnet has room for: its usable addresses but for the gateway's."""
-    first, last = usable(subnet.ip_network)
-    return last - first + (subnet.gateway is None)
+def add_subnet(tx: Transaction, name: str, subnet: str | None, *, family: int = 4, layout: Layout = PLAIN) -> Network:
+    """One more subnet of the same segment; of a pool of `family` when none is chosen."""
+    zones.take_turn(tx.session)
+    network = get(tx.session, name)
+    there = [one.cidr for one in network.subnets]
+    external = network.physical is not None
+    layout = layout._replace(plan=network.plan, strict=network.strict, external=external)
+    if subnet is None:
+        made = subnetting.carve(tx, name, [family], layout)
+        subnetting.parse([*there, *(one.cidr for one in made)], name)
+    else:
+        place = Place(network.tenant_id, network.zone, network.private, network.isolated)
+        made = subnetting.make(tx, name, place, subnetting.parse([subnet, *there], name)[:1], layout)
+    _valid_mtu(network.mtu, [one.ip_network for one in (*made, *network.subnets)])
+    network.subnets.extend(made)
+    return _changed(tx, network)
+
+
+def remove_subnet(tx: Transaction, name: str, cidr: str) -> Network:
+    """Refused while an endpoint has an address of it, or when it is the last."""
+    zones.take_turn(tx.session)
+    network = get(tx.session, name)
+    tx.session.execute(select(Network.id).where(Network.id == network.id).with_for_update())
+    subnet = next((one for one in network.subnets if one.cidr == cidr), None)
+    if subnet is None:
+        cidrs = ", ".join(one.cidr for one in network.subnets)
+        raise NotFound(f"network {name} has no subnet {cidr}", f"it has {cidrs}", "subnet")
+    if len(network.subnets) == 1:
+        raise Conflict(f"{cidr} is the only subnet of network {name}", "add another one first", "subnet")
+    held = select(Tenant.name + "/" + Endpoint.name).join(Endpoint).join(Address).where(Address.subnet_id == subnet.id)
+    if names := tx.session.execute(held.order_by(Endpoint.name)).scalars().all():
+        problem = f"subnet {cidr} of network {name} is in use by {shortened(names)}"
+        raise Conflict(problem, "remove the endpoints first", "subnet")
+    tx.session.delete(subnet)
+    tx.session.flush()
+    tx.session.expire(network, ["subnets"])
+    subnetting.forget(tx, subnet)
+    return _changed(tx, network)
+
+
+def _changed(tx: Transaction, network: Network) -> Network:
+    network.updated_at = tx.now  # so that it gets a new version
+    tx.session.flush()
+    tx.record("network", network.id, "update", tenant_id=network.tenant_id)
+    return network
 
 
 def _query() -> Select[Network]:
@@ -237,20 +260,10 @@ def _query() -> Select[Network]:
         .join(Network.tenant)
         .options(
             contains_eager(Network.tenant),
-            selectinload(Network.subnets).options(undefer(Subnet.used)),
+            selectinload(Network.subnets).options(undefer(Subnet.used), joinedload(Subnet.address_pool)),
             undefer_group("counts"),
         )
     )
-
-
-def _check_families(name: str, subnets: list[IPNetwork]) -> None:
-    for version in (4, 6):
-        if len(same := [str(subnet) for subnet in subnets if subnet.version == version]) > 1:
-            raise Invalid(
-                f"network {name}: {' and '.join(same)} are both IPv{version}",
-                "give one subnet per address family, or create two networks",
-                "subnets",
-            )
 
 
 def _valid_mtu(mtu: int | None, subnets: list[IPNetwork]) -> int | None:
@@ -260,34 +273,6 @@ def _valid_mtu(mtu: int | None, subnets: list[IPNetwork]) -> int | None:
     return mtu
 
 
-def _refuse_overlap(session: Session, name: str, place: Place, subnet: IPNetwork) -> None:
-    for carving in cluster_pool(session):
-        if overlap(carving.whole, subnet):
-            raise Conflict(
-                f"network {name}: subnet {subnet} overlaps the cluster pool {carving.whole}",
-                "choose another subnet, or leave it out to get one of the pool",
-                "subnets",
-            )
-    low, high = bounds(subnet)
-    query = (
-        select(Subnet.cidr, Network.name, Network.tenant_id, Tenant.name)
-        .join(Network, Network.id == Subnet.network_id)
-        .join(Tenant, Tenant.id == Network.tenant_id)
-        .where(Subnet.family == subnet.version, Subnet.low <= high, Subnet.high >= low)
-    )
-    # A private network keeps to its own tenant, so it is in nobody else's way.
-    own = Network.tenant_id == place.tenant_id
-    query = query.where(own if place.private else or_(own, Network.private.is_(False)))
-    for cidr, other, owner, tenant in session.execute(query.order_by(own.desc(), Subnet.id).limit(1)):
-        remedy = "choose another subnet" + ("" if owner == place.tenant_id else " or create it with --private")
-        raise Conflict(
-            f"network {name}: subnet {subnet} overlaps {cidr} of network {tenant}/{other}", remedy, "subnets"
-        )
-    if found := collisions.find(session, place, subnet):
-        remedy = "choose another subnet" + (" or create it with --isolated" if place.private else "")
-        raise Conflict(f"network {name}: subnet {subnet} {found.sentence}", remedy, "subnets")
-
-
 def _refuse_collisions(session: Session, network: Network) -> None:
     """After a network came to another zone."""
     name, place = network.qualified_name, Place(network.tenant_id, network.zone, network.private, network.isolated)
@@ -295,49 +280,3 @@ def _refuse_collisions(session: Session, network: Network) -> None:
         if found := collisions.find(session, place, subnet.ip_network):
             problem = f"network {name} cannot be routed: its subnet {subnet.cidr} {found.sentence}"
             raise Conflict(problem, "leave it isolated", "isolated")
-
-
-def _carve(tx: Transaction, name: str) -> tuple[list[IPNetwork], list[int | None]]:
-    subnets: list[IPNetwork] = []
-    blocks: list[int | None] = []
-    for carving in cluster_pool(tx.session):
-        block = allocate.claim(
-            tx.session,
-            carving.pool_id,
-            tx.now,
-            what=f"network {name}: the cluster pool {carving.whole}",
-            remedy="choose a subnet with --subnet",
-        )
-        subnets.append(carving.block(block))
-        blocks.append(block)
-    return subnets, blocks
-
-
-def _gateways(subnets: list[IPNetwork], texts: Sequence[str], virtual: bool) -> dict[IPNetwork, IPAddress]:
-    """Each subnet's gateway: the one given for it, or, if it is `virtual`, its first usable address."""
-    found: dict[IPNetwork, IPAddress] = {subnet: subnet[usable(subnet)[0]] for subnet in subnets} if virtual else {}
-    for text in texts:
-        gateway = parse_gateway(text)
-        subnet = next((subnet for subnet in subnets if subnet.version == gateway.version), None)
-        if subnet is None:
-            raise Invalid(f"gateway {gateway} has no IPv{gateway.version} subnet", "give the subnet, too", "gateways")
-        check_usable(gateway, subnet, "gateway", "gateways")
-        found[subnet] = gateway
-    return found
-
-
-def _subnet(tx: Transaction, subnet: IPNetwork, gateway: IPAddress | None, block: int | None) -> Subnet:
-    first, last = automatic(subnet)
-    pool_id = allocate.create_pool(tx.session, "address", first, last, ADDRESS_REST_SECONDS)
-    if gateway is not None:
-        allocate.claim_exact(tx.session, pool_id, offset_of(gateway, subnet))
-    low, high = bounds(subnet)
-    return Subnet(
-        family=subnet.version,
-        cidr=str(subnet),
-        low=low,
-        high=high,
-        gateway=gateway and str(gateway),
-        pool_id=pool_id,
-        block=block,
-    )

@@ -81,7 +81,9 @@ def _networks(session: Session, ids: Ids) -> Iterator[Change]:
     query = select(s.network_id, s.cidr, s.gateway).where(*_those(s.network_id, ids)).order_by(s.network_id, s.id)
     for network_id, cidr, gateway in session.execute(query):
         subnets[network_id].append(model.Subnet.parse(cidr, gateway))
-    columns = select(n.id, t.name, n.name, n.tenant_id, n.vni, n.zone, n.private, n.transport, n.cross_subnet)
+    columns = select(
+        n.id, t.name, n.name, n.tenant_id, n.vni, n.zone, n.private, n.transport, n.cross_subnet, n.broadcast
+    )
     columns = columns.add_columns(func.coalesce(n.physical_id, 0), n.vlan).join(t, t.id == n.tenant_id)
     for id, tenant, name, tenant_id, vni, zone, *more in session.execute(
         columns.where(*_those(n.id, ids)).order_by(n.id)

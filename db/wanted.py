@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, and_, func, literal, or_, select
 from sqlalchemy.orm import Session
 
-from db import segments, transport
+from controller.transport import TRANSPORTS
+from db import records, segments, transport
 from db.addressing import GATEWAY_MAC
 from db.changes import current_revision
 from db.errors import NotFound
@@ -37,6 +38,7 @@ class WantedEndpoint(NamedTuple):
     container_id: str
     ifname: str
     netns: str
+    dns: dict[str, list[str]]  # nameservers and search domains, as resolv.conf has them
     interface: str = ""  # of the host's own, that is the port; empty: the agent makes one
 
 
@@ -68,6 +70,7 @@ _ENDPOINTS = (
         Endpoint.interface,
         Tenant.name.label("tenant"),
         Network.name.label("network"),
+        Network.transport,
         func.coalesce(Network.mtu, transport.mtu_of(Network.transport)).label("mtu"),
         transport.mtu_of(literal(transport.DEFAULT.name)).label("route_mtu"),
         Address.ip,
@@ -113,6 +116,11 @@ def endpoint(session: Session, endpoint_id: int) -> WantedEndpoint:
     return found[0]
 
 
+def nameservers(carried_by: str, gateways: list[str]) -> list[str]:
+    """A host's resolver answers at the gateways that are Warren's, and on a physical segment these are others'."""
+    return [] if TRANSPORTS[carried_by].on_segment else list(gateways)
+
+
 def changed_for_host(session: Session, host_id: int, after_revision: int) -> bool:
     """Whether the host's document may differ from that at `after_revision`."""
     current = current_revision(session)
@@ -132,6 +140,7 @@ def changed_for_host(session: Session, host_id: int, after_revision: int) -> boo
 
 
 def _endpoints(session: Session, where: ColumnElement[bool]) -> list[WantedEndpoint]:
+    domain = records.settings(session).domain
     found: dict[int, WantedEndpoint] = {}
     rows: Iterable[Any] = session.execute(_ENDPOINTS.where(where))
     for row in rows:
@@ -151,9 +160,11 @@ def _endpoints(session: Session, where: ColumnElement[bool]) -> list[WantedEndpo
                 row.container_id,
                 row.ifname,
                 row.netns,
+                {"nameservers": [], "search": records.search(f"{row.tenant}/{row.network}", domain)},
                 row.interface,
             )
         known.addresses.append(f"{row.ip}/{row.prefix}")
         if row.gateway:
             known.gateways.append(row.gateway)
+            known.dns["nameservers"] += nameservers(row.transport, [row.gateway])
     return list(found.values())

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from logging import getLogger
+from pathlib import Path
 from typing import NamedTuple
 
 from ovs_agent import segments
+from ovs_agent.document import Endpoint, Peer
 from ovs_agent.ledger import Ledger
 from ovs_agent.netlink import look, veth
 from ovs_agent.netlink.wire import NoNamespace
@@ -18,9 +21,7 @@ from ovs_agent.ovsdb import Database, OvsdbFault
 from ovs_agent.plan import (
     DropLink,
     DropPort,
-    Endpoint,
     LowerLink,
-    Peer,
     PutPort,
     RaiseLink,
     Seen,
@@ -28,9 +29,13 @@ from ovs_agent.plan import (
     SetControllers,
     SetMtu,
     Step,
+    Stray,
+    endpoints,
+    missing,
     plan,
     problems,
     states,
+    strays,
 )
 
 log = getLogger(__name__)
@@ -53,10 +58,14 @@ class Condition(NamedTuple):
     ports: dict[int, str]  # "up" or "down" by endpoint id
     problems: tuple[str, ...]
     underlay: look.Underlay | None = None
+    revision: int | None = None  # of the document that this was compared with
+    missing: tuple[int, ...] = ()  # endpoints without a port, by id
+    gone: tuple[int, ...] = ()  # endpoints whose container's namespace is no more, by id
+    strays: tuple[Stray, ...] = ()
 
 
 class Keeper:
-    """`told` is called with the condition after every look."""
+    """`told` is called with the condition after every look. `remade` is a port whose interface this run made anew."""
 
     def __init__(
         self,
@@ -65,12 +74,14 @@ class Keeper:
         bridge: str,
         told: Callable[[Condition], None],
         underlay_bridge: str | None = None,
+        remade: str = "",
     ) -> None:
         self._underlay_bridge = underlay_bridge
         self._database = database
         self._ledger = ledger
         self._bridge = bridge
         self._told = told
+        self._remade = remade
         self._woken = threading.Event()
         self._stopping = False
         self._last = Condition(bridge, False, (), {}, ())
@@ -116,6 +127,8 @@ class Keeper:
         """One look, and what follows from it."""
         self._ledger.begin_look()
         seen = self._seen()
+        if self._remade:
+            seen = self._let_go(seen)
         wanted, local = self._ledger.knowledge()
         if wanted is None:
             return Condition(
@@ -133,16 +146,30 @@ class Keeper:
             states(wanted, seen, local),
             (*problems(wanted, seen, local), *self._beyond),
             self._underlay(wanted.address),
+            wanted.revision if local.fresh else None,
+            missing(wanted, seen, local),
+            tuple(one.id for one in endpoints(wanted, local) if one.netns and not Path(one.netns).exists()),
+            strays(wanted, seen, local),
         )
 
     def _underlay(self, address: str | None) -> look.Underlay | None:
         found = look.underlay(address) if address else None
         return found and found._replace(bridged=self._underlay_bridge is not None)
 
+    def _let_go(self, seen: Seen) -> Seen:
+        """ovs-vswitchd holds on to an interface that is gone when another of its name comes at once; a port that it has
+        seen go, and that comes again, is opened anew."""
+        if self._remade in seen.ports:
+            self._database.apply([DropPort(self._bridge, self._remade)])
+            with suppress(OvsdbFault):  # one that does not run holds on to nothing
+                self._database.switched_on(LIFE_SIGN)
+            seen = self._seen()
+        self._remade = ""
+        return seen
+
     def _seen(self) -> Seen:
         seen = self._database.seen(self._bridge)
-        beyond = self._database.ports(self._underlay_bridge) if self._underlay_bridge else {}
-        return seen._replace(ports={**beyond, **seen.ports}, links=look.links())
+        return seen._replace(links=look.links())
 
     def _carry_out(self, steps: tuple[Step | segments.AddBridge, ...]) -> None:
         for step in steps:

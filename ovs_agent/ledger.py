@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from ovs_agent.plan import Endpoint, Local, Wanted, endpoints
+from ovs_agent.document import Endpoint, Wanted
+from ovs_agent.plan import Local, endpoints
 
 Key = tuple[str, str]
 """Container and interface name."""
@@ -101,11 +102,14 @@ class Ledger:
         with self._lock:
             self._attached.pop(endpoint.id, None)
 
-    def find(self, key: Key) -> Endpoint | None:
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Those of the document, as old as it is, and those attached since."""
         wanted, local = self.knowledge()
-        known = endpoints(wanted, local) if wanted is not None else tuple(e for _, e in local.attached)
+        return endpoints(wanted, local) if wanted is not None else tuple(e for _, e in local.attached)
+
+    def find(self, key: Key) -> Endpoint | None:
         # The newest: an interface that was detached and attached again may still be in the document as it was.
-        return max((endpoint for endpoint in known if endpoint.key == key), key=lambda e: e.id, default=None)
+        return max((endpoint for endpoint in self.endpoints() if endpoint.key == key), key=lambda e: e.id, default=None)
 
     def quiet(self, seconds: float, longest: float) -> None:
         """Return when nothing was worked on for `seconds`, or after `longest`."""

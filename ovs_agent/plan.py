@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from ovs_agent.document import RESOLVER, Endpoint, Tunnel, Wanted
 
 ENDPOINT = "warren-endpoint"
 """The key in a port's external_ids that makes the port ours. Ports without it are never touched."""
@@ -24,100 +26,6 @@ BRIDGE_NAME_LIMIT = 11
 PATCH = "patch"
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
-
-
-class Tunnel(NamedTuple):
-    """A port that joins the bridge with other hosts; `suffix` is its name's, after the bridge's."""
-
-    type: str
-    suffix: str
-    port: int | None  # UDP, where it has one
-    ofport: int
-
-
-class Segment(NamedTuple):
-    """A physical segment that networks are on; `ofport` is its port's on every host that has it."""
-
-    name: str
-    ofport: int
-
-
-class Gateway(NamedTuple):
-    ofport: int
-    mac: str
-
-
-class Peer(NamedTuple):
-    """Another host, and where its tunnels end."""
-
-    name: str
-    address: str
-
-
-class Endpoint(NamedTuple):
-    """One interface of a container on this host, as the API describes it."""
-
-    id: int
-    name: str
-    network: str
-    ofport: int
-    port_name: str
-    mac: str
-    addresses: tuple[str, ...]  # with prefix length
-    gateways: tuple[str, ...]
-    mtu: int
-    route_mtu: int  # of what leaves the network
-    container_id: str
-    ifname: str
-    netns: str
-    interface: str = ""  # the host's own, that is the port; empty: a veth pair is made
-
-    @classmethod
-    def parse(cls, document: Mapping[str, Any]) -> Endpoint:
-        optional = {name: document.get(name, default) for name, default in cls._field_defaults.items()}
-        fields = {name: document[name] for name in cls._fields if name not in optional} | optional
-        for name in ("addresses", "gateways"):
-            fields[name] = tuple(fields[name] or ())
-        for name in ("container_id", "ifname", "netns"):
-            fields[name] = fields[name] or ""
-        return cls(**fields)
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What a runtime calls this interface: container and interface name."""
-        return self.container_id, self.ifname
-
-
-class Wanted(NamedTuple):
-    """The API's document for one host at one revision."""
-
-    revision: int
-    host: str
-    datapath_id: str  # 16 hex digits
-    address: str | None  # where other hosts' tunnels end
-    controllers: tuple[str, ...]
-    tunnels: tuple[Tunnel, ...]
-    segments: tuple[Segment, ...]
-    gateway: Gateway
-    endpoints: tuple[Endpoint, ...]
-    peers: tuple[Peer, ...] = ()
-
-    @classmethod
-    def parse(cls, document: Mapping[str, Any]) -> Wanted:
-        """Raises KeyError, TypeError or ValueError when the document is not of the agreed form."""
-        host = document["host"]
-        return cls(
-            revision=int(document["revision"]),
-            host=host["name"],
-            datapath_id=host["datapath_id"],
-            address=host.get("address"),
-            controllers=tuple(document["controllers"]),
-            tunnels=tuple(Tunnel(**{name: one[name] for name in Tunnel._fields}) for one in document["tunnels"]),
-            segments=tuple(Segment(**{name: one[name] for name in Segment._fields}) for one in document["segments"]),
-            gateway=Gateway(**{name: document["gateway"][name] for name in Gateway._fields}),
-            endpoints=tuple(Endpoint.parse(endpoint) for endpoint in document["endpoints"]),
-            peers=tuple(Peer(peer["name"], peer["address"]) for peer in document["peers"]),
-        )
 
 
 class Port(NamedTuple):
@@ -162,8 +70,8 @@ class Link(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What is on the host. `ports` are the bridge's and the far ends of its patches, `links` its interfaces by name;
-    `others` are the other bridges' ports, by bridge and name."""
+    """What is on the host. `ports` are the bridge's, `links` the interfaces, `others` the ports of other bridges, by
+    bridge and name."""
 
     bridge: Bridge | None = None
     controllers: tuple[Controller, ...] = ()
@@ -171,6 +79,14 @@ class Seen(NamedTuple):
     ports: Mapping[str, Port] = MappingProxyType({})
     links: Mapping[str, Link] = MappingProxyType({})
     others: Mapping[str, Mapping[str, Port]] = MappingProxyType({})
+
+
+class Stray(NamedTuple):
+    """A port that nothing wants, and what its external_ids say of it."""
+
+    name: str
+    endpoint: int | None
+    container_id: str
 
 
 class Local(NamedTuple):
@@ -300,6 +216,11 @@ def _options(tunnel: Tunnel, address: str | None) -> dict[str, str]:
     return options
 
 
+def resolver_port(bridge: str) -> Port:
+    """One end of a pair whose other end the agent listens at. Made when that exists, and not before."""
+    return Port(f"{bridge}-dns", RESOLVER.ofport)
+
+
 def states(wanted: Wanted, seen: Seen, local: Local) -> dict[int, str]:
     """Of each endpoint, whether packets can pass its port: "up" or "down"."""
     return {
@@ -307,6 +228,32 @@ def states(wanted: Wanted, seen: Seen, local: Local) -> dict[int, str]:
         for endpoint in endpoints(wanted, local)
         if endpoint.port_name not in local.busy
     }
+
+
+def missing(wanted: Wanted, seen: Seen, local: Local) -> tuple[int, ...]:
+    """The endpoints without a port on the bridge, by id."""
+    return tuple(
+        endpoint.id
+        for endpoint in endpoints(wanted, local)
+        if endpoint.port_name not in local.busy and endpoint.port_name not in seen.ports
+    )
+
+
+def strays(wanted: Wanted, seen: Seen, local: Local) -> tuple[Stray, ...]:
+    """The bridge's ports that nothing wants: somebody else's, or ours while no fresh document says that they may go."""
+    known = {
+        local.bridge,
+        resolver_port(local.bridge).name,
+        *local.busy,
+        *(port.name for port in own_ports(wanted, local)),
+    }
+    known |= {endpoint.port_name for endpoint in endpoints(wanted, local)}
+    return tuple(
+        Stray(name, int(id) if id.isdecimal() else None, port.external_ids.get("container", ""))
+        for name, port in sorted(seen.ports.items())
+        if name not in known
+        for id in (port.external_ids.get(ENDPOINT, ""),)
+    )
 
 
 def problems(wanted: Wanted, seen: Seen, local: Local) -> tuple[str, ...]:
@@ -353,7 +300,11 @@ def _bridge_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
 def _own_port_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
     bridges = [(local.bridge, port) for port in own_ports(wanted, local)]
     bridges += [(local.underlay_bridge or "", far_end(local, patch)) for patch in _patches(wanted, local)]
-    return [PutPort(bridge, port) for bridge, port in bridges if not agrees(port, seen.ports.get(port.name))]
+    resolver = resolver_port(local.bridge)
+    if resolver.name in seen.links:
+        bridges.append((local.bridge, resolver))
+    there = {local.bridge: seen.ports, **seen.others}
+    return [PutPort(at, port) for at, port in bridges if not agrees(port, there.get(at, {}).get(port.name))]
 
 
 def _endpoint_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ovs_agent.plan import PATCH, DropPort, Local, Port, PutPort, Seen, Wanted, agrees, port_problem
+from ovs_agent.document import Wanted
+from ovs_agent.plan import PATCH, DropPort, Local, Port, PutPort, Seen, agrees, port_problem
 
 SEGMENT = "warren-segment"
 """The key in a port's external_ids that makes it one of these; its value is the segment's name."""

@@ -9,15 +9,19 @@ from web import openapi, problems
 from web.api import (
     agents,
     attachments,
+    dns,
     endpoints,
+    engine_networks,
     events,
     explain,
     hosts,
+    ipam,
     isolation,
     meta,
     names,
     networks,
     policies,
+    pools,
     revisions,
     rules,
     tenants,
@@ -33,8 +37,23 @@ from web.ui import frame, pages, sign_in  # noqa: F401 - their views are on the 
 
 PREFIX = "/api/v1"
 API = (
-    *(tenants, isolation, policies, rules, names, explain, networks, endpoints, hosts, attachments, agents),
-    *(revisions, events, tokens, meta),
+    *(
+        tenants,
+        isolation,
+        policies,
+        rules,
+        names,
+        explain,
+        networks,
+        pools,
+        ipam,
+        endpoints,
+        engine_networks,
+        hosts,
+        attachments,
+        agents,
+    ),
+    *(dns, revisions, events, tokens, meta),
 )
 
 

@@ -103,6 +103,11 @@ class _Gather:
         self.rewritten.update(fragments)
         self.everywhere.update(fragments)
         self.reviewed.add(id)  # it may be near others now
+        for world in (self.old, self.new):
+            for network in world.broadcasts_of_host.get(id, ()):
+                key = Key(Part.ELSEWHERE, bound(network, id))
+                self.rewritten.add(key)
+                self._look_at(world.hosts_of_broadcast[network], key)
 
     def tenant(self, id: int) -> None:
         self.rewritten.add(Key(Part.TENANT, id))
@@ -138,6 +143,7 @@ class _Gather:
                     for endpoint in world.endpoints_of_network.get(id, {}).values():
                         self.rewritten.add(Key(Part.LOCAL, endpoint.id))
                         self._announced(id, endpoint.host)
+        self._broadcast(id)
 
     def endpoint(self, id: int) -> None:
         fragments = Key(Part.LOCAL, id), Key(Part.REMOTE, id)
@@ -149,6 +155,7 @@ class _Gather:
                 self.reviewed.add(endpoint.host)
                 if transport(world.networks[endpoint.network].transport).on_segment:
                     self._announced(endpoint.network, endpoint.host)
+                self._hears(endpoint.network, endpoint.host)
         self.policies.endpoint(id)
 
     def policy(self, id: int) -> None:
@@ -190,6 +197,41 @@ class _Gather:
         key = Key(Part.ANNOUNCED, bound(network, host))
         self.rewritten.add(key)
         self.at.setdefault(host, set()).add(key)
+
+    def _broadcast(self, id: int) -> None:
+        """All that is said of the network's broadcasts; if they begin or end, of its endpoints too."""
+        worlds = self.old, self.new
+        hosts = {host for world in worlds for host in world.hosts_of_broadcast.get(id, ())}
+        keys = Key(Part.BROADCAST, id), *(Key(Part.ELSEWHERE, bound(id, host)) for host in hosts)
+        self.rewritten.update(keys)
+        self._look_at(hosts, *keys)
+        if len({world.networks[id].broadcast for world in worlds if id in world.networks}) < 2:
+            return
+        self._regroup(id)
+        for world in worlds:
+            for endpoint in world.endpoints_of_network.get(id, ()):
+                self.rewritten.update((Key(Part.LOCAL, endpoint), Key(Part.REMOTE, endpoint)))
+            for identity in world.identities_of_broadcast.get(id, ()):
+                self.policies.heard(identity, hosts)
+
+    def _hears(self, network: int, host: int) -> None:
+        """A host may have got its first endpoint of a network that broadcasts, or lost its last one."""
+        worlds = self.old, self.new
+        if len({host in world.hosts_of_broadcast.get(network, ()) for world in worlds}) < 2:
+            return
+        hosts = {host for world in worlds for host in world.hosts_of_broadcast.get(network, ())}
+        others = (Key(Part.ELSEWHERE, bound(network, other)) for other in hosts)
+        self._look_at({host}, Key(Part.BROADCAST, network), *others)
+        way = Key(Part.ELSEWHERE, bound(network, host))
+        self.rewritten.add(way)  # or it would be kept when nobody needs it any more
+        self._look_at(hosts, way)
+        for world in worlds:
+            for identity in world.identities_of_broadcast.get(network, ()):
+                self.policies.heard(identity, {host})
+
+    def _look_at(self, hosts: Iterable[int], *fragments: Key) -> None:
+        for host in hosts:
+            self.policies.at.setdefault(host, set()).update(fragments)
 
     def _peerings_of(self, tenant: int) -> None:
         for world in (self.old, self.new):

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from controller.calc.judge import Asked, Decision, judge
-from controller.model import Address, Endpoint, Host, Tier, ip_address
+from controller.calc.judge import Asked, Decision, judge, named_rule
+from controller.model import Address, Direction, Endpoint, Host, Tier, ip_address
+from controller.pipeline.firewall import firewall
 from controller.pipeline.flow import Kind, Match, Reason
 from controller.pipeline.packet import ROUTER_MAC, ip, ip_destination, ip_source
 from controller.pipeline.stages import Stage
@@ -26,8 +27,11 @@ TTL = 64
 _SYN = 0x002
 _PORTS = {6: "tcp", 17: "udp", 132: "sctp"}
 _MESSAGES = {1: "icmp", 58: "icmpv6"}
-_APART = frozenset({Reason.TENANT_ISOLATION, Reason.NO_ENDPOINT, Reason.NO_ROUTE, Reason.EGRESS_FIREWALL})
+_APART = frozenset({Reason.TENANT_ISOLATION, Reason.NO_ENDPOINT, Reason.NO_ROUTE})
 """A host that has no endpoint of the other tenant knows no way to it, and takes it for somebody outside."""
+_OUTSIDE = Reason.EGRESS_FIREWALL
+"""So the tenant's egress firewall may drop it before isolation shows. That proves nothing of isolation: it would pass
+if the firewall allowed the address and there was a way out."""
 _POLICY = frozenset({Reason.EGRESS_POLICY, Reason.INGRESS_POLICY})
 
 
@@ -45,17 +49,21 @@ class Fate(NamedTuple):
 
 class Expected(NamedTuple):
     """What becomes of the packet at a host. `reasons` are those that it may be dropped for, `stage` where, if known;
-    `elsewhere`: it may also go to somebody else."""
+    `elsewhere`: it may also go to somebody else; `unproven`: reasons that neither agree nor disagree; `rule`: which one
+    drops it there, if one does."""
 
     words: str
     reasons: frozenset[Reason] = frozenset()
     stage: Stage | None = None
     elsewhere: bool = False
+    unproven: frozenset[Reason] = frozenset()
+    rule: str = ""
 
 
 class Heard(NamedTuple):
     """A host's answer. `allowed` and `agrees` are None when there is none; `agrees` also when nothing is expected of
-    the host, because the packet should never have come there. `words` follow on the host's name."""
+    the host, because the packet should never have come there, and when it drops the packet for a reason that proves
+    nothing. `words` follow on the host's name."""
 
     host: Host
     allowed: bool | None
@@ -141,9 +149,10 @@ def explain(
         return Explanation(decisions, [], "unconfirmed", ["No packet leaves, so no switch was asked."])
     here, there = world.hosts[source.host], world.hosts[destination.host]
     segment = _segment(world, source)
-    expected = _expected(
-        here, there, decisions[-1], _may_be_hidden(world, source, destination), segment != SEGMENT_OFPORT
-    )
+    tenant = world.networks[source.network].tenant
+    unproven = frozenset() if firewall(world, tenant) is None else frozenset({_OUTSIDE})
+    hidden, leaves = _may_be_hidden(world, source, destination), segment != SEGMENT_OFPORT
+    expected = _expected(here, there, decisions[-1], hidden, leaves, unproven)
     within = segment == SEGMENT_OFPORT or source.network == destination.network
     heard: list[Heard] = []
     for host in [here] if here.id == there.id else [here, there]:
@@ -156,12 +165,18 @@ def explain(
     ]
     if remarks:
         return Explanation(decisions, heard, "disagreement", remarks)
+    if any(one.agrees is None and one.reason == _OUTSIDE.name.lower() for one in heard):
+        whom = world.tenants[world.networks[destination.network].tenant].name
+        remark = f"{here.name} takes it for an address outside, as where nobody of {whom} is; isolation is not asked."
+        return Explanation(decisions, heard, "unconfirmed", [remark])
     if any(one.allowed is None for one in heard):
         return Explanation(decisions, heard, "unconfirmed", ["The model's answer stands alone."])
     return Explanation(decisions, heard, "confirmed", [])
 
 
-def _expected(here: Host, there: Host, last: Decision, hidden: bool, leaves: bool) -> dict[int, Expected]:
+def _expected(
+    here: Host, there: Host, last: Decision, hidden: bool, leaves: bool, unproven: frozenset[Reason]
+) -> dict[int, Expected]:
     """By host; none for where the packet should never come. `leaves`: by a segment, for whom nobody here is."""
     deliver = Expected("deliver it")
     forward = deliver if here.id == there.id else Expected(f"send it to {there.name}")
@@ -173,14 +188,17 @@ def _expected(here: Host, there: Host, last: Decision, hidden: bool, leaves: boo
     if last.stage == "isolation":
         if not hidden:
             reasons = _APART | {Reason.EGRESS_POLICY} if leaves else _APART
-            return {here.id: Expected("drop it (tenant isolation)", reasons)}
+            return {here.id: Expected("drop it (tenant isolation)", reasons, unproven=unproven)}
         # Whom the address means there may be on either host, and policies about it may decide.
-        apart = Expected("not deliver it (tenant isolation)", _APART | _POLICY, elsewhere=True)
+        apart = Expected("not deliver it (tenant isolation)", _APART | _POLICY, elsewhere=True, unproven=unproven)
         return {there.id: apart, here.id: apart}
     tier = Tier.TENANT if last.policy is None else last.policy.tier
     stage = Stage[f"{last.stage.upper()}_{tier.name}"]
     reason = Reason[f"{last.stage.upper()}_POLICY"]
-    drop = Expected(f"drop it in {stage.name} ({last.stage} policy)", frozenset({reason}), stage)
+    rule = ""
+    if last.policy is not None and last.rule is not None:
+        rule = named_rule(last.policy, Direction[last.stage.upper()], last.rule)
+    drop = Expected(f"drop it in {stage.name} ({last.stage} policy)", frozenset({reason}), stage, rule=rule)
     return {here.id: drop} if last.stage == "egress" else {here.id: forward, there.id: drop}
 
 
@@ -219,9 +237,11 @@ def _hear(
         return Heard(host, False, f"sent {where}", f"sends it {where}, not to {destination.name}{lost}", table, agrees)
     reason, name = _reason(fate.cookie)
     agrees = None
-    if expected is not None:
+    if expected is not None and reason not in expected.unproven:
         agrees = reason in expected.reasons and expected.stage in (None, fate.table)
-    return Heard(host, False, name, f"drops it in {table} ({name.replace('_', ' ')})", table, agrees)
+    # The switch shows the tier; which of its rules it is, the model says.
+    rule = f": by the model {expected.rule}" if agrees and expected is not None and expected.rule else ""
+    return Heard(host, False, name, f"drops it in {table} ({name.replace('_', ' ')}{rule})", table, agrees)
 
 
 def _is_sent(fate: Fate, target: Host, segment: int) -> bool:

@@ -7,7 +7,8 @@ tenant's endpoints carries nothing of the tenant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from controller.model import GLOBAL_ZONE, Endpoint, Network, Policy, Tier
@@ -21,13 +22,14 @@ from controller.world import World
 
 class View(NamedTuple):
     """The world as one host sees it. `here` are the zones with an endpoint on the host, `peering` the tenants with one
-    that peer with anybody, `peers` those they peer with."""
+    that peer with anybody, `peers` those they peer with, `identities` those that a policy may be asked about here."""
 
     world: World
     host: int
     here: frozenset[int]
     peering: frozenset[int]
     peers: frozenset[int]
+    identities: AbstractSet[int]
     flat: bool
 
     @property
@@ -84,6 +86,10 @@ class View(NamedTuple):
             case Part.ANNOUNCED:
                 network, host = unbound(id)
                 return host == self.host and any(self._announced(network))
+            case Part.BROADCAST:
+                return id in world.broadcasts_of_host.get(self.host, {})
+            case Part.ELSEWHERE:
+                return self._hears_from(*unbound(id))
             case Part.BINDING:
                 policy, identity = unbound(id)
                 return identity in self.identities and policy in world.policies and self._selects(policy, identity)
@@ -96,6 +102,13 @@ class View(NamedTuple):
         ends = self.world.hosts.get(self.host), self.world.hosts.get(other)
         segments = {host.segment if host else None for host in ends}
         return len(segments) == 1 and None not in segments
+
+    def _hears_from(self, network: int, host: int) -> bool:
+        """Whether both hosts have endpoints of a network that broadcasts, and it goes from one to the other."""
+        world = self.world
+        if host == self.host or not {host, self.host} <= world.hosts_of_broadcast.get(network, {}).keys():
+            return False
+        return transport(world.networks[network].transport).leaves_host
 
     def part_of(self, endpoint: Endpoint) -> Part | None:
         """What the host says of an endpoint of a network that it sees; None for one that never comes here."""
@@ -110,10 +123,6 @@ class View(NamedTuple):
             for endpoint in self.world.endpoints_of_network.get(network, {}).values():
                 yield endpoint.host == self.host
 
-    @property
-    def identities(self) -> Mapping[int, int]:
-        return self.world.identities_of_host.get(self.host, {})
-
     def _selects(self, policy: int, identity: int) -> bool:
         its = self.world.identities[identity]
         return subject(self.world.policies[policy]).of(its, self.world.tenants[its.tenant].labels)
@@ -124,7 +133,7 @@ class View(NamedTuple):
 
     def _of_tenant(self, tenant: int) -> Iterator[int]:
         its = self.world.identities_of_tenant.get(tenant, {})
-        fewer, more = sorted((its.keys(), self.identities.keys()), key=len)
+        fewer, more = sorted((its.keys(), self.identities), key=len)
         return (identity for identity in fewer if identity in more)
 
 
@@ -139,7 +148,7 @@ def judging(world: World, identity: Identity) -> Iterator[Policy]:
 
 
 def policy_keys(world: World, identity: int) -> Iterator[Key]:
-    """The fragments that a host carries because it holds the identity."""
+    """The fragments that a host carries because it holds the identity, or hears it broadcast."""
     its = world.identities[identity]
     judges = {policy.id: policy for policy in judging(world, its)}
     if judges or world.tenants[its.tenant].default_deny:
@@ -152,7 +161,8 @@ def policy_keys(world: World, identity: int) -> Iterator[Key]:
 def view(world: World, host: int) -> View:
     peering = frozenset(world.tenants_of_host.get(host, {})) & world.peerings_of_tenant.keys()
     peers = frozenset(peer for tenant in peering for peer in world.peers(tenant))
-    return View(world, host, frozenset(world.zones_of_host.get(host, {})), peering, peers, world.flat)
+    here = frozenset(world.zones_of_host.get(host, {}))
+    return View(world, host, here, peering, peers, world.judged_at(host), world.flat)
 
 
 def members(world: World, host: int) -> set[Key]:
@@ -182,6 +192,10 @@ def _candidates(seen: View) -> Iterator[Key]:
         yield Key(Part.HEARING, tenant)
     for id in world.networks_of_segment:
         yield Key(Part.SEGMENT, id)
+    for id in world.broadcasts_of_host.get(seen.host, {}):
+        yield Key(Part.BROADCAST, id)
+        for host in world.hosts_of_broadcast[id]:
+            yield Key(Part.ELSEWHERE, bound(id, host))
     for network in filter(seen.sees, _networks(seen)):
         yield Key(Part.NETWORK, network.id)
         yield Key(Part.ANNOUNCED, bound(network.id, seen.host))

@@ -24,7 +24,8 @@ class Failed(NamedTuple):
 
 
 class Synced(NamedTuple):
-    """The switch was looked at after connecting: it had `flows`, of which the differences are being repaired."""
+    """The switch was looked at after connecting: it had `flows`. The differences, of groups too, are being
+    repaired."""
 
     flows: int
     added: int
@@ -32,7 +33,8 @@ class Synced(NamedTuple):
 
 
 class Drifted(NamedTuple):
-    """An audit found `flows` that were missing, foreign or changed by someone else; they are being repaired."""
+    """An audit found `flows` that were missing, foreign or changed by someone else, and groups, which count as well;
+    they are being repaired."""
 
     flows: int
 
@@ -99,6 +101,7 @@ class Counters:
     """Work done over the session's life."""
 
     flow_mods_sent: int = 0
+    group_mods_sent: int = 0
     bundles_sent: int = 0
     bytes_sent: int = 0
     dumps: int = 0

@@ -1,15 +1,15 @@
-"""The program of a host: every flow that its bridge should have, put together from fragments.
+"""The program of a host: every flow and group that its bridge should have, put together from fragments.
 
-A *fragment* is the flows that follow from one object (an endpoint, a network, another host ...). It does not
-depend on the host that carries it, so it is computed once for all of them. Which fragments a host carries is
-`calc.membership`'s business; this module knows only what is in each. `program` is the definition: however flows
-are computed step by step elsewhere, the result must equal it.
+A *fragment* is the flows and buckets of groups that follow from one object (an endpoint, a network, another host ...).
+It does not depend on the host that carries it, so it is computed once for all of them. Which fragments a host carries
+is `calc.membership`'s business; this module knows only what is in each. `program` is the definition: however flows are
+computed step by step elsewhere, the result must equal it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from enum import IntEnum
+from enum import IntEnum, unique
 from typing import NamedTuple
 
 from controller.model import Host
@@ -17,6 +17,7 @@ from controller.pipeline import (
     admit,
     allowed,
     answer,
+    broadcast,
     classify,
     conntrack,
     firewall,
@@ -25,14 +26,16 @@ from controller.pipeline import (
     normalize,
     output,
     policy,
+    resolver,
     route,
 )
-from controller.pipeline.flow import Flow
+from controller.pipeline.flow import Bucket, Flow, Item
 from controller.transport import TRANSPORTS, transport, vlan
 from controller.transport.transport import Transport
 from controller.world import World
 
 
+@unique
 class Part(IntEnum):
     """What a fragment is about; the comment says what `Key.id` is."""
 
@@ -54,6 +57,8 @@ class Part(IntEnum):
     HEARING = 13  # likewise
     SEGMENT = 16  # a physical segment's number, on every host
     ANNOUNCED = 17  # `bound(network, host)`, on the host, of a network on a physical segment
+    BROADCAST = 18  # a network's id, on hosts that hold endpoints of it, if it broadcasts
+    ELSEWHERE = 19  # `bound(network, host)`, on the other ones of those hosts
 
 
 class Key(NamedTuple):
@@ -62,7 +67,8 @@ class Key(NamedTuple):
 
 
 def bound(one: int, other: int) -> int:
-    """One number for two, of which the second has at most 64 bits: a policy and an identity that it selects."""
+    """One number for two, of which the second has at most 64 bits: a policy and an identity that it selects, a network
+    and a host."""
     return one << 64 | other
 
 
@@ -70,7 +76,7 @@ def unbound(id: int) -> tuple[int, int]:
     return id >> 64, id & (1 << 64) - 1
 
 
-_Maker = Callable[[World, int], list[Flow]]
+_Maker = Callable[[World, int], Iterable[Item]]
 
 
 def _base(*makers: Callable[[World], list[Flow]]) -> tuple[_Maker, ...]:
@@ -83,7 +89,16 @@ def _host(*makers: Callable[[World, Host], list[Flow]]) -> tuple[_Maker, ...]:
 
 _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
     Part.BASE: _base(
-        *(classify.base, guard.base, answer.base, conntrack.base, route.base, admit.base),
+        *(
+            classify.base,
+            resolver.base,
+            guard.base,
+            answer.base,
+            conntrack.base,
+            route.base,
+            admit.base,
+            broadcast.base,
+        ),
         *(firewall.base, normalize.base, policy.base, output.base),
         *(its.base for its in TRANSPORTS.values()),
     ),
@@ -109,15 +124,18 @@ _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
         lambda world, id: guard.local(world, world.endpoints[id]),
         lambda world, id: answer.local(world, world.endpoints[id]),
         lambda world, id: answer.endpoint(world, world.endpoints[id]),
+        lambda world, id: resolver.local(world, world.endpoints[id]),
         lambda world, id: route.local(world, world.endpoints[id]),
         lambda world, id: _carried(world, id).local(world, world.endpoints[id]),
         lambda world, id: allowed.local(world, world.endpoints[id]),
+        lambda world, id: broadcast.local(world, world.endpoints[id]),
     ),
     Part.REMOTE: (
         lambda world, id: answer.endpoint(world, world.endpoints[id]),
         lambda world, id: route.remote(world, world.endpoints[id]),
         lambda world, id: normalize.remote(world, world.endpoints[id]),
         lambda world, id: allowed.remote(world, world.endpoints[id]),
+        lambda world, id: broadcast.remote(world, world.endpoints[id]),
     ),
     Part.SUBJECT: (
         lambda world, id: conntrack.subject(world, world.identities[id]),
@@ -129,6 +147,8 @@ _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
     Part.ANNOUNCED: (lambda world, id: _announced(world, *unbound(id)),),
     Part.POLICY: (lambda world, id: policy.clauses(world, world.policies[id]),),
     Part.BINDING: (lambda world, id: _binding(world, *unbound(id)),),
+    Part.BROADCAST: (lambda world, id: broadcast.network(world, world.networks[id]),),
+    Part.ELSEWHERE: (lambda world, id: _elsewhere(world, *unbound(id)),),
 }
 
 
@@ -144,18 +164,22 @@ def _announced(world: World, network: int, host: int) -> list[Flow]:
     return vlan.heard_by_all(world, world.networks[network], host)
 
 
-def fragment(world: World, key: Key) -> tuple[Flow, ...]:
-    """The flows that follow from one object. Raises KeyError when the world does not have it."""
-    return tuple(flow for make in _MAKERS[key.part] for flow in make(world, key.id))
+def _elsewhere(world: World, network: int, host: int) -> list[Bucket]:
+    return broadcast.host(world, world.networks[network], world.hosts[host])
 
 
-def program(world: World, keys: Iterable[Key]) -> frozenset[Flow]:
-    """All flows of a host that carries `keys`. Raises ValueError when two of them could not both be installed."""
-    flows: dict[tuple[int, int, frozenset[object]], Flow] = {}
+def fragment(world: World, key: Key) -> tuple[Item, ...]:
+    """The flows and buckets that follow from one object. Raises KeyError when the world does not have it."""
+    return tuple(item for make in _MAKERS[key.part] for item in make(world, key.id))
+
+
+def program(world: World, keys: Iterable[Key]) -> frozenset[Item]:
+    """All flows and buckets of a host that carries `keys`. Raises ValueError when two could not both be installed."""
+    items: dict[object, Item] = {}
     for key in keys:
-        for flow in fragment(world, key):
-            place = flow.table, flow.priority, frozenset(flow.match)
-            if place in flows:
-                raise ValueError(f"two flows in {flow.table.name} have one match: {flow} and {flows[place]}")
-            flows[place] = flow
-    return frozenset(flows.values())
+        for item in fragment(world, key):
+            place = (item.table, item.priority, frozenset(item.match)) if isinstance(item, Flow) else item
+            if place in items:
+                raise ValueError(f"these cannot both be there: {item} and {items[place]}")
+            items[place] = item
+    return frozenset(items.values())

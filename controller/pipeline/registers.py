@@ -16,13 +16,14 @@ SOURCE_TENANT_BITS = "reg0[0..15]"
 TENANT_MASK = 0xFFFF
 FLAGS = "reg0"
 FROM_TUNNEL = 1 << 16  # the packet came from another host, or from nobody who is known
-SOURCE_JUDGED = 1 << 17  # a policy may be about the source, which is here
+SOURCE_JUDGED = 1 << 17  # a policy may be about the source, which is here, or whose broadcast this is
 DESTINATION_JUDGED = 1 << 18  # a policy may be about the destination, which is here
 REPLY = 1 << 19  # the packet belongs to a connection that its destination opened
 RELATED = 1 << 20  # an error message about a connection that was admitted
 NEW_AT_SOURCE = 1 << 21  # the first packet of a connection, as the source's tenant has seen
 NEW_AT_DESTINATION = 1 << 22  # the same, as the destination's tenant has seen
-FROM_OUTSIDE = 1 << 23  # the packet came from a physical segment; such have FROM_TUNNEL, too
+FROM_RESOLVER = 1 << 23  # an answer of the host's resolver
+FROM_OUTSIDE = 1 << 24  # the packet came from a physical segment; such have FROM_TUNNEL, too
 OUTPUT_PORT = "reg1"  # the port to deliver to, when the destination is here
 SOURCE_NETWORK = "reg2"  # VNI
 DESTINATION_NETWORK = "reg3"  # VNI
@@ -35,6 +36,8 @@ OUTSIDE = 0xFFFFFFFF
 CARRIER = "reg9"  # number of the transport that carries packets of the source's network
 SOURCE_IDENTITY = "reg10", "reg11"  # high and low half of the number of the source's identity, for policies
 DESTINATION_IDENTITY = "reg12", "reg13"
+EGRESS_MARK = "reg14"  # `mark` of the rule that accepted, about the source; 0: none had to
+INGRESS_MARK = "reg15"  # the same, about the destination
 
 Identified = tuple[str, str]
 

@@ -5,4 +5,4 @@ from __future__ import annotations
 from controller.transport.transport import Port
 from controller.transport.tunnel import Tunnel
 
-GENEVE = Tunnel("geneve", 2, Port("gnv", "geneve", 3, 6081), header=8 + 8)
+GENEVE = Tunnel("geneve", 2, Port("gnv", "geneve", 5, 6081), header=8 + 8)

@@ -8,7 +8,7 @@ overlap nobody's. A host on another segment gets a tunnel where the network allo
 from __future__ import annotations
 
 from controller.model import Host, Network
-from controller.pipeline.flow import Flow, Kind, Match, Output, Reason, SetField, drop, flow
+from controller.pipeline.flow import Action, Flow, Kind, Match, Output, Reason, SetField, drop, flow
 from controller.pipeline.packet import from_subnet, ip
 from controller.pipeline.registers import (
     CARRIER,
@@ -74,6 +74,11 @@ class HostGw(Transport):
             flow(Kind.NETWORK, Stage.SEGMENT, 100, (ip(subnet.version), from_subnet(subnet)), found, Stage.ZONE)
             for subnet in network.subnets
         ]
+
+    def to_host(self, world: World, network: Network, host: Host) -> tuple[Action, ...]:
+        """By tunnel: on the segment a packet to all would have to bear the MAC of one."""
+        actions = super().to_host(world, network, host)
+        return (SetField(CARRIER, VXLAN.number), *actions) if actions else ()
 
     def arrival(self, near: Host, far: Host, network: Network) -> tuple[Match, ...]:
         if near.segment is None or near.segment != far.segment:

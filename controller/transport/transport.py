@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controller.model import Endpoint, Host, Network
-from controller.pipeline.flow import Flow, Match
+from controller.pipeline.flow import Action, Flow, Match, Resubmit, SetField
+from controller.pipeline.registers import DESTINATION_HOST
+from controller.pipeline.stages import Stage
 from controller.world import World
 
 
@@ -65,3 +67,12 @@ class Transport:
     def arrival(self, near: Host, far: Host, network: Network) -> tuple[Match, ...]:
         """As what a packet of the network comes to `far` from `near`; nothing when it does not."""
         return ()
+
+    def to_host(self, world: World, network: Network, host: Host) -> tuple[Action, ...]:
+        """How a broadcast of the network goes to another host that has endpoints of it, as the actions of a bucket;
+        none if it does not."""
+        return (SetField(DESTINATION_HOST, host.id), Resubmit(Stage.OUTPUT)) if host.address else ()
+
+    def outside(self, world: World, network: Network) -> list[tuple[Action, ...]]:
+        """Where a broadcast of the network goes besides, as the actions of buckets."""
+        return []

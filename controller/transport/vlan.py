@@ -116,7 +116,7 @@ class _Vlan(Transport):
         flows = [
             *_arrivals(network),
             *(leave(Stage.ANSWER, 60, here, *question) for question in ((ARP,), _QUESTION)),
-            *(on(Stage.ANSWER, 45, (here, family, MULTICAST), (), Stage.TRACK_SOURCE) for family in (IPV4, IPV6)),
+            *(on(Stage.ANSWER, 46, (here, family, MULTICAST), (), Stage.TRACK_SOURCE) for family in (IPV4, IPV6)),
             *(
                 on(
                     Stage.ROUTE,

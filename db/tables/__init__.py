@@ -2,24 +2,28 @@
 
 from db.tables.accounts import KeptReply, LoginSession, Setting, Token, User
 from db.tables.base import Base, utcnow
+from db.tables.dns import DnsRecord
 from db.tables.endpoints import Address, AllowedAddress, Endpoint, EndpointStatus, port_name
 from db.tables.hosts import DATAPATH_PREFIX, Controller, Host, HostStatus
 from db.tables.log import ChangeRow, Revision
 from db.tables.names import ResolvedAddress, ResolvedName
 from db.tables.policies import Denial, Policy, RuleCounter
-from db.tables.pools import Claim, Pool, Shared
-from db.tables.tenancy import Network, Peering, Physical, Subnet, Tenant
+from db.tables.pools import AddressPool, Claim, Pool, Shared
+from db.tables.tenancy import Block, Network, Peering, Physical, Reservation, Subnet, Tenant
 from db.tables.traces import Trace
 
 __all__ = [
     "DATAPATH_PREFIX",
     "Address",
+    "AddressPool",
     "AllowedAddress",
     "Base",
+    "Block",
     "ChangeRow",
     "Claim",
     "Controller",
     "Denial",
+    "DnsRecord",
     "Endpoint",
     "EndpointStatus",
     "Host",
@@ -31,6 +35,7 @@ __all__ = [
     "Physical",
     "Policy",
     "Pool",
+    "Reservation",
     "ResolvedAddress",
     "ResolvedName",
     "Revision",

@@ -44,6 +44,7 @@ class Endpoint(Timestamped, Base):
     interface: Mapped[str] = mapped_column(String(15), default="")
     labels: Mapped[dict[str, str]] = mapped_column(default=dict)
     ports: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
+    aliases: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
     request: Mapped[str] = mapped_column(String(64))
     version: Mapped[int] = mapped_column(default=1)
 

@@ -55,7 +55,8 @@ class HostStatus(Base):
     """What the controller and the agent say of a host. Written often; never part of a revision.
 
     `wanted_revision` is the newest revision that changed this host's program, `confirmed_revision` the newest
-    one its bridge has confirmed. `controller` is who last spoke for it.
+    one its bridge has confirmed. `controller` is who last spoke for it. `names_revision` is that
+    of the names that its resolver answers from, as of `names_seen_at`.
     """
 
     __tablename__ = "host_status"
@@ -71,6 +72,8 @@ class HostStatus(Base):
     repaired: Mapped[int] = mapped_column(default=0)
     agent_seen_at: Mapped[datetime | None]
     agent_report: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    names_revision: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    names_seen_at: Mapped[datetime | None]
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 

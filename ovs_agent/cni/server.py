@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from client.rest import Problem, Unreachable
-from ovs_agent import attach, by_hand
+from ovs_agent import attach, by_hand, confirm, plug
 from ovs_agent.attach import CONCURRENCY, Attacher
 from ovs_agent.cni import spec
 from ovs_agent.cni.spec import Call, CniError
@@ -160,11 +160,11 @@ def refused(fault: Exception) -> CniError:
             return CniError(spec.BAD_CONFIG, f"Field '{field}': {fault}")
         case Problem(status=status) if 400 <= status < 500 and status not in (401, 408, 429):
             return CniError(spec.REFUSED, str(fault))
-        case Problem() | Unreachable() | Busy() | attach.FlowsLate() | attach.Abandoned() | OvsdbFault():
+        case Problem() | Unreachable() | Busy() | confirm.FlowsLate() | confirm.Abandoned() | OvsdbFault():
             return CniError(spec.TRY_AGAIN, str(fault))
-        case attach.PortFailed():
+        case plug.PortFailed():
             return CniError(spec.PORT_FAILED, str(fault))
-        case attach.FlowsFailed():
+        case confirm.FlowsFailed():
             return CniError(spec.FLOWS_FAILED, str(fault))
         case attach.NotAttached():
             return CniError(spec.CHECK_FAILED, str(fault))

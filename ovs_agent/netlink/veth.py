@@ -22,9 +22,9 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
+from ovs_agent.document import Endpoint
 from ovs_agent.netlink.look import GROUP, IFF_UP, index_of
 from ovs_agent.netlink.wire import CREATE, KernelRefusal, Request, change, inside, open_netns
-from ovs_agent.plan import Endpoint
 
 IFA_F_NODAD = 2
 RTNH_F_ONLINK = 4
@@ -126,6 +126,14 @@ def _set_mtu(name: str, mtu: int) -> None:
     change([Request(f"set the MTU of interface {name} to {mtu}", rtnl.RTM_NEWLINK, message)])
 
 
+def without_checksum_offload(ifname: str) -> None:
+    """Packets leave with their checksum: a data path in user space would pass on an unfinished one."""
+    value = array.array("B", struct.pack("=II", ETHTOOL_STXCSUM, 0))
+    request = struct.pack("16sP16x", ifname.encode(), value.buffer_info()[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        fcntl.ioctl(channel, SIOCETHTOOL, request)
+
+
 def _new_pair(endpoint: Endpoint, mac: str, netns: int) -> Request:
     peer = [
         ("IFLA_IFNAME", endpoint.ifname),
@@ -153,7 +161,7 @@ def _configure(endpoint: Endpoint, checksum_offload: bool, routing: Routing) -> 
     interfaces = [ipaddress.ip_interface(address) for address in endpoint.addresses]
     _set_ipv6(endpoint.ifname, any(interface.version == 6 for interface in interfaces))
     if not checksum_offload:
-        _without_checksum_offload(endpoint.ifname)
+        without_checksum_offload(endpoint.ifname)
     up = _up()
     up["index"] = index
     requests = [Request(f"bring up {endpoint.ifname}", rtnl.RTM_NEWLINK, up)]
@@ -228,14 +236,6 @@ def _set_ipv6(ifname: str, wanted: bool) -> None:
     values = {"accept_ra": "0", "accept_dad": "0", "disable_ipv6": "0"} if wanted else {"disable_ipv6": "1"}
     for name, value in values.items():
         (folder / name).write_text(value)
-
-
-def _without_checksum_offload(ifname: str) -> None:
-    """Packets leave with their checksum: a data path in user space would pass on an unfinished one."""
-    value = array.array("B", struct.pack("=II", ETHTOOL_STXCSUM, 0))
-    request = struct.pack("16sP16x", ifname.encode(), value.buffer_info()[0])
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        fcntl.ioctl(channel, SIOCETHTOOL, request)
 
 
 def _family(address: Any) -> int:

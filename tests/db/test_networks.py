@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine
 
-from db import networks, settings, tenants, transport, wanted
+from db import networks, subnetting, tenants, transport, wanted
 from db.changes import Transaction, current_revision, transaction
 from db.engine import reading
-from db.errors import Conflict, Exhausted, Invalid, NotFound, StaleVersion
+from db.errors import Conflict, Invalid, NotFound, StaleVersion
+from db.layout import Layout
 from tests.db import steps
 
 
@@ -132,39 +133,15 @@ def test_nobody_takes_a_subnet_out_of_the_cluster_pool_by_hand(engine: Engine) -
             steps.network(engine, "acme/web", "10.129.0.0/16", private=private)
 
 
-def test_a_network_has_one_subnet_of_each_family(engine: Engine) -> None:
-    steps.tenant(engine)
-    with pytest.raises(Invalid, match=r"10\.20\.0\.0/24 and 10\.21\.0\.0/24 are both IPv4"):
-        steps.network(engine, "acme/web", "10.20.0.0/24", "10.21.0.0/24")
-
-
-def test_a_cluster_pool_that_is_used_up_says_so(engine: Engine) -> None:
-    with transaction(engine) as tx:
-        settings.set_cluster_pool(tx, v4="10.99.0.0/23", v6=None)
-    steps.tenant(engine, "acme")
-    steps.network(engine, "acme/web")
-    before = steps.held(engine)
-    with pytest.raises(Exhausted, match=r"the cluster pool 10\.99\.0\.0/23 is full: all 2 are in use"):
-        steps.network(engine, "acme/db")
-    assert steps.held(engine) == before
-    assert subnets(engine, "acme/web") == ["10.99.1.0/24"]
-
-
-def test_the_cluster_pool_does_not_move_under_networks(engine: Engine) -> None:
-    steps.tenant(engine)
-    with pytest.raises(Conflict, match="cannot change while subnets are carved of it"), transaction(engine) as tx:
-        settings.set_cluster_pool(tx, v4="10.99.0.0/16", v6=None)
-
-
 def test_a_gateway_is_the_first_address_or_the_one_that_was_asked_for(engine: Engine) -> None:
     steps.tenant(engine)
     web = steps.network(engine, "acme/web", "10.20.0.0/24", "fd00:20::/64")
     assert [subnet.gateway for subnet in web.subnets] == ["10.20.0.1", "fd00:20::1"]
-    db = steps.network(engine, "acme/db", "10.21.0.0/24", "fd00:21::/64", gateways=["10.21.0.254"])
+    db = steps.network(engine, "acme/db", "10.21.0.0/24", "fd00:21::/64", layout=Layout(gateways=["10.21.0.254"]))
     assert [subnet.gateway for subnet in db.subnets] == ["10.21.0.254", "fd00:21::1"]
     for gateway in ("10.21.0.1", "10.22.0.0", "10.22.0.255"):
         with pytest.raises(Invalid, match=f"gateway {gateway}"):
-            steps.network(engine, "acme/bad", "10.22.0.0/24", gateways=[gateway])
+            steps.network(engine, "acme/bad", "10.22.0.0/24", layout=Layout(gateways=[gateway]))
 
 
 @pytest.mark.parametrize("name", ["", "Acme", "a_b", "-a", "a-", "a.b", "é", "a b", "a" * 64])
@@ -312,7 +289,7 @@ def test_counts_and_sizes_are_what_people_expect(engine: Engine) -> None:
     with reading(engine) as session:
         web, acme = networks.get(session, "acme/web"), tenants.get(session, "acme")
         assert (web.endpoint_count, acme.endpoint_count, acme.network_count) == (1, 1, 2)
-        assert (networks.size(web.subnets[0]), web.subnets[0].used) == (5, 1)
+        assert (subnetting.size(web.subnets[0]), web.subnets[0].used) == (5, 1)
 
 
 def test_an_mtu_leaves_room_for_the_tunnel_of_every_host(engine: Engine) -> None:

@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from db import hosts, networks, snapshot, wanted
+from db import hosts, networks, snapshot, subnetting, wanted
 from db.changes import Transaction, current_revision, transaction
 from db.engine import reading
 from db.errors import Conflict, Invalid
+from db.layout import Layout
 from db.tables import Host, Physical
 from tests.db import steps
 
 _ROUTED: dict[str, Any] = {
-    name: {"subnets": [f"10.{third}.0.0/24"], "gateways": [f"10.{third}.0.1"]} for third, name in enumerate("abc", 61)
+    name: {"subnets": [f"10.{third}.0.0/24"], "layout": Layout(gateways=[f"10.{third}.0.1"])}
+    for third, name in enumerate("abc", 61)
 }
 
 
@@ -99,12 +101,14 @@ def test_a_host_without_the_segment_gets_no_endpoint_of_its_networks(engine: Eng
 
 
 def test_its_gateway_is_an_outside_router_or_there_is_none(engine: Engine, h1: Host) -> None:
-    create(engine, "a", vlan=50, subnets=["10.20.0.0/29", "fd00:20::/64"], gateways=["10.20.0.6"])
+    create(engine, "a", vlan=50, subnets=["10.20.0.0/29", "fd00:20::/64"], layout=Layout(gateways=["10.20.0.6"]))
     first = steps.attach(engine, h1, "one", to="acme/a")
     assert (first.addresses[0], first.gateways, first.mtu) == ("10.20.0.1/29", ["10.20.0.6"], 1500)
+    assert first.dns["nameservers"] == [], "the router is somebody else's, and answers no names"
     with reading(engine) as session:
-        assert networks.size(networks.get(session, "acme/a").subnets[0]) == 5
-        assert wanted.endpoint(session, first.id).gateways == ["10.20.0.6"]
+        assert subnetting.size(networks.get(session, "acme/a").subnets[0]) == 5
+        told = wanted.endpoint(session, first.id)
+        assert (told.gateways, told.dns) == (first.gateways, first.dns)
         loaded = next(c.value for c in snapshot.snapshot(session)[1] if getattr(c.value, "name", "") == "acme/a")
     assert [subnet.gateway for subnet in loaded.subnets] == [0x0A140006, 0]  # type: ignore[union-attr]
     assert (loaded.transport, loaded.physical, loaded.vlan) == ("vlan", 1, 50)  # type: ignore[union-attr]

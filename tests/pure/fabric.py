@@ -41,6 +41,20 @@ class Fabric:
         assert address is not None
         return self._switches[there].send(arrive(outcome, address), tracked[there])
 
+    def spread(self, source: Endpoint, packet: Packet, tracked: Tracked) -> list[Outcome]:
+        """Where a packet's copies end, on all hosts."""
+        address = self.world.hosts[source.host].address
+        assert address is not None
+        ends: list[Outcome] = []
+        for copy in self._switches[source.host].copies(packet, tracked[source.host]):
+            if copy.port not in TUNNEL_OFPORTS:
+                ends.append(copy)
+                continue
+            to = (4, copy.packet["tun_dst"])
+            there = next(host.id for host in self.world.hosts.values() if host.address == to)
+            ends += self._switches[there].copies(arrive(copy, address), tracked[there])
+        return ends
+
     def ask(self, question: Question, tracked: Tracked) -> bool:
         """Whether the connection's packet reaches its destination."""
         source, destination = self._ends(question)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ovs_agent.plan import DropPort, Port, PutPort, Seen, Segment
+from ovs_agent.document import Segment
+from ovs_agent.plan import DropPort, Port, PutPort, Seen
 from ovs_agent.segments import SEGMENT, AddBridge, plan, problems
 from tests.pure.test_plan import LOCAL, kept, wanted
 

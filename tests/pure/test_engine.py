@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from controller.calc.engine import Engine
 from controller.calc.membership import members
 from controller.model import Change, Cluster
-from controller.pipeline.flow import Flow
+from controller.pipeline.flow import Item
 from controller.pipeline.program import Key, Part, fragment, program
 from controller.transport import TRANSPORTS
 from controller.world import World
@@ -56,18 +56,14 @@ class Site:
             changes.append(self.endpoints[id])
         return changes
 
-    def network(self, id: int, tenant: int, isolated: bool, private: bool, transport: str, vlan: int = 0) -> Change:
+    def network(
+        self, id: int, tenant: int, isolated: bool, private: bool, transport: str, broadcast: bool, vlan: int = 0
+    ) -> Change:
         """No two networks have one tag on one segment."""
         zone = 1000 + id if isolated else self.zones[tenant]
-        self.networks[id] = worlds.network(
-            *(id, tenant),
-            zone=zone,
-            private=private,
-            transport=transport,
-            vlan=vlan,
-            physical=1 if vlan else id,
-            cross_subnet=tenant == 1,
-        )
+        how = {"private": private, "transport": transport, "broadcast": broadcast, "cross_subnet": tenant == 1}
+        on = {"vlan": vlan, "physical": 1 if vlan else id}
+        self.networks[id] = worlds.network(id, tenant, zone=zone, **how, **on)
         return self.networks[id]
 
     def rezone(self, tenant: int, zone: int, track_all: bool) -> list[Change]:
@@ -77,7 +73,8 @@ class Site:
         for id, change in list(self.networks.items()):
             value = change.value
             if value.tenant == tenant:
-                changes.append(self.network(id, tenant, value.zone >= 1000, value.private, value.transport, value.vlan))
+                how = value.private, value.transport, value.broadcast, value.vlan
+                changes.append(self.network(id, tenant, value.zone >= 1000, *how))
         return changes
 
     def idle(self, noun: str) -> list[int]:
@@ -114,16 +111,9 @@ def _change(draw: st.DrawFn, site: Site) -> list[Change]:
             id = draw(st.sampled_from(NETWORKS))
             known = site.networks.get(id)
             tenant = known.value.tenant if known else draw(st.sampled_from(TENANTS))
-            return [
-                site.network(
-                    id,
-                    tenant,
-                    draw(st.booleans()),
-                    draw(st.booleans()),
-                    draw(_TRANSPORT),
-                    draw(st.sampled_from((0, id, id + 100))),
-                )
-            ]
+            isolated, private, broadcast = (draw(st.booleans()) for _ in range(3))
+            how = draw(_TRANSPORT), broadcast, draw(st.sampled_from((0, id, id + 100)))
+            return [site.network(id, tenant, isolated, private, *how)]
         case "network-" if idle := site.idle("network"):
             id = draw(st.sampled_from(idle))
             del site.networks[id]
@@ -147,10 +137,10 @@ def _change(draw: st.DrawFn, site: Site) -> list[Change]:
     return []
 
 
-def follow(history: list[list[Change]]) -> tuple[Engine[Flow], dict[int, dict[Flow, int]]]:
+def follow(history: list[list[Change]]) -> tuple[Engine[Item], dict[int, dict[Item, int]]]:
     """Run an engine over a history; what each host's switch holds after applying every delta."""
-    engine: Engine[Flow] = Engine(World(), fragment)
-    switches: dict[int, dict[Flow, int]] = {}
+    engine: Engine[Item] = Engine(World(), fragment)
+    switches: dict[int, dict[Item, int]] = {}
     for revision, batch in enumerate(history, 1):
         for host in HOSTS:
             if host not in switches:
@@ -202,7 +192,7 @@ def test_undoing_a_change_brings_every_flow_back() -> None:
             "endpoint": lambda id: Change("endpoint", id, None),
             "host": lambda id: Change("host", id, None),
         }[change.noun](change.id)
-        engine: Engine[Flow] = Engine(before, fragment)
+        engine: Engine[Item] = Engine(before, fragment)
         for host in HOSTS:
             engine.attach(host)
         there = engine.advance(engine.world.apply(2, [change]), [change])
@@ -227,7 +217,7 @@ def large_world(hosts: int, tenants: int, endpoints: int, hosts_per_tenant: int)
 
 def test_adding_an_endpoint_touches_only_hosts_that_hold_its_tenant() -> None:
     world = large_world(hosts=200, tenants=500, endpoints=20_000, hosts_per_tenant=8)
-    engine: Engine[Flow] = Engine(world, fragment)
+    engine: Engine[Item] = Engine(world, fragment)
     tenant = 42
     holders = set(world.hosts_of_zone[tenant])
     assert len(holders) == 8
@@ -247,7 +237,7 @@ def test_adding_an_endpoint_touches_only_hosts_that_hold_its_tenant() -> None:
 
 def test_the_first_endpoint_of_a_tenant_on_a_host_brings_the_tenant_there_and_the_last_takes_it_away() -> None:
     world = worlds.world(*worlds.two_tenants(), Change("endpoint", 203, None))
-    engine: Engine[Flow] = Engine(world, fragment)
+    engine: Engine[Item] = Engine(world, fragment)
     for host in HOSTS:
         engine.attach(host)
     assert Key(Part.NETWORK, worlds.NETWORK_B) not in engine.carried(3)
@@ -260,7 +250,7 @@ def test_the_first_endpoint_of_a_tenant_on_a_host_brings_the_tenant_there_and_th
 
 def test_joining_two_tenants_rewrites_flows_of_networks_and_zones_but_of_no_endpoint_already_seen() -> None:
     world = worlds.world(*worlds.two_tenants())
-    engine: Engine[Flow] = Engine(world, fragment)
+    engine: Engine[Item] = Engine(world, fragment)
     for host in HOSTS:
         engine.attach(host)
     one_zone = {"zone": worlds.TENANT_A}
@@ -274,11 +264,11 @@ def test_a_join_touches_only_hosts_that_hold_one_of_the_tenants_and_compiles_no_
     world = large_world(hosts=200, tenants=200, endpoints=2_000, hosts_per_tenant=8)
     compiled: list[Key] = []
 
-    def compile(world: World, key: Key) -> tuple[Flow, ...]:
+    def compile(world: World, key: Key) -> tuple[Item, ...]:
         compiled.append(key)
         return fragment(world, key)
 
-    engine: Engine[Flow] = Engine(world, compile)
+    engine: Engine[Item] = Engine(world, compile)
     for host in world.hosts:
         engine.attach(host)
     one, other = 42, 43

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controller.calc.membership import members
-from controller.model import Endpoint
+from controller.model import Change, Endpoint, Network, Subnet
 from controller.pipeline.flow import Flow, Reason
 from controller.pipeline.packet import GATEWAY_OFPORT, ROUTER_MAC
 from controller.pipeline.program import program
@@ -71,6 +71,38 @@ def test_every_pair_of_a_tenant_talks_and_no_pair_of_two_tenants(name: str, vers
             )
             reached = outcome.delivered and outcome.port == destination.ofport
             assert reached == (source.network == destination.network), (source.name, destination.name, outcome)
+
+
+def test_two_subnets_of_one_network_are_one_segment_with_a_gateway_each() -> None:
+    subnets = tuple(Subnet.parse(f"10.{third}.0.0/24", f"10.{third}.0.254") for third in (10, 20))
+    network = Network(10, "n10", 1, 1010, 1, subnets)
+    changes = [worlds.tenant(1), worlds.host(1), worlds.host(2), Change("network", 10, network)]
+    changes += [
+        worlds.endpoint(101, 10, 1, 1, third=10, ipv6=False),
+        worlds.endpoint(102, 10, 1, 2, third=20, ipv6=False),
+        worlds.endpoint(103, 10, 2, 3, third=20, ipv6=False),
+    ]
+    world = worlds.world(*changes)
+    for source in world.endpoints.values():
+        for destination in world.endpoints.values():
+            if source.id != destination.id:
+                other_subnet = source.addresses[0].value >> 8 != destination.addresses[0].value >> 8
+                for through_gateway in {other_subnet, False}:
+                    outcome = talk(world, source.id, destination.id, through_gateway=through_gateway)
+                    assert outcome.delivered and outcome.port == destination.ofport, (source.name, destination.name)
+    for subnet in subnets:
+        ask: Packet = {
+            "in_port": world.endpoints[101].ofport,
+            "eth_src": world.endpoints[101].mac,
+            "eth_dst": BROADCAST,
+            "eth_type": 0x0806,
+            "arp_op": 1,
+            "arp_spa": world.endpoints[101].addresses[0].value,
+            "arp_sha": world.endpoints[101].mac,
+            "arp_tpa": subnet.gateway,
+            "arp_tha": 0,
+        }
+        assert send(flows(world, 1), ask).packet["arp_sha"] == ROUTER_MAC
 
 
 def test_the_wire_carries_the_vni_of_the_sources_network() -> None:

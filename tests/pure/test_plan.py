@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ovs_agent.document import Endpoint, Gateway, Tunnel, Wanted
 from ovs_agent.plan import (
     ENDPOINT,
     WAS_DOWN,
@@ -12,8 +13,6 @@ from ovs_agent.plan import (
     Controller,
     DropLink,
     DropPort,
-    Endpoint,
-    Gateway,
     Link,
     Local,
     LowerLink,
@@ -25,12 +24,13 @@ from ovs_agent.plan import (
     SetControllers,
     SetMtu,
     Step,
-    Tunnel,
-    Wanted,
+    Stray,
     endpoint_port,
+    missing,
     plan,
     problems,
     states,
+    strays,
 )
 
 UP, DOWN = Link(True, 1450, True), Link(False, 1450, True)
@@ -252,12 +252,6 @@ def test_whatever_is_found_one_plan_is_enough(ids: set[int], seen: Seen, busy: s
     assert ("eth9" in seen.ports) == ("eth9" in after.ports)
 
 
-def test_a_document_of_an_older_api_has_no_interfaces_of_the_hosts_own() -> None:
-    document = endpoint(1)._asdict()
-    del document["interface"]
-    assert Endpoint.parse(document) == endpoint(1)
-
-
 def test_an_endpoints_mtu_follows_the_document_and_nothing_else_is_touched() -> None:
     seen = kept(1, 2)
     changed = wanted(1, 2)
@@ -300,3 +294,24 @@ def test_what_only_has_the_name_of_a_pair_of_ours_is_not_touched() -> None:
     seen = kept(1)
     strange = seen._replace(links={"wrn1": Link(False, 1500, made=False)})
     assert plan(wanted(1), strange, LOCAL) == ()
+
+
+def test_what_differs_between_the_bridge_and_the_document_is_listed() -> None:
+    there = kept(1)
+    odd = {"eth9": Port("eth9", 7), "wrn9": Port("wrn9", 109, external_ids={ENDPOINT: "9", "container": "c9"})}
+    odd_there = there._replace(ports={**there.ports, **odd})
+    assert missing(wanted(1, 2), there, LOCAL) == (2,)
+    assert strays(wanted(1, 2), there, LOCAL) == ()
+    assert strays(wanted(1, 2), odd_there, LOCAL) == (Stray("eth9", None, ""), Stray("wrn9", 9, "c9"))
+    busy = LOCAL._replace(busy=frozenset({"wrn2", "wrn9"}))
+    assert missing(wanted(1, 2), there, busy) == ()
+    assert strays(wanted(1, 2), odd_there, busy) == (Stray("eth9", None, ""),)
+
+
+def test_the_resolvers_port_is_made_when_its_interface_is_there_and_the_interface_is_left_alone() -> None:
+    links = {"warren0-dns": Link(True, 1500, made=False)}
+    steps = plan(wanted(), Seen(links=links), LOCAL)
+    assert PutPort("warren0", Port("warren0-dns", 3)) in steps
+    assert DropLink("warren0-dns") not in steps
+    without = plan(wanted(), Seen(), LOCAL)
+    assert not any(isinstance(step, PutPort) and step.port.name == "warren0-dns" for step in without)

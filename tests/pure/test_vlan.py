@@ -224,6 +224,15 @@ def test_what_is_in_no_network_leaves_for_the_external_gateway() -> None:
     assert send(flows(world), inner).reason is Reason.NO_ROUTE
 
 
+def test_its_router_is_asked_for_names_as_for_anything() -> None:
+    world = site()
+    a1 = world.endpoints[101]
+    gateway = world.networks[10].subnets[0].gateway
+    query = {**udp(a1, a1), "eth_dst": GATEWAY_MAC, "ip_dst": gateway, "udp_dst": 53}
+    sent = send(flows(world), query)
+    assert (sent.port, sent.packet["ip_src"], sent.packet["ip_dst"]) == (SEGMENT, a1.addresses[0].value, gateway)
+
+
 def test_broadcast_of_an_endpoint_goes_outside() -> None:
     world = site()
     packet = udp(world.endpoints[101], world.endpoints[102]) | {"eth_dst": BROADCAST, "ip_dst": 0xFFFFFFFF}

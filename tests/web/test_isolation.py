@@ -90,7 +90,10 @@ def test_a_network_is_set_apart_and_back(tenants: Site) -> None:
     assert apart["isolated"] and apart["zone"] != web["zone"]
     labelled = ok(tenants.admin.patch("/networks/acme/web", {"labels": {"a": "b"}}))
     assert labelled["isolated"], "what is not named stays"
+    assert not labelled["broadcast"], "off by default"
+    assert ok(tenants.admin.patch("/networks/acme/web", {"broadcast": True}))["broadcast"]
     back = ok(tenants.admin.patch("/networks/acme/web", {"isolated": False}))
+    assert back["broadcast"], "what is not named stays"
     assert not back["isolated"] and back["zone"] == web["zone"]
 
 
@@ -212,6 +215,22 @@ def test_a_dry_run_of_the_end_of_a_peering_tells_what_would_be_denied(tenants: S
     assert told["words"][0] == "acme/* -> beta/*: allowed -> denied, acme and beta neither share a zone nor peer"
     assert [(host["host"], host["gained"], host["lost"]) for host in told["hosts"]] == [("h1", 0, 2)]
     assert standing(tenants, "acme") == ("own", [], ["beta"])
+
+
+def test_a_dry_run_does_not_promise_what_a_policy_denies(tenants: Site) -> None:
+    lock = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "lock", "namespace": "beta"},
+        "spec": {"ingress": [{"ports": [{"port": 80}]}]},
+    }
+    ok(tenants.admin.post("/policies", {"documents": [lock]}))
+    told = ok(tenants.admin.post("/tenants/acme/join?dry_run=true", {"to": "beta"}))
+    assert told["words"] == [
+        "acme/* -> beta/* tcp/80: denied -> allowed, acme and beta are joined",
+        "beta/* -> acme/*: denied -> allowed, acme and beta are joined",
+    ]
+    assert [change["service"] for change in told["changes"]] == ["tcp/80", None]
 
 
 def test_what_a_dry_run_foretells_is_what_then_happens(tenants: Site) -> None:

@@ -51,6 +51,8 @@ def attach(host: str, container_id: str, ifname: str, body: Attach) -> tuple[Jso
             mac=body.mac,
             interface=body.interface,
             move=body.move,
+            reservation=body.reservation,
+            aliases=body.aliases,
         )
     return present.wanted_endpoint(attached.endpoint) | {"revision": tx.revision}, 201 if attached.created else 200
 

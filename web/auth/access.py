@@ -22,6 +22,7 @@ READERS = frozenset({ADMIN, VIEWER})
 AGENTS = frozenset({AGENT})
 ATTACHERS = frozenset({AGENT, CNI, ADMIN})
 WATCHERS = frozenset({AGENT, ADMIN, VIEWER})
+ENGINES = frozenset({AGENT, ADMIN})
 ENROLLERS = frozenset({ENROL})
 ANYONE_KNOWN = frozenset({ADMIN, VIEWER, AGENT, CNI})
 

@@ -56,7 +56,7 @@ class Attach(Contract):
     labels: Labels = Field({})
     ports: list[Port] = Field([], max_length=64)
     addresses: list[Ip] | None = Field(
-        None, max_length=8, description="Addresses asked for; left out: one of each subnet of the network."
+        None, max_length=8, description="At most one of each family; of a family that is left out, the next free one."
     )
     mac: Mac | None = Field(None, description="Left out: follows from the first address.")
     interface: Short = Field(
@@ -65,6 +65,19 @@ class Attach(Contract):
     move: bool = Field(
         False, description="The endpoint of this name leaves the host or container where it is and comes here."
     )
+    reservation: Name | None = Field(
+        None, description="The name whose reserved addresses it gets; left out: its own, if there are any."
+    )
+    aliases: list[Name] = Field([], max_length=16, description="Other names that it goes by; several may share one.")
+
+
+class ResolvConf(Contract):
+    """What its resolv.conf should say."""
+
+    nameservers: list[Ip] = Field(
+        description="The network's gateways, where the host's resolver answers; none on a physical segment."
+    )
+    search: list[str] = Field(examples=[["web.acme.warren.internal", "acme.warren.internal"]])
 
 
 class WantedEndpoint(Contract):
@@ -84,6 +97,7 @@ class WantedEndpoint(Contract):
     ifname: str
     netns: str
     interface: str
+    dns: ResolvConf
 
 
 class Attached(WantedEndpoint):
@@ -188,6 +202,26 @@ class Underlay(Contract):
     bridged: bool = Field(False, description="Whether Warren's bridge has a way to it, as host-gw networks need.")
 
 
+class Stray(Contract):
+    """A port of the bridge that nothing wants."""
+
+    name: Short
+    endpoint: int | None = Field(None, ge=0, le=2**53, description="The id that Open vSwitch has for it.")
+    container_id: Short = ""
+
+
+Ids = Annotated[list[Annotated[int, Field(ge=0, le=2**53)]], Field(max_length=4096)]
+
+
+class Admitted(Contract):
+    """Connections that are open, and that a rule admitted which is about an endpoint of the tenant here."""
+
+    tenant: int = Field(ge=0, le=0xFFFF, description="Its number.")
+    direction: Literal["ingress", "egress"]
+    mark: int = Field(ge=1, le=0xFFFFFFFF, description="Of the rule, as the connections' labels bear it.")
+    open: int = Field(ge=1, le=2**32)
+
+
 class Report(Contract):
     """What an agent found and could not repair."""
 
@@ -206,10 +240,17 @@ class Report(Contract):
     bridge: Facts = Field({}, description="What people may want to know of the bridge.")
     underlay: Underlay | None = Field(None, description="Null while no interface has the host's address.")
     ports: dict[str, Literal["up", "down"]] = Field({}, max_length=4096, description="State by endpoint id.")
+    revision: int | None = Field(None, ge=0, le=2**53, description="That of `wanted` which the host was compared with.")
+    missing: Ids = Field([], description="Ids of endpoints without a port.")
+    gone: Ids = Field([], description="Ids of endpoints whose container's network namespace is no more.")
+    strays: list[Stray] = Field([], max_length=4096, description="Ports that belong to no endpoint.")
     physical: list[Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,10}[a-z0-9])?$")]] = Field(
         [], max_length=80, description="The physical segments that the host has."
     )
     problems: list[Long] = Field([], max_length=100, description="One sentence each.")
+    connections: list[Admitted] | None = Field(
+        None, max_length=4096, description="By the rules that admitted them; null when they could not be counted."
+    )
 
 
 class Reported(Contract):

@@ -82,6 +82,7 @@ class Endpoint(Contract):
     allowed: list[Allowed] = Field(description="Addresses that it may use besides its own.")
     labels: Labels
     ports: list[Port]
+    aliases: list[Name] = Field(description="Other names that it goes by in DNS.")
     state: Literal["pending", "up", "down"] = Field(
         description="`pending` until its host's agent has said something about its port."
     )

@@ -63,7 +63,9 @@ class Host(Contract):
     wanted_revision: int = Field(description="The newest revision that changed what its bridge should have.")
     confirmed_revision: int = Field(description="The newest revision its bridge has confirmed.")
     mtu: int = Field(description="MTU of the underlay.", examples=[1500])
-    agent: dict[str, Any] = Field(description="The agent's last report.")
+    agent: dict[str, Any] = Field(
+        description="The agent's last report, without the connections that it counts for rules."
+    )
     error: str = Field(description="What its bridge refused; empty when nothing.", examples=[""])
     seen_at: Moment | None = Field(description="When its agent was last heard.")
     version: Version

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
@@ -19,20 +19,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_physical"),
         sa.UniqueConstraint("name", name="uq_physical_name"),
     )
-    with op.batch_alter_table("network") as network:
+    with op.batch_alter_table("network", table_kwargs={"sqlite_autoincrement": True}) as network:
         network.add_column(sa.Column("physical_id", sa.Integer(), nullable=True))
         network.add_column(sa.Column("vlan", sa.Integer(), nullable=False, server_default="0"))
         network.create_foreign_key("fk_network_physical_id", "physical", ["physical_id"], ["id"])
         network.create_unique_constraint("uq_network_physical_id_vlan", ["physical_id", "vlan"])
-    with op.batch_alter_table("subnet") as subnet:
+    with op.batch_alter_table("subnet", table_kwargs={"sqlite_autoincrement": True}) as subnet:
         subnet.alter_column("gateway", existing_type=sa.String(39), nullable=True)
 
 
 def downgrade() -> None:
     op.execute("DELETE FROM subnet WHERE gateway IS NULL")
-    with op.batch_alter_table("subnet") as subnet:
+    with op.batch_alter_table("subnet", table_kwargs={"sqlite_autoincrement": True}) as subnet:
         subnet.alter_column("gateway", existing_type=sa.String(39), nullable=False)
-    with op.batch_alter_table("network") as network:
+    with op.batch_alter_table("network", table_kwargs={"sqlite_autoincrement": True}) as network:
         network.drop_constraint("uq_network_physical_id_vlan", type_="unique")
         network.drop_constraint("fk_network_physical_id", type_="foreignkey")
         network.drop_column("vlan")
