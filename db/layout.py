@@ -59,7 +59,7 @@ class Laid(NamedTuple):
 
     @property
     def held(self) -> list[Span]:
-        return held(self.subnet, self.gateway and str(self.gateway), self.excludes, self.aux)
+        return held(self.subnet, None if self.gateway is None else str(self.gateway), self.excludes, self.aux)
 
 
 def lay(subnets: Sequence[IPNetwork], layout: Layout) -> list[Laid]:

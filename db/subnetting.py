@@ -125,7 +125,7 @@ def _row(tx: Transaction, laid: Laid, carved: Carved | None) -> Subnet:
         cidr=str(subnet),
         low=low,
         high=high,
-        gateway=laid.gateway and str(laid.gateway),
+        gateway=None if laid.gateway is None else str(laid.gateway),
         pool_id=pool_id,
         block=None if carved is None else carved.number,
         address_pool_id=None if carved is None else carved.pool_id,
