@@ -39,7 +39,11 @@ def layout(command: Command) -> Command:
     for option in reversed(
         (
             click.option(
-                "--gateway", "gateways", multiple=True, metavar="ADDRESS", help="Else the first usable of each subnet."
+                "--gateway",
+                "gateways",
+                multiple=True,
+                metavar="ADDRESS",
+                help="Else the first usable of each subnet; for vlan an outside router, else none.",
             ),
             click.option(
                 *("--ip-range", "ip_ranges"),

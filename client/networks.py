@@ -20,20 +20,31 @@ def _subnets(network: dict[str, Any]) -> list[str]:
     return [subnet["cidr"] for subnet in network["subnets"]]
 
 
+def _transport(network: dict[str, Any]) -> str:
+    """`vxlan`, `vlan lan/50`."""
+    if network.get("physical") is None:
+        return str(network["transport"])
+    return f"{network['transport']} {network['physical']}" + (f"/{network['vlan']}" if network["vlan"] else "")
+
+
 COLUMNS = [
     column("NAME"),
     column("VNI"),
     column("ZONE"),
     ("SUBNETS", _subnets),
     column("ENDPOINTS"),
-    column("TRANSPORT"),
+    ("TRANSPORT", _transport),
     column("PRIVATE"),
     column("ISOLATED"),
     column("BROADCAST"),
     column("LABELS"),
 ]
 BROADCAST_HELP = "Whether broadcast and multicast reach all of its endpoints; off by default."
-TRANSPORT_HELP = "vxlan, geneve, gre; host-gw, without a tunnel; local, which keeps to one host."
+TRANSPORT_HELP = (
+    "vxlan, geneve, gre; host-gw, without a tunnel; vlan, on a physical segment; local, which keeps to one host."
+)
+PHYSICAL_HELP = "For vlan: the segment that it sits on; agents say which there are."
+VLAN_HELP = "For vlan: its tag there, 1 to 4094; 0: frames without one."
 PLANS = "Hosts share each subnet's addresses, or have blocks of them."
 the_network = qualified("name", "/networks", "TENANT/NETWORK")
 
@@ -53,6 +64,8 @@ def network() -> None:
 @click.option("--isolated", is_flag=True, help="Does not talk to the tenant's other networks.")
 @click.option("--broadcast/--no-broadcast", default=False, help=BROADCAST_HELP)
 @click.option("--transport", default="vxlan", help=TRANSPORT_HELP)
+@click.option("--physical", metavar="SEGMENT", help=PHYSICAL_HELP)
+@click.option("--vlan", type=int, metavar="TAG", help=VLAN_HELP)
 @click.option("--cross-subnet", is_flag=True, help="With host-gw: a tunnel to hosts on other segments.")
 @click.option("--mtu", type=click.IntRange(576, 65535), help="Else what the underlay leaves.")
 @label
@@ -68,6 +81,8 @@ def create(
     isolated: bool,
     broadcast: bool,
     transport: str,
+    physical: str | None,
+    vlan: int | None,
     cross_subnet: bool,
     mtu: int | None,
     labels: dict[str, str],
@@ -76,8 +91,9 @@ def create(
     """Create a network. Without --subnet it gets one of each family from the cluster's pools.
 
     \b
-    Example:
+    Examples:
       warren network create acme/web --subnet 10.20.0.0/24 --subnet fd00:20::/64
+      warren network create acme/office --subnet 192.0.2.0/24 --transport vlan --physical lan --vlan 50
     """
     body: dict[str, Any] = {
         "name": name,
@@ -89,6 +105,8 @@ def create(
         "broadcast": broadcast,
         "mtu": mtu,
         "transport": transport,
+        "physical": physical,
+        "vlan": vlan,
         "cross_subnet": cross_subnet,
         "labels": labels,
     }
@@ -149,6 +167,8 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
 @click.option("--isolated/--routed", default=None, help="A zone of its own, or its tenant's.")
 @click.option("--broadcast/--no-broadcast", default=None, help="Whether broadcasts reach all of its endpoints.")
 @click.option("--transport", help=TRANSPORT_HELP)
+@click.option("--physical", metavar="SEGMENT", help=PHYSICAL_HELP)
+@click.option("--vlan", type=int, metavar="TAG", help=VLAN_HELP)
 @click.option(
     "--cross-subnet/--no-cross-subnet", default=None, help="With host-gw: a tunnel to hosts on other segments."
 )
@@ -161,6 +181,8 @@ def update(
     isolated: bool | None,
     broadcast: bool | None,
     transport: str | None,
+    physical: str | None,
+    vlan: int | None,
     cross_subnet: bool | None,
     dry_run: bool,
 ) -> None:
@@ -172,9 +194,17 @@ def update(
       warren network update acme/web --isolated
       warren network update acme/web --broadcast --transport geneve
     """
-    body = {"isolated": isolated, "broadcast": broadcast, "transport": transport, "cross_subnet": cross_subnet}
+    body = {
+        "isolated": isolated,
+        "broadcast": broadcast,
+        "transport": transport,
+        "physical": physical,
+        "vlan": vlan,
+        "cross_subnet": cross_subnet,
+    }
     if set(body.values()) == {None}:
-        raise click.UsageError("Say --isolated, --routed, --broadcast, --no-broadcast, --transport or --cross-subnet.")
+        said = "--isolated, --routed, --broadcast, --no-broadcast, --transport, --physical, --vlan or --cross-subnet"
+        raise click.UsageError(f"Say {said}.")
     said = []
     if isolated is not None:
         said.append("isolated" if isolated else "routed")
@@ -182,6 +212,10 @@ def update(
         said.append("open to broadcasts" if broadcast else "closed to broadcasts")
     if transport is not None:
         said.append(f"carried by {transport}")
+    if physical is not None:
+        said.append(f"on {physical}")
+    if vlan is not None:
+        said.append(f"tagged {vlan}" if vlan else "untagged")
     if cross_subnet is not None:
         said.append("tunnelled between segments" if cross_subnet else "not tunnelled")
     carry_out(

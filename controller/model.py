@@ -51,7 +51,7 @@ Labels = tuple[tuple[str, str], ...]
 
 
 class Subnet(NamedTuple):
-    """One address family of a network. `network` and `gateway` are integers."""
+    """One address family of a network. `network` and `gateway` are integers; `gateway` 0: none."""
 
     version: int
     network: int
@@ -59,9 +59,10 @@ class Subnet(NamedTuple):
     gateway: int
 
     @classmethod
-    def parse(cls, cidr: str, gateway: str) -> Subnet:
+    def parse(cls, cidr: str, gateway: str | None) -> Subnet:
         network = ipaddress.ip_network(cidr)
-        return cls(network.version, int(network.network_address), network.prefixlen, int(ipaddress.ip_address(gateway)))
+        at = int(ipaddress.ip_address(gateway)) if gateway else 0
+        return cls(network.version, int(network.network_address), network.prefixlen, at)
 
     @property
     def mask(self) -> int:
@@ -93,7 +94,8 @@ class Network(NamedTuple):
 
     A `private` network's subnets may overlap other tenants': it is reachable from its own zone only. `transport` is the
     name of what carries its packets between hosts (`controller.transport`), `cross_subnet` allows it tunnels.
-    `broadcast`: what is sent to all reaches all of its endpoints.
+    `broadcast`: what is sent to all reaches all of its endpoints. On a `physical` segment (a number, 0: none) `vlan` is
+    its tag, 0 for frames without one.
     """
 
     id: int
@@ -106,6 +108,8 @@ class Network(NamedTuple):
     transport: str = "vxlan"
     cross_subnet: bool = False
     broadcast: bool = False
+    physical: int = 0
+    vlan: int = 0
 
 
 class Host(NamedTuple):

@@ -68,6 +68,7 @@ class World(NamedTuple):
     endpoints_of_host: _Nested[Endpoint] = _NOTHING
     networks_of_zone: _Nested[Network] = _NOTHING
     networks_of_tenant: _Nested[Network] = _NOTHING
+    networks_of_segment: _Nested[Network] = _NOTHING
     peerings_of_tenant: _Nested[Peering] = _NOTHING
     hosts_of_zone: _Nested[int] = _NOTHING
     zones_of_host: _Nested[int] = _NOTHING
@@ -270,16 +271,25 @@ class _Draft:
         """The indexes, and the endpoints of networks that are counted differently."""
         old, rezoned = self._old, set[int]()
         by_zone, by_tenant = Index(old.networks_of_zone), Index(old.networks_of_tenant)
+        by_segment = Index(old.networks_of_segment)
         for before, after in self._changes("network", old.networks, new.networks):
             if before is not None:
                 by_zone.discard(before.zone, before.id)
                 by_tenant.discard(before.tenant, before.id)
+                by_segment.discard(before.physical, before.id)
             if after is not None:
                 by_zone.put(after.zone, after.id, after)
                 by_tenant.put(after.tenant, after.id, after)
+                if after.physical:
+                    by_segment.put(after.physical, after.id, after)
             if before and after and (before.zone, before.broadcast) != (after.zone, after.broadcast):
                 rezoned.update(old.endpoints_of_network.get(before.id, ()))
-        return {"networks_of_zone": by_zone.nested, "networks_of_tenant": by_tenant.nested}, rezoned
+        indexes = {
+            "networks_of_zone": by_zone.nested,
+            "networks_of_tenant": by_tenant.nested,
+            "networks_of_segment": by_segment.nested,
+        }
+        return indexes, rezoned
 
     def _index_peerings(self, new: World) -> dict[str, Any]:
         index = Index(self._old.peerings_of_tenant)

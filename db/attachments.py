@@ -22,7 +22,7 @@ from db.errors import Conflict, Invalid, NotFound
 from db.labels import valid_labels, valid_ports
 from db.names import dns_label, qualified
 from db.tables import Address, AddressPool, Endpoint, Host, Network, Pool, Subnet, Tenant, port_name
-from db.wanted import WantedEndpoint
+from db.wanted import WantedEndpoint, nameservers
 
 # Locks both rows before anything else: two attaches on one host do not look past each other, and whoever deletes the
 # network waits or is waited for, never both. On SQLite writers take turns anyway.
@@ -205,6 +205,7 @@ def attach(
         ],
     )
     tx.record("endpoint", endpoint_id, "create", tenant_id=at.tenant_id, host_id=host_id)
+    gateways = [one.gateway for one in given if one.gateway]
     endpoint = WantedEndpoint(
         id=endpoint_id,
         name=f"{tenant}/{name}",
@@ -213,7 +214,7 @@ def attach(
         port_name=port_name(endpoint_id, interface),
         mac=own_mac,
         addresses=[f"{one.ip}/{one.prefix}" for one in given],
-        gateways=[one.gateway for one in given],
+        gateways=gateways,
         mtu=at.mtu,
         route_mtu=min(at.mtu, at.route_mtu),
         container_id=container_id,
@@ -221,7 +222,7 @@ def attach(
         netns=netns,
         interface=interface,
         dns={
-            "nameservers": [one.gateway for one in given],
+            "nameservers": nameservers(at.transport, gateways),
             "search": records.search(network, records.settings(session).domain),
         },
     )

@@ -25,7 +25,7 @@ class Given(NamedTuple):
     subnet_id: int
     ip: IPAddress
     prefix: int
-    gateway: str
+    gateway: str | None
 
 
 def choose(

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from db import hosts, networks, tenants
 from db.changes import Transaction
 from db.errors import Conflict, Forbidden, NotFound
+from db.layout import Layout
 from db.names import qualified
 from db.tables import Network, Tenant
 
@@ -61,7 +62,7 @@ def provide(
         tx,
         name,
         subnets=subnets,
-        gateways=gateways,
+        layout=Layout(gateways=gateways),
         private=bool(subnets),
         isolated=isolated,
         mtu=mtu,
@@ -99,14 +100,14 @@ def _refuse_difference(
 ) -> None:
     name = known.qualified_name
     cidrs = {ipaddress.ip_network(subnet.cidr) for subnet in known.subnets}
-    routers = {ipaddress.ip_address(subnet.gateway) for subnet in known.subnets}
+    routers = {ipaddress.ip_address(subnet.gateway) for subnet in known.subnets if subnet.gateway}
     for text in subnets:
         if ipaddress.ip_network(text) not in cidrs:
             has = " and ".join(map(str, sorted(cidrs, key=str)))
             raise Conflict(f"network {name} has subnet {has}, not {text}", f"give {has}, or none", "subnets")
     for text in gateways:
         if ipaddress.ip_address(text) not in routers:
-            has = " and ".join(map(str, sorted(routers, key=str)))
+            has = " and ".join(map(str, sorted(routers, key=str))) or "none"
             raise Conflict(f"network {name} has gateway {has}, not {text}", f"give {has}, or none", "gateways")
     if isolated and not known.isolated:
         raise Conflict(f"network {name} is not isolated", "do not ask for an internal one", "isolated")

@@ -28,6 +28,7 @@ class Layout(NamedTuple):
     """What may be said of a network's subnets; whatever names an address belongs to the subnet that contains it.
 
     `excludes` are addresses, CIDRs or ranges FIRST-LAST. `block_sizes` are prefix lengths, at most one per family.
+    `external`: gateways are others' routers, and where none is given there is none.
     """
 
     gateways: Sequence[str] = ()
@@ -37,6 +38,7 @@ class Layout(NamedTuple):
     plan: str = SHARED
     block_sizes: Sequence[int] = ()
     strict: bool = False
+    external: bool = False
 
 
 PLAIN = Layout()
@@ -47,7 +49,7 @@ class Laid(NamedTuple):
     """One subnet. `first` to `last` are the offsets given to who asks for none in particular."""
 
     subnet: IPNetwork
-    gateway: IPAddress
+    gateway: IPAddress | None
     first: int
     last: int
     ip_range: str | None
@@ -57,7 +59,7 @@ class Laid(NamedTuple):
 
     @property
     def held(self) -> list[Span]:
-        return held(self.subnet, str(self.gateway), self.excludes, self.aux)
+        return held(self.subnet, None if self.gateway is None else str(self.gateway), self.excludes, self.aux)
 
 
 def lay(subnets: Sequence[IPNetwork], layout: Layout) -> list[Laid]:
@@ -76,7 +78,9 @@ def lay(subnets: Sequence[IPNetwork], layout: Layout) -> list[Laid]:
         first, last = _range(subnet, ranges.get(subnet))
         names = aux.get(subnet, {})
         kept = excludes.get(subnet, [])
-        gateway = gateways.get(subnet) or _first_free(subnet, held(subnet, None, kept, names))
+        gateway = gateways.get(subnet)
+        if gateway is None and not layout.external:
+            gateway = _first_free(subnet, held(subnet, None, kept, names))
         for name, address in names.items():
             if address == str(gateway):
                 problem = f"auxiliary address {name}={address} is the gateway of subnet {subnet}"

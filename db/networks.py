@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import Session, contains_eager, joinedload, selectinload, undefer, undefer_group
 
-from db import allocate, collisions, subnetting, transport, zones
+from db import allocate, collisions, segments, subnetting, transport, zones
 from db.addressing import IPNetwork
 from db.changes import Transaction
 from db.collisions import Place
@@ -33,10 +33,13 @@ def create(
     broadcast: bool = False,
     mtu: int | None = None,
     carried_by: str = transport.DEFAULT.name,
+    physical: str | None = None,
+    vlan: int | None = None,
     cross_subnet: bool = False,
     labels: Mapping[str, str] | None = None,
 ) -> Network:
-    """`carried_by` names a transport. Without `subnets` the network gets one of each family out of the pools."""
+    """`carried_by` names a transport. Without `subnets` the network gets one of each family out of the pools. A vlan
+    network sits on the segment `physical` with the tag `vlan`, or 0; its gateways are outside routers, if any."""
     session = tx.session
     tenant_name, short = qualified(name, "network")
     chosen = subnetting.parse(subnets or (), name)
@@ -71,8 +74,12 @@ def create(
     transport.check(network)
     if not isolated:
         network.zone = tenant.zone
+    network.physical = segments.place(session, carried_by, physical, vlan, None)
+    network.vlan = vlan or 0
     network.vni = allocate.claim(session, Shared.VNI, tx.now, what="the range of VNIs", remedy=_FEWER)
-    network.subnets = subnetting.make(tx, name, Place(tenant.id, network.zone, private, isolated), chosen, layout)
+    place = Place(tenant.id, network.zone, private, isolated)
+    layout = layout._replace(external=network.physical is not None)
+    network.subnets = subnetting.make(tx, name, place, chosen, layout)
     session.add(network)
     session.flush()
     tx.record("network", network.id, "create", tenant_id=tenant.id)
@@ -121,11 +128,13 @@ def update(
     isolated: bool | None = None,
     broadcast: bool | None = None,
     carried_by: str | None = None,
+    physical: str | None = None,
+    vlan: int | None = None,
     cross_subnet: bool | None = None,
     version: int | None = None,
 ) -> Network:
     """`mtu` 0 takes the network's own away. `isolated` gives it a zone of its own, or its tenant's again. `carried_by`
-    moves it to another transport while it is used."""
+    moves it to another transport while it is used, `physical` and `vlan` to another segment or tag."""
     if isolated is not None:
         zones.take_turn(tx.session)
     network = get(tx.session, name)
@@ -140,6 +149,8 @@ def update(
         values |= {"transport": transport.valid(carried_by), "cross_subnet": False}
     if cross_subnet is not None:
         values["cross_subnet"] = cross_subnet
+    if carried_by is not None or physical is not None or vlan is not None:
+        values |= _carried(tx.session, network, carried_by, physical, vlan)
     left = network.zone
     if isolated is not None and isolated != network.isolated:
         values |= {"isolated": isolated, "zone": zones.take(tx, _FEWER) if isolated else network.tenant.zone}
@@ -153,6 +164,25 @@ def update(
         zones.leave(tx, left)
         _refuse_collisions(tx.session, network)
     return network
+
+
+def _carried(
+    session: Session, network: Network, carried_by: str | None, physical: str | None, vlan: int | None
+) -> dict[str, object]:
+    """Another transport, segment or tag. What is not said stays, where it still means something."""
+    then = transport.valid(carried_by or network.transport)
+    on_segment = network.physical is not None and then == network.transport
+    if on_segment and network.physical is not None:
+        physical, vlan = physical or network.physical.name, network.vlan if vlan is None else vlan
+    session.execute(select(Pool.id).where(Pool.id == Shared.VNI).with_for_update())
+    row = segments.place(session, then, physical, vlan, network.id)
+    if row is None and any(subnet.gateway is None for subnet in network.subnets):
+        raise Conflict(
+            f"network {network.qualified_name} has no gateway, and {then} networks need one",
+            "create a network with one",
+            "transport",
+        )
+    return {"transport": then, "physical": row, "vlan": vlan or 0}
 
 
 def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
@@ -182,7 +212,8 @@ def add_subnet(tx: Transaction, name: str, subnet: str | None, *, family: int = 
     zones.take_turn(tx.session)
     network = get(tx.session, name)
     there = [one.cidr for one in network.subnets]
-    layout = layout._replace(plan=network.plan, strict=network.strict)
+    external = network.physical is not None
+    layout = layout._replace(plan=network.plan, strict=network.strict, external=external)
     if subnet is None:
         made = subnetting.carve(tx, name, [family], layout)
         subnetting.parse([*there, *(one.cidr for one in made)], name)

@@ -113,7 +113,8 @@ def _row(tx: Transaction, laid: Laid, carved: Carved | None) -> Subnet:
     session, subnet = tx.session, laid.subnet
     pool_id = allocate.create_pool(session, "address", laid.first, laid.last, ADDRESS_REST_SECONDS)
     claims = [{"pool_id": pool_id, "number": number_of(offset)} for offset in offsets(laid.held)]
-    session.execute(insert(Claim), claims)
+    if claims:
+        session.execute(insert(Claim), claims)
     block_pool_id = None
     if laid.block_size is not None:
         first, last = (block_number(subnet, laid.block_size, offset) for offset in (laid.first, laid.last))
@@ -124,7 +125,7 @@ def _row(tx: Transaction, laid: Laid, carved: Carved | None) -> Subnet:
         cidr=str(subnet),
         low=low,
         high=high,
-        gateway=str(laid.gateway),
+        gateway=None if laid.gateway is None else str(laid.gateway),
         pool_id=pool_id,
         block=None if carved is None else carved.number,
         address_pool_id=None if carved is None else carved.pool_id,

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, aliased
 from controller.transport import DEFAULT, TRANSPORTS
 from controller.transport.host_gw import HOST_GW
 from controller.transport.tunnel import Tunnel
+from db import segments
 from db.changes import Transaction
 from db.errors import Conflict, Invalid
 from db.settings import CLUSTER_ID
@@ -107,6 +108,7 @@ def check(network: Network) -> None:
 
 def check_hosts(session: Session, network: Network) -> None:
     """Refuses endpoints on hosts that the network's transport does not join."""
+    segments.check_hosts(session, network)
     query = select(Host).join(Endpoint, Endpoint.host_id == Host.id).where(Endpoint.network_id == network.id)
     hosts = list(session.execute(query.distinct().order_by(Host.id)).scalars())
     for host in hosts[1:]:
@@ -120,6 +122,8 @@ def check_hosts(session: Session, network: Network) -> None:
 
 def check_host(session: Session, network: str, network_id: int, carried_by: str, cross: bool, host_id: int) -> None:
     """Before an endpoint comes to a host: refuses one that the network's transport does not join with the others."""
+    if TRANSPORTS[carried_by].on_segment:
+        segments.check_host(session, network, network_id, host_id)
     if isinstance(TRANSPORTS[carried_by], Tunnel) or cross:
         return
     others = select(Host).join(Endpoint, Endpoint.host_id == Host.id)
@@ -157,12 +161,14 @@ def tunnels(session: Session) -> list[dict[str, Any]]:
 
 
 def used(session: Session) -> set[str]:
-    """The default is always there: others fall back to it."""
-    return {DEFAULT.name, *session.execute(select(Network.transport).distinct()).scalars()}
+    """Transports, of which the default is always there, as others fall back to it; and physical segments."""
+    ports = {f"segment {one['name']} {one['ofport']}" for one in segments.used(session)}
+    return {DEFAULT.name, *session.execute(select(Network.transport).distinct()).scalars(), *ports}
 
 
 def record_tunnels(tx: Transaction, before: Iterable[str]) -> None:
-    """After networks came, went or changed: tells agents if bridges need other tunnels than `before`."""
+    """After networks came, went or changed: tells agents if bridges need other ports than `before`."""
     tx.session.flush()
+    segments.forget_unused(tx.session)
     if used(tx.session) != set(before):
         tx.record(TUNNELS_CHANGED, CLUSTER_ID, "update")

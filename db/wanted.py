@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, and_, func, literal, or_, select
 from sqlalchemy.orm import Session
 
-from db import records, transport
+from controller.transport import TRANSPORTS
+from db import records, segments, transport
 from db.addressing import GATEWAY_MAC
 from db.changes import current_revision
 from db.errors import NotFound
@@ -48,6 +49,7 @@ class Wanted(NamedTuple):
     host: dict[str, Any]
     controllers: list[str]
     tunnels: list[dict[str, Any]]
+    segments: list[dict[str, Any]]
     gateway: dict[str, Any]
     endpoints: list[WantedEndpoint]
     peers: list[dict[str, str]]
@@ -68,6 +70,7 @@ _ENDPOINTS = (
         Endpoint.interface,
         Tenant.name.label("tenant"),
         Network.name.label("network"),
+        Network.transport,
         func.coalesce(Network.mtu, transport.mtu_of(Network.transport)).label("mtu"),
         transport.mtu_of(literal(transport.DEFAULT.name)).label("route_mtu"),
         Address.ip,
@@ -99,6 +102,7 @@ def wanted(session: Session, host_id: int) -> Wanted:
         },
         list(session.execute(select(Controller.target).order_by(Controller.name)).scalars()),
         transport.tunnels(session),
+        segments.used(session),
         GATEWAY,
         _endpoints(session, Endpoint.host_id == host_id),
         [{"name": name, "address": address} for name, address in session.execute(others)],
@@ -110,6 +114,11 @@ def endpoint(session: Session, endpoint_id: int) -> WantedEndpoint:
     if not found:
         raise NotFound(f"there is no endpoint {endpoint_id}", "attach it", "endpoint")
     return found[0]
+
+
+def nameservers(carried_by: str, gateways: list[str]) -> list[str]:
+    """A host's resolver answers at the gateways that are Warren's, and on a physical segment these are others'."""
+    return [] if TRANSPORTS[carried_by].on_segment else list(gateways)
 
 
 def changed_for_host(session: Session, host_id: int, after_revision: int) -> bool:
@@ -155,6 +164,7 @@ def _endpoints(session: Session, where: ColumnElement[bool]) -> list[WantedEndpo
                 row.interface,
             )
         known.addresses.append(f"{row.ip}/{row.prefix}")
-        known.gateways.append(row.gateway)
-        known.dns["nameservers"].append(row.gateway)
+        if row.gateway:
+            known.gateways.append(row.gateway)
+            known.dns["nameservers"] += nameservers(row.transport, [row.gateway])
     return list(found.values())

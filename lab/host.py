@@ -14,6 +14,9 @@ from lab.names import FABRIC_ADDRESS, WEB_PORT, HostName
 from lab.process import Daemon, environment
 from lab.server import warren
 
+SEGMENT = "lan"
+"""What the lab's underlay is called as a physical segment."""
+
 
 def machine(host: HostName, lab_dir: Path) -> None:
     """Namespace, cable and switch: what a data centre delivers."""
@@ -48,6 +51,7 @@ def start_agent(host: HostName, lab_dir: Path, token: str | None = None) -> None
         *("agent", "--api", f"http://{FABRIC_ADDRESS}:{WEB_PORT}", "--address", host.address),
         *("--state-dir", str(host.folder / "agent"), "--run-dir", str(host.cni_socket.parent)),
         *("--ovsdb", host.ovsdb, "--datapath", "netdev", "--underlay-bridge", ovs.BRIDGE),
+        *("--physical", f"{SEGMENT}={ovs.BRIDGE}"),
         *("--resolv-conf", str(resolv_conf(host))),
         *("--docker-plugins", str(docker.plugins(host)), "--docker-tenant", docker.TENANT),
     ]

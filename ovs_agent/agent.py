@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from logging import getLogger
 from pathlib import Path
@@ -54,6 +55,7 @@ class Settings(NamedTuple):
     datapath: str
     ovsdb: str
     run_dir: Path
+    physical: Mapping[str, str]  # bridge or interface, by the name of the segment
     resolv_conf: Path
     underlay_bridge: str | None = None
     docker_plugins: Path | None = None
@@ -70,13 +72,20 @@ class Agent:
         self._lock = _lock(settings.run_dir)
         rest = Rest(settings.api, identity.token)
         self._rest = rest
-        self._ledger = ledger = Ledger(settings.bridge, settings.datapath, settings.underlay_bridge)
+        self._ledger = ledger = Ledger(settings.bridge, settings.datapath, settings.physical, settings.underlay_bridge)
         self._database = Database(settings.ovsdb, lambda: self._keeper.wake())
         self._attacher = Attacher(
             rest, identity.host, settings.bridge, settings.datapath != "netdev", self._database, ledger, state
         )
         connections = Connections(folder(settings.ovsdb), settings.datapath)
-        self._reporter = Reporter(rest, identity.host, _facts(), self._attacher.retry_releases, connections.counted)
+        self._reporter = Reporter(
+            rest,
+            identity.host,
+            _facts(),
+            sorted(settings.physical),
+            self._attacher.retry_releases,
+            connections.counted,
+        )
         self._keeper = Keeper(
             self._database,
             ledger,

@@ -22,13 +22,14 @@ from urllib.parse import quote
 
 from client.rest import Problem, Rest, Unreachable
 from ovs_agent.confirm import FLOWS_PATIENCE, Abandoned, Confirmation
+from ovs_agent.document import Endpoint
 from ovs_agent.ledger import Busy, Key, Ledger
 from ovs_agent.netlink import look, veth
 from ovs_agent.netlink.announce import announce
 from ovs_agent.netlink.veth import ALL, Routing
 from ovs_agent.netlink.wire import NoNamespace, is_home
 from ovs_agent.ovsdb import Database
-from ovs_agent.plan import ENDPOINT, Endpoint, endpoint_port, port_problem
+from ovs_agent.plan import ENDPOINT, endpoint_port, port_problem
 from ovs_agent.plug import SCOPE, Plugs
 from ovs_agent.state import Release, State
 

@@ -12,6 +12,8 @@ from logging import getLogger
 from pathlib import Path
 from typing import NamedTuple
 
+from ovs_agent import segments
+from ovs_agent.document import Endpoint, Peer
 from ovs_agent.ledger import Ledger
 from ovs_agent.netlink import look, veth
 from ovs_agent.netlink.wire import NoNamespace
@@ -19,9 +21,7 @@ from ovs_agent.ovsdb import Database, OvsdbFault
 from ovs_agent.plan import (
     DropLink,
     DropPort,
-    Endpoint,
     LowerLink,
-    Peer,
     PutPort,
     RaiseLink,
     Seen,
@@ -134,7 +134,7 @@ class Keeper:
             return Condition(
                 self._bridge, seen.bridge is not None, (), {}, ("The API has not said yet what it wants.",)
             )
-        steps = plan(wanted, seen, local)
+        steps = (*plan(wanted, seen, local), *segments.plan(wanted, seen, local))
         if steps:
             self._carry_out(steps)
             seen = self._seen()
@@ -169,16 +169,17 @@ class Keeper:
 
     def _seen(self) -> Seen:
         seen = self._database.seen(self._bridge)
-        beyond = self._database.ports(self._underlay_bridge) if self._underlay_bridge else {}
-        return seen._replace(beyond=beyond, links=look.links())
+        return seen._replace(links=look.links())
 
-    def _carry_out(self, steps: tuple[Step, ...]) -> None:
+    def _carry_out(self, steps: tuple[Step | segments.AddBridge, ...]) -> None:
         for step in steps:
             log.info("%s", describe(step))
         for step in steps:
             if isinstance(step, RaiseLink):
                 veth.bring_up(step.name)
-        in_database = [s for s in steps if isinstance(s, SetBridge | SetControllers | PutPort | DropPort)]
+        in_database = [
+            s for s in steps if isinstance(s, SetBridge | segments.AddBridge | SetControllers | PutPort | DropPort)
+        ]
         if in_database:
             self._database.apply(in_database)
             for step in in_database:
@@ -201,10 +202,12 @@ class Keeper:
             log.warning("the MTU of %s (%s) stays as it is: %s", endpoint.name, endpoint.port_name, fault)
 
 
-def describe(step: Step) -> str:
+def describe(step: Step | segments.AddBridge) -> str:
     match step:
         case SetBridge(bridge):
             return f"set up bridge {bridge.name} (datapath {bridge.datapath_id}, type {bridge.datapath_type})"
+        case segments.AddBridge(name, _, interface):
+            return f"make bridge {name} with interface {interface}"
         case SetControllers(bridge, controllers):
             return f"point bridge {bridge} at {', '.join(controller.target for controller in controllers)}"
         case PutPort(bridge, port):

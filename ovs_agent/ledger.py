@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from ovs_agent.plan import Endpoint, Local, Wanted, endpoints
+from ovs_agent.document import Endpoint, Wanted
+from ovs_agent.plan import Local, endpoints
 
 Key = tuple[str, str]
 """Container and interface name."""
@@ -22,10 +23,13 @@ class Busy(Exception):  # noqa: N818
 
 
 class Ledger:
-    def __init__(self, bridge: str, datapath_type: str, underlay_bridge: str | None = None) -> None:
+    def __init__(
+        self, bridge: str, datapath_type: str, physical: Mapping[str, str], underlay_bridge: str | None = None
+    ) -> None:
         self._bridge = bridge
         self._underlay_bridge = underlay_bridge
         self._datapath_type = datapath_type
+        self._physical = physical
         self._lock = threading.Condition()
         self._wanted: Wanted | None = None
         self._fresh = False
@@ -63,6 +67,7 @@ class Ledger:
                 self._fresh,
                 tuple(self._attached.values()),
                 frozenset(self._touched),
+                self._physical,
                 self._underlay_bridge,
             )
             return self._wanted, local

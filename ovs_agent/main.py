@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import sys
 import time
@@ -60,6 +61,16 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     "--address", metavar="IP", help="Where this host's tunnels end; default: the address it reaches the API from."
 )
 @click.option(
+    "--physical",
+    "segments",
+    metavar="NAME=BRIDGE|INTERFACE",
+    multiple=True,
+    envvar="WARREN_PHYSICAL",
+    callback=lambda context, parameter, given: read_segments(given),
+    help="A physical segment that this host has, by the Open vSwitch bridge that joins it, or by an interface that "
+    "Warren may have for itself, on a bridge br-NAME.",
+)
+@click.option(
     "--underlay-bridge",
     metavar="NAME",
     help="Open vSwitch's bridge that has the underlay's interface and address; host-gw networks need it.",
@@ -96,6 +107,7 @@ def cli(
     datapath: str,
     bridge: str,
     address: str | None,
+    segments: dict[str, str],
     underlay_bridge: str | None,
     docker_plugins: Path | None,
     docker_tenant: str,
@@ -123,12 +135,29 @@ def cli(
         datapath,
         ovsdb,
         run_dir,
+        segments,
         resolv_conf,
         underlay_bridge,
         docker_plugins,
         docker_tenant,
     )
     _run(settings, token or None, state_dir, address)
+
+
+def read_segments(given: tuple[str, ...]) -> dict[str, str]:
+    """`lan=eth1` by the name."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, _, device = text.partition("=")
+        if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,10}[a-z0-9])?", name) or not re.fullmatch(r"[^\s/]{1,15}", device):
+            raise click.BadParameter(
+                f"'{text}' names no physical segment: write NAME=INTERFACE, like lan=eth1, the name of at most 12 "
+                "lower-case letters, digits and dashes."
+            )
+        if name in found or device in found.values():
+            raise click.BadParameter(f"'{text}': that segment or interface is given twice.")
+        found[name] = device
+    return found
 
 
 def _run(settings: Settings, token: str | None, state_dir: Path, address: str | None) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from ovs_agent.document import RESOLVER, Endpoint, Tunnel, Wanted
 
 ENDPOINT = "warren-endpoint"
 """The key in a port's external_ids that makes the port ours. Ports without it are never touched."""
@@ -24,104 +26,6 @@ BRIDGE_NAME_LIMIT = 11
 PATCH = "patch"
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
-
-
-class Tunnel(NamedTuple):
-    """A port that joins the bridge with other hosts; `suffix` is its name's, after the bridge's."""
-
-    type: str
-    suffix: str
-    port: int | None  # UDP, where it has one
-    ofport: int
-
-
-class Gateway(NamedTuple):
-    ofport: int
-    mac: str
-
-
-class Peer(NamedTuple):
-    """Another host, and where its tunnels end."""
-
-    name: str
-    address: str
-
-
-class Resolver(NamedTuple):
-    """The port behind which DNS queries are answered, and the MAC of its other end."""
-
-    ofport: int
-    mac: str
-
-
-RESOLVER = Resolver(3, "02:77:61:72:64:6e")
-"""Settled like the flows that lead there, so that names are answered before the API is."""
-
-
-class Endpoint(NamedTuple):
-    """One interface of a container on this host, as the API describes it."""
-
-    id: int
-    name: str
-    network: str
-    ofport: int
-    port_name: str
-    mac: str
-    addresses: tuple[str, ...]  # with prefix length
-    gateways: tuple[str, ...]
-    mtu: int
-    route_mtu: int  # of what leaves the network
-    container_id: str
-    ifname: str
-    netns: str
-    interface: str = ""  # the host's own, that is the port; empty: a veth pair is made
-    nameservers: tuple[str, ...] = ()
-    search: tuple[str, ...] = ()
-
-    @classmethod
-    def parse(cls, document: Mapping[str, Any]) -> Endpoint:
-        optional = {"interface": document.get("interface", ""), **document["dns"]}
-        fields = {name: document[name] for name in cls._fields if name not in optional} | optional
-        for name in ("addresses", "gateways", "nameservers", "search"):
-            fields[name] = tuple(fields[name] or ())
-        for name in ("container_id", "ifname", "netns"):
-            fields[name] = fields[name] or ""
-        return cls(**fields)
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What a runtime calls this interface: container and interface name."""
-        return self.container_id, self.ifname
-
-
-class Wanted(NamedTuple):
-    """The API's document for one host at one revision."""
-
-    revision: int
-    host: str
-    datapath_id: str  # 16 hex digits
-    address: str | None  # where other hosts' tunnels end
-    controllers: tuple[str, ...]
-    tunnels: tuple[Tunnel, ...]
-    gateway: Gateway
-    endpoints: tuple[Endpoint, ...]
-    peers: tuple[Peer, ...] = ()
-
-    @classmethod
-    def parse(cls, document: Mapping[str, Any]) -> Wanted:
-        """Raises KeyError, TypeError or ValueError when the document is not of the agreed form."""
-        host = document["host"]
-        return cls(
-            revision=int(document["revision"]),
-            host=host["name"],
-            datapath_id=host["datapath_id"],
-            address=host.get("address"),
-            controllers=tuple(document["controllers"]),
-            tunnels=tuple(Tunnel(**{name: one[name] for name in Tunnel._fields}) for one in document["tunnels"]),
-            gateway=Gateway(**{name: document["gateway"][name] for name in Gateway._fields}),
-            endpoints=tuple(Endpoint.parse(endpoint) for endpoint in document["endpoints"]),
-            peers=tuple(Peer(peer["name"], peer["address"]) for peer in document["peers"]),
-        )
 
 
 class Port(NamedTuple):
@@ -166,14 +70,15 @@ class Link(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What is on the host. `ports` are the bridge's, `beyond` the underlay bridge's, `links` the interfaces."""
+    """What is on the host. `ports` are the bridge's, `links` the interfaces, `others` the ports of other bridges, by
+    bridge and name."""
 
     bridge: Bridge | None = None
     controllers: tuple[Controller, ...] = ()
     connected: frozenset[str] = frozenset()  # targets
     ports: Mapping[str, Port] = MappingProxyType({})
-    beyond: Mapping[str, Port] = MappingProxyType({})
     links: Mapping[str, Link] = MappingProxyType({})
+    others: Mapping[str, Mapping[str, Port]] = MappingProxyType({})
 
 
 class Stray(NamedTuple):
@@ -189,7 +94,8 @@ class Local(NamedTuple):
 
     `fresh`: the wanted document was received in this run, not read from disk. `attached`: endpoints made in this run,
     each with the revision that introduced it, so that an older document does not count against them. `busy`: port
-    names which an attach or a detach is working on at this moment. `underlay_bridge` has the underlay's interface.
+    names which an attach or a detach is working on at this moment. `physical`: by the names of the segments that the
+    host has, the bridge or the interface by which it has them. `underlay_bridge` has the underlay's interface.
     """
 
     bridge: str
@@ -197,6 +103,7 @@ class Local(NamedTuple):
     fresh: bool
     attached: tuple[tuple[int, Endpoint], ...] = ()
     busy: frozenset[str] = frozenset()
+    physical: Mapping[str, str] = EMPTY
     underlay_bridge: str | None = None
 
 
@@ -396,8 +303,8 @@ def _own_port_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
     resolver = resolver_port(local.bridge)
     if resolver.name in seen.links:
         bridges.append((local.bridge, resolver))
-    there = {**seen.beyond, **seen.ports}
-    return [PutPort(bridge, port) for bridge, port in bridges if not _agrees(port, there.get(port.name))]
+    there = {local.bridge: seen.ports, **seen.others}
+    return [PutPort(at, port) for at, port in bridges if not agrees(port, there.get(at, {}).get(port.name))]
 
 
 def _endpoint_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
@@ -414,7 +321,7 @@ def _endpoint_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
         if link.made and link.mtu != endpoint.mtu:
             steps.append(SetMtu(endpoint))
         port = endpoint_port(endpoint)
-        if not _agrees(port, seen.ports.get(name)):
+        if not agrees(port, seen.ports.get(name)):
             steps.append(PutPort(local.bridge, port))
     return steps
 
@@ -430,7 +337,7 @@ def _removals(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
     return steps
 
 
-def _agrees(wanted: Port, seen: Port | None) -> bool:
+def agrees(wanted: Port, seen: Port | None) -> bool:
     """Whether the settings are those asked for; what people added beside them does not matter."""
     return (
         seen is not None

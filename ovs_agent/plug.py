@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from logging import getLogger
 
+from ovs_agent.document import Endpoint
 from ovs_agent.ledger import Key
 from ovs_agent.netlink import look, veth
 from ovs_agent.netlink.veth import Routing
 from ovs_agent.ovsdb import Database, OvsdbFault
 from ovs_agent.ovsdb.database import PATIENCE
-from ovs_agent.plan import EMPTY, ENDPOINT, WAS_DOWN, DropPort, Endpoint, PutPort, endpoint_port, port_problem
+from ovs_agent.plan import EMPTY, ENDPOINT, WAS_DOWN, DropPort, PutPort, endpoint_port, port_problem
 
 log = getLogger(__name__)
 SCOPE = "warren-scope"

@@ -22,19 +22,22 @@ MOST_LISTED = 4096
 
 
 class Reporter:
-    """`agent` says who reports; `release` is called before each report, `connections` tells how many are open."""
+    """`agent` says who reports, `physical` which physical segments the host has; `release` is called before each
+    report, `connections` tells how many are open."""
 
     def __init__(
         self,
         rest: Rest,
         host: str,
         agent: dict[str, Any],
+        physical: list[str],
         release: Callable[[], None],
         connections: Callable[[], list[dict[str, Any]] | None],
     ) -> None:
         self._rest = rest
         self._path = f"/hosts/{host}/report"
         self._agent = agent
+        self._physical = physical
         self._release = release
         self._connections = connections
         self._news = threading.Event()
@@ -98,6 +101,7 @@ class Reporter:
             },
             "underlay": condition.underlay._asdict() if condition.underlay else None,
             "ports": {str(id): state for id, state in condition.ports.items()},
+            "physical": self._physical,
             "revision": condition.revision,
             "missing": list(condition.missing[:MOST_LISTED]),
             "gone": list(condition.gone[:MOST_LISTED]),

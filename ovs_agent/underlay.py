@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
 from typing import NamedTuple
 
+from ovs_agent.document import Peer
 from ovs_agent.netlink.look import Underlay
-from ovs_agent.plan import Peer
 
 log = getLogger(__name__)
 EVERY = 60.0

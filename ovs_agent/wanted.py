@@ -12,8 +12,8 @@ from logging import getLogger
 from typing import Any
 
 from client.rest import Problem, Rest, Unreachable
+from ovs_agent.document import Wanted
 from ovs_agent.ledger import Ledger
-from ovs_agent.plan import Wanted
 from ovs_agent.state import State
 
 log = getLogger(__name__)

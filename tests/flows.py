@@ -16,7 +16,9 @@ from controller.pipeline.flow import (
     Output,
     OutputReg,
     Pop,
+    PopVlan,
     Push,
+    PushVlan,
     SetField,
     ToController,
 )
@@ -100,8 +102,8 @@ _SETTABLE = {
 }
 
 
-def actions(ethernet: int) -> st.SearchStrategy[object]:
-    """One action that a flow which matches this Ethernet type may have; 0 when it matches none."""
+def actions(ethernet: int, tagged: bool = False) -> st.SearchStrategy[object]:
+    """One action that a flow which matches this Ethernet type may have; 0 for none. `tagged`: it matches a VLAN."""
     settable = (*_SETTABLE[0], *(_SETTABLE.get(ethernet, ()) if ethernet else ()))
     registers = st.sampled_from(_REGISTERS)
     tables = st.sampled_from((Stage.RESTORE, Stage.OUTPUT))
@@ -122,6 +124,8 @@ def actions(ethernet: int) -> st.SearchStrategy[object]:
         st.builds(Output, st.integers(1, 0xFEFF)),
         st.builds(OutputReg, registers),
         st.just(InPort()),
+        st.just(PushVlan()),
+        *([st.just(SetField("vlan_vid", 0x1032)), st.just(PopVlan())] if tagged else []),
         st.sampled_from(settable).map(Push),
         st.sampled_from(_REGISTERS).map(Pop),
         st.builds(ToController, st.integers(0, 0xFFFF), st.none()),
@@ -133,7 +137,12 @@ def flows(draw: st.DrawFn) -> Flow:
     """Any flow of the first stages, not checked against the stage graph."""
     match = draw(matches())
     ethernet = next((item.value for item in match if item.field == "eth_type"), 0)
-    done = draw(st.lists(actions(ethernet), max_size=5))
+    tagged = any(item.field == "vlan_vid" for item in match)
+    done = draw(st.lists(actions(ethernet, tagged), max_size=5))
+    # Whatever follows may ask for the tag that is gone.
+    done.sort(key=lambda action: isinstance(action, PopVlan))
+    while done.count(PopVlan()) > 1:
+        done.remove(PopVlan())
     goto = draw(st.sampled_from((None, Stage.RESTORE, Stage.OUTPUT)))
     stage = draw(st.sampled_from((Stage.CLASSIFY, Stage.GUARD, Stage.ROUTE)))
     return Flow(stage, draw(st.integers(0, 0xFFFF)), match, tuple(done), goto, draw(st.sampled_from(list(Kind))))

@@ -78,6 +78,8 @@ def _network(row: tables.Network, mtus: dict[str, int]) -> Json:
         "isolated": row.isolated,
         "mtu": row.mtu or mtus[row.transport],
         "transport": row.transport,
+        "physical": row.physical and row.physical.name,
+        "vlan": row.vlan if row.physical else None,
         "cross_subnet": row.cross_subnet,
         "broadcast": row.broadcast,
         "labels": row.labels,

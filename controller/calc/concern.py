@@ -49,7 +49,7 @@ def concern(old: World, new: World, changes: Iterable[Change]) -> Concern:
     return Concern(
         frozenset(gather.rewritten | gather.policies.rewritten),
         gather.keys,
-        gather.policies.at,
+        gather.at,
         frozenset(gather.everywhere),
         changed_view,
     )
@@ -68,7 +68,12 @@ def hosts_seeing(world: World, zone: int) -> set[int]:
 
 def _standing(network: Network) -> tuple[object, ...]:
     """All of a network that decides which hosts see it and its endpoints."""
-    return network.zone, network.private, transport(network.transport).leaves_host
+    return network.zone, network.private, transport(network.transport).leaves_host, _segment(network)
+
+
+def _segment(network: Network) -> tuple[object, ...]:
+    """What endpoints' own flows say of it."""
+    return transport(network.transport).on_segment, network.physical, network.vlan
 
 
 def _outlook(world: World, host: int) -> tuple[object, ...]:
@@ -88,6 +93,7 @@ class _Gather:
         self.keys: dict[int, set[Key]] = {}
         self.reviewed: set[int] = set()
         self.policies = PolicyConcern(old, new)
+        self.at = self.policies.at
 
     def _look(self, zone: int, *fragments: Key) -> None:
         self.keys.setdefault(zone, set()).update(fragments)
@@ -126,8 +132,17 @@ class _Gather:
                 network = world.networks[id]
                 self._look(network.zone, Key(Part.NETWORK, id), Key(Part.TENANT, network.tenant))
         was, now = self.old.networks.get(id), self.new.networks.get(id)
+        for one in (was, now):
+            if one is not None and one.physical:
+                self.rewritten.add(Key(Part.SEGMENT, one.physical))
+                self.everywhere.add(Key(Part.SEGMENT, one.physical))
         if was is not None and now is not None and _standing(was) != _standing(now):
             self._regroup(id)
+            if _segment(was) != _segment(now):
+                for world in (self.old, self.new):
+                    for endpoint in world.endpoints_of_network.get(id, {}).values():
+                        self.rewritten.add(Key(Part.LOCAL, endpoint.id))
+                        self._announced(id, endpoint.host)
         self._broadcast(id)
 
     def endpoint(self, id: int) -> None:
@@ -138,6 +153,8 @@ class _Gather:
                 endpoint = world.endpoints[id]
                 self._look(world.zone_of(endpoint), *fragments)
                 self.reviewed.add(endpoint.host)
+                if transport(world.networks[endpoint.network].transport).on_segment:
+                    self._announced(endpoint.network, endpoint.host)
                 self._hears(endpoint.network, endpoint.host)
         self.policies.endpoint(id)
 
@@ -175,6 +192,11 @@ class _Gather:
                 if id in either.networks:
                     fragments = (Key(part, endpoint) for part in (Part.LOCAL, Part.REMOTE) for endpoint in endpoints)
                     self._look(either.networks[id].zone, Key(Part.NETWORK, id), *fragments)
+
+    def _announced(self, network: int, host: int) -> None:
+        key = Key(Part.ANNOUNCED, bound(network, host))
+        self.rewritten.add(key)
+        self.at.setdefault(host, set()).add(key)
 
     def _broadcast(self, id: int) -> None:
         """All that is said of the network's broadcasts; if they begin or end, of its endpoints too."""

@@ -15,8 +15,9 @@ from controller.pipeline.firewall import firewall
 from controller.pipeline.flow import Kind, Match, Reason
 from controller.pipeline.packet import ROUTER_MAC, ip, ip_destination, ip_source
 from controller.pipeline.stages import Stage
-from controller.transport import TUNNEL_OFPORTS, transport
+from controller.transport import DEFAULT, TUNNEL_OFPORTS, transport
 from controller.transport.host_gw import SEGMENT_OFPORT
+from controller.transport.vlan import segment_ofport
 from controller.world import World
 
 ADDRESS = "address"
@@ -121,7 +122,9 @@ def packets(world: World, source: Endpoint, destination: Endpoint, asked: Asked)
     if source.host == destination.host:
         return found
     network = world.networks[source.network]
-    arrival = transport(network.transport).arrival(world.hosts[source.host], world.hosts[destination.host], network)
+    within = source.network == destination.network or not transport(network.transport).on_segment
+    carrier = transport(network.transport) if within else DEFAULT
+    arrival = carrier.arrival(world.hosts[source.host], world.hosts[destination.host], network)
     if arrival:
         link = sent if direct else _link(ROUTER_MAC, destination.mac, TTL - 1)
         # A transport may have link-layer addresses of its own.
@@ -145,15 +148,18 @@ def explain(
     if decisions[-1].stage == ADDRESS:
         return Explanation(decisions, [], "unconfirmed", ["No packet leaves, so no switch was asked."])
     here, there = world.hosts[source.host], world.hosts[destination.host]
+    segment = _segment(world, source)
     tenant = world.networks[source.network].tenant
     unproven = frozenset() if firewall(world, tenant) is None else frozenset({_OUTSIDE})
-    expected = _expected(here, there, decisions[-1], _may_be_hidden(world, source, destination), unproven)
+    hidden, leaves = _may_be_hidden(world, source, destination), segment != SEGMENT_OFPORT
+    expected = _expected(here, there, decisions[-1], hidden, leaves, unproven)
+    within = segment == SEGMENT_OFPORT or source.network == destination.network
     heard: list[Heard] = []
     for host in [here] if here.id == there.id else [here, there]:
         # Where it begins comes first; without an answer from there, where it should come to may still tell something.
         if host is here or heard[0].allowed or (heard[0].allowed is None and host.id in expected):
             fate = fates.get(host.id, Fate(trouble="one of the hosts has no address for its tunnels"))
-            heard.append(_hear(host, there, destination, fate, expected.get(host.id)))
+            heard.append(_hear(host, there, destination, fate, expected.get(host.id), segment, within))
     remarks = [
         f"By the model {one.host.name} should {expected[one.host.id].words}." for one in heard if one.agrees is False
     ]
@@ -169,9 +175,9 @@ def explain(
 
 
 def _expected(
-    here: Host, there: Host, last: Decision, hidden: bool, unproven: frozenset[Reason]
+    here: Host, there: Host, last: Decision, hidden: bool, leaves: bool, unproven: frozenset[Reason]
 ) -> dict[int, Expected]:
-    """By host; none for where the packet should never come."""
+    """By host; none for where the packet should never come. `leaves`: by a segment, for whom nobody here is."""
     deliver = Expected("deliver it")
     forward = deliver if here.id == there.id else Expected(f"send it to {there.name}")
     if last.allowed:
@@ -181,7 +187,8 @@ def _expected(
         return {here.id: Expected("drop it (the network keeps to its host)", frozenset(kept) | _POLICY)}
     if last.stage == "isolation":
         if not hidden:
-            return {here.id: Expected("drop it (tenant isolation)", _APART, unproven=unproven)}
+            reasons = _APART | {Reason.EGRESS_POLICY} if leaves else _APART
+            return {here.id: Expected("drop it (tenant isolation)", reasons, unproven=unproven)}
         # Whom the address means there may be on either host, and policies about it may decide.
         apart = Expected("not deliver it (tenant isolation)", _APART | _POLICY, elsewhere=True, unproven=unproven)
         return {there.id: apart, here.id: apart}
@@ -200,7 +207,16 @@ def _may_be_hidden(world: World, source: Endpoint, destination: Endpoint) -> boo
     return any(world.networks[endpoint.network].private for endpoint in (source, destination))
 
 
-def _hear(host: Host, target: Host, destination: Endpoint, fate: Fate, expected: Expected | None) -> Heard:
+def _segment(world: World, source: Endpoint) -> int:
+    """The port by which the source's packets may leave its host without a tunnel."""
+    network = world.networks[source.network]
+    return segment_ofport(network.physical) if transport(network.transport).on_segment else SEGMENT_OFPORT
+
+
+def _hear(
+    host: Host, target: Host, destination: Endpoint, fate: Fate, expected: Expected | None, segment: int, within: bool
+) -> Heard:
+    """`segment` is the port to the source's segment; `within`: what leaves by it may be for the destination."""
     if fate.table is None:
         return Heard(host, None, "no_answer", f"cannot be asked: {fate.trouble}")
     table = Stage(fate.table).name if fate.table in set(Stage) else str(fate.table)
@@ -208,7 +224,11 @@ def _hear(host: Host, target: Host, destination: Endpoint, fate: Fate, expected:
     if host.id == target.id and destination.ofport in fate.outputs:
         agrees = None if expected is None else not expected.reasons
         return Heard(host, True, "delivered", f"delivers it{lost}", table, agrees)
-    if host.id != target.id and _is_sent(fate, target):
+    if segment in fate.outputs and not within:
+        agrees = None if expected is None else Reason.NO_ROUTE in expected.reasons
+        words = f"sends it out by the physical segment, not to {destination.name}{lost}"
+        return Heard(host, False, "sent outside", words, table, agrees)
+    if host.id != target.id and _is_sent(fate, target, segment):
         agrees = None if expected is None else expected.elsewhere or not expected.reasons
         return Heard(host, True, f"sent to {target.name}", f"sends it to {target.name}{lost}", table, agrees)
     if fate.outputs:
@@ -224,11 +244,11 @@ def _hear(host: Host, target: Host, destination: Endpoint, fate: Fate, expected:
     return Heard(host, False, name, f"drops it in {table} ({name.replace('_', ' ')}{rule})", table, agrees)
 
 
-def _is_sent(fate: Fate, target: Host) -> bool:
+def _is_sent(fate: Fate, target: Host, segment: int) -> bool:
     """Whether it leaves for the host. A packet without a tunnel does not show for which host of the segment."""
     if TUNNEL_OFPORTS & fate.outputs:
         return fate.tunnel == _text(target.address)
-    return SEGMENT_OFPORT in fate.outputs
+    return segment in fate.outputs
 
 
 def _reason(cookie: int | None) -> tuple[Reason | None, str]:

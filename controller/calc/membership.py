@@ -81,6 +81,11 @@ class View(NamedTuple):
                 return id in world.tenants_of_host.get(self.host, {}) and is_heard(world, id)
             case Part.POLICY:
                 return id in world.policies and any(self._selected(world.policies[id]))
+            case Part.SEGMENT:
+                return id in world.networks_of_segment
+            case Part.ANNOUNCED:
+                network, host = unbound(id)
+                return host == self.host and any(self._announced(network))
             case Part.BROADCAST:
                 return id in world.broadcasts_of_host.get(self.host, {})
             case Part.ELSEWHERE:
@@ -110,6 +115,13 @@ class View(NamedTuple):
         if endpoint.host == self.host:
             return Part.LOCAL
         return Part.REMOTE if transport(self.world.networks[endpoint.network].transport).leaves_host else None
+
+    def _announced(self, network: int) -> Iterator[bool]:
+        """Whether announcements on a physical segment are for endpoints here."""
+        its = self.world.networks.get(network)
+        if its is not None and transport(its.transport).on_segment:
+            for endpoint in self.world.endpoints_of_network.get(network, {}).values():
+                yield endpoint.host == self.host
 
     def _selects(self, policy: int, identity: int) -> bool:
         its = self.world.identities[identity]
@@ -178,12 +190,15 @@ def _candidates(seen: View) -> Iterator[Key]:
     for tenant in world.tenants_of_host.get(seen.host, {}):
         yield Key(Part.FIREWALL, tenant)
         yield Key(Part.HEARING, tenant)
+    for id in world.networks_of_segment:
+        yield Key(Part.SEGMENT, id)
     for id in world.broadcasts_of_host.get(seen.host, {}):
         yield Key(Part.BROADCAST, id)
         for host in world.hosts_of_broadcast[id]:
             yield Key(Part.ELSEWHERE, bound(id, host))
     for network in filter(seen.sees, _networks(seen)):
         yield Key(Part.NETWORK, network.id)
+        yield Key(Part.ANNOUNCED, bound(network.id, seen.host))
         yield Key(Part.TENANT, network.tenant)
         for endpoint in world.endpoints_of_network.get(network.id, {}).values():
             if part := seen.part_of(endpoint):

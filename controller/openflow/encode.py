@@ -26,7 +26,9 @@ from controller.pipeline.flow import (
     Output,
     OutputReg,
     Pop,
+    PopVlan,
     Push,
+    PushVlan,
     Resubmit,
     RuleRef,
     SetField,
@@ -173,6 +175,8 @@ _RESUBMIT = Struct("!HHIHHB3x")
 PUSH, POP = 27, 28
 
 _DEC_TTL = _TLV.pack(24, 8) + bytes(4)
+_PUSH_VLAN = _TLV.pack(17, 8) + b"\x81\x00" + bytes(2)  # with the Ethernet type of IEEE 802.1Q
+_POP_VLAN = _TLV.pack(18, 8) + bytes(4)
 _IN_PORT = _OUTPUT.pack(0, 16, IN_PORT, 0)
 
 
@@ -276,6 +280,8 @@ _ENCODERS: dict[type, Callable[[Any], bytes]] = {
     OutputReg: _output_reg,
     InPort: lambda action: _IN_PORT,
     DecTtl: lambda action: _DEC_TTL,
+    PushVlan: lambda action: _PUSH_VLAN,
+    PopVlan: lambda action: _POP_VLAN,
     Push: lambda action: _stack(PUSH, action.field),
     Pop: lambda action: _stack(POP, action.field),
     Conjunction: _conjunction,

@@ -25,7 +25,9 @@ from controller.pipeline.flow import (
     Output,
     OutputReg,
     Pop,
+    PopVlan,
     Push,
+    PushVlan,
     Resubmit,
     SetField,
     ToController,
@@ -114,6 +116,10 @@ def action_text(action: Action, *, numbers: bool = False) -> str:
             return "in_port"
         case DecTtl():
             return "dec_ttl"
+        case PushVlan():
+            return "push_vlan:0x8100"
+        case PopVlan():
+            return "pop_vlan"
         case Push(name):
             return f"push:{_bits(name, 0, field(name).bits)}"
         case Pop(name):

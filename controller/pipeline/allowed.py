@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controller.model import Allowed, Endpoint
-from controller.pipeline.answer import arp_reply, neighbor_reply
 from controller.pipeline.flow import Action, Flow, Kind, Match, Reason, SetField, ToController, drop, flow
+from controller.pipeline.neighbor import arp_reply, neighbor_reply
 from controller.pipeline.packet import ARP, NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION, icmpv6, ip, ip_source
 from controller.pipeline.registers import (
     DESTINATION_HOST,
@@ -64,7 +64,7 @@ def remote(world: World, endpoint: Endpoint) -> list[Flow]:
 def _local(world: World, endpoint: Endpoint, pair: Allowed) -> list[Flow]:
     port, fields, priority = Match("in_port", endpoint.ofport), _FIELDS[pair.version], _priority(pair)
     probe = (ARP,) if pair.version == 4 else (*icmpv6(NEIGHBOR_SOLICITATION), Match("ipv6_src", 0))
-    own = drop(Reason.OWN_PROBE, Stage.ANSWER, priority + _PROBE_ABOVE, (port, *probe, _in(pair, fields.asked)))
+    own = drop(Reason.OWN_PROBE, Stage.ANSWER, priority + _PROBE_ABOVE, (port, *probe, allowed_in(pair, fields.asked)))
     here = port, Match("eth_src", pair.mac)
     if not pair.active:
         announced = (*here, *_announcement(pair))
@@ -73,13 +73,13 @@ def _local(world: World, endpoint: Endpoint, pair: Allowed) -> list[Flow]:
     def allow(*match: Match) -> Flow:
         return flow(Kind.ENDPOINT, Stage.GUARD, priority, (*here, *match), goto=Stage.ANSWER)
 
-    flows = [own, allow(ip(pair.version), _in(pair, fields.source))]
+    flows = [own, allow(ip(pair.version), allowed_in(pair, fields.source))]
     for subnet in world.networks[endpoint.network].subnets:
         if not pair.is_address and pair.has(subnet.version, subnet.gateway):
             speaks = ip_source(subnet.version, subnet.gateway)
             flows.append(drop(Reason.SPOOFED, Stage.GUARD, priority + 5, (port, ip(subnet.version), speaks)))
     if pair.version == 4:
-        flows.append(allow(ARP, _in(pair, "arp_spa"), Match("arp_sha", pair.mac)))
+        flows.append(allow(ARP, allowed_in(pair, "arp_spa"), Match("arp_sha", pair.mac)))
     where = SetField(OUTPUT_PORT, endpoint.ofport)
     return [*flows, _answer(world, endpoint, pair), _deliver(world, endpoint, pair, where)]
 
@@ -87,19 +87,20 @@ def _local(world: World, endpoint: Endpoint, pair: Allowed) -> list[Flow]:
 def _announcement(pair: Allowed) -> tuple[Match, ...]:
     """Gratuitous ARP names the address as sender and as target (RFC 5227); an advertisement names it as target."""
     if pair.version == 4:
-        return ARP, _in(pair, "arp_spa"), _in(pair, "arp_tpa"), Match("arp_sha", pair.mac)
-    return *icmpv6(NEIGHBOR_ADVERTISEMENT), _in(pair, "nd_target")
+        return ARP, allowed_in(pair, "arp_spa"), allowed_in(pair, "arp_tpa"), Match("arp_sha", pair.mac)
+    return *icmpv6(NEIGHBOR_ADVERTISEMENT), allowed_in(pair, "nd_target")
 
 
 def _answer(world: World, endpoint: Endpoint, pair: Allowed) -> Flow:
     reply = arp_reply if pair.version == 4 else neighbor_reply
-    target = _in(pair, _FIELDS[pair.version].asked)
-    return reply(Kind.ENDPOINT, world.networks[endpoint.network].vni, target, pair.mac, _priority(pair))
+    target = allowed_in(pair, _FIELDS[pair.version].asked)
+    asker = (Match(SOURCE_NETWORK, world.networks[endpoint.network].vni),)
+    return reply(Kind.ENDPOINT, asker, target, pair.mac, _priority(pair))
 
 
 def _deliver(world: World, endpoint: Endpoint, pair: Allowed, where: Action) -> Flow:
     vni = Match(DESTINATION_NETWORK, world.networks[endpoint.network].vni)
-    match = vni, ip(pair.version), _in(pair, _FIELDS[pair.version].destination)
+    match = vni, ip(pair.version), allowed_in(pair, _FIELDS[pair.version].destination)
     its = set_identity(DESTINATION_IDENTITY, world.identity_of(endpoint).id)
     actions = (SetField("eth_dst", pair.mac), where, *its)
     return flow(Kind.ENDPOINT, Stage.DELIVER, _priority(pair), match, actions, Stage.ADMIT)
@@ -108,12 +109,13 @@ def _deliver(world: World, endpoint: Endpoint, pair: Allowed, where: Action) -> 
 def _who(world: World, endpoint: Endpoint, pair: Allowed) -> Flow:
     """Who speaks, as other hosts need to know it."""
     vni = Match(SOURCE_NETWORK, world.networks[endpoint.network].vni)
-    match = flagged(FROM_TUNNEL), vni, ip(pair.version), _in(pair, _FIELDS[pair.version].source)
+    match = flagged(FROM_TUNNEL), vni, ip(pair.version), allowed_in(pair, _FIELDS[pair.version].source)
     its = set_identity(SOURCE_IDENTITY, world.identity_of(endpoint).id)
     return flow(Kind.ENDPOINT, Stage.IDENTIFY, _priority(pair), match, its, Stage.NORMALIZE)
 
 
-def _in(pair: Allowed, field: str) -> Match:
+def allowed_in(pair: Allowed, field: str) -> Match:
+    """That an address is one of the pair's."""
     return Match(field, pair.network, None if pair.is_address else pair.mask)
 
 

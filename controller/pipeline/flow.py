@@ -61,6 +61,7 @@ class Reason(IntEnum):
     OTHER_SEGMENT = 19  # the destination's host cannot be reached without a tunnel
     SEGMENT = 20  # came from a physical segment, and is for nobody here
     OWN_BROADCAST = 21  # the copy of a broadcast for who sent it
+    UNKNOWN_VLAN = 22  # came from a physical segment, with a tag that is no network's
 
 
 class Match(NamedTuple):
@@ -105,6 +106,14 @@ class InPort(NamedTuple):
 
 class DecTtl(NamedTuple):
     pass
+
+
+class PushVlan(NamedTuple):
+    """Give the packet an 802.1Q tag; which, is written to `vlan_vid` afterwards."""
+
+
+class PopVlan(NamedTuple):
+    """Take the packet's outermost tag away. The flow's match must ask for one."""
 
 
 class Push(NamedTuple):
@@ -171,6 +180,8 @@ Action = (
     | OutputReg
     | InPort
     | DecTtl
+    | PushVlan
+    | PopVlan
     | Push
     | Pop
     | Conjunction

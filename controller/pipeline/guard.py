@@ -30,6 +30,7 @@ from controller.pipeline.packet import (
 )
 from controller.pipeline.registers import FROM_TUNNEL, flagged
 from controller.pipeline.stages import Stage
+from controller.transport import transport
 from controller.world import World
 
 STAGE = Stage.GUARD
@@ -39,6 +40,8 @@ def base(world: World) -> list[Flow]:
     flows = [
         *(flow(Kind.BASE, STAGE, 200, (flagged(FROM_TUNNEL), ip), goto=Stage.ROUTE) for ip in (IPV4, IPV6)),
         drop(Reason.SPOOFED, STAGE, 0),
+        # A tag would choose another network on a physical segment. Tags of segments are gone by now.
+        drop(Reason.SPOOFED, STAGE, 240, (Match("vlan_vid", 0x1000, 0x1000),)),
     ]
     # Only Warren speaks for routers, so an endpoint's advertisements and redirects are lies.
     flows += [drop(Reason.SPOOFED, STAGE, 140, icmpv6(type)) for type in (ROUTER_ADVERTISEMENT, REDIRECT)]
@@ -66,6 +69,12 @@ def local(world: World, endpoint: Endpoint) -> list[Flow]:
     def allow(*match: Match) -> Flow:
         return flow(Kind.ENDPOINT, STAGE, 100, (port, mac, *match), goto=Stage.ANSWER)
 
+    def probe(*match: Match) -> Flow:
+        """Of an own address. On a physical segment somebody outside may have it, and is to be asked."""
+        if transport(world.networks[endpoint.network].transport).on_segment:
+            return flow(Kind.ENDPOINT, STAGE, 150, (port, mac, *match), goto=Stage.ANSWER)
+        return drop(Reason.OWN_PROBE, STAGE, 150, (port, mac, *match))
+
     flows = [drop(Reason.SPOOFED, STAGE, 10, (port,))]
     has_ipv4 = has_ipv6 = False
     for address in endpoint.addresses:
@@ -75,8 +84,7 @@ def local(world: World, endpoint: Endpoint) -> list[Flow]:
             flows.append(allow(ARP, Match("arp_spa", address.value), Match("arp_sha", endpoint.mac)))
         else:
             has_ipv6 = True
-            own = (port, mac, *_probe(address.value))
-            flows.append(drop(Reason.OWN_PROBE, STAGE, 150, own))
+            flows.append(probe(*_probe(address.value)))
     if has_ipv4:
         # A probe carries no sender address (RFC 5227): is this address taken?
         flows.append(allow(ARP, Match("arp_spa", 0), Match("arp_sha", endpoint.mac)))
@@ -85,7 +93,7 @@ def local(world: World, endpoint: Endpoint) -> list[Flow]:
         flows.append(allow(*icmpv6(NEIGHBOR_SOLICITATION), Match("ipv6_src", own_link_local)))
         # As ARP's probe: who asks whether an address is taken has none yet.
         flows.append(allow(*icmpv6(NEIGHBOR_SOLICITATION), Match("ipv6_src", 0)))
-        flows.append(drop(Reason.OWN_PROBE, STAGE, 150, (port, mac, *_probe(own_link_local))))
+        flows.append(probe(*_probe(own_link_local)))
     return flows
 
 

@@ -30,7 +30,8 @@ from controller.pipeline import (
     route,
 )
 from controller.pipeline.flow import Bucket, Flow, Item
-from controller.transport import TRANSPORTS, transport
+from controller.transport import TRANSPORTS, transport, vlan
+from controller.transport.transport import Transport
 from controller.world import World
 
 
@@ -54,6 +55,8 @@ class Part(IntEnum):
     BINDING = 11  # `bound(policy, identity)`, on hosts that hold the identity
     FIREWALL = 12  # a tenant's id, on hosts that hold the tenant
     HEARING = 13  # likewise
+    SEGMENT = 16  # a physical segment's number, on every host
+    ANNOUNCED = 17  # `bound(network, host)`, on the host, of a network on a physical segment
     BROADCAST = 18  # a network's id, on hosts that hold endpoints of it, if it broadcasts
     ELSEWHERE = 19  # `bound(network, host)`, on the other ones of those hosts
 
@@ -63,9 +66,10 @@ class Key(NamedTuple):
     id: int
 
 
-def bound(policy: int, identity: int) -> int:
-    """One number for a policy and an identity that it selects, or for a network and a host that hears it."""
-    return policy << 64 | identity
+def bound(one: int, other: int) -> int:
+    """One number for two, of which the second has at most 64 bits: a policy and an identity that it selects, a network
+    and a host."""
+    return one << 64 | other
 
 
 def unbound(id: int) -> tuple[int, int]:
@@ -122,6 +126,7 @@ _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
         lambda world, id: answer.endpoint(world, world.endpoints[id]),
         lambda world, id: resolver.local(world, world.endpoints[id]),
         lambda world, id: route.local(world, world.endpoints[id]),
+        lambda world, id: _carried(world, id).local(world, world.endpoints[id]),
         lambda world, id: allowed.local(world, world.endpoints[id]),
         lambda world, id: broadcast.local(world, world.endpoints[id]),
     ),
@@ -138,6 +143,8 @@ _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
     ),
     Part.FIREWALL: (lambda world, id: firewall.tenant(world, world.tenants[id]),),
     Part.HEARING: (lambda world, id: hearing.tenant(world, world.tenants[id]),),
+    Part.SEGMENT: (vlan.segment,),
+    Part.ANNOUNCED: (lambda world, id: _announced(world, *unbound(id)),),
     Part.POLICY: (lambda world, id: policy.clauses(world, world.policies[id]),),
     Part.BINDING: (lambda world, id: _binding(world, *unbound(id)),),
     Part.BROADCAST: (lambda world, id: broadcast.network(world, world.networks[id]),),
@@ -147,6 +154,14 @@ _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
 
 def _binding(world: World, id: int, identity: int) -> list[Flow]:
     return policy.binding(world, world.policies[id], world.identities[identity])
+
+
+def _carried(world: World, endpoint: int) -> Transport:
+    return transport(world.networks[world.endpoints[endpoint].network].transport)
+
+
+def _announced(world: World, network: int, host: int) -> list[Flow]:
+    return vlan.heard_by_all(world, world.networks[network], host)
 
 
 def _elsewhere(world: World, network: int, host: int) -> list[Bucket]:

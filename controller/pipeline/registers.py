@@ -6,6 +6,7 @@ match on the zone is free speed. `reg5` is for scratch.
 
 from __future__ import annotations
 
+from controller.model import Network
 from controller.pipeline.flow import Match, SetField
 
 SOURCE_ZONE = "metadata"
@@ -14,7 +15,7 @@ SOURCE_TENANT = "reg0"  # [0..15] the source's tenant number
 SOURCE_TENANT_BITS = "reg0[0..15]"
 TENANT_MASK = 0xFFFF
 FLAGS = "reg0"
-FROM_TUNNEL = 1 << 16  # the packet came from another host
+FROM_TUNNEL = 1 << 16  # the packet came from another host, or from nobody who is known
 SOURCE_JUDGED = 1 << 17  # a policy may be about the source, which is here, or whose broadcast this is
 DESTINATION_JUDGED = 1 << 18  # a policy may be about the destination, which is here
 REPLY = 1 << 19  # the packet belongs to a connection that its destination opened
@@ -22,6 +23,7 @@ RELATED = 1 << 20  # an error message about a connection that was admitted
 NEW_AT_SOURCE = 1 << 21  # the first packet of a connection, as the source's tenant has seen
 NEW_AT_DESTINATION = 1 << 22  # the same, as the destination's tenant has seen
 FROM_RESOLVER = 1 << 23  # an answer of the host's resolver
+FROM_OUTSIDE = 1 << 24  # the packet came from a physical segment; such have FROM_TUNNEL, too
 OUTPUT_PORT = "reg1"  # the port to deliver to, when the destination is here
 SOURCE_NETWORK = "reg2"  # VNI
 DESTINATION_NETWORK = "reg3"  # VNI
@@ -29,7 +31,8 @@ DESTINATION_ZONE = "reg4"
 SERVICE = "reg6"  # [16..23] IP protocol, [0..15] the port that was opened, or ICMP type << 8 | code
 DESTINATION_TENANT = "reg7"  # [0..15] the destination's tenant number
 DESTINATION_TENANT_BITS = "reg7[0..15]"
-DESTINATION_HOST = "reg8"  # id of the host to tunnel to; 0 when the destination is here
+DESTINATION_HOST = "reg8"  # id of the host to tunnel to; 0 when the destination is here, OUTSIDE when it is no endpoint
+OUTSIDE = 0xFFFFFFFF
 CARRIER = "reg9"  # number of the transport that carries packets of the source's network
 SOURCE_IDENTITY = "reg10", "reg11"  # high and low half of the number of the source's identity, for policies
 DESTINATION_IDENTITY = "reg12", "reg13"
@@ -51,6 +54,14 @@ def local_source_tenant(tenant: int) -> Match:
 
 def set_source_tenant(tenant: int) -> SetField:
     return SetField(SOURCE_TENANT, tenant, TENANT_MASK)
+
+
+def set_destination(network: Network) -> tuple[SetField, SetField, SetField]:
+    return (
+        SetField(DESTINATION_NETWORK, network.vni),
+        SetField(DESTINATION_ZONE, network.zone),
+        SetField(DESTINATION_TENANT, network.tenant),
+    )
 
 
 def flagged(*flags: int) -> Match:

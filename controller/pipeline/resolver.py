@@ -25,6 +25,7 @@ from controller.pipeline.packet import (
 )
 from controller.pipeline.registers import DESTINATION_TENANT, FROM_RESOLVER, OUTPUT_PORT, flag
 from controller.pipeline.stages import Stage
+from controller.transport import transport
 from controller.world import World
 
 ASKERS = {4: 169 << 24 | 254 << 16, 6: 0xFD7761727265006E << 64}
@@ -57,8 +58,10 @@ def base(world: World) -> list[Flow]:
 
 
 def local(world: World, endpoint: Endpoint) -> list[Flow]:
-    subnets = world.networks[endpoint.network].subnets
-    gateways = {subnet.version: subnet for subnet in subnets}
+    network = world.networks[endpoint.network]
+    if transport(network.transport).on_segment:  # somebody else's router has the gateway's address
+        return []
+    gateways = {subnet.version: subnet for subnet in network.subnets}
     flows = []
     for address in endpoint.addresses:
         flows += _queries(endpoint, address, gateways[address.version])

@@ -14,10 +14,9 @@ from controller.pipeline.registers import (
     DESTINATION_HOST,
     DESTINATION_IDENTITY,
     DESTINATION_NETWORK,
-    DESTINATION_TENANT,
-    DESTINATION_ZONE,
     OUTPUT_PORT,
     SOURCE_ZONE,
+    set_destination,
     set_identity,
     source_tenant,
 )
@@ -43,18 +42,13 @@ def base(world: World) -> list[Flow]:
 
 
 def network(world: World, network: Network) -> list[Flow]:
-    found = (
-        SetField(DESTINATION_NETWORK, network.vni),
-        SetField(DESTINATION_ZONE, network.zone),
-        SetField(DESTINATION_TENANT, network.tenant),
-    )
     return [
         flow(
             Kind.NETWORK,
             Stage.ROUTE,
             priority,
             (*scope, ip(subnet.version), into_subnet(subnet)),
-            found,
+            set_destination(network),
             Stage.DELIVER,
         )
         for scope, priority in _scopes(world, network)

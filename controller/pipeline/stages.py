@@ -13,6 +13,8 @@
               └ COMMIT_DESTINATION ─ OUTPUT ─ CARRY              ROUTE ─ (no network) ─ FIREWALL ─ WAY_OUT
 ```
 
+From WAY_OUT what may leave by a physical segment goes on to TRACK_DESTINATION.
+
 A broadcast goes from ANSWER, or from GUARD by HEAR, to REPLICATE, whose groups copy it to ADMIT for each endpoint here
 and to OUTPUT for each other host.
 
@@ -78,7 +80,7 @@ NEXT: dict[Stage, frozenset[Stage]] = {
     Stage.GATEWAY: frozenset({Stage.ROUTE}),
     Stage.ROUTE: frozenset({Stage.DELIVER, Stage.FIREWALL}),
     Stage.FIREWALL: frozenset({Stage.WAY_OUT}),
-    Stage.WAY_OUT: frozenset(),
+    Stage.WAY_OUT: frozenset({Stage.TRACK_DESTINATION}),
     Stage.DELIVER: frozenset({Stage.ADMIT}),
     Stage.ADMIT: frozenset({Stage.TRACK_DESTINATION}),
     Stage.TRACK_DESTINATION: frozenset({Stage.STATE_DESTINATION, Stage.NORMALIZE, Stage.COMMIT_SOURCE}),

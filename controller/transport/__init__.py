@@ -10,9 +10,10 @@ from controller.transport.host_gw import HOST_GW
 from controller.transport.local import LOCAL
 from controller.transport.transport import Transport
 from controller.transport.tunnel import Tunnel
+from controller.transport.vlan import VLAN
 from controller.transport.vxlan import VXLAN
 
-TRANSPORTS: Mapping[str, Transport] = {one.name: one for one in (VXLAN, GENEVE, GRE, HOST_GW, LOCAL)}
+TRANSPORTS: Mapping[str, Transport] = {one.name: one for one in (VXLAN, GENEVE, GRE, HOST_GW, VLAN, LOCAL)}
 DEFAULT = VXLAN
 TUNNEL_OFPORTS = frozenset(one.ofport for one in TRANSPORTS.values() if isinstance(one, Tunnel))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from controller.model import Host, Network
+from controller.model import Endpoint, Host, Network
 from controller.pipeline.flow import Action, Flow, Match, Resubmit, SetField
 from controller.pipeline.registers import DESTINATION_HOST
 from controller.pipeline.stages import Stage
@@ -26,13 +26,15 @@ class Port(NamedTuple):
 
 class Transport:
     """`number` is what `registers.CARRIER` holds on a packet's way, `ofport` the port that packets leave and arrive by.
-    Those that have no flows to add leave them out."""
+    `on_segment`: endpoints share a physical segment with strangers, one of which is their gateway. Those that have no
+    flows to add leave them out."""
 
     name: str
     number: int
     ofport: int = 0
     port: Port | None = None
     leaves_host = True
+    on_segment = False
 
     def carrier(self, network: Network) -> int:
         """What `registers.CARRIER` says of the network's packets."""
@@ -56,6 +58,10 @@ class Transport:
 
     def network(self, world: World, network: Network) -> list[Flow]:
         """What is to know of a network that is carried so."""
+        return []
+
+    def local(self, world: World, endpoint: Endpoint) -> list[Flow]:
+        """What is to know of an endpoint of such a network, where it is."""
         return []
 
     def arrival(self, near: Host, far: Host, network: Network) -> tuple[Match, ...]:

@@ -9,7 +9,7 @@ from db.tables.log import ChangeRow, Revision
 from db.tables.names import ResolvedAddress, ResolvedName
 from db.tables.policies import Denial, Policy, RuleCounter
 from db.tables.pools import AddressPool, Claim, Pool, Shared
-from db.tables.tenancy import Block, Network, Peering, Reservation, Subnet, Tenant
+from db.tables.tenancy import Block, Network, Peering, Physical, Reservation, Subnet, Tenant
 from db.tables.traces import Trace
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "LoginSession",
     "Network",
     "Peering",
+    "Physical",
     "Policy",
     "Pool",
     "Reservation",

@@ -73,15 +73,29 @@ class Peering(Base):
     high_id: Mapped[int] = mapped_column(ForeignKey("tenant.id"), index=True)
 
 
+class Physical(Base):
+    """A physical segment that networks are on. From `id` follows its port's number on every bridge."""
+
+    __tablename__ = "physical"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(12), unique=True)
+
+
 class Network(Timestamped, Base):
-    """`zone` is the tenant's, or the network's own when it is isolated. `mtu` empty: what the transport leaves.
+    """`zone` is the tenant's, or the network's own when it is isolated. `mtu` empty: what the transport leaves. `vlan`
+    is the tag on the physical segment, 0 for frames without one; no two networks on a segment have the same.
 
     `plan` says whether hosts share each subnet's addresses (`shared`) or have blocks of them (`per-host`); `strict`:
     a host never takes an address of another's block.
     """
 
     __tablename__ = "network"
-    __table_args__ = (UniqueConstraint("tenant_id", "name"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "name"),
+        UniqueConstraint("physical_id", "vlan"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     tenant_id: Mapped[int] = mapped_column(ForeignKey("tenant.id"))
@@ -96,10 +110,13 @@ class Network(Timestamped, Base):
     mtu: Mapped[int | None]
     transport: Mapped[str] = mapped_column(String(16), default="vxlan", server_default="vxlan")
     cross_subnet: Mapped[bool] = mapped_column(default=False, server_default=false())
+    physical_id: Mapped[int | None] = mapped_column(ForeignKey("physical.id"))
+    vlan: Mapped[int] = mapped_column(default=0, server_default="0")
     labels: Mapped[dict[str, str]] = mapped_column(default=dict)
     version: Mapped[int] = mapped_column(default=1)
 
     tenant: Mapped[Tenant] = relationship()
+    physical: Mapped[Physical | None] = relationship(lazy="joined")
     subnets: Mapped[list[Subnet]] = relationship(order_by="Subnet.id", passive_deletes="all")
     endpoint_count: Mapped[int] = column_property(
         select(func.count()).select_from(_endpoint).where(_endpoint.c.network_id == id).scalar_subquery(),
@@ -121,7 +138,7 @@ class Subnet(Base):
     comparison of strings on any database. `block` is its number in `address_pool`, when it was carved of one.
     `ip_range` is where addresses are chosen when nobody asks for one. Nobody gets those of `excludes` (addresses and
     CIDRs) and `aux`, by name. `block_size` is the prefix length of hosts' blocks, whose numbers are `block_pool_id`'s;
-    empty in a network with the plan `shared`.
+    empty in a network with the plan `shared`. On a physical segment there may be no gateway.
     """
 
     __tablename__ = "subnet"
@@ -133,7 +150,7 @@ class Subnet(Base):
     cidr: Mapped[str] = mapped_column(String(43))
     low: Mapped[str] = mapped_column(String(32))
     high: Mapped[str] = mapped_column(String(32))
-    gateway: Mapped[str] = mapped_column(String(39))
+    gateway: Mapped[str | None] = mapped_column(String(39))
     pool_id: Mapped[int] = mapped_column(ForeignKey("pool.id"))
     block: Mapped[int | None] = mapped_column(Integer)
     address_pool_id: Mapped[int | None] = mapped_column(ForeignKey("address_pool.id"), index=True)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from ovs_agent.plan import Endpoint
+from ovs_agent.document import Endpoint
 
 SUPPORTED = ("0.3.1", "0.4.0", "1.0.0", "1.1.0")
 

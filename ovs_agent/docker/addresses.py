@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 from client.rest import Problem
 from ovs_agent.attach import Attacher
 from ovs_agent.docker.messages import IPNetwork, Refused
+from ovs_agent.document import Endpoint
 from ovs_agent.ledger import Key
-from ovs_agent.plan import Endpoint
 
 log = getLogger(__name__)
 OURS, AUXILIARY = "docker-", "docker-aux-"

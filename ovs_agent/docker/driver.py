@@ -334,7 +334,7 @@ def _of_family(network: Mapping[str, Any], version: int, subnet: IPNetwork | Non
     for one in network["subnets"]:
         found = ipaddress.ip_network(one["cidr"])
         if found.version == version and subnet in (None, found):
-            return found, one["gateway"]
+            return found, one["gateway"] or ""
     has = " and ".join(one["cidr"] for one in network["subnets"])
     wanted = f"not {subnet}" if subnet else f"and no IPv{version} subnet"
     raise Refused(f"Network {network['name']} has {has}, {wanted}.")

@@ -10,8 +10,8 @@ import ipaddress
 import socket
 import struct
 
+from ovs_agent.document import Endpoint
 from ovs_agent.netlink.wire import inside
-from ovs_agent.plan import Endpoint
 
 _BROADCAST, _ALL_NODES_MAC = b"\xff" * 6, bytes.fromhex("333300000001")
 _ALL_NODES = ipaddress.IPv6Address("ff02::1").packed

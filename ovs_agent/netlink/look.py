@@ -19,8 +19,9 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
+from ovs_agent.document import Endpoint
 from ovs_agent.netlink.wire import NoNamespace, Request, attributes, dump, inside
-from ovs_agent.plan import Endpoint, Link
+from ovs_agent.plan import Link
 
 GROUP = 0x77_61_72_72
 """Device group of the host's ends ("warr"), by which they are found whatever else the machine has."""

@@ -22,9 +22,9 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
+from ovs_agent.document import Endpoint
 from ovs_agent.netlink.look import GROUP, IFF_UP, index_of
 from ovs_agent.netlink.wire import CREATE, KernelRefusal, Request, change, inside, open_netns
-from ovs_agent.plan import Endpoint
 
 IFA_F_NODAD = 2
 RTNH_F_ONLINK = 4

@@ -79,8 +79,14 @@ class Database:
             replica = self._idl
             row = replica.bridge(bridge)
             if row is None:
-                return Seen()
-            return Seen(read_bridge(row), read_controllers(row), read_connected(row), replica.ports(row))
+                return Seen(others=replica.others(bridge))
+            return Seen(
+                read_bridge(row),
+                read_controllers(row),
+                read_connected(row),
+                replica.ports(row),
+                others=replica.others(bridge),
+            )
 
         return self._call(read)
 

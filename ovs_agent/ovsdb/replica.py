@@ -79,6 +79,11 @@ class Replica(ovsidl.Idl):  # type: ignore[misc]
         found = (self._port(interface) for port in bridge.ports for interface in port.interfaces)
         return MappingProxyType({port.name: port for port in found})
 
+    def others(self, bridge: str) -> Mapping[str, Mapping[str, Port]]:
+        """The ports of all other bridges."""
+        rows: Any = self.tables["Bridge"].rows.values()
+        return MappingProxyType({row.name: self.ports(row) for row in rows if row.name != bridge})
+
     def _port(self, row: Any) -> Port:
         value = self._values.get(row.uuid)
         if value is None:

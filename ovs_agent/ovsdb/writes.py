@@ -9,8 +9,9 @@ from typing import Any
 
 from ovs_agent.ovsdb.replica import Replica
 from ovs_agent.plan import Bridge, Controller, DropPort, Port, PutPort, SetBridge, SetControllers
+from ovs_agent.segments import AddBridge
 
-DatabaseStep = SetBridge | SetControllers | PutPort | DropPort
+DatabaseStep = SetBridge | AddBridge | SetControllers | PutPort | DropPort
 
 
 class Refused(Exception):  # noqa: N818
@@ -22,6 +23,8 @@ def write(step: DatabaseStep, replica: Replica, txn: Any) -> None:
     match step:
         case SetBridge(bridge):
             _set_bridge(bridge, replica, txn)
+        case AddBridge(name, datapath_type, interface):
+            _add_bridge(name, datapath_type, interface, replica, txn)
         case SetControllers(name, controllers):
             _set_controllers(_bridge(replica, name), controllers, replica, txn)
         case PutPort(name, port):
@@ -31,14 +34,7 @@ def write(step: DatabaseStep, replica: Replica, txn: Any) -> None:
 
 
 def _set_bridge(bridge: Bridge, replica: Replica, txn: Any) -> None:
-    row = replica.bridge(bridge.name)
-    if row is None:
-        row = txn.insert(replica.tables["Bridge"])
-        row.name = bridge.name
-        row.other_config = {}
-        # Every bridge has a port of its own name, the kernel's way into it.
-        _add_port(row, Port(bridge.name, None, "internal"), replica, txn)
-        replica.root().addvalue("bridges", row)
+    row = replica.bridge(bridge.name) or _new_bridge(bridge.name, replica, txn)
     row.datapath_type = bridge.datapath_type
     row.fail_mode = bridge.fail_mode
     row.protocols = list(bridge.protocols)
@@ -47,6 +43,22 @@ def _set_bridge(bridge: Bridge, replica: Replica, txn: Any) -> None:
         "datapath-id": bridge.datapath_id,
         "disable-in-band": "false" if bridge.in_band else "true",
     }
+
+
+def _add_bridge(name: str, datapath_type: str, interface: str, replica: Replica, txn: Any) -> None:
+    row = replica.bridge(name) or _new_bridge(name, replica, txn)
+    row.datapath_type = datapath_type
+    _put_port(row, Port(interface, None), replica, txn)
+
+
+def _new_bridge(name: str, replica: Replica, txn: Any) -> Any:
+    row = txn.insert(replica.tables["Bridge"])
+    row.name = name
+    row.other_config = {}
+    # Every bridge has a port of its own name, the kernel's way into it.
+    _add_port(row, Port(name, None, "internal"), replica, txn)
+    replica.root().addvalue("bridges", row)
+    return row
 
 
 def _set_controllers(bridge: Any, controllers: tuple[Controller, ...], replica: Replica, txn: Any) -> None:

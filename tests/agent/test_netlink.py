@@ -13,11 +13,12 @@ import pytest
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import ARP, Ether
 
+from ovs_agent.document import Endpoint
 from ovs_agent.netlink import look, veth
 from ovs_agent.netlink.announce import announce, frames
 from ovs_agent.netlink.wire import KernelRefusal, NoNamespace
 from ovs_agent.netlink.wire import inside as work_inside
-from ovs_agent.plan import Endpoint, Link
+from ovs_agent.plan import Link
 from tests.agent.site import NETNS, PREFIX, inside, make_netns, remove_netns, run, sweep
 
 

@@ -156,6 +156,7 @@ def test_an_agent_is_told_its_bridge_its_controllers_and_its_endpoints(engine: E
         },
         "controllers": ["tcp:198.18.0.1:6653"],
         "tunnels": [{"type": "vxlan", "suffix": "tun", "port": 4789, "ofport": 1}],
+        "segments": [],
         "gateway": {"ofport": 2, "mac": "02:77:61:72:72:6e"},
         "endpoints": [mine._asdict()],
         "peers": [{"name": "h2", "address": "fd00:198:18::12"}],

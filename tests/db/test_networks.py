@@ -298,7 +298,8 @@ def test_an_mtu_leaves_room_for_the_tunnel_of_every_host(engine: Engine) -> None
     steps.host(engine, "h1", "198.18.0.11")
     steps.host(engine, "h2", "fd00:198:18::12")
     with reading(engine) as session:
-        assert transport.mtus(session) == {"vxlan": 1430, "geneve": 1430, "gre": 1438, "host-gw": 1500, "local": 1500}
+        free = dict.fromkeys(("host-gw", "vlan", "local"), 1500)
+        assert transport.mtus(session) == {"vxlan": 1430, "geneve": 1430, "gre": 1438} | free
     steps.tenant(engine)
     with pytest.raises(Invalid, match="MTU 1279 is not possible; use 1280 to 65535"):
         steps.network(engine, "acme/web", "fd00:20::/64", mtu=1279)

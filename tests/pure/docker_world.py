@@ -19,8 +19,8 @@ from ovs_agent.attach import Attacher
 from ovs_agent.docker.book import Book
 from ovs_agent.docker.driver import Driver
 from ovs_agent.docker.server import Listener
+from ovs_agent.document import Endpoint
 from ovs_agent.ledger import Key
-from ovs_agent.plan import Endpoint
 
 TENANTS = ("acme", "beta", "docker")
 

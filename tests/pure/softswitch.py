@@ -27,7 +27,9 @@ from controller.pipeline.flow import (
     Output,
     OutputReg,
     Pop,
+    PopVlan,
     Push,
+    PushVlan,
     Reason,
     Resubmit,
     SetField,
@@ -42,6 +44,10 @@ from tests.pure.connections import NEW, TRACKED, Packet
 
 OWN_FIELDS = ("reg", "metadata", "ct_", "conj_id")
 """Fields that are the switch's own: zero until it writes them, and gone when the packet leaves."""
+
+
+PRESENT = 0x1000
+"""The bit of `vlan_vid` that says that there is a tag."""
 
 
 class Conntrack(Protocol):
@@ -62,13 +68,15 @@ class Always(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """`port` is where it left (None when dropped), `packet` as it left; `logged` when the controller got a copy."""
+    """`port` is where it left first (None when dropped), `packet` as it left; `logged` when the controller got a copy.
+    `ports` are all by which it left."""
 
     port: int | None
     reason: Reason | None
     packet: Packet
     path: tuple[Stage, ...]
     logged: bool = False
+    ports: tuple[int, ...] = ()
 
     @property
     def delivered(self) -> bool:
@@ -119,9 +127,10 @@ class Switch:
                         stage = run.track(flow, action)
                     case _:
                         run.do(action)
-        if run.copied and run.port is None:
+        if run.copied and not run.ports:
             return copies
-        return [*copies, Outcome(run.port, None, run.packet, tuple(run.path), run.logged)]
+        port = next(iter(run.ports), None)
+        return [*copies, Outcome(port, None, run.packet, tuple(run.path), run.logged, tuple(run.ports))]
 
     def _through(self, group: int, run: _Run) -> list[Outcome]:
         assert group in self._groups, f"there is no group {group:#x}"
@@ -161,7 +170,7 @@ class _Run:
     def __init__(self, packet: Packet, conntrack: Conntrack) -> None:
         self.packet = dict(packet)
         self.path: list[Stage] = []
-        self.port: int | None = None
+        self.ports: list[int] = []
         self.logged = False
         self.copied = False
         self._stack: list[int] = []
@@ -194,13 +203,19 @@ class _Run:
                 assert self._stack, f"{action} takes from an empty stack"
                 packet[field] = self._stack.pop()
             case Output(number):
-                self.port = number
+                self.ports.append(number)
             case OutputReg(register):
-                self.port = packet[register]
+                self.ports.append(packet[register])
             case InPort():
-                self.port = packet["in_port"]
+                self.ports.append(packet["in_port"])
             case DecTtl():
                 packet["nw_ttl"] -= 1
+            case PushVlan():
+                assert not packet.get("vlan_vid"), f"a second tag on {packet}"
+                packet["vlan_vid"] = PRESENT
+            case PopVlan():
+                assert packet.get("vlan_vid", 0) & PRESENT, f"there is no tag to take off {packet}"
+                packet["vlan_vid"] = 0
             case ToController():
                 self.logged = True
             case _:
@@ -300,7 +315,7 @@ def _shape(flow: Flow) -> tuple[_Shape, tuple[int, ...]]:
 def _field(match: Match) -> tuple[str, int, int | None]:
     mask = -1 if match.mask is None else match.mask
     assert match.value & mask == match.value, f"{match} can never be true"
-    return match.field, mask, 0 if match.field.startswith(OWN_FIELDS) else None
+    return match.field, mask, 0 if match.field.startswith((*OWN_FIELDS, "vlan_vid")) else None
 
 
 def _key(packet: Packet, shape: _Shape) -> tuple[int, ...] | None:

@@ -9,7 +9,7 @@ import pytest
 
 from ovs_agent.cni import shim, spec
 from ovs_agent.cni.spec import CniError
-from ovs_agent.plan import Endpoint
+from ovs_agent.document import Endpoint
 
 ENVIRONMENT = {
     "CNI_COMMAND": "ADD",

@@ -56,10 +56,14 @@ class Site:
             changes.append(self.endpoints[id])
         return changes
 
-    def network(self, id: int, tenant: int, isolated: bool, private: bool, transport: str, broadcast: bool) -> Change:
+    def network(
+        self, id: int, tenant: int, isolated: bool, private: bool, transport: str, broadcast: bool, vlan: int = 0
+    ) -> Change:
+        """No two networks have one tag on one segment."""
         zone = 1000 + id if isolated else self.zones[tenant]
         how = {"private": private, "transport": transport, "broadcast": broadcast, "cross_subnet": tenant == 1}
-        self.networks[id] = worlds.network(id, tenant, zone=zone, **how)
+        on = {"vlan": vlan, "physical": 1 if vlan else id}
+        self.networks[id] = worlds.network(id, tenant, zone=zone, **how, **on)
         return self.networks[id]
 
     def rezone(self, tenant: int, zone: int, track_all: bool) -> list[Change]:
@@ -69,7 +73,7 @@ class Site:
         for id, change in list(self.networks.items()):
             value = change.value
             if value.tenant == tenant:
-                how = value.private, value.transport, value.broadcast
+                how = value.private, value.transport, value.broadcast, value.vlan
                 changes.append(self.network(id, tenant, value.zone >= 1000, *how))
         return changes
 
@@ -108,7 +112,8 @@ def _change(draw: st.DrawFn, site: Site) -> list[Change]:
             known = site.networks.get(id)
             tenant = known.value.tenant if known else draw(st.sampled_from(TENANTS))
             isolated, private, broadcast = (draw(st.booleans()) for _ in range(3))
-            return [site.network(id, tenant, isolated, private, draw(_TRANSPORT), broadcast)]
+            how = draw(_TRANSPORT), broadcast, draw(st.sampled_from((0, id, id + 100)))
+            return [site.network(id, tenant, isolated, private, *how)]
         case "network-" if idle := site.idle("network"):
             id = draw(st.sampled_from(idle))
             del site.networks[id]

@@ -27,7 +27,9 @@ from controller.pipeline.flow import (
     Output,
     OutputReg,
     Pop,
+    PopVlan,
     Push,
+    PushVlan,
     SetField,
     ToController,
 )
@@ -150,6 +152,8 @@ def test_an_output_has_the_same_bytes(port: int) -> None:
 def test_the_other_actions_have_the_same_bytes() -> None:
     assert encode_instructions([InPort()], None) == serialised(parser.OFPActionOutput(IN_PORT, 0))
     assert encode_instructions([DecTtl()], None) == serialised(parser.OFPActionDecNwTtl())
+    assert encode_instructions([PushVlan()], None) == serialised(parser.OFPActionPushVlan(0x8100))
+    assert encode_instructions([PopVlan()], None) == serialised(parser.OFPActionPopVlan())
     to_register = parser.NXActionOutputReg(ofs_nbits=15, src="reg7", max_len=0xFFFF)
     assert encode_instructions([OutputReg("reg7")], None) == serialised(to_register)
 

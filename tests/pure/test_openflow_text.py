@@ -5,7 +5,20 @@ from __future__ import annotations
 from controller.openflow.encode import LOCAL, encode
 from controller.openflow.fields import ct_state
 from controller.openflow.text import action_text, flow_text, program_text
-from controller.pipeline.flow import Ct, DecTtl, Flow, InPort, Match, Move, Output, OutputReg, SetField, ToController
+from controller.pipeline.flow import (
+    Ct,
+    DecTtl,
+    Flow,
+    InPort,
+    Match,
+    Move,
+    Output,
+    OutputReg,
+    PopVlan,
+    PushVlan,
+    SetField,
+    ToController,
+)
 from controller.pipeline.stages import Stage
 
 WEB = Flow(
@@ -79,6 +92,15 @@ def test_every_kind_of_value_is_written_as_people_write_it() -> None:
         "ipv6_dst=::1/::ff,icmpv6_type=135,nd_target=fd00::1"
         " actions=move:eth_src[0..47]->eth_dst[0..47],set_field:02:77:61:72:72:6e->eth_src,move:reg0[16]->reg1[0],"
         "LOCAL,output:reg1[0..15],in_port"
+    )
+
+
+def test_tags_are_written_as_the_tool_writes_them() -> None:
+    match = Match("in_port", 10), Match("vlan_vid", 0x1032)
+    flow = Flow(Stage.CLASSIFY, 1, match, (PopVlan(), PushVlan(), SetField("vlan_vid", 0x1033)), Stage.ZONE, 0x7703)
+    assert flow_text(flow) == (
+        "table=CLASSIFY, priority=1,in_port=10,vlan_vid=4146"
+        " actions=pop_vlan,push_vlan:0x8100,set_field:4147->vlan_vid,goto_table:ZONE"
     )
 
 

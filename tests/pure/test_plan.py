@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ovs_agent.document import Endpoint, Gateway, Tunnel, Wanted
 from ovs_agent.plan import (
     ENDPOINT,
     WAS_DOWN,
@@ -12,8 +13,6 @@ from ovs_agent.plan import (
     Controller,
     DropLink,
     DropPort,
-    Endpoint,
-    Gateway,
     Link,
     Local,
     LowerLink,
@@ -26,8 +25,6 @@ from ovs_agent.plan import (
     SetMtu,
     Step,
     Stray,
-    Tunnel,
-    Wanted,
     endpoint_port,
     missing,
     plan,
@@ -66,6 +63,7 @@ def wanted(*ids: int, revision: int = 10, controllers: tuple[str, ...] = ("tcp:1
         address="198.18.0.11",
         controllers=controllers,
         tunnels=(Tunnel("vxlan", "tun", 4789, 1),),
+        segments=(),
         gateway=Gateway(2, "02:77:61:72:72:6e"),
         endpoints=tuple(endpoint(id) for id in ids),
     )

@@ -54,17 +54,20 @@ def network(
     private: bool = False,
     ipv6: bool = True,
     transport: str = "vxlan",
+    vlan: int = 0,
+    physical: int = 1,
     cross_subnet: bool = False,
     broadcast: bool = False,
 ) -> Change:
-    """10.`third`.0.0/24 and fd00:`third`::/64, gateway at 1; `third` is the id unless given."""
+    """10.`third`.0.0/24 and fd00:`third`::/64, gateway at 1; `third` is the id unless given. `vlan` and `physical` are
+    for networks on a segment."""
     third = id if third is None else third
     zone = tenant if zone is None else zone
     subnets = [Subnet.parse(f"10.{third}.0.0/24", f"10.{third}.0.1")]
     if ipv6:
         subnets.append(Subnet.parse(f"fd00:{third}::/64", f"fd00:{third}::1"))
     value = Network(id, f"n{id}", tenant, 1000 + id, zone, tuple(subnets), private, transport, cross_subnet, broadcast)
-    return Change("network", id, value)
+    return Change("network", id, value._replace(physical=physical, vlan=vlan) if transport == "vlan" else value)
 
 
 def endpoint(

@@ -117,7 +117,7 @@ class SubnetUsage(Contract):
     """How full a subnet is. `size` is how many addresses are chosen from when none is asked for."""
 
     cidr: Cidr
-    gateway: Ip
+    gateway: Ip | None = Field(description="Null on a physical segment without an outside router.")
     size: int = Field(examples=[253])
     used: int = Field(description="By endpoints and reservations.", examples=[3])
     resting: int = Field(description="Freed a moment ago.", examples=[0])

@@ -74,7 +74,9 @@ class Attach(Contract):
 class ResolvConf(Contract):
     """What its resolv.conf should say."""
 
-    nameservers: list[Ip] = Field(description="The network's gateways, where the host's resolver answers.")
+    nameservers: list[Ip] = Field(
+        description="The network's gateways, where the host's resolver answers; none on a physical segment."
+    )
     search: list[str] = Field(examples=[["web.acme.warren.internal", "acme.warren.internal"]])
 
 
@@ -116,6 +118,13 @@ class Tunnel(Contract):
     type: str = Field(description="Open vSwitch's name for it.", examples=["vxlan"])
     suffix: str = Field(description="Of the port's name, after the bridge's.", examples=["tun"])
     port: int | None = Field(description="UDP port; null for a protocol of IP's own.", examples=[4789])
+    ofport: int
+
+
+class Segment(Contract):
+    """A port of the bridge to a physical segment, on hosts that have it."""
+
+    name: str = Field(examples=["lan"])
     ofport: int
 
 
@@ -165,6 +174,7 @@ class Wanted(Contract):
     host: WantedHost
     controllers: list[str] = Field(examples=[["tcp:198.18.0.1:6653"]])
     tunnels: list[Tunnel]
+    segments: list[Segment]
     gateway: Gateway
     endpoints: list[WantedEndpoint]
     peers: list[Peer] = Field(description="All other hosts that have an address.")
@@ -234,6 +244,9 @@ class Report(Contract):
     missing: Ids = Field([], description="Ids of endpoints without a port.")
     gone: Ids = Field([], description="Ids of endpoints whose container's network namespace is no more.")
     strays: list[Stray] = Field([], max_length=4096, description="Ports that belong to no endpoint.")
+    physical: list[Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,10}[a-z0-9])?$")]] = Field(
+        [], max_length=80, description="The physical segments that the host has."
+    )
     problems: list[Long] = Field([], max_length=100, description="One sentence each.")
     connections: list[Admitted] | None = Field(
         None, max_length=4096, description="By the rules that admitted them; null when they could not be counted."

@@ -27,6 +27,9 @@ from web.api.schemas.common import (
 Mtu = Annotated[int, Field(ge=576, le=65535)]
 Transport = Annotated[str, WithJsonSchema({"type": "string", "enum": list(TRANSPORTS), "examples": ["vxlan"]})]
 
+Segment = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,10}[a-z0-9])?$", examples=["lan"])]
+Tag = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 4094, "examples": [50]})]
+
 
 BlockSize = Annotated[int, Field(ge=1, le=128)]
 Plan = Annotated[
@@ -39,7 +42,10 @@ class SubnetLayout(Contract):
     """How addresses are given out; each address and range belongs to the subnet that contains it."""
 
     gateways: list[Ip] = Field(
-        [], max_length=16, description="Addresses of the virtual router; left out: the first usable ones."
+        [],
+        max_length=16,
+        description="Addresses of the virtual router; left out: the first usable ones. On a physical segment those of "
+        "outside routers; left out: none.",
     )
     ip_ranges: list[Cidr] = Field(
         [], max_length=16, description="Where addresses are chosen when none is asked for; left out: the whole subnet."
@@ -82,6 +88,8 @@ class NetworkCreate(SubnetLayout):
     broadcast: bool = Field(False, description="Broadcast and multicast reach all of its endpoints.")
     mtu: Mtu | None = Field(None, description="Null: what the underlay leaves.")
     transport: Transport = Field("vxlan", description="What carries its packets from host to host.")
+    physical: Segment | None = Field(None, description="For vlan: the physical segment that it sits on.")
+    vlan: Tag | None = Field(None, description="For vlan: its tag there; 0 or null: frames without one.")
     cross_subnet: bool = Field(False, description="With host-gw: a tunnel to hosts on other segments.")
     labels: Labels = Field({})
 
@@ -94,6 +102,8 @@ class NetworkChange(Contract):
     labels: LabelChanges = Field({})
     mtu: Mtu | None = Field(None, description="Null leaves it.")
     transport: Transport | None = Field(None, description="Moves it to another while it is used; null leaves it.")
+    physical: Segment | None = Field(None, description="For vlan: another physical segment; null leaves it.")
+    vlan: Tag | None = Field(None, description="For vlan: another tag, 0 for none; null leaves it.")
     cross_subnet: bool | None = Field(None, description="Null: as it is, and false when the transport changes.")
     isolated: bool | None = Field(
         None, description="True: a zone of its own; false: its tenant's; null or left out: as it is."
@@ -122,7 +132,7 @@ class Subnet(Contract):
     """A range of addresses of a network."""
 
     cidr: Cidr
-    gateway: Ip
+    gateway: Ip | None = Field(description="Null on a physical segment without an outside router.")
     ip_range: Cidr | None = Field(description="Where addresses are chosen when none is asked for; null: anywhere.")
     excludes: list[str] = Field(description="What nobody gets.", examples=[["10.20.0.8/31"]])
     aux_addresses: dict[Name, Ip] = Field(examples=[{"router": "10.20.0.254"}])
@@ -147,6 +157,8 @@ class Network(Contract):
     broadcast: bool
     mtu: int = Field(description="What endpoints are given.", examples=[1450])
     transport: Transport
+    physical: Segment | None = Field(description="The physical segment that it sits on.")
+    vlan: Tag | None = Field(description="Its tag there; 0: frames without one.")
     cross_subnet: bool
     labels: Labels
     endpoints: int = Field(description="How many endpoints it has.", examples=[3])

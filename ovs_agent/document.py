@@ -1,0 +1,117 @@
+"""The API's document for one host: what its agent must have.
+
+Decides what of it is needed and how its parts are called here. Who fetches and keeps it, and what is done about it, is
+others' business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Tunnel(NamedTuple):
+    """A port that joins the bridge with other hosts; `suffix` is its name's, after the bridge's."""
+
+    type: str
+    suffix: str
+    port: int | None  # UDP, where it has one
+    ofport: int
+
+
+class Segment(NamedTuple):
+    """A physical segment that networks are on; `ofport` is its port's on every host that has it."""
+
+    name: str
+    ofport: int
+
+
+class Gateway(NamedTuple):
+    ofport: int
+    mac: str
+
+
+class Peer(NamedTuple):
+    """Another host, and where its tunnels end."""
+
+    name: str
+    address: str
+
+
+class Resolver(NamedTuple):
+    """The port behind which DNS queries are answered, and the MAC of its other end."""
+
+    ofport: int
+    mac: str
+
+
+RESOLVER = Resolver(3, "02:77:61:72:64:6e")
+"""Settled like the flows that lead there, so that names are answered before the API is."""
+
+
+class Endpoint(NamedTuple):
+    """One interface of a container on this host, as the API describes it."""
+
+    id: int
+    name: str
+    network: str
+    ofport: int
+    port_name: str
+    mac: str
+    addresses: tuple[str, ...]  # with prefix length
+    gateways: tuple[str, ...]
+    mtu: int
+    route_mtu: int  # of what leaves the network
+    container_id: str
+    ifname: str
+    netns: str
+    interface: str = ""  # the host's own, that is the port; empty: a veth pair is made
+    nameservers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> Endpoint:
+        optional = {"interface": document.get("interface", ""), **document["dns"]}
+        fields = {name: document[name] for name in cls._fields if name not in optional} | optional
+        for name in ("addresses", "gateways", "nameservers", "search"):
+            fields[name] = tuple(fields[name] or ())
+        for name in ("container_id", "ifname", "netns"):
+            fields[name] = fields[name] or ""
+        return cls(**fields)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What a runtime calls this interface: container and interface name."""
+        return self.container_id, self.ifname
+
+
+class Wanted(NamedTuple):
+    """The API's document for one host at one revision."""
+
+    revision: int
+    host: str
+    datapath_id: str  # 16 hex digits
+    address: str | None  # where other hosts' tunnels end
+    controllers: tuple[str, ...]
+    tunnels: tuple[Tunnel, ...]
+    segments: tuple[Segment, ...]
+    gateway: Gateway
+    endpoints: tuple[Endpoint, ...]
+    peers: tuple[Peer, ...] = ()
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> Wanted:
+        """Raises KeyError, TypeError or ValueError when the document is not of the agreed form."""
+        host = document["host"]
+        return cls(
+            revision=int(document["revision"]),
+            host=host["name"],
+            datapath_id=host["datapath_id"],
+            address=host.get("address"),
+            controllers=tuple(document["controllers"]),
+            tunnels=tuple(Tunnel(**{name: one[name] for name in Tunnel._fields}) for one in document["tunnels"]),
+            segments=tuple(Segment(**{name: one[name] for name in Segment._fields}) for one in document["segments"]),
+            gateway=Gateway(**{name: document["gateway"][name] for name in Gateway._fields}),
+            endpoints=tuple(Endpoint.parse(endpoint) for endpoint in document["endpoints"]),
+            peers=tuple(Peer(peer["name"], peer["address"]) for peer in document["peers"]),
+        )
