@@ -105,6 +105,9 @@ def update(
     if mtu is not None:
         found = dict(host.status.agent_report.get("underlay") or {}).get("mtu", host.mtu)
         values |= {"mtu": _valid_mtu(mtu or found), "mtu_fixed": mtu != 0}
+    if host.address and (":" in str(values["address"])) != (":" in host.address):
+        # Its length is of the other family; the agent reports the new one.
+        values["prefix"] = None
     _assign(tx, host, values)
     return host
 

@@ -207,3 +207,14 @@ def test_a_hosts_tokens_go_with_it(engine: Engine) -> None:
         opens(engine, text)
     with reading(engine) as session:
         assert session.execute(select(Host)).all() == session.execute(select(Token)).all() == []
+
+
+def test_a_host_whose_address_changes_family_is_still_understood(engine: Engine) -> None:
+    host = steps.host(engine, "six", "198.18.0.66")
+    for address, prefix in (("198.18.0.66", 24), ("fd00:18::66", 64)):
+        with transaction(engine) as tx:
+            hosts.update(tx, "six", address=address)
+        with transaction(engine) as tx:
+            hosts.set_underlay(tx, host.id, prefix, 1500)
+    with transaction(engine) as tx:
+        assert hosts.update(tx, "six", address="198.18.0.66").prefix is None
