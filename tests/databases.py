@@ -17,10 +17,12 @@ from sqlalchemy import Engine, Table, insert, select, text
 
 from db import migrate
 from db.engine import create_engine, reading, writing
-from db.tables import Base, Pool, Revision, Setting
+from db.tables import AuditHead, Base, Pool, Revision, Setting
 from tests import postgres
 
-SEEDED: tuple[Table, ...] = tuple(Base.metadata.tables[row.__tablename__] for row in (Revision, Pool, Setting))
+SEEDED: tuple[Table, ...] = tuple(
+    Base.metadata.tables[row.__tablename__] for row in (Revision, Pool, Setting, AuditHead)
+)
 
 
 class SqliteTemplate:

@@ -9,6 +9,7 @@ from web import openapi, problems
 from web.api import (
     agents,
     attachments,
+    audit,
     endpoints,
     events,
     explain,
@@ -17,6 +18,7 @@ from web.api import (
     meta,
     names,
     networks,
+    people,
     policies,
     revisions,
     rules,
@@ -25,7 +27,6 @@ from web.api import (
 )
 from web.auth import access, headers
 from web.auth.identity import identify
-from web.auth.lockout import Lockout
 from web.live import Live, Source
 from web.pace import Stopwatch
 from web.state import KEY, State
@@ -34,7 +35,7 @@ from web.ui import frame, pages, sign_in  # noqa: F401 - their views are on the 
 PREFIX = "/api/v1"
 API = (
     *(tenants, isolation, policies, rules, names, explain, networks, endpoints, hosts, attachments, agents),
-    *(revisions, events, tokens, meta),
+    *(revisions, events, people, tokens, audit, meta),
 )
 
 
@@ -45,7 +46,7 @@ def create_app(database_url: str, waiting_slots: int = 96) -> APIFlask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     opened = engine.create_engine(database_url)
     live = Live(lambda: Source(opened), waiting_slots)
-    app.extensions[KEY] = State(opened, live, Stopwatch(opened, live), Lockout())
+    app.extensions[KEY] = State(opened, live, Stopwatch(opened, live))
 
     for module in API:
         app.register_blueprint(module.blueprint, url_prefix=PREFIX)

@@ -67,6 +67,8 @@ NAMES_IN_PATHS = {
     "endpoint": "Name of the endpoint within its tenant.",
     "host": "Name of the host.",
     "peer": "Name of the other tenant.",
+    "user": "Name of the user.",
+    "group": "Name of the group.",
 }
 OTHERS_IN_PATHS: Json = {
     "container_id": {"description": "The runtime's id of the container.", "schema": {"maxLength": 128}},
@@ -77,6 +79,7 @@ OTHERS_IN_PATHS: Json = {
     },
     "revision": {"description": "A revision, as changes answer with.", "schema": {"minimum": 0, "maximum": 2**53}},
     "trace": {"description": "The question's id.", "schema": {"minimum": 1, "maximum": 2**53}},
+    "binding": {"description": "The role binding's id.", "schema": {"minimum": 1, "maximum": 2**31 - 1}},
     "token": {"description": "The token's id.", "schema": {"minimum": 1, "maximum": 2**31 - 1}},
 }
 
@@ -139,8 +142,10 @@ def describe(operation: Json, method: str, view: Callable[..., Any], named: bool
     body = "requestBody" in operation
     statuses = {400, 500}
     if rule is not None and rule.roles is not None:
-        operation["security"] = [{"token": []}] + ([{"session": []}] if "admin" in rule.roles else [])
+        operation["security"] = [{"token": []}] + ([{"session": []}] if rule.roles & PEOPLE else [])
         operation["x-roles"] = sorted(rule.roles)
+        if rule.of_tenants:
+            operation["x-tenant-by"] = rule.by
         statuses |= {401, 403}
     else:
         operation["security"] = []
@@ -192,6 +197,7 @@ def describe_parameter(parameter: Json) -> None:
             schema |= OTHERS_IN_PATHS[name]["schema"]
 
 
+PEOPLE = frozenset({"admin", "viewer", "member"})
 VERSIONED = frozenset(
     {
         *("Tenant", "Network", "Endpoint", "Host", "NewHost", "Cluster", "Policy"),

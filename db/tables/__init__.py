@@ -1,6 +1,17 @@
 """The tables, one module per noun. Decides shapes and keys; the rules live in the modules that write them."""
 
-from db.tables.accounts import KeptReply, LoginSession, Setting, Token, User
+from db.tables.accounts import (
+    Group,
+    GroupMember,
+    KeptReply,
+    LoginFailure,
+    LoginSession,
+    RoleBinding,
+    Setting,
+    Token,
+    User,
+)
+from db.tables.audit import AuditHead, AuditRow
 from db.tables.base import Base, utcnow
 from db.tables.endpoints import Address, Endpoint, EndpointStatus, port_name
 from db.tables.hosts import DATAPATH_PREFIX, Controller, Host, HostStatus
@@ -14,6 +25,8 @@ from db.tables.traces import Trace
 __all__ = [
     "DATAPATH_PREFIX",
     "Address",
+    "AuditHead",
+    "AuditRow",
     "Base",
     "ChangeRow",
     "Claim",
@@ -21,9 +34,12 @@ __all__ = [
     "Denial",
     "Endpoint",
     "EndpointStatus",
+    "Group",
+    "GroupMember",
     "Host",
     "HostStatus",
     "KeptReply",
+    "LoginFailure",
     "LoginSession",
     "Network",
     "Peering",
@@ -32,6 +48,7 @@ __all__ = [
     "ResolvedAddress",
     "ResolvedName",
     "Revision",
+    "RoleBinding",
     "RuleCounter",
     "Setting",
     "Shared",

@@ -23,13 +23,13 @@ from web.api.replies import (
 from web.api.schemas.common import Deleted
 from web.api.schemas.isolation import ChangedNetwork, ChangeQuery
 from web.api.schemas.network import Network, NetworkChange, NetworkCreate, NetworkPage, NetworkQuery
-from web.auth.access import CHANGERS, READERS, allow
+from web.auth.access import BODY, SIGHT, TENANT_ADMINS, TENANT_READERS, allow
 
 blueprint = APIBlueprint("networks", __name__, tag="Networks")
 
 
 @blueprint.get("/networks")
-@allow(READERS)
+@allow(TENANT_READERS, by=SIGHT)
 @blueprint.input(NetworkQuery, "query", "query")
 @blueprint.output(NetworkPage)
 def find(query: NetworkQuery) -> Json:
@@ -43,7 +43,7 @@ def find(query: NetworkQuery) -> Json:
 
 
 @blueprint.post("/networks")
-@allow(CHANGERS)
+@allow(TENANT_ADMINS, by=BODY)
 @blueprint.input(NetworkCreate, arg_name="body")
 @blueprint.output(Network, 201)
 @idempotent
@@ -67,7 +67,7 @@ def create(body: NetworkCreate) -> Answer | Response:
 
 
 @blueprint.get("/networks/<tenant>/<network>")
-@allow(READERS)
+@allow(TENANT_READERS)
 @blueprint.output(Network)
 def get(tenant: str, network: str) -> Answer:
     """Show a network"""
@@ -75,7 +75,7 @@ def get(tenant: str, network: str) -> Answer:
 
 
 @blueprint.patch("/networks/<tenant>/<network>")
-@allow(CHANGERS)
+@allow(TENANT_ADMINS)
 @blueprint.input(NetworkChange, arg_name="body")
 @blueprint.input(ChangeQuery, "query", "query")
 @blueprint.output(ChangedNetwork)
@@ -102,7 +102,7 @@ def update(tenant: str, network: str, body: NetworkChange, query: ChangeQuery) -
 
 
 @blueprint.delete("/networks/<tenant>/<network>")
-@allow(CHANGERS)
+@allow(TENANT_ADMINS)
 @blueprint.output(Deleted)
 @conditional
 def delete(tenant: str, network: str) -> Json:

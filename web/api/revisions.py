@@ -6,12 +6,13 @@ import time
 
 from apiflask import APIBlueprint
 
-from db import convergence
+from db import convergence, hosts
 from db.changes import changes_since, current_revision
 from web import present
 from web.api.replies import Json
 from web.api.schemas.revision import Revision, Revisions, RevisionsQuery, RevisionWaitQuery
-from web.auth.access import ANYONE_KNOWN, READERS, allow
+from web.auth.access import ANYONE_KNOWN, READERS, allow, whoever
+from web.auth.principal import MEMBER
 from web.state import reading, state
 
 blueprint = APIBlueprint("revisions", __name__, tag="Revisions")
@@ -59,4 +60,9 @@ def awaited(revision: int, seconds: float, host: str | None = None) -> Json:
 
 def progress(revision: int, host: str | None) -> Json:
     with reading() as session:
-        return convergence.progress(session, revision, host).document()
+        found: Json = convergence.progress(session, revision, host).document()
+        if whoever().role == MEMBER:
+            # Other hosts would tell of other tenants' endpoints.
+            own = hosts.of_tenants(session, [own.id for own in whoever().grants.tenants.values()])
+            found["hosts"] = [one for one in found["hosts"] if one["host"] in own]
+        return found

@@ -23,13 +23,13 @@ from web.api.replies import (
 from web.api.schemas.common import Deleted, LabelledQuery
 from web.api.schemas.isolation import ChangedTenant, ChangeQuery
 from web.api.schemas.tenant import Tenant, TenantChange, TenantCreate, TenantPage
-from web.auth.access import CHANGERS, READERS, allow
+from web.auth.access import CHANGERS, SIGHT, TENANT_READERS, allow
 
 blueprint = APIBlueprint("tenants", __name__, tag="Tenants")
 
 
 @blueprint.get("/tenants")
-@allow(READERS)
+@allow(TENANT_READERS, by=SIGHT)
 @blueprint.input(LabelledQuery, "query", "query")
 @blueprint.output(TenantPage)
 def find(query: LabelledQuery) -> Json:
@@ -56,7 +56,7 @@ def create(body: TenantCreate) -> Answer | Response:
 
 
 @blueprint.get("/tenants/<tenant>")
-@allow(READERS)
+@allow(TENANT_READERS)
 @blueprint.output(Tenant)
 def get(tenant: str) -> Answer:
     """Show a tenant"""

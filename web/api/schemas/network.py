@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from web.api.schemas.common import (
+    AboutTenants,
     Cidr,
     Contract,
     Ip,
@@ -21,12 +23,13 @@ from web.api.schemas.common import (
     Revision,
     Version,
     example,
+    owner,
 )
 
 Mtu = Annotated[int, Field(ge=576, le=65535)]
 
 
-class NetworkCreate(Contract):
+class NetworkCreate(AboutTenants):
     """A network to make."""
 
     model_config = ConfigDict(json_schema_extra=example({"name": "acme/web", "subnets": ["10.20.0.0/24"]}))
@@ -44,6 +47,9 @@ class NetworkCreate(Contract):
     isolated: bool = Field(False, description="Has a zone of its own instead of its tenant's.")
     mtu: Mtu | None = Field(None, description="Null: what the underlay leaves.")
     labels: Labels = Field({})
+
+    def tenants(self) -> Iterable[str]:
+        return (owner(self.name),)
 
 
 class NetworkChange(Contract):
