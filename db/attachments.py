@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import and_, bindparam, delete, func, insert, or_, select
 from sqlalchemy.orm import Session
 
-from db import allocate, wanted
+from db import allocate, quotas, wanted
 from db.addressing import IPAddress, check_usable, is_made_of_an_address, mac_of, offset_of, parse_mac
 from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
@@ -33,6 +33,7 @@ _PLACE = (
         Host.name.label("host"),
         Host.pool_id.label("ofports"),
         Tenant.id.label("tenant_id"),
+        Tenant.quota,
         Network.id.label("network_id"),
         func.coalesce(Network.mtu, overlay_mtu()).label("mtu"),
         Subnet.id.label("subnet_id"),
@@ -127,6 +128,7 @@ def attach(
     if known := _known(taken, f"{tenant}/{name}", request):
         return Attached(wanted.endpoint(session, known), created=False)
 
+    quotas.take(session, at.tenant_id, at.quota, {"endpoints": 1, "addresses": len(place)})
     asked = _asked(addresses, place, network)
     ofport = allocate.claim(
         session, at.ofports, tx.now, what=f"the range of ofports of host {at.host}", remedy="remove endpoints from it"

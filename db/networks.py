@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import ColumnElement, ScalarSelect, Select, case, func, or_, select
 from sqlalchemy.orm import Session, contains_eager, selectinload, undefer, undefer_group
 
-from db import allocate, collisions, zones
+from db import allocate, collisions, quotas, zones
 from db.addressing import (
     IPAddress,
     IPNetwork,
@@ -22,7 +22,7 @@ from db.addressing import (
 )
 from db.changes import Transaction
 from db.collisions import Place
-from db.errors import Conflict, Invalid, NotFound
+from db.errors import CollidesElsewhere, Conflict, Invalid, NotFound
 from db.labels import changed_labels, valid_labels
 from db.names import qualified
 from db.pages import Page, containing, having_labels, page
@@ -39,6 +39,7 @@ VXLAN_OVERHEAD = {4: 50, 6: 70}
 """Bytes a tunnel adds, by the address family of its ends."""
 
 _FEWER = "remove a network"
+_ELSEWHERE = "is in use elsewhere"
 
 
 def create(
@@ -75,6 +76,7 @@ def create(
     same = select(Network.id).where(Network.tenant_id == tenant.id, Network.name == short)
     if session.execute(same).scalar() is not None:
         raise Conflict(f"network {name} exists already", "choose another name", "name")
+    quotas.take(session, tenant.id, tenant.quota, {"networks": 1})
     network.tenant = tenant
     if not isolated:
         network.zone = tenant.zone
@@ -242,13 +244,15 @@ def _refuse_overlap(session: Session, name: str, place: Place, subnet: IPNetwork
     own = Network.tenant_id == place.tenant_id
     query = query.where(own if place.private else or_(own, Network.private.is_(False)))
     for cidr, other, owner, tenant in session.execute(query.order_by(own.desc(), Subnet.id).limit(1)):
-        remedy = "choose another subnet" + ("" if owner == place.tenant_id else " or create it with --private")
-        raise Conflict(
-            f"network {name}: subnet {subnet} overlaps {cidr} of network {tenant}/{other}", remedy, "subnets"
-        )
+        problem = f"network {name}: subnet {subnet} overlaps {cidr} of network {tenant}/{other}"
+        if owner == place.tenant_id:
+            raise Conflict(problem, "choose another subnet", "subnets")
+        remedy = "choose another subnet or create it with --private"
+        raise CollidesElsewhere(problem, remedy, "subnets", f"network {name}: subnet {subnet} {_ELSEWHERE}")
     if found := collisions.find(session, place, subnet):
         remedy = "choose another subnet" + (" or create it with --isolated" if place.private else "")
-        raise Conflict(f"network {name}: subnet {subnet} {found.sentence}", remedy, "subnets")
+        problem, discreet = (f"network {name}: subnet {subnet} {said}" for said in (found.sentence, _ELSEWHERE))
+        raise CollidesElsewhere(problem, remedy, "subnets", discreet)
 
 
 def _refuse_collisions(session: Session, network: Network) -> None:
@@ -257,7 +261,8 @@ def _refuse_collisions(session: Session, network: Network) -> None:
     for subnet in network.subnets:
         if found := collisions.find(session, place, subnet.ip_network):
             problem = f"network {name} cannot be routed: its subnet {subnet.cidr} {found.sentence}"
-            raise Conflict(problem, "leave it isolated", "isolated")
+            discreet = f"network {name} cannot be routed: its subnet {subnet.cidr} {_ELSEWHERE}"
+            raise CollidesElsewhere(problem, "leave it isolated", "isolated", discreet)
 
 
 def _carve(tx: Transaction, name: str) -> tuple[list[IPNetwork], list[int | None]]:

@@ -40,6 +40,7 @@ def _tenant(row: tables.Tenant, isolation: str) -> Json:
         "labels": with_name(row.labels, row.name),
         "track_all": row.track_all,
         "default_deny": row.default_deny,
+        "quota": row.quota,
         "networks": row.network_count,
         "endpoints": row.endpoint_count,
         "version": row.version,

@@ -47,12 +47,7 @@ def find(query: LabelledQuery) -> Json:
 @idempotent
 def create(body: TenantCreate) -> Answer | Response:
     """Create a tenant"""
-    return created(
-        lambda tx: present.tenant(
-            tx.session,
-            tenants.create(tx, body.name, labels=body.labels, track_all=body.track_all, default_deny=body.default_deny),
-        )
-    )
+    return created(lambda tx: present.tenant(tx.session, tenants.create(tx, **body.model_dump())))
 
 
 @blueprint.get("/tenants/<tenant>")
@@ -81,6 +76,7 @@ def update(tenant: str, body: TenantChange, query: ChangeQuery) -> Answer | Resp
                 labels=body.labels,
                 track_all=body.track_all,
                 default_deny=body.default_deny,
+                quota=body.quota,
                 version=if_match(),
             ),
         ),
