@@ -29,6 +29,8 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
         "cluster": Lazy("client.cluster:cluster", "What holds for all tenants."),
         "endpoint": Lazy("client.endpoints:endpoint", "Interfaces of containers."),
         "policy": Lazy("client.policies:policy", "Which connections are allowed."),
+        "apply": Lazy("client.declare:apply", "Make everything as some files say."),
+        "export": Lazy("client.declare:export", "Print everything as such a file."),
         "explain": Lazy("client.explain:explain", "Why a connection is allowed or denied."),
     },
     "Hosts and their state": {
@@ -38,7 +40,11 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
     },
     "Access": {
         "login": Lazy("client.login:login", "Remember an API and a token."),
+        "user": Lazy("client.users:user", "People who log in."),
+        "group": Lazy("client.users:group", "Users who may do the same."),
+        "role": Lazy("client.roles:role", "Who may do what."),
         "token": Lazy("client.tokens:token", "Tokens for programs."),
+        "audit": Lazy("client.audit:audit", "Who changed what."),
         "completion": Lazy("client.completion:completion", "Completion for bash, zsh and fish."),
     },
     "Running Warren": {

@@ -69,12 +69,19 @@ def _network(row: tables.Network, default_mtu: int) -> Json:
         "vni": row.vni,
         "zone": row.zone,
         "subnets": [
-            {"cidr": subnet.cidr, "gateway": subnet.gateway, "size": db_networks.size(subnet), "used": subnet.used}
+            {
+                "cidr": subnet.cidr,
+                "gateway": subnet.gateway,
+                "size": db_networks.size(subnet),
+                "used": subnet.used,
+                "carved": subnet.block is not None,
+            }
             for subnet in row.subnets
         ],
         "private": row.private,
         "isolated": row.isolated,
         "mtu": row.mtu or default_mtu,
+        "own_mtu": row.mtu,
         "labels": row.labels,
         "endpoints": row.endpoint_count,
         "version": row.version,

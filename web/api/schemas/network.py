@@ -74,6 +74,7 @@ class Subnet(Contract):
     cidr: Cidr
     gateway: Ip
     size: int = Field(description="How many addresses endpoints can have.", examples=[253])
+    carved: bool = Field(description="Whether it was cut from the cluster's pool.")
     used: int = Field(description="How many of them are taken.", examples=[3])
 
 
@@ -88,6 +89,7 @@ class Network(Contract):
     private: bool
     isolated: bool
     mtu: int = Field(description="What endpoints are given.", examples=[1450])
+    own_mtu: int | None = Field(description="What was asked for; null: `mtu` is what the underlay leaves.")
     labels: Labels
     endpoints: int = Field(description="How many endpoints it has.", examples=[3])
     version: Version
