@@ -39,6 +39,7 @@ from db.tables import (
 )
 
 Json = dict[str, Any]
+Names = dict[tuple[str, int], str | None]
 
 TABLES: Mapping[str, type[Base]] = {
     "tenant": Tenant,
@@ -86,10 +87,13 @@ def images(session: Session, touched: Iterable[Touched]) -> list[tuple[Touched, 
     """What each object was and is. Call it before any lock that many wait for."""
     known = [one for one in touched if one.noun in TABLES or one.noun in _SETTINGS]
     before: dict[Touched, Json | None] = {}
+    names: Names = {}
     if any(one.op != "create" for one in known):
         with reading(session.connection().engine) as beside:
-            before = {one: describe(beside, one) for one in known if one.op != "create"}
-    return [(one, Images(before.get(one), None if one.op == "delete" else describe(session, one))) for one in known]
+            before = {one: describe(beside, one, names) for one in known if one.op != "create"}
+    return [
+        (one, Images(before.get(one), None if one.op == "delete" else describe(session, one, names))) for one in known
+    ]
 
 
 def append(
@@ -221,8 +225,11 @@ def _all(session: Session) -> Iterator[AuditRow]:
 _SETTINGS = {"cluster": "isolation"}
 
 
-def describe(session: Session, one: Touched) -> Json | None:
-    """An object in plain JSON, with the names of what it belongs to; None when it is not there."""
+def describe(session: Session, one: Touched, names: Names) -> Json | None:
+    """An object in plain JSON, with the names of what it belongs to; None when it is not there.
+
+    Names do not change while a transaction lasts, so `names` keeps those that were looked up.
+    """
     if one.noun in _SETTINGS:
         value = session.execute(select(Setting.value).where(Setting.name == _SETTINGS[one.noun])).scalar()
         return {"name": one.noun, **(value or {})}
@@ -235,7 +242,9 @@ def describe(session: Session, one: Touched) -> Json | None:
     image["tenant"] = image["name"] if one.noun == "tenant" else None
     for key, other in _REFERENCES.items():
         if (id := image.pop(key, None)) is not None:
-            image[key.removesuffix("_id")] = session.execute(select(other.name).where(other.id == id)).scalar()
+            if (key, id) not in names:
+                names[key, id] = session.execute(select(other.name).where(other.id == id)).scalar()
+            image[key.removesuffix("_id")] = names[key, id]
     match one.noun:
         case "network":
             image["subnets"] = _column(session, select(Subnet.cidr).where(Subnet.network_id == one.id))
