@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from client import output
@@ -9,7 +11,7 @@ from client.context import Context
 from client.isolation import carry_out, dry_run
 from client.options import changing, printing
 
-SETTINGS = {"isolation": ("flat", "multitenant")}
+MODES = "flat", "multitenant"
 
 
 @click.group()
@@ -31,21 +33,29 @@ def show(context: Context) -> None:
 
 
 @cluster.command("set")
-@click.argument("setting", type=click.Choice(list(SETTINGS)))
-@click.argument("value", type=click.Choice(SETTINGS["isolation"]))
+@click.argument("setting", type=click.Choice(["isolation", "vxlan-port", "geneve-port"]))
+@click.argument("value")
 @dry_run
 @changing
 @click.pass_obj
 def set_(context: Context, setting: str, value: str, dry_run: bool) -> None:
     """Change what holds for all tenants.
 
-    multitenant: they are apart unless joined, peering, or global. flat: all reach all, but for private and isolated
-    networks.
+    isolation: multitenant keeps them apart unless joined, peering, or global; flat lets all reach all, but for private
+    and isolated networks. vxlan-port, geneve-port: the UDP port on which hosts take that tunnel's packets.
 
     \b
-    Example:
+    Examples:
       warren cluster set isolation flat --dry-run
+      warren cluster set vxlan-port 8472
     """
-    carry_out(
-        context, "PATCH", "/cluster", {setting: value}, dry_run, lambda reply: f"Cluster isolation is {reply[setting]}"
-    )
+    body: dict[str, Any]
+    if setting == "isolation":
+        if value not in MODES:
+            raise click.BadParameter(f"{value!r} is no isolation; use {' or '.join(MODES)}.", param_hint="VALUE")
+        body, said = {"isolation": value}, f"Cluster isolation is {value}"
+    else:
+        if not value.isdecimal():
+            raise click.BadParameter(f"{value!r} is no UDP port; use 1 to 65535.", param_hint="VALUE")
+        body, said = {"tunnel_ports": {setting.removesuffix("-port"): int(value)}}, f"The {setting} is {value}"
+    carry_out(context, "PATCH", "/cluster", body, dry_run, lambda reply: said)

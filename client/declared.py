@@ -23,10 +23,16 @@ POLICY = "Policy"
 ORDER = ("Tenant", "Network", POLICY, "Peering", "User", "RoleBinding")
 """Each after what it needs; what goes away goes in the opposite order."""
 
-FIXED = {"Network": ("subnets", "gateways", "private")}
+LAYOUT = {"ipRanges": "ip_ranges", "excludes": "excludes", "auxAddresses": "aux_addresses", "blockSizes": "block_sizes"}
+FIXED = {"Network": ("subnets", "gateways", "private", "plan", "strict", *LAYOUT.values())}
 SPEC = {
     "Tenant": {"trackAll": "track_all", "defaultDeny": "default_deny", "quota": "quota"},
-    "Network": {key: key for key in ("subnets", "gateways", "private", "isolated", "mtu")},
+    "Network": {
+        **{key: key for key in ("subnets", "gateways", "private", "isolated", "mtu", "plan", "strict")},
+        **{key: key for key in ("broadcast", "transport")},
+        "crossSubnet": "cross_subnet",
+        **LAYOUT,
+    },
     "Peering": {"tenants": "tenants"},
     "User": {},
     "RoleBinding": {key: key for key in ("role", "user", "group", "tenant")},
@@ -120,13 +126,23 @@ def _tenants(rest: Rest) -> Iterator[Object]:
         yield Object("Tenant", item["name"], fields, item["version"])
 
 
+_OF_NETWORK = ("private", "isolated", "labels", "plan", "strict", "broadcast", "transport", "cross_subnet")
+
+
 def _networks(rest: Rest) -> Iterator[Object]:
     for item in rest.items("/networks"):
         # What is cut from the cluster's pool would be cut elsewhere by another cluster.
-        own = [subnet for subnet in item["subnets"] if not subnet["carved"]]
-        fields = {key: item[key] for key in ("private", "isolated", "labels")} | {"mtu": item["own_mtu"]}
+        own = [subnet for subnet in item["subnets"] if subnet["pool"] is None]
+        fields = {key: item[key] for key in _OF_NETWORK} | {"mtu": item["own_mtu"]}
         if own:
-            fields |= {"subnets": [one["cidr"] for one in own], "gateways": [one["gateway"] for one in own]}
+            fields |= {
+                "subnets": [one["cidr"] for one in own],
+                "gateways": [one["gateway"] for one in own],
+                "ip_ranges": [one["ip_range"] for one in own if one["ip_range"] is not None],
+                "excludes": [excluded for one in own for excluded in one["excludes"]],
+                "aux_addresses": {name: address for one in own for name, address in one["aux_addresses"].items()},
+                "block_sizes": list(dict.fromkeys(one["block_size"] for one in own if one["block_size"] is not None)),
+            }
         yield Object("Network", item["name"], fields, item["version"])
 
 

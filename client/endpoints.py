@@ -77,6 +77,47 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
     report(context, f"Endpoint {name} has labels {output.cell(reply['labels'])}", reply)
 
 
+@endpoint.command("set")
+@the_endpoint
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="ADDRESS[/LEN][,MAC]",
+    help="An address, or a range, that it may use besides its own; may be given several times, and replaces all.",
+)
+@click.option("--allow-none", is_flag=True, help="It may use its own addresses only.")
+@click.option("--active", multiple=True, metavar="ADDRESS[/LEN]", help="It takes this address over from who shares it.")
+@changing
+@click.pass_obj
+def set_(context: Context, name: str, allow: tuple[str, ...], allow_none: bool, active: tuple[str, ...]) -> None:
+    """Say which addresses an endpoint may use besides its own.
+
+    It may send from them and is found at them. Several endpoints of a network may declare the same: then one has it
+    at a time, the first, until another announces it (gratuitous ARP, unsolicited neighbour advertisement) or is made
+    --active.
+
+    \b
+    Example:
+      warren endpoint set acme/lb1 --allow 10.20.0.100 --allow 10.20.0.96/28,06:00:00:00:00:01
+      warren endpoint set acme/lb2 --active 10.20.0.100
+    """
+    if not (allow or allow_none or active):
+        raise click.UsageError("Nothing to change: give --allow, --allow-none or --active.")
+    if allow and allow_none:
+        raise click.UsageError("--allow and --allow-none contradict each other: give one of them.")
+    path = f"/endpoints/{name}"
+    if allow or allow_none:
+        pairs = {text.partition(",")[0]: text.partition(",")[2] or None for text in allow}
+    else:
+        pairs = {pair["address"]: pair["mac"] for pair in context.rest.get(path).body["allowed"]}
+    if unknown := [address for address in active if address not in pairs]:
+        raise click.UsageError(f"{name} may not use {', '.join(unknown)}; declare it with --allow.")
+    body = [{"address": address, "mac": mac, "active": address in active} for address, mac in pairs.items()]
+    reply = context.rest.patch(path, {"allowed": body}).body
+    said = [pair["address"] + ("" if pair["active"] else " (not active)") for pair in reply["allowed"]]
+    report(context, f"Endpoint {name} may also use {', '.join(said) or 'nothing'}", reply)
+
+
 @endpoint.command()
 @the_endpoint
 @changing

@@ -38,11 +38,11 @@ def host() -> None:
 @host.command()
 @click.argument("name", metavar="HOST")
 @click.option("--address", metavar="ADDRESS", help="Where its tunnels end; else what its agent says on enrolling.")
-@click.option("--mtu", type=click.IntRange(576, 65535), default=1500, show_default=True, help="MTU of its underlay.")
+@click.option("--mtu", type=click.IntRange(1350, 65535), help="MTU of its underlay; else as its agent finds it.")
 @label
 @changing
 @click.pass_obj
-def create(context: Context, name: str, address: str | None, mtu: int, labels: dict[str, str]) -> None:
+def create(context: Context, name: str, address: str | None, mtu: int | None, labels: dict[str, str]) -> None:
     """Create a host and print the token with which its agent enrols.
 
     \b

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from client import output
+from client.addresses import layout
 from client.change import create as send
 from client.change import report
 from client.context import Context
@@ -25,24 +26,34 @@ COLUMNS = [
     column("ZONE"),
     ("SUBNETS", _subnets),
     column("ENDPOINTS"),
+    column("TRANSPORT"),
     column("PRIVATE"),
     column("ISOLATED"),
+    column("BROADCAST"),
     column("LABELS"),
 ]
+BROADCAST_HELP = "Whether broadcast and multicast reach all of its endpoints; off by default."
+TRANSPORT_HELP = "vxlan, geneve, gre; host-gw, without a tunnel; local, which keeps to one host."
+PLANS = "Hosts share each subnet's addresses, or have blocks of them."
 the_network = qualified("name", "/networks", "TENANT/NETWORK")
 
 
 @click.group()
 def network() -> None:
-    """A network is one segment: a VNI on the wire, and at most one subnet per address family."""
+    """A network is one segment: a VNI on the wire, and subnets of IPv4, IPv6 or both."""
 
 
 @network.command()
 @click.argument("name", metavar="TENANT/NETWORK", callback=read_qualified)
-@click.option("--subnet", "subnets", multiple=True, metavar="CIDR", help="IPv4 or IPv6; at most one of each.")
-@click.option("--gateway", "gateways", multiple=True, metavar="ADDRESS", help="Else the first usable of each subnet.")
+@click.option("--subnet", "subnets", multiple=True, metavar="CIDR", help="IPv4 or IPv6; may be given several times.")
+@layout
+@click.option("--plan", type=click.Choice(("shared", "per-host")), default="shared", show_default=True, help=PLANS)
+@click.option("--strict", is_flag=True, help="A host never takes an address of another's block.")
 @click.option("--private", is_flag=True, help="May overlap other tenants' subnets; reachable from its own zone only.")
 @click.option("--isolated", is_flag=True, help="Does not talk to the tenant's other networks.")
+@click.option("--broadcast/--no-broadcast", default=False, help=BROADCAST_HELP)
+@click.option("--transport", default="vxlan", help=TRANSPORT_HELP)
+@click.option("--cross-subnet", is_flag=True, help="With host-gw: a tunnel to hosts on other segments.")
 @click.option("--mtu", type=click.IntRange(576, 65535), help="Else what the underlay leaves.")
 @label
 @changing
@@ -51,13 +62,18 @@ def create(
     context: Context,
     name: str,
     subnets: tuple[str, ...],
-    gateways: tuple[str, ...],
+    plan: str,
+    strict: bool,
     private: bool,
     isolated: bool,
+    broadcast: bool,
+    transport: str,
+    cross_subnet: bool,
     mtu: int | None,
     labels: dict[str, str],
+    **layout: Any,
 ) -> None:
-    """Create a network. Without --subnet it gets one of each family from the cluster's pool.
+    """Create a network. Without --subnet it gets one of each family from the cluster's pools.
 
     \b
     Example:
@@ -65,10 +81,15 @@ def create(
     """
     body: dict[str, Any] = {
         "name": name,
-        "gateways": list(gateways),
+        **layout,
+        "plan": plan,
+        "strict": strict,
         "private": private,
         "isolated": isolated,
+        "broadcast": broadcast,
         "mtu": mtu,
+        "transport": transport,
+        "cross_subnet": cross_subnet,
         "labels": labels,
     }
     if subnets:
@@ -126,20 +147,51 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
 @network.command()
 @the_network
 @click.option("--isolated/--routed", default=None, help="A zone of its own, or its tenant's.")
+@click.option("--broadcast/--no-broadcast", default=None, help="Whether broadcasts reach all of its endpoints.")
+@click.option("--transport", help=TRANSPORT_HELP)
+@click.option(
+    "--cross-subnet/--no-cross-subnet", default=None, help="With host-gw: a tunnel to hosts on other segments."
+)
 @dry_run
 @changing
 @click.pass_obj
-def update(context: Context, name: str, isolated: bool | None, dry_run: bool) -> None:
-    """Set a network apart from its tenant's other networks, or back among them.
+def update(
+    context: Context,
+    name: str,
+    isolated: bool | None,
+    broadcast: bool | None,
+    transport: str | None,
+    cross_subnet: bool | None,
+    dry_run: bool,
+) -> None:
+    """Set a network apart from its tenant's other networks or back among them, let its endpoints broadcast or not, or
+    move it to another transport.
 
     \b
-    Example:
+    Examples:
       warren network update acme/web --isolated
+      warren network update acme/web --broadcast --transport geneve
     """
-    if isolated is None:
-        raise click.UsageError("Say --isolated or --routed.")
-    said = f"Network {name} is {'isolated' if isolated else 'routed'}"
-    carry_out(context, "PATCH", f"/networks/{name}", {"isolated": isolated}, dry_run, lambda reply: said)
+    body = {"isolated": isolated, "broadcast": broadcast, "transport": transport, "cross_subnet": cross_subnet}
+    if set(body.values()) == {None}:
+        raise click.UsageError("Say --isolated, --routed, --broadcast, --no-broadcast, --transport or --cross-subnet.")
+    said = []
+    if isolated is not None:
+        said.append("isolated" if isolated else "routed")
+    if broadcast is not None:
+        said.append("open to broadcasts" if broadcast else "closed to broadcasts")
+    if transport is not None:
+        said.append(f"carried by {transport}")
+    if cross_subnet is not None:
+        said.append("tunnelled between segments" if cross_subnet else "not tunnelled")
+    carry_out(
+        context,
+        "PATCH",
+        f"/networks/{name}",
+        {field: value for field, value in body.items() if value is not None},
+        dry_run,
+        lambda reply: f"Network {name} is {' and '.join(said)}",
+    )
 
 
 @network.command()
@@ -154,3 +206,45 @@ def delete(context: Context, name: str) -> None:
       warren network delete acme/web
     """
     report(context, f"Network {name} deleted", context.rest.delete(f"/networks/{name}").body)
+
+
+@network.group()
+def subnet() -> None:
+    """Subnets of a network, which is one segment however many it has."""
+
+
+@subnet.command()
+@the_network
+@click.argument("subnet", metavar="[CIDR]", required=False)
+@click.option("--ipv6", is_flag=True, help="Without CIDR: an IPv6 subnet of the cluster's pools; else an IPv4 one.")
+@layout
+@changing
+@click.pass_obj
+def add(context: Context, name: str, subnet: str | None, ipv6: bool, **layout: Any) -> None:
+    """Add a subnet to a network; without CIDR one of the cluster's pools.
+
+    \b
+    Example:
+      warren network subnet add acme/web 10.21.0.0/24
+    """
+    body = {"subnet": subnet, "family": 6 if ipv6 else 4, **layout}
+    reply = send(context, f"/networks/{name}/subnets", body)
+    report(context, f"Network {name} has {', '.join(_subnets(reply))}", reply)
+
+
+@subnet.command()
+@the_network
+@click.argument("subnet", metavar="CIDR")
+@changing
+@click.pass_obj
+def remove(context: Context, name: str, subnet: str) -> None:
+    """Remove a subnet of which no endpoint has an address.
+
+    \b
+    Example:
+      warren network subnet remove acme/web 10.21.0.0/24
+    """
+    if "/" not in subnet:
+        raise click.UsageError(f"'{subnet}' has no prefix length: write it like 10.21.0.0/24.")
+    reply = context.rest.delete(f"/networks/{name}/subnets/{subnet}").body
+    report(context, f"Network {name} has no subnet {subnet} any more", reply)

@@ -108,6 +108,17 @@ def read_policy(_: click.Context, parameter: click.Parameter, given: str | None)
     return given
 
 
+def read_pairs(_: click.Context, parameter: click.Parameter, given: Iterable[str]) -> dict[str, str]:
+    """`router=10.20.0.254` to `{"router": "10.20.0.254"}`."""
+    pairs = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"'{text}' is not NAME=ADDRESS, like router=10.20.0.254.", param=parameter)
+        pairs[name] = value
+    return pairs
+
+
 label = click.option(
     "--label", "labels", multiple=True, metavar="K=V", callback=read_labels, help="A label; may be given several times."
 )

@@ -30,6 +30,7 @@ RULES = [
     column("ACTION"),
     column("PACKETS"),
     column("BYTES"),
+    column("OPEN", "connections"),
     ("LAST HIT", lambda rule: _moment(rule["last_hit"])),
 ]
 NAMES = [
@@ -181,7 +182,8 @@ def delete(context: Context, name: str, dry_run: bool) -> None:
 def rules(context: Context, name: str) -> None:
     """Show what each rule of a policy has decided.
 
-    On all hosts, since the policy was last changed. Packets are counted in both directions of a connection.
+    On all hosts, since the policy was last changed. Packets are counted in both directions of a connection. OPEN are
+    the connections that are open now and that the rule admitted.
 
     \b
     Example:
@@ -189,7 +191,7 @@ def rules(context: Context, name: str) -> None:
     """
     found = list(context.rest.items("/rules", {"policy": name}))
     if not found:
-        context.rest.get(f"/policies/{name}")  # says so if there is no such policy
+        _there(context, ("policies", name))
     output.listing(context.output, found, RULES[1:], f"Policy {name} has no rules.")
 
 
@@ -219,7 +221,9 @@ def unused(context: Context, tenant: str | None) -> None:
     Example:
       warren policy unused --tenant acme
     """
-    found = context.rest.items("/rules", {"tenant": tenant, "unused": "true"})
+    found = list(context.rest.items("/rules", {"tenant": tenant, "unused": "true"}))
+    if not found:
+        _there(context, ("tenants", tenant))
     output.listing(context.output, found, RULES[:5], "Every rule has matched.")
 
 
@@ -253,7 +257,17 @@ def denied(context: Context, tenant: str | None, endpoint: str | None, by: str |
       warren policy denied --endpoint acme/db1
     """
     query = {"tenant": tenant, "endpoint": endpoint, "policy": by, "limit": limit}
-    output.listing(context.output, context.rest.items("/denials", query), DENIED, "Nothing was denied.")
+    found = list(context.rest.items("/denials", query))
+    if not found:  # what is gone may still have been denied something
+        _there(context, ("tenants", tenant), ("endpoints", endpoint), ("policies", by))
+    output.listing(context.output, found, DENIED, "Nothing was denied.")
+
+
+def _there(context: Context, *asked: tuple[str, str | None]) -> None:
+    """Says so if one of them does not exist: nothing is found of what was misspelt."""
+    for noun, name in asked:
+        if name is not None:
+            context.rest.get(f"/{noun}/{name}")
 
 
 def _moment(text: str | None) -> str:

@@ -26,8 +26,12 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
     "Tenants and networks": {
         "tenant": Lazy("client.tenants:tenant", "Who owns networks; the unit of isolation."),
         "network": Lazy("client.networks:network", "Segments with their subnets."),
+        "ipam": Lazy("client.addresses:ipam", "How full networks are; check and repair."),
+        "pool": Lazy("client.addresses:pool", "Ranges that subnets are carved of."),
+        "reservation": Lazy("client.addresses:reservation", "Addresses kept for a name."),
         "cluster": Lazy("client.cluster:cluster", "What holds for all tenants."),
         "endpoint": Lazy("client.endpoints:endpoint", "Interfaces of containers."),
+        "dns": Lazy("client.dns:dns", "Names that no endpoint has."),
         "policy": Lazy("client.policies:policy", "Which connections are allowed."),
         "apply": Lazy("client.declare:apply", "Make everything as some files say."),
         "export": Lazy("client.declare:export", "Print everything as such a file."),
@@ -37,6 +41,10 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
         "status": Lazy("client.status:status", "One sentence and a table: is everything well?"),
         "host": Lazy("client.hosts:host", "Machines with an agent and a bridge."),
         "revision": Lazy("client.revisions:revision", "Where a change is live."),
+    },
+    "Attaching by hand": {
+        "attach": Lazy("ovs_agent.commands:attach", "Give a namespace, container, tap or NIC of this host a network."),
+        "detach": Lazy("ovs_agent.commands:detach", "Take it away again."),
     },
     "Access": {
         "login": Lazy("client.login:login", "Remember an API and a token."),
@@ -69,7 +77,7 @@ class Root(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, commands in SECTIONS.items():
             with formatter.section(title):
-                formatter.write_dl([(f"{name:<10}", lazy.help) for name, lazy in commands.items()])
+                formatter.write_dl([(f"{name:<11}", lazy.help) for name, lazy in commands.items()])
 
 
 def load(name: str, target: str) -> click.Command:

@@ -28,6 +28,7 @@ def status(context: Context) -> None:
     progress = rest.get(f"/revisions/{latest}").body
     hosts = list(rest.items("/hosts"))
     tenants = list(rest.items("/tenants"))
+    full = rest.get("/ipam/warnings").body["warnings"]
     if context.output != "table":
         counts = {
             "tenants": len(tenants),
@@ -35,10 +36,19 @@ def status(context: Context) -> None:
             "endpoints": sum(tenant["endpoints"] for tenant in tenants),
         }
         output.data(
-            context.output, {"sentence": _sentence(progress, hosts), "revision": progress, **counts, "hosts": hosts}
+            context.output,
+            {
+                "sentence": _sentence(progress, hosts),
+                "revision": progress,
+                **counts,
+                "hosts": hosts,
+                "nearly_full": full,
+            },
         )
         return
     click.echo(_sentence(progress, hosts))
+    for sentence in full:
+        click.echo(f"Nearly full: {sentence}.")
     if hosts:
         click.echo()
         output.listing("table", hosts, COLUMNS)

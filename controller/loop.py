@@ -18,8 +18,9 @@ from controller.account import Account
 from controller.calc.engine import Delta, Engine
 from controller.model import DATAPATH_PREFIX, Change
 from controller.openflow.decode import PacketIn
-from controller.openflow.encode import WireFlow, encode
+from controller.openflow.encode import encode
 from controller.openflow.events import (
+    Announced,
     Broken,
     Confirmed,
     Copied,
@@ -31,8 +32,10 @@ from controller.openflow.events import (
     Superseded,
     Synced,
 )
+from controller.openflow.groups import encode_bucket
 from controller.openflow.session import Session
-from controller.pipeline.flow import Reason
+from controller.openflow.wanted import WireItem
+from controller.pipeline.flow import Flow, Reason
 from controller.pipeline.program import Key, fragment
 from controller.status import Recorder
 from controller.switch.app import Connected, Disconnected, Received, Switches
@@ -69,12 +72,13 @@ class _Host:
     measured: float = 0.0
 
 
-def compile_fragment(world: World, key: Key) -> tuple[WireFlow, ...]:
-    return tuple(map(encode, fragment(world, key)))
+def compile_fragment(world: World, key: Key) -> tuple[WireItem, ...]:
+    return tuple(encode(item) if isinstance(item, Flow) else encode_bucket(item) for item in fragment(world, key))
 
 
 class Loop:
-    """`heard` gets the DNS answers that switches copied. `audit_seconds`: how often each switch's flows are read back
+    """`heard` gets the DNS answers that switches copied, `announced` what endpoints said that take a shared address
+    over, with the host's id. `audit_seconds`: how often each switch's flows are read back
     and repaired."""
 
     def __init__(
@@ -85,6 +89,7 @@ class Loop:
         recorder: Recorder,
         account: Account,
         heard: Callable[[PacketIn], None],
+        announced: Callable[[int, PacketIn], None],
         audit_seconds: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -94,6 +99,7 @@ class Loop:
         self._recorder = recorder
         self._account = account
         self._heard = heard
+        self._announced = announced
         self._audit_seconds = audit_seconds
         self._clock = clock
         self._hosts: dict[int, _Host] = {}
@@ -205,7 +211,12 @@ class Loop:
                     log.error("%s: revision %d: %s", self._name(id), revision, sentence)
                     self._recorder.failed(id, revision, sentence)
                 case Synced(flows, added, deleted):
-                    log.info("%s: the bridge had %d flows; flow-mods: %d", self._name(id), flows, added + deleted)
+                    log.info(
+                        "%s: the bridge had %d flows; group- and flow-mods: %d",
+                        self._name(id),
+                        flows,
+                        added + deleted,
+                    )
                 case Drifted(flows):
                     log.warning("%s: %d flows were not as they should be; repaired", self._name(id), flows)
                     self._recorder.drifted(id, flows)
@@ -216,6 +227,8 @@ class Loop:
                     self._account.copied(self._engine.world, id, rule, packet.fields, packet.packet)
                 case Heard(packet):
                     self._heard(packet)
+                case Announced(packet):
+                    self._announced(id, packet)
                 case Superseded(sentence) | Broken(sentence):
                     log.warning("%s: %s", self._name(id), sentence)
                     self._wire.disconnect(DATAPATH_PREFIX | id, connection)

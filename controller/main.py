@@ -13,6 +13,7 @@ from queue import SimpleQueue
 import click
 
 from controller.account import Account
+from controller.announcements import Announcements
 from controller.loop import Changed, Event, Loop, Stop
 from controller.model import Change
 from controller.resolver import Resolver
@@ -86,9 +87,11 @@ def run(database: str, address: str, port: int, name: str, audit_seconds: float,
     switches = Switches(address, port, mailbox.put, tls)
     recorder = Recorder(write)
     resolver = Resolver(engine, world)
+    announcements = Announcements(engine, world)
 
     def post(world: World, changes: list[Change]) -> None:
         resolver.follow(world)
+        announcements.follow(world)
         mailbox.put(Changed(world, changes))
 
     watcher = Watcher(engine, world, post)
@@ -97,12 +100,14 @@ def run(database: str, address: str, port: int, name: str, audit_seconds: float,
     switches.start()
     watcher.start()
     resolver.start()
+    announcements.start()
     log.info("controller %s listens at %s; world at revision %d", name, target, world.revision)
     try:
-        Loop(world, mailbox, switches, recorder, account, resolver.heard, audit_seconds).run()
+        Loop(*(world, mailbox, switches, recorder, account, resolver.heard, announcements.heard, audit_seconds)).run()
     finally:
         watcher.stop()
         resolver.close()
+        announcements.close()
         recorder.close()
         switches.stop()
     log.info("controller %s stopped; the bridges go on with the flows they have", name)

@@ -91,7 +91,9 @@ class Tenant(NamedTuple):
 class Network(NamedTuple):
     """One segment. `zone` is the tenant's, or the network's own when it is isolated.
 
-    A `private` network's subnets may overlap other tenants': it is reachable from its own zone only.
+    A `private` network's subnets may overlap other tenants': it is reachable from its own zone only. `transport` is the
+    name of what carries its packets between hosts (`controller.transport`), `cross_subnet` allows it tunnels.
+    `broadcast`: what is sent to all reaches all of its endpoints.
     """
 
     id: int
@@ -101,15 +103,20 @@ class Network(NamedTuple):
     zone: int
     subnets: tuple[Subnet, ...]
     private: bool = False
+    transport: str = "vxlan"
+    cross_subnet: bool = False
+    broadcast: bool = False
 
 
 class Host(NamedTuple):
-    """A machine with a bridge. `address` is where its tunnels end; None until it is known."""
+    """A machine with a bridge. `address` is where its tunnels end, None until it is known; `segment` the subnet of the
+    underlay that its bridge has a port to, if any."""
 
     id: int
     name: str
     address: tuple[int, int] | None  # (version, value)
     datapath_type: str = "system"  # "system" (kernel) or "netdev" (user space)
+    segment: tuple[int, int, int] | None = None  # (version, network, prefix)
 
 
 class NamedPort(NamedTuple):
@@ -118,6 +125,31 @@ class NamedPort(NamedTuple):
     name: str
     protocol: int
     port: int
+
+
+class Allowed(NamedTuple):
+    """An address, or a range of them, that an endpoint was declared to use besides its own, with the MAC it uses there.
+
+    Of several endpoints that share one the `active` one has it; the others may only announce that they take it over.
+    """
+
+    version: int
+    network: int
+    prefix: int
+    mac: int
+    active: bool = True
+
+    @property
+    def is_address(self) -> bool:
+        return self.prefix == (32 if self.version == 4 else 128)
+
+    @property
+    def mask(self) -> int:
+        bits = 32 if self.version == 4 else 128
+        return ((1 << self.prefix) - 1) << (bits - self.prefix)
+
+    def has(self, version: int, value: int) -> bool:
+        return self.version == version and value & self.mask == self.network
 
 
 class Endpoint(NamedTuple):
@@ -132,6 +164,7 @@ class Endpoint(NamedTuple):
     addresses: tuple[Address, ...]
     labels: Labels = ()
     ports: tuple[NamedPort, ...] = ()  # sorted
+    allowed: tuple[Allowed, ...] = ()  # sorted
 
 
 class Peering(NamedTuple):
@@ -145,10 +178,12 @@ class Peering(NamedTuple):
 
 
 class Cluster(NamedTuple):
-    """What holds for all tenants; its id is 1. `flat` lets every tenant reach every other."""
+    """What holds for all tenants; its id is 1. `flat` lets every tenant reach every other. `tunnel_ports` are the UDP
+    ports on which hosts take tunnels' packets."""
 
     id: int
     flat: bool = False
+    tunnel_ports: tuple[int, ...] = (4789, 6081)
 
 
 class Requirement(NamedTuple):

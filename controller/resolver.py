@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from controller import dns
-from controller.calc.answers import is_believed, messages
+from controller.calc.answers import is_believed, is_from_resolver, is_passed_on, messages
 from controller.calc.names import IpAddress, Lifetime, Told
 from controller.model import DomainName
 from controller.openflow.decode import PacketIn
@@ -100,7 +100,10 @@ class Resolver:
     def _told(self, packet: PacketIn) -> list[Told]:
         if not is_believed(self._world, packet.fields):
             return []
-        chains = filter(None, map(dns.read, messages(packet.packet)))
+        told = messages(packet.packet)
+        if is_from_resolver(packet.fields):
+            told = [message for message in told if is_passed_on(message)]
+        chains = filter(None, map(dns.read, told))
         return [told for chain in chains for told in chain.told()]
 
     def _news(self, told: list[Told]) -> list[Told]:

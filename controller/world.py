@@ -8,9 +8,12 @@ at once and the same world built change by change are equal. The world knows no 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+from controller.index import Index
+from controller.index import count as count_in
 from controller.model import (
     Change,
     Cluster,
@@ -41,7 +44,6 @@ from controller.selection import (
 )
 
 _Value = TypeVar("_Value")
-_Key = TypeVar("_Key")
 _Nested = Mapping[int, Mapping[int, _Value]]
 _NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
@@ -74,6 +76,10 @@ class World(NamedTuple):
     hosts_of_identity: _Nested[int] = _NOTHING
     identities_of_host: _Nested[int] = _NOTHING
     identities_of_tenant: _Nested[Identity] = _NOTHING
+    hosts_of_broadcast: _Nested[int] = _NOTHING  # by network, of those that broadcast
+    broadcasts_of_host: _Nested[int] = _NOTHING
+    identities_of_broadcast: _Nested[int] = _NOTHING
+    broadcasts_of_identity: _Nested[int] = _NOTHING
     tenants_of_label: Mapping[Label, Mapping[int, Tenant]] = _NOTHING
     policies_of_tenant: _Nested[Policy] = _NOTHING  # the cluster's under 0
     policies_of_place: Mapping[Place, Mapping[int, Policy]] = _NOTHING
@@ -94,6 +100,19 @@ class World(NamedTuple):
 
     def identity_of(self, endpoint: Endpoint) -> Identity:
         return identity(self.networks[endpoint.network].tenant, endpoint.labels, endpoint.ports)
+
+    def judged_at(self, host: int) -> AbstractSet[int]:
+        """The identities of which a policy may be asked at the host: its endpoints', and those of whom they may hear
+        broadcasts."""
+        heard = [self.identities_of_broadcast[network] for network in self.broadcasts_of_host.get(host, ())]
+        own = self.identities_of_host.get(host, _NOTHING).keys()
+        return frozenset(own).union(*heard) if heard else own
+
+    def judges_of(self, identity: int) -> AbstractSet[int]:
+        """The hosts at which a policy may be asked of the identity."""
+        hearing = [self.hosts_of_broadcast[network] for network in self.broadcasts_of_identity.get(identity, ())]
+        own = self.hosts_of_identity.get(identity, _NOTHING).keys()
+        return frozenset(own).union(*hearing) if hearing else own
 
     def policies_meaning(self, identity: Identity) -> Iterator[Policy]:
         """Those that may select or name the identity; in no order, some twice."""
@@ -130,8 +149,17 @@ class World(NamedTuple):
         return [DomainName(domain) for domain in meaning(name) if domain in self.policies_of_domain]
 
     @property
+    def cluster(self) -> Cluster:
+        return next(iter(self.clusters.values()), Cluster(1))
+
+    @property
     def flat(self) -> bool:
-        return any(cluster.flat for cluster in self.clusters.values())
+        return self.cluster.flat
+
+    @property
+    def tunnel_ports(self) -> tuple[int, ...]:
+        """UDP."""
+        return self.cluster.tunnel_ports
 
     def apply(self, revision: int, changes: Iterable[Change]) -> World:
         """The world after `changes`, which must be complete: an endpoint's network is known, and so on.
@@ -176,7 +204,7 @@ class _Draft:
         )
 
     def _index_tenants(self, new: World) -> dict[str, Any]:
-        by_label: _Index[Label, Tenant] = _Index(self._old.tenants_of_label)
+        by_label: Index[Label, Tenant] = Index(self._old.tenants_of_label)
         for before, after in self._changes("tenant", self._old.tenants, new.tenants):
             if before is not None:
                 for label in held(before.labels):
@@ -188,10 +216,10 @@ class _Draft:
 
     def _index_policies(self, new: World) -> dict[str, Any]:
         old = self._old
-        by_tenant = _Index(old.policies_of_tenant)
-        by_place: _Index[Place, Policy] = _Index(old.policies_of_place)
-        by_label: _Index[Label, Policy] = _Index(old.policies_of_label)
-        with_domains, by_domain = _Index(old.policies_with_domains), _Index(old.policies_of_domain)
+        by_tenant = Index(old.policies_of_tenant)
+        by_place: Index[Place, Policy] = Index(old.policies_of_place)
+        by_label: Index[Label, Policy] = Index(old.policies_of_label)
+        with_domains, by_domain = Index(old.policies_with_domains), Index(old.policies_of_domain)
         for before, after in self._changes("policy", old.policies, new.policies):
             if before is not None:
                 by_tenant.discard(before.tenant, before.id)
@@ -222,7 +250,7 @@ class _Draft:
         }
 
     def _index_names(self, new: World) -> dict[str, Any]:
-        index = _Index(self._old.names_of_domain)
+        index = Index(self._old.names_of_domain)
         for before, after in self._changes("name", self._old.names, new.names):
             if before is not None:
                 for domain in meaning(before.name):
@@ -239,9 +267,9 @@ class _Draft:
             yield old.get(id), new.get(id)
 
     def _index_networks(self, new: World) -> tuple[dict[str, Any], set[int]]:
-        """The indexes, and the endpoints of networks that changed their zone."""
+        """The indexes, and the endpoints of networks that are counted differently."""
         old, rezoned = self._old, set[int]()
-        by_zone, by_tenant = _Index(old.networks_of_zone), _Index(old.networks_of_tenant)
+        by_zone, by_tenant = Index(old.networks_of_zone), Index(old.networks_of_tenant)
         for before, after in self._changes("network", old.networks, new.networks):
             if before is not None:
                 by_zone.discard(before.zone, before.id)
@@ -249,12 +277,12 @@ class _Draft:
             if after is not None:
                 by_zone.put(after.zone, after.id, after)
                 by_tenant.put(after.tenant, after.id, after)
-            if before is not None and after is not None and before.zone != after.zone:
+            if before and after and (before.zone, before.broadcast) != (after.zone, after.broadcast):
                 rezoned.update(old.endpoints_of_network.get(before.id, ()))
         return {"networks_of_zone": by_zone.nested, "networks_of_tenant": by_tenant.nested}, rezoned
 
     def _index_peerings(self, new: World) -> dict[str, Any]:
-        index = _Index(self._old.peerings_of_tenant)
+        index = Index(self._old.peerings_of_tenant)
         for before, after in self._changes("peering", self._old.peerings, new.peerings):
             if before is not None:
                 for tenant in before.tenants:
@@ -266,24 +294,36 @@ class _Draft:
 
     def _index_endpoints(self, new: World, rezoned: set[int]) -> dict[str, Any]:
         old = self._old
-        by_network, by_host = _Index(old.endpoints_of_network), _Index(old.endpoints_of_host)
-        hosts_of_zone, zones_of_host = _Index(old.hosts_of_zone), _Index(old.zones_of_host)
-        hosts_of_tenant, tenants_of_host = _Index(old.hosts_of_tenant), _Index(old.tenants_of_host)
-        hosts_of_identity, identities_of_host = _Index(old.hosts_of_identity), _Index(old.identities_of_host)
+        by_network, by_host = Index(old.endpoints_of_network), Index(old.endpoints_of_host)
+        hosts_of_zone, zones_of_host = Index(old.hosts_of_zone), Index(old.zones_of_host)
+        hosts_of_tenant, tenants_of_host = Index(old.hosts_of_tenant), Index(old.tenants_of_host)
+        hosts_of_identity, identities_of_host = Index(old.hosts_of_identity), Index(old.identities_of_host)
+        hosts_of_broadcast, broadcasts_of_host = Index(old.hosts_of_broadcast), Index(old.broadcasts_of_host)
+        identities_of_broadcast = Index(old.identities_of_broadcast)
+        broadcasts_of_identity = Index(old.broadcasts_of_identity)
         touched: dict[int, Identity] = {}
 
         def count(world: World, endpoint: Endpoint, amount: int) -> None:
             network, host = world.networks[endpoint.network], endpoint.host
-            _count(hosts_of_zone, network.zone, host, amount)
-            _count(zones_of_host, host, network.zone, amount)
-            _count(hosts_of_tenant, network.tenant, host, amount)
-            _count(tenants_of_host, host, network.tenant, amount)
+            count_in(hosts_of_zone, network.zone, host, amount)
+            count_in(zones_of_host, host, network.zone, amount)
+            count_in(hosts_of_tenant, network.tenant, host, amount)
+            count_in(tenants_of_host, host, network.tenant, amount)
+
+        def hear(world: World, endpoint: Endpoint, amount: int) -> None:
+            network, host = endpoint.network, endpoint.host
+            if world.networks[network].broadcast:
+                its = world.identity_of(endpoint).id
+                count_in(hosts_of_broadcast, network, host, amount)
+                count_in(broadcasts_of_host, host, network, amount)
+                count_in(identities_of_broadcast, network, its, amount)
+                count_in(broadcasts_of_identity, its, network, amount)
 
         def identify(world: World, endpoint: Endpoint, amount: int) -> None:
             its = world.identity_of(endpoint)
             touched[its.id] = its
-            _count(hosts_of_identity, its.id, endpoint.host, amount)
-            _count(identities_of_host, endpoint.host, its.id, amount)
+            count_in(hosts_of_identity, its.id, endpoint.host, amount)
+            count_in(identities_of_host, endpoint.host, its.id, amount)
 
         for id in rezoned | self._changed.get("endpoint", set()):
             was, now = old.endpoints.get(id), new.endpoints.get(id)
@@ -300,7 +340,9 @@ class _Draft:
                     count(world, end, amount)
                 if end is not None and (speaks[0] != speaks[1] or place[0] != place[1]):
                     identify(world, end, amount)
-        identities, by_tenant = dict(old.identities) if touched else old.identities, _Index(old.identities_of_tenant)
+                if end is not None and (id in rezoned or speaks[0] != speaks[1] or place[0] != place[1]):
+                    hear(world, end, amount)
+        identities, by_tenant = dict(old.identities) if touched else old.identities, Index(old.identities_of_tenant)
         for its in touched.values():
             if hosts_of_identity.holds(its.id):
                 identities[its.id] = its  # type: ignore[index]
@@ -318,6 +360,10 @@ class _Draft:
             "hosts_of_identity": hosts_of_identity.nested,
             "identities_of_host": identities_of_host.nested,
             "identities_of_tenant": by_tenant.nested,
+            "hosts_of_broadcast": hosts_of_broadcast.nested,
+            "broadcasts_of_host": broadcasts_of_host.nested,
+            "identities_of_broadcast": identities_of_broadcast.nested,
+            "broadcasts_of_identity": broadcasts_of_identity.nested,
             "identities": identities,
         }
 
@@ -332,47 +378,3 @@ _TABLES = {
     "policy": "policies",
     "name": "names",
 }
-
-
-class _Index(Generic[_Key, _Value]):
-    """A two-level map that copies a level only when it first changes, and keeps no empty inner map."""
-
-    def __init__(self, old: Mapping[_Key, Mapping[int, _Value]]) -> None:
-        self._old = old
-        self._outer: dict[_Key, Mapping[int, _Value]] | None = None
-        self._inner: dict[_Key, dict[int, _Value]] = {}
-
-    @property
-    def nested(self) -> Mapping[_Key, Mapping[int, _Value]]:
-        if self._outer is None:
-            return self._old
-        for key, inner in self._inner.items():
-            if inner:
-                self._outer[key] = inner
-            else:
-                self._outer.pop(key, None)
-        return self._outer
-
-    def holds(self, key: _Key) -> bool:
-        return bool(self._inner[key] if key in self._inner else self._old.get(key))
-
-    def writable(self, key: _Key) -> dict[int, _Value]:
-        if self._outer is None:
-            self._outer = dict(self._old)
-        inner = self._inner.get(key)
-        if inner is None:
-            inner = self._inner[key] = dict(self._outer.get(key, {}))
-        return inner
-
-    def put(self, key: _Key, id: int, value: _Value) -> None:
-        self.writable(key)[id] = value
-
-    def discard(self, key: _Key, id: int) -> None:
-        self.writable(key).pop(id, None)
-
-
-def _count(index: _Index[int, int], key: int, id: int, amount: int) -> None:
-    inner = index.writable(key)
-    inner[id] = inner.get(id, 0) + amount
-    if not inner[id]:
-        del inner[id]

@@ -34,17 +34,7 @@ _AUTOMATIC_V6 = (1 << 32) - 1
 
 def parse_subnet(text: str, field: str = "subnets") -> IPNetwork:
     """A subnet that a network may have, whoever else has it."""
-    try:
-        network = ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise Invalid(f"{text!r} is not a subnet", "write it like 10.20.0.0/24 or fd00:20::/64", field) from None
-    if "/" not in text:
-        raise Invalid(f"subnet {text!r} has no prefix length", f"write it like {text}/24", field)
-    if str(network) != text and ipaddress.ip_interface(text).ip != network.network_address:
-        raise Invalid(f"subnet {text} has bits set after its prefix", f"did you mean {network}?", field)
-    for reserved, why in _RESERVED:
-        if overlap(reserved, network):
-            raise Invalid(f"subnet {network} overlaps {reserved}, which is {why}", "choose another subnet", field)
+    network = parse_range(text, field)
     largest = _LARGEST_V4 if network.version == 4 else _LARGEST_V6
     if not largest <= network.prefixlen < network.max_prefixlen:
         raise Invalid(
@@ -52,6 +42,27 @@ def parse_subnet(text: str, field: str = "subnets") -> IPNetwork:
             f"use /{largest} to /{network.max_prefixlen - 1} for IPv{network.version}",
             field,
         )
+    return network
+
+
+def parse_range(text: str, field: str = "cidr", what: str = "subnet") -> IPNetwork:
+    """Addresses that may be endpoints', as many as there are. A range may be wider than any subnet."""
+    network = parse_cidr(text, field, what)
+    for reserved, why in _RESERVED:
+        if overlap(reserved, network):
+            raise Invalid(f"{what} {network} overlaps {reserved}, which is {why}", f"choose another {what}", field)
+    return network
+
+
+def parse_cidr(text: str, field: str, what: str = "subnet") -> IPNetwork:
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise Invalid(f"{text!r} is not a {what}", "write it like 10.20.0.0/24 or fd00:20::/64", field) from None
+    if "/" not in text:
+        raise Invalid(f"{what} {text!r} has no prefix length", f"write it like {text}/24", field)
+    if str(network) != text and ipaddress.ip_interface(text).ip != network.network_address:
+        raise Invalid(f"{what} {text} has bits set after its prefix", f"did you mean {network}?", field)
     return network
 
 
@@ -82,19 +93,23 @@ def automatic(network: IPNetwork) -> tuple[int, int]:
 def offset_of(address: IPAddress, network: IPNetwork) -> int:
     """The number an address has in its subnet's pool. The upper half of an IPv6 /64 does not fit a database's
     signed integer: there the numbers are negative, and still unique."""
-    offset = int(address) - int(network.network_address)
+    return number_of(int(address) - int(network.network_address))
+
+
+def number_of(offset: int) -> int:
     return offset if offset < 1 << 63 else offset - (1 << 64)
 
 
 def address_at(network: IPNetwork, offset: int) -> IPAddress:
+    """The address that has this number; the inverse of `offset_of`."""
     return network[offset]
 
 
-def parse_gateway(text: str, field: str = "gateways") -> IPAddress:
+def parse_address(text: str, what: str, field: str) -> IPAddress:
     try:
         return ipaddress.ip_address(text)
     except ValueError:
-        raise Invalid(f"gateway {text!r} is not an address", "write it like 10.20.0.1", field) from None
+        raise Invalid(f"{what} {text!r} is not an address", "write it like 10.20.0.1", field) from None
 
 
 def check_usable(address: IPAddress, network: IPNetwork, what: str, field: str) -> None:
@@ -112,9 +127,15 @@ def check_usable(address: IPAddress, network: IPNetwork, what: str, field: str) 
 
 def mac_of(address: IPAddress) -> str:
     """The MAC of the endpoint whose first address this is: no table is needed to go from one to the other."""
-    kind = 0 if address.version == 4 else 1
+    return macs_of(address)[0]
+
+
+def macs_of(address: IPAddress) -> list[str]:
+    """The MACs that may be made of an address, best first. Two IPv6 addresses of one network may be alike in their low
+    32 bits; the second takes the next one."""
     low = (int(address) & 0xFFFF_FFFF).to_bytes(4, "big")
-    return ":".join(f"{byte:02x}" for byte in (0x02, kind, *low))
+    kinds = (0,) if address.version == 4 else range(1, 16)
+    return [":".join(f"{byte:02x}" for byte in (0x02, kind, *low)) for kind in kinds]
 
 
 def parse_mac(text: str, field: str = "mac") -> str:
@@ -136,7 +157,7 @@ def parse_mac(text: str, field: str = "mac") -> str:
 
 def is_made_of_an_address(mac: str) -> bool:
     """Whether it looks like what `mac_of` makes, and so could collide with a later endpoint's."""
-    return mac.startswith(("02:00:", "02:01:"))
+    return mac.startswith("02:0")
 
 
 def parse_underlay(text: str, field: str = "address") -> str:

@@ -36,6 +36,11 @@ _FIRST_GAP = text(
     "WHERE n BETWEEN (SELECT first FROM pool WHERE id = :pool) AND (SELECT last FROM pool WHERE id = :pool) "
     "AND NOT EXISTS (SELECT 1 FROM claim WHERE pool_id = :pool AND number = n)"
 )
+_FREE_WITHIN = text(
+    "SELECT min(n) FROM (SELECT CAST(:first AS BIGINT) AS n "
+    "UNION ALL SELECT number + 1 FROM claim WHERE pool_id = :pool AND number BETWEEN :first AND :last) AS candidate "
+    "WHERE n <= :last AND NOT EXISTS (SELECT 1 FROM claim WHERE pool_id = :pool AND number = n)"
+)
 _NO_GAPS = text("UPDATE pool SET gaps = :no WHERE id = :pool")
 _RELEASE = text("UPDATE claim SET released_at = :now WHERE pool_id = :pool AND number = :number")
 
@@ -49,11 +54,23 @@ _rested = (
     .order_by(Claim.released_at, Claim.number)
     .limit(1)
     .with_for_update(skip_locked=True)
-    .scalar_subquery()
 )
 _TAKE_RESTED = (
     update(Claim.__table__)  # type: ignore[arg-type]
-    .where(Claim.pool_id == bindparam("pool"), Claim.number == _rested, Claim.released_at.is_not(None))
+    .where(
+        Claim.pool_id == bindparam("pool"), Claim.number == _rested.scalar_subquery(), Claim.released_at.is_not(None)
+    )
+    .values(released_at=None)
+    .returning(Claim.number)
+)
+_within = Claim.number.between(bindparam("first"), bindparam("last"))
+_TAKE_RESTED_WITHIN = (
+    update(Claim.__table__)  # type: ignore[arg-type]
+    .where(
+        Claim.pool_id == bindparam("pool"),
+        Claim.number == _rested.where(_within).scalar_subquery(),
+        Claim.released_at.is_not(None),
+    )
     .values(released_at=None)
     .returning(Claim.number)
 )
@@ -77,8 +94,21 @@ def claim(session: Session, pool_id: int, now: datetime, *, what: str, remedy: s
         return number
     rested = session.execute(_TAKE_RESTED, {"pool": pool_id, "now": now.timestamp()}).scalar()
     if rested is None:
-        raise _exhausted(session, pool_id, now, what, remedy)
+        raise exhausted(session, pool_id, now, what, remedy)
     return int(rested)
+
+
+def claim_within(session: Session, pool_id: int, first: int, last: int, now: datetime) -> int | None:
+    """A number from `first` to `last`: the lowest that was never handed out, else the one that has rested longest.
+
+    Looks at every claim between the two, so it is for short ranges.
+    """
+    place = {"pool": pool_id, "first": first, "last": last}
+    while (number := session.execute(_FREE_WITHIN, place).scalar()) is not None:
+        if session.execute(_TAKE_UNUSED, {"pool": pool_id, "number": number}).scalar() is not None:
+            return int(number)
+    rested: int | None = session.execute(_TAKE_RESTED_WITHIN, {**place, "now": now.timestamp()}).scalar()
+    return rested
 
 
 def claim_exact(session: Session, pool_id: int, number: int, *, go_on: bool = False) -> bool:
@@ -114,7 +144,8 @@ def _claim_gap(session: Session, pool_id: int) -> int | None:
     return None
 
 
-def _exhausted(session: Session, pool_id: int, now: datetime, what: str, remedy: str) -> Exhausted:
+def exhausted(session: Session, pool_id: int, now: datetime, what: str, remedy: str) -> Exhausted:
+    """The refusal, which tells whether waiting helps."""
     oldest, resting = session.execute(
         select(func.min(Claim.released_at), func.count()).where(
             Claim.pool_id == pool_id, Claim.released_at.is_not(None)

@@ -10,20 +10,18 @@ import hashlib
 import ipaddress
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, bindparam, delete, func, insert, or_, select
+from sqlalchemy import and_, bindparam, delete, func, insert, literal, or_, select
 from sqlalchemy.orm import Session
 
-from db import allocate, quotas, wanted
-from db.addressing import IPAddress, check_usable, is_made_of_an_address, mac_of, offset_of, parse_mac
+from db import allocate, allowed, blocks, choosing, moves, quotas, records, reservations, transport, wanted
+from db.addressing import IPAddress, check_usable, is_made_of_an_address, macs_of, offset_of, parse_mac
 from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
 from db.labels import valid_labels, valid_ports
 from db.names import dns_label, qualified
-from db.networks import overlay_mtu
-from db.tables import Address, Endpoint, Host, Network, Subnet, Tenant, port_name
+from db.tables import Address, AddressPool, Endpoint, Host, Network, Pool, Subnet, Tenant, port_name
 from db.wanted import WantedEndpoint
 
 # Locks both rows before anything else: two attaches on one host do not look past each other, and whoever deletes the
@@ -35,15 +33,27 @@ _PLACE = (
         Tenant.id.label("tenant_id"),
         Tenant.quota,
         Network.id.label("network_id"),
-        func.coalesce(Network.mtu, overlay_mtu()).label("mtu"),
+        Network.transport,
+        Network.cross_subnet,
+        func.coalesce(Network.mtu, transport.mtu_of(Network.transport)).label("mtu"),
+        transport.mtu_of(literal(transport.DEFAULT.name)).label("route_mtu"),
+        Network.strict,
         Subnet.id.label("subnet_id"),
+        Subnet.family,
         Subnet.cidr,
         Subnet.gateway,
         Subnet.pool_id,
+        Subnet.block_size,
+        Subnet.block_pool_id,
+        Pool.first,
+        Pool.last,
+        AddressPool.state.label("pool_state"),
     )
     .select_from(Network)
     .join(Tenant, Tenant.id == Network.tenant_id)
     .join(Subnet, Subnet.network_id == Network.id)
+    .join(Pool, Pool.id == Subnet.pool_id)
+    .outerjoin(AddressPool, AddressPool.id == Subnet.address_pool_id)
     .join(Host, Host.id == bindparam("host_id"))
     .where(Tenant.name == bindparam("tenant"), Network.name == bindparam("network"))
     .order_by(Subnet.id)
@@ -67,6 +77,7 @@ _TAKEN = (
     .join(Host, Host.id == Endpoint.host_id)
     .where(or_(_SAME_INTERFACE, and_(Endpoint.tenant_id == bindparam("tenant_id"), Endpoint.name == bindparam("name"))))
 )
+_HOLDS_INTERFACE = select(Tenant.name, Endpoint.name).join(Endpoint, Endpoint.tenant_id == Tenant.id)
 _FIND = select(Endpoint.id).where(_SAME_INTERFACE)
 _HELD = (
     select(
@@ -75,8 +86,10 @@ _HELD = (
         Endpoint.ofport,
         Host.pool_id.label("ofports"),
         Address.ip,
+        Address.subnet_id,
         Subnet.cidr,
         Subnet.pool_id,
+        Subnet.block_size,
     )
     .join(Host, Host.id == Endpoint.host_id)
     .join(Address, Address.endpoint_id == Endpoint.id)
@@ -88,6 +101,9 @@ _HELD = (
 _INSERT = insert(Endpoint.__table__).returning(Endpoint.id)  # type: ignore[arg-type]
 _INSERT_ADDRESSES = insert(Address.__table__)  # type: ignore[arg-type]
 _DELETE = delete(Endpoint.__table__).where(Endpoint.id == bindparam("id"))  # type: ignore[arg-type]
+
+
+MOST_ALIASES = 16
 
 
 class Attached(NamedTuple):
@@ -108,14 +124,31 @@ def attach(
     ports: Sequence[Mapping[str, Any]] = (),
     addresses: Sequence[str] = (),
     mac: str | None = None,
+    interface: str = "",
+    move: bool = False,
+    reservation: str | None = None,
+    aliases: Sequence[str] = (),
 ) -> Attached:
-    """The endpoint of that interface. Asking again for the same finds it; for something else is refused."""
+    """The endpoint of that interface, with one address of each family. Asking again for the same finds it; for
+    something else is refused.
+
+    `interface` is one of the host's own that becomes the endpoint's port. With `move` the endpoint of that name leaves
+    the host or the container where it is and comes here as it is. `reservation` is the name whose reserved addresses it
+    gets; its own unless given.
+    """
     session = tx.session
     tenant, short_network = qualified(network, "network", "network")
     dns_label(name, "endpoint")
     _check_interface(container_id, ifname, netns)
+    if interface:
+        _check_interface(container_id, interface, netns)
     values = {"labels": valid_labels(labels), "ports": valid_ports(ports)}
-    request = _digest(network=network, name=name, netns=netns, addresses=list(addresses), mac=mac, **values)
+    if names := _aliases(aliases, name):
+        values["aliases"] = names
+    further = {key: value for key, value in (("interface", interface), ("move", move)) if value}
+    if reservation is not None:
+        further["reservation"] = dns_label(reservation, "reservation", "reservation")
+    request = _digest(network=network, name=name, netns=netns, addresses=list(addresses), mac=mac, **values, **further)
 
     place: Sequence[Any] = session.execute(
         _PLACE, {"host_id": host_id, "tenant": tenant, "network": short_network}
@@ -125,20 +158,32 @@ def attach(
     at = place[0]
     keys = {"host_id": host_id, "container_id": container_id, "ifname": ifname}
     taken: Sequence[Any] = session.execute(_TAKEN, {**keys, "tenant_id": at.tenant_id, "name": name}).all()
-    if known := _known(taken, f"{tenant}/{name}", request):
+    if known := _known(taken, f"{tenant}/{name}", request, move):
         return Attached(wanted.endpoint(session, known), created=False)
+    if interface:
+        _refuse_taken_interface(session, host_id, interface)
+    if move:
+        if not taken:
+            raise NotFound(f"there is no endpoint {tenant}/{name} to move", "attach it without moving", "name")
+        there = {**keys, "netns": netns, "interface": interface, "request": request}
+        moves.move(tx, taken[0], at, there, addresses=addresses, mac=mac)
+        transport.check_hosts(session, session.get_one(Network, at.network_id))
+        return Attached(wanted.endpoint(session, taken[0].id), created=False)
 
-    quotas.take(session, at.tenant_id, at.quota, {"endpoints": 1, "addresses": len(place)})
+    transport.check_host(session, network, at.network_id, at.transport, at.cross_subnet, host_id)
+    kept = reservations.kept_for(session, at.network_id, reservation or name, tx.now)
+    if reservation is not None and not kept:
+        remedy = f"reserve an address with `warren reservation create {network} {reservation}`"
+        raise NotFound(f"network {network} has no reservation for {reservation}", remedy, "reservation")
+    # One address of each family, of whichever subnet.
+    more = {"endpoints": 1, "addresses": len({row.family for row in place})}
+    quotas.take(session, at.tenant_id, at.quota, more)
     asked = _asked(addresses, place, network)
     ofport = allocate.claim(
         session, at.ofports, tx.now, what=f"the range of ofports of host {at.host}", remedy="remove endpoints from it"
     )
-    given = [_claim_address(session, tx.now, row, asked.get(row.subnet_id), network) for row in place]
-    own_mac = mac_of(given[0][0])
-    if mac is not None:
-        own_mac = _chosen_mac(parse_mac(mac), own_mac)
-    if mac is not None or (asked and given[0][0].version == 6):  # what Warren gives by itself is free
-        _refuse_taken_mac(session, own_mac, at.network_id, network)
+    given = choosing.choose(session, tx.now, host_id, place, asked, kept, network)
+    own_mac = _mac(session, at.network_id, network, mac, given[0].ip)
     endpoint_id = session.execute(
         _INSERT,
         {
@@ -150,6 +195,7 @@ def attach(
             "ofport": ofport,
             "mac": own_mac,
             "netns": netns,
+            "interface": interface,
             "request": request,
             "created_at": tx.now,
             "updated_at": tx.now,
@@ -158,8 +204,8 @@ def attach(
     session.execute(
         _INSERT_ADDRESSES,
         [
-            {"subnet_id": row.subnet_id, "ip": str(ip), "prefix": prefix, "endpoint_id": endpoint_id}
-            for row, (ip, prefix) in zip(place, given, strict=True)
+            {"subnet_id": one.subnet_id, "ip": str(one.ip), "prefix": one.prefix, "endpoint_id": endpoint_id}
+            for one in given
         ],
     )
     tx.record("endpoint", endpoint_id, "create", tenant_id=at.tenant_id, host_id=host_id)
@@ -168,14 +214,20 @@ def attach(
         name=f"{tenant}/{name}",
         network=network,
         ofport=ofport,
-        port_name=port_name(endpoint_id),
+        port_name=port_name(endpoint_id, interface),
         mac=own_mac,
-        addresses=[f"{ip}/{prefix}" for ip, prefix in given],
-        gateways=[row.gateway for row in place],
+        addresses=[f"{one.ip}/{one.prefix}" for one in given],
+        gateways=[one.gateway for one in given],
         mtu=at.mtu,
+        route_mtu=min(at.mtu, at.route_mtu),
         container_id=container_id,
         ifname=ifname,
         netns=netns,
+        interface=interface,
+        dns={
+            "nameservers": [one.gateway for one in given],
+            "search": records.search(network, records.settings(session).domain),
+        },
     )
     return Attached(endpoint, created=True)
 
@@ -200,28 +252,37 @@ def remove(tx: Transaction, endpoint_id: int) -> bool:
     held = session.execute(_HELD, {"id": endpoint_id}).all()
     if not held:
         return False
+    allowed.release(tx, endpoint_id)
+    reserved = reservations.of_endpoint(session, endpoint_id)
     session.execute(_DELETE, {"id": endpoint_id})
     first = held[0]
     allocate.release(session, first.ofports, first.ofport, tx.now)
     for row in held:
-        offset = offset_of(ipaddress.ip_address(row.ip), ipaddress.ip_network(row.cidr))
-        allocate.release(session, row.pool_id, offset, tx.now)
+        if (row.subnet_id, row.ip) not in reserved:
+            offset = offset_of(ipaddress.ip_address(row.ip), ipaddress.ip_network(row.cidr))
+            allocate.release(session, row.pool_id, offset, tx.now)
+        if row.block_size is not None:
+            blocks.give_back(session, row.subnet_id, tx.now, first.host_id)
     tx.record("endpoint", endpoint_id, "delete", tenant_id=first.tenant_id, host_id=first.host_id)
     return True
 
 
-def _known(taken: Sequence[Any], name: str, request: str) -> int | None:
+def _known(taken: Sequence[Any], name: str, request: str, move: bool) -> int | None:
     """The endpoint that is there already, when it is what is asked for."""
     for row in taken:
         if row.same_interface:
             if row.request == request:
                 return int(row.id)
+            if move and row.name == name.partition("/")[2]:
+                return None
             raise Conflict(
                 f"interface {row.ifname} of container {row.container_id} on host {row.host} is attached already, "
                 f"as endpoint {row.name} and with other parameters",
                 "detach it first",
             )
     for row in taken:
+        if move:
+            continue
         raise Conflict(
             f"endpoint {name} exists already on host {row.host} (container {row.container_id}, {row.ifname})",
             "choose another name or remove that one",
@@ -233,12 +294,12 @@ def _known(taken: Sequence[Any], name: str, request: str) -> int | None:
 def _asked(texts: Sequence[str], place: Sequence[Any], network: str) -> dict[int, IPAddress]:
     """The addresses asked for, by the id of their subnet: `10.20.0.9`, or with the subnet's prefix length."""
     asked: dict[int, IPAddress] = {}
+    subnets = {row.subnet_id: ipaddress.ip_network(row.cidr) for row in place}
     for text in texts:
         try:
             interface = ipaddress.ip_interface(text)
         except ValueError:
             raise Invalid(f"{text!r} is not an address", "write it like 10.20.0.9", "addresses") from None
-        subnets = {row.subnet_id: ipaddress.ip_network(row.cidr) for row in place}
         id = next((id for id, subnet in subnets.items() if interface.ip in subnet), None)
         if id is None:
             cidrs = " and ".join(str(subnet) for subnet in subnets.values())
@@ -247,42 +308,40 @@ def _asked(texts: Sequence[str], place: Sequence[Any], network: str) -> dict[int
             raise Invalid(
                 f"address {text} has another prefix than subnet {subnets[id]}", f"write {interface.ip}", "addresses"
             )
-        if id in asked:
-            raise Invalid(f"{asked[id]} and {text} are both in {subnets[id]}", "ask for one of them", "addresses")
+        for other in asked.values():
+            if other.version == interface.version:
+                problem = f"{other} and {text} are both IPv{other.version}"
+                raise Invalid(problem, "an endpoint has one address of each family: ask for one", "addresses")
         check_usable(interface.ip, subnets[id], "address", "addresses")
         asked[id] = interface.ip
     return asked
 
 
-def _claim_address(
-    session: Session, now: datetime, row: Any, asked: IPAddress | None, network: str
-) -> tuple[IPAddress, int]:
-    subnet = ipaddress.ip_network(row.cidr)
-    if asked is None:
-        offset = allocate.claim(
-            session,
-            row.pool_id,
-            now,
-            what=f"subnet {row.cidr} of network {network}",
-            remedy="remove endpoints or create another network",
-        )
-        return subnet[offset], subnet.prefixlen
-    if not allocate.claim_exact(session, row.pool_id, offset_of(asked, subnet), go_on=True):
-        query = select(Tenant.name, Endpoint.name).join(Endpoint).join(Address)
-        holder = session.execute(query.where(Address.subnet_id == row.subnet_id, Address.ip == str(asked))).first()
-        whose = f"endpoint {holder[0]}/{holder[1]}'s" if holder else "the gateway's"
-        raise Conflict(
-            f"address {asked} of network {network} is {whose}",
-            "choose another, or leave it out to get one",
-            "addresses",
-        )
-    return asked, subnet.prefixlen
+def _mac(session: Session, network_id: int, network: str, wanted: str | None, first: IPAddress) -> str:
+    own, *others = macs_of(first)
+    if wanted is not None:
+        chosen = _chosen_mac(parse_mac(wanted), own)
+        _refuse_taken_mac(session, chosen, network_id, network)
+        return chosen
+    if others:
+        query = select(Endpoint.mac).where(Endpoint.network_id == network_id, Endpoint.mac.in_([own, *others]))
+        taken = set(session.execute(query).scalars())
+        return next((mac for mac in (own, *others) if mac not in taken), own)
+    return own
 
 
 def _chosen_mac(mac: str, own: str) -> str:
     if mac != own and is_made_of_an_address(mac):
         raise Invalid(f"MAC {mac} looks like one that Warren makes of an address", "use one of another range", "mac")
     return mac
+
+
+def _refuse_taken_interface(session: Session, host_id: int, interface: str) -> None:
+    if interface.startswith("wrn"):
+        raise Invalid(f"interface {interface} has a name that Warren gives", "attach the container's end", "interface")
+    query = _HOLDS_INTERFACE.where(Endpoint.host_id == host_id, Endpoint.interface == interface)
+    for tenant, name in session.execute(query):
+        raise Conflict(f"interface {interface} is endpoint {tenant}/{name}'s", "detach that first", "interface")
 
 
 def _refuse_taken_mac(session: Session, mac: str, network_id: int, network: str) -> None:
@@ -306,6 +365,13 @@ def _check_interface(container_id: str, ifname: str, netns: str) -> None:
         raise Invalid(f"{ifname!r} is not an interface name", "use 1 to 15 characters, like eth0", "ifname")
     if len(netns) > 255 or not netns.isprintable():
         raise Invalid("the path of a network namespace has at most 255 printable characters", "shorten it", "netns")
+
+
+def _aliases(aliases: Sequence[str], name: str) -> list[str]:
+    """Other names that it goes by; unlike its own several endpoints may share one."""
+    if len(aliases) > MOST_ALIASES:
+        raise Invalid(f"{len(aliases)} aliases are too many", f"use at most {MOST_ALIASES}", "aliases")
+    return [alias for alias in dict.fromkeys(aliases) if dns_label(alias, "alias", "aliases") != name]
 
 
 def _digest(**values: Any) -> str:

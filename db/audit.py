@@ -20,9 +20,12 @@ from db.engine import reading
 from db.pages import MAX_LIMIT, Page
 from db.tables import (
     Address,
+    AddressPool,
+    AllowedAddress,
     AuditHead,
     AuditRow,
     Base,
+    DnsRecord,
     Endpoint,
     Group,
     GroupMember,
@@ -30,6 +33,7 @@ from db.tables import (
     Network,
     Peering,
     Policy,
+    Reservation,
     RoleBinding,
     Setting,
     Subnet,
@@ -47,6 +51,8 @@ TABLES: Mapping[str, type[Base]] = {
     "endpoint": Endpoint,
     "host": Host,
     "policy": Policy,
+    "pool": AddressPool,
+    "record": DnsRecord,
     "peering": Peering,
     "user": User,
     "group": Group,
@@ -222,7 +228,8 @@ def _all(session: Session) -> Iterator[AuditRow]:
         session.expunge_all()
 
 
-_SETTINGS = {"cluster": "isolation"}
+_SETTINGS = {"cluster": "isolation", "dns": "dns"}
+_TUNNEL_PORTS = "tunnel_ports"
 
 
 def describe(session: Session, one: Touched, names: Names) -> Json | None:
@@ -231,8 +238,8 @@ def describe(session: Session, one: Touched, names: Names) -> Json | None:
     Names do not change while a transaction lasts, so `names` keeps those that were looked up.
     """
     if one.noun in _SETTINGS:
-        value = session.execute(select(Setting.value).where(Setting.name == _SETTINGS[one.noun])).scalar()
-        return {"name": one.noun, **(value or {})}
+        said = {"name": one.noun, **_setting(session, _SETTINGS[one.noun])}
+        return said | {_TUNNEL_PORTS: _setting(session, _TUNNEL_PORTS)} if one.noun == "cluster" else said
     table = TABLES[one.noun].__table__
     columns = [column for column in table.columns if column.name not in LEFT_OUT]
     row = session.execute(select(*columns).where(table.c.id == one.id)).mappings().one_or_none()
@@ -248,8 +255,14 @@ def describe(session: Session, one: Touched, names: Names) -> Json | None:
     match one.noun:
         case "network":
             image["subnets"] = _column(session, select(Subnet.cidr).where(Subnet.network_id == one.id))
+            reserved = select(Reservation.name + " " + Reservation.ip).join(Subnet).where(Subnet.network_id == one.id)
+            image["reservations"] = _column(session, reserved.order_by(Reservation.name, Reservation.ip))
         case "endpoint":
             image["addresses"] = _column(session, select(Address.ip).where(Address.endpoint_id == one.id))
+            allowed = select(AllowedAddress.cidr).where(AllowedAddress.endpoint_id == one.id)
+            image["allowed"] = _column(session, allowed.order_by(AllowedAddress.cidr))
+        case "record":
+            image["name"] = f"{image['scope']}/{image['name']}"
         case "group":
             members = select(User.name).join(GroupMember).where(GroupMember.group_id == one.id).order_by(User.name)
             image["members"] = _column(session, members)
@@ -273,6 +286,11 @@ _REFERENCES: Mapping[str, Any] = {
     "low_id": Tenant,
     "high_id": Tenant,
 }
+
+
+def _setting(session: Session, name: str) -> Json:
+    found: Json | None = session.execute(select(Setting.value).where(Setting.name == name)).scalar()
+    return found or {}
 
 
 def _column(session: Session, query: Any) -> list[Any]:

@@ -5,6 +5,7 @@ A count is that of one version of a policy's document; what an older one counted
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
@@ -14,15 +15,17 @@ from sqlalchemy.orm import Session
 
 from controller.calc.documents import read
 from controller.calc.tally import Count, Place
-from controller.model import Action, Direction
-from db import policies
+from controller.mark import mark
+from controller.model import Action, Direction, Tier
+from db import hosts, policies
 from db.pages import Page
 from db.rows import insert_on
-from db.tables import Host, Policy, RuleCounter
+from db.tables import Host, HostStatus, Policy, RuleCounter, utcnow
 
 
 class RuleCount(NamedTuple):
-    """A rule, and what it did on all hosts together; `number` counts from 1."""
+    """A rule, and what it did on all hosts together; `number` counts from 1. `connections` are open now; None where the
+    rule admits none that is tracked, or a host could not count."""
 
     policy: str
     direction: Direction
@@ -32,6 +35,7 @@ class RuleCount(NamedTuple):
     packets: int = 0
     bytes: int = 0
     last_hit: datetime | None = None
+    connections: int | None = None
 
 
 _COLUMNS = tuple(column for column in RuleCounter.__table__.columns if not column.primary_key)
@@ -74,8 +78,8 @@ def find(
 ) -> Page[RuleCount]:
     """The rules of `limit` policies at a time; only those that never matched if `unused`."""
     page = policies.find(session, name=policy, tenant=tenant, cursor=cursor, limit=limit)
-    sums = _sums(session, page.items)
-    found = [rule for row in page.items for rule in _rules(row, sums)]
+    sums, open = _sums(session, page.items), _open(session)
+    found = [rule for row in page.items for rule in _rules(row, sums, open)]
     return Page([rule for rule in found if not unused or not rule.packets], page.next)
 
 
@@ -97,17 +101,38 @@ def _sums(session: Session, rows: Iterable[Policy]) -> _Sums:
     }
 
 
-def _rules(row: Policy, sums: _Sums) -> list[RuleCount]:
+_Open = dict[tuple[str, int], Counter[int]]
+"""How many connections are open by direction and mark, and by the tenant that the rule's policy is about."""
+
+
+def _open(session: Session) -> _Open | None:
+    """As the agents that are heard of tell; None if one of them cannot."""
+    query = select(HostStatus.agent_report).where(HostStatus.agent_seen_at >= utcnow() - hosts.SILENT_AFTER)
+    found: _Open = {}
+    for report in session.execute(query).scalars():
+        counted = report.get("connections")
+        if counted is None:
+            return None
+        for item in counted:
+            key = str(item["direction"]), int(item["mark"])
+            found.setdefault(key, Counter())[int(item["tenant"])] += int(item["open"])
+    return found
+
+
+def _rules(row: Policy, sums: _Sums, open: _Open | None) -> list[RuleCount]:
     draft = read(row.document)
-    return [
-        RuleCount(
-            row.qualified_name,
-            direction,
-            number + 1,
-            rule.name,
-            rule.action,
-            *sums.get((row.id, direction, number), (0, 0, None)),
-        )
-        for direction in Direction
-        for number, rule in enumerate(draft.rules(direction) or ())
-    ]
+    found = []
+    for direction in Direction:
+        shown = set()
+        for number, rule in enumerate(draft.rules(direction) or ()):
+            count = RuleCount(row.qualified_name, direction, number + 1, rule.name, rule.action)
+            packets, octets, last = sums.get((row.id, direction, number), (0, 0, None))
+            connections = None
+            if open is not None and rule.action is Action.ACCEPT and draft.tier is not Tier.FIREWALL:
+                its = mark(row.id, direction, rule)
+                by_tenant = open.get((direction.name.lower(), its), Counter())
+                connections = by_tenant[row.tenant_id] if row.tenant_id else by_tenant.total()
+                # Of rules that say the same, the first one admits.
+                connections, shown = 0 if its in shown else connections, shown | {its}
+            found.append(count._replace(packets=packets, bytes=octets, last_hit=last, connections=connections))
+    return found

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import Session, contains_eager, joinedload, selectinload
 
+from db import allowed as db_allowed
 from db import attachments
 from db.changes import Transaction
 from db.errors import NotFound
@@ -63,9 +64,10 @@ def update(
     *,
     labels: Mapping[str, str | None] | None = None,
     ports: Sequence[Mapping[str, Any]] | None = None,
+    allowed: Sequence[Mapping[str, Any]] | None = None,
     version: int | None = None,
 ) -> Endpoint:
-    """Lays `labels` over those that are there (None removes one); `ports` replaces them all."""
+    """Lays `labels` over those that are there (None removes one); `ports` and `allowed` replace them all."""
     endpoint = get(tx.session, name)
     check_version(endpoint, version, f"endpoint {name}")
     values = {
@@ -75,6 +77,8 @@ def update(
     if assign(endpoint, **values):
         tx.session.flush()
         tx.record("endpoint", endpoint.id, "update", tenant_id=endpoint.tenant_id, host_id=endpoint.host_id)
+    if allowed is not None:
+        db_allowed.declare(tx, endpoint, allowed)
     return endpoint
 
 
@@ -94,8 +98,10 @@ def _query() -> Select[Endpoint]:
         .options(
             contains_eager(Endpoint.tenant),
             contains_eager(Endpoint.network).joinedload(Network.tenant),
+            contains_eager(Endpoint.network).selectinload(Network.subnets),
             contains_eager(Endpoint.host),
             joinedload(Endpoint.status),
             selectinload(Endpoint.addresses),
+            selectinload(Endpoint.allowed),
         )
     )

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, insert, select
 from sqlalchemy import update as sql_update
 from sqlalchemy.orm import Session, joinedload, undefer_group
 
-from db import allocate, attachments, tokens
+from db import allocate, attachments, blocks, tokens
 from db.addressing import parse_underlay
 from db.changes import PROGRESS_CHANNEL, Transaction, notify
 from db.errors import Conflict, Invalid, NotFound
@@ -18,13 +18,16 @@ from db.labels import changed_labels, valid_labels
 from db.names import dns_label
 from db.pages import Page, containing, having_labels, page
 from db.rows import assign, check_version, shortened
+from db.settings import CLUSTER_ID
 from db.tables import Endpoint, EndpointStatus, Host, HostStatus, Tenant, Token
+from db.transport import TUNNELS_CHANGED
 
 FIRST_OFPORT, LAST_OFPORT = 100, 65000
 OFPORT_REST_SECONDS = 60
 SILENT_AFTER = timedelta(seconds=30)
 """An agent that has not reported for this long is taken to be gone."""
 
+LEAST_MTU = 1350
 DATAPATHS = ("system", "netdev")
 State = Literal["new", "enrolled", "up", "degraded", "silent"]
 
@@ -35,9 +38,9 @@ def create(
     *,
     address: str | None = None,
     labels: Mapping[str, str] | None = None,
-    mtu: int = 1500,
+    mtu: int | None = None,
 ) -> tuple[Host, str]:
-    """A host and the one-time token that enrols it."""
+    """A host and the one-time token that enrols it. Without `mtu` it has what its agent finds, until then 1500."""
     dns_label(name, "host")
     session = tx.session
     if session.execute(select(Host.id).where(Host.name == name)).scalar() is not None:
@@ -46,13 +49,14 @@ def create(
             f"choose another name, or enrol it with `warren host token {name}`",
             "name",
         )
-    host = Host(name=name, labels=valid_labels(labels), mtu=_valid_mtu(mtu))
+    host = Host(name=name, labels=valid_labels(labels), mtu=_valid_mtu(mtu or 1500), mtu_fixed=mtu is not None)
     host.address = None if address is None else _free_address(session, address, host)
     host.pool_id = allocate.create_pool(session, "ofport", FIRST_OFPORT, LAST_OFPORT, OFPORT_REST_SECONDS)
     host.status = HostStatus()
     session.add(host)
     session.flush()
     tx.record("host", host.id, "create", host_id=host.id)
+    _tell_others(tx)
     return host, tokens.create(tx, "enrol", name=f"enrol {name}", host_id=host.id)[1]
 
 
@@ -91,17 +95,45 @@ def update(
     mtu: int | None = None,
     version: int | None = None,
 ) -> Host:
+    """`mtu` 0: as its agent finds it."""
     host = get(tx.session, name)
     check_version(host, version, f"host {name}")
-    values = {
+    values: dict[str, object] = {
         "labels": changed_labels(host.labels, labels or {}),
         "address": host.address if address is None else _free_address(tx.session, address, host),
-        "mtu": host.mtu if mtu is None else _valid_mtu(mtu),
     }
+    if mtu is not None:
+        found = dict(host.status.agent_report.get("underlay") or {}).get("mtu", host.mtu)
+        values |= {"mtu": _valid_mtu(mtu or found), "mtu_fixed": mtu != 0}
+    _assign(tx, host, values)
+    return host
+
+
+def is_new_underlay(session: Session, host_id: int, prefix: int | None, mtu: int) -> bool:
+    """Whether `set_underlay` would change anything."""
+    host = session.get_one(Host, host_id)
+    return host.prefix != prefix or (host.mtu != mtu and not host.mtu_fixed and mtu >= LEAST_MTU)
+
+
+def set_underlay(tx: Transaction, host_id: int, prefix: int | None, mtu: int) -> None:
+    """What the agent found. An MTU that leaves too little for tunnels changes nothing: the agent reports it."""
+    host = tx.session.get_one(Host, host_id)
+    follow = not host.mtu_fixed and mtu >= LEAST_MTU
+    _assign(tx, host, {"prefix": prefix, "mtu": mtu if follow else host.mtu})
+
+
+def _assign(tx: Transaction, host: Host, values: Mapping[str, object]) -> None:
+    before = host.address, host.mtu
     if assign(host, **values):
         tx.session.flush()
         tx.record("host", host.id, "update", host_id=host.id)
-    return host
+    if (host.address, host.mtu) != before:
+        _tell_others(tx)
+
+
+def _tell_others(tx: Transaction) -> None:
+    """Agents know the other hosts' addresses, and endpoints everywhere have an MTU that follows from all hosts'."""
+    tx.record(TUNNELS_CHANGED, CLUSTER_ID, "update")
 
 
 def delete(tx: Transaction, name: str, *, force: bool = False, version: int | None = None) -> None:
@@ -121,10 +153,12 @@ def delete(tx: Transaction, name: str, *, force: bool = False, version: int | No
         )
     for id, _, _ in rows:
         attachments.remove(tx, id)
+    blocks.release_of_host(session, host.id, tx.now)
     session.delete(host)
     session.flush()
     allocate.delete_pool(session, host.pool_id)
     tx.record("host", host.id, "delete", host_id=host.id)
+    _tell_others(tx)
 
 
 def new_enrol_token(tx: Transaction, name: str) -> str:
@@ -159,6 +193,7 @@ def enrol(
     agent_token = tokens.create(tx, "agent", name=f"agent {host.name}", host_id=host.id)[1]
     session.flush()
     tx.record("host", host.id, "update", host_id=host.id)
+    _tell_others(tx)
     return host, agent_token
 
 
@@ -213,8 +248,9 @@ def of_tenants(session: Session, tenant_ids: Collection[int]) -> set[str]:
 
 
 def _valid_mtu(mtu: int) -> int:
-    if not 1350 <= mtu <= 65535:
-        raise Invalid(f"MTU {mtu} is not possible for a host", "use 1350 to 65535: tunnels need room for 1280", "mtu")
+    if not LEAST_MTU <= mtu <= 65535:
+        remedy = f"use {LEAST_MTU} to 65535: tunnels need room for 1280"
+        raise Invalid(f"MTU {mtu} is not possible for a host", remedy, "mtu")
     return mtu
 
 

@@ -1,45 +1,25 @@
-"""Networks: segments with their subnets. Decides VNIs, zones and gateways, and whose addresses may overlap whose."""
+"""Networks: segments with their subnets. Decides VNIs, zones and MTUs, and when a network may go."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, case, func, or_, select
-from sqlalchemy.orm import Session, contains_eager, selectinload, undefer, undefer_group
+from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy.orm import Session, contains_eager, joinedload, selectinload, undefer, undefer_group
 
-from db import allocate, collisions, quotas, zones
-from db.addressing import (
-    IPAddress,
-    IPNetwork,
-    automatic,
-    bounds,
-    check_usable,
-    offset_of,
-    overlap,
-    parse_gateway,
-    parse_subnet,
-    usable,
-)
+from db import allocate, collisions, quotas, subnetting, transport, zones
+from db.addressing import IPNetwork
 from db.changes import Transaction
 from db.collisions import Place
 from db.errors import CollidesElsewhere, Conflict, Invalid, NotFound
 from db.labels import changed_labels, valid_labels
+from db.layout import PLAIN, Layout
 from db.names import qualified
 from db.pages import Page, containing, having_labels, page
 from db.rows import assign, check_version, shortened
-from db.settings import cluster_pool
-from db.tables import Endpoint, Host, Network, Pool, Shared, Subnet, Tenant
-
-ADDRESS_REST_SECONDS = 5
-"""How long a freed address is given to nobody. A subnet is used up before any address comes twice, so this
-matters to small and full subnets only; there it must not starve a runtime that starts and stops containers."""
-
-UNDERLAY_MTU = 1500
-VXLAN_OVERHEAD = {4: 50, 6: 70}
-"""Bytes a tunnel adds, by the address family of its ends."""
+from db.tables import Address, Endpoint, Network, Pool, Shared, Subnet, Tenant
 
 _FEWER = "remove a network"
-_ELSEWHERE = "is in use elsewhere"
 
 
 def create(
@@ -47,20 +27,31 @@ def create(
     name: str,
     *,
     subnets: Sequence[str] | None = None,
-    gateways: Sequence[str] = (),
+    layout: Layout = PLAIN,
     private: bool = False,
     isolated: bool = False,
+    broadcast: bool = False,
     mtu: int | None = None,
+    carried_by: str = transport.DEFAULT.name,
+    cross_subnet: bool = False,
     labels: Mapping[str, str] | None = None,
 ) -> Network:
-    """Without `subnets` the network gets one of each family of the cluster pool."""
+    """`carried_by` names a transport. Without `subnets` the network gets one of each family out of the pools."""
     session = tx.session
     tenant_name, short = qualified(name, "network")
-    chosen = [parse_subnet(text) for text in subnets or ()]
-    _check_families(name, chosen)
+    chosen = subnetting.parse(subnets or (), name)
+    tunnels = transport.used(session)
     network = Network(
-        name=short, private=private, isolated=isolated, mtu=_valid_mtu(mtu, chosen), labels=valid_labels(labels)
+        name=short,
+        private=private,
+        isolated=isolated,
+        broadcast=broadcast,
+        mtu=_valid_mtu(mtu, chosen),
+        transport=transport.valid(carried_by),
+        cross_subnet=cross_subnet,
+        labels=valid_labels(labels),
     )
+    network.plan, network.strict = layout.plan, layout.strict
     # Always zone before VNI, as a new tenant does: two who lock them the other way round would wait for each other.
     if isolated:
         network.zone = zones.take(tx, _FEWER)
@@ -78,20 +69,15 @@ def create(
         raise Conflict(f"network {name} exists already", "choose another name", "name")
     quotas.take(session, tenant.id, tenant.quota, {"networks": 1})
     network.tenant = tenant
+    transport.check(network)
     if not isolated:
         network.zone = tenant.zone
     network.vni = allocate.claim(session, Shared.VNI, tx.now, what="the range of VNIs", remedy=_FEWER)
-    blocks: list[int | None] = [None] * len(chosen)
-    if chosen:
-        for subnet in chosen:
-            _refuse_overlap(session, name, Place(tenant.id, network.zone, private, isolated), subnet)
-    else:
-        chosen, blocks = _carve(tx, name)
-    at = _gateways(chosen, gateways)
-    network.subnets = [_subnet(tx, subnet, at[subnet], block) for subnet, block in zip(chosen, blocks, strict=True)]
+    network.subnets = subnetting.make(tx, name, Place(tenant.id, network.zone, private, isolated), chosen, layout)
     session.add(network)
     session.flush()
     tx.record("network", network.id, "create", tenant_id=tenant.id)
+    transport.record_tunnels(tx, tunnels)
     return network
 
 
@@ -134,9 +120,13 @@ def update(
     labels: Mapping[str, str | None] | None = None,
     mtu: int | None = None,
     isolated: bool | None = None,
+    broadcast: bool | None = None,
+    carried_by: str | None = None,
+    cross_subnet: bool | None = None,
     version: int | None = None,
 ) -> Network:
-    """`mtu` 0 takes the network's own away. `isolated` gives it a zone of its own, or its tenant's again."""
+    """`mtu` 0 takes the network's own away. `isolated` gives it a zone of its own, or its tenant's again. `carried_by`
+    moves it to another transport while it is used."""
     if isolated is not None:
         zones.take_turn(tx.session)
     network = get(tx.session, name)
@@ -144,12 +134,22 @@ def update(
     values: dict[str, object] = {"labels": changed_labels(network.labels, labels or {})}
     if mtu is not None:
         values["mtu"] = _valid_mtu(mtu or None, [subnet.ip_network for subnet in network.subnets])
+    tunnels = transport.used(tx.session)
+    if broadcast is not None:
+        values["broadcast"] = broadcast
+    if carried_by is not None:
+        values |= {"transport": transport.valid(carried_by), "cross_subnet": False}
+    if cross_subnet is not None:
+        values["cross_subnet"] = cross_subnet
     left = network.zone
     if isolated is not None and isolated != network.isolated:
         values |= {"isolated": isolated, "zone": zones.take(tx, _FEWER) if isolated else network.tenant.zone}
     if assign(network, **values):
+        transport.check(network)
         tx.session.flush()
         tx.record("network", network.id, "update", tenant_id=network.tenant_id)
+        transport.check_hosts(tx.session, network)
+        transport.record_tunnels(tx, tunnels)
     if network.zone != left:
         zones.leave(tx, left)
         _refuse_collisions(tx.session, network)
@@ -166,34 +166,62 @@ def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
     held = select(Endpoint.name).where(Endpoint.network_id == network.id).order_by(Endpoint.name)
     if names := [f"{network.tenant.name}/{endpoint}" for endpoint in session.execute(held).scalars()]:
         raise Conflict(f"network {name} has endpoints: {shortened(names)}", "remove the endpoints first", "network")
+    tunnels = transport.used(session)
     session.delete(network)
     session.flush()
     for subnet in network.subnets:
-        allocate.delete_pool(session, subnet.pool_id)
-        if subnet.block is not None:
-            pool = Shared.CLUSTER4 if subnet.family == 4 else Shared.CLUSTER6
-            allocate.release(session, pool, subnet.block, tx.now)
+        subnetting.forget(tx, subnet)
     if network.isolated:
         zones.leave(tx, network.zone)
     allocate.release(session, Shared.VNI, network.vni, tx.now)
     tx.record("network", network.id, "delete", tenant_id=network.tenant_id)
+    transport.record_tunnels(tx, tunnels)
 
 
-def overlay_mtu() -> ScalarSelect[int]:
-    """What the tunnels of the host with the smallest underlay leave; one network has one MTU on all hosts."""
-    overhead = case((Host.address.like("%:%"), VXLAN_OVERHEAD[6]), else_=VXLAN_OVERHEAD[4])
-    return select(func.coalesce(func.min(Host.mtu - overhead), UNDERLAY_MTU - VXLAN_OVERHEAD[4])).scalar_subquery()
+def add_subnet(tx: Transaction, name: str, subnet: str | None, *, family: int = 4, layout: Layout = PLAIN) -> Network:
+    """One more subnet of the same segment; of a pool of `family` when none is chosen."""
+    zones.take_turn(tx.session)
+    network = get(tx.session, name)
+    there = [one.cidr for one in network.subnets]
+    layout = layout._replace(plan=network.plan, strict=network.strict)
+    if subnet is None:
+        made = subnetting.carve(tx, name, [family], layout)
+        subnetting.parse([*there, *(one.cidr for one in made)], name)
+    else:
+        place = Place(network.tenant_id, network.zone, network.private, network.isolated)
+        made = subnetting.make(tx, name, place, subnetting.parse([subnet, *there], name)[:1], layout)
+    _valid_mtu(network.mtu, [one.ip_network for one in (*made, *network.subnets)])
+    network.subnets.extend(made)
+    return _changed(tx, network)
 
 
-def default_mtu(session: Session) -> int:
-    """The MTU of every network that has none of its own."""
-    return session.execute(select(overlay_mtu())).scalar_one()
+def remove_subnet(tx: Transaction, name: str, cidr: str) -> Network:
+    """Refused while an endpoint has an address of it, or when it is the last."""
+    zones.take_turn(tx.session)
+    network = get(tx.session, name)
+    tx.session.execute(select(Network.id).where(Network.id == network.id).with_for_update())
+    subnet = next((one for one in network.subnets if one.cidr == cidr), None)
+    if subnet is None:
+        cidrs = ", ".join(one.cidr for one in network.subnets)
+        raise NotFound(f"network {name} has no subnet {cidr}", f"it has {cidrs}", "subnet")
+    if len(network.subnets) == 1:
+        raise Conflict(f"{cidr} is the only subnet of network {name}", "add another one first", "subnet")
+    held = select(Tenant.name + "/" + Endpoint.name).join(Endpoint).join(Address).where(Address.subnet_id == subnet.id)
+    if names := tx.session.execute(held.order_by(Endpoint.name)).scalars().all():
+        problem = f"subnet {cidr} of network {name} is in use by {shortened(names)}"
+        raise Conflict(problem, "remove the endpoints first", "subnet")
+    tx.session.delete(subnet)
+    tx.session.flush()
+    tx.session.expire(network, ["subnets"])
+    subnetting.forget(tx, subnet)
+    return _changed(tx, network)
 
 
-def size(subnet: Subnet) -> int:
-    """How many endpoints a subnet has room for: its usable addresses but for the gateway's."""
-    first, last = usable(subnet.ip_network)
-    return last - first
+def _changed(tx: Transaction, network: Network) -> Network:
+    network.updated_at = tx.now  # so that it gets a new version
+    tx.session.flush()
+    tx.record("network", network.id, "update", tenant_id=network.tenant_id)
+    return network
 
 
 def _query() -> Select[Network]:
@@ -202,20 +230,10 @@ def _query() -> Select[Network]:
         .join(Network.tenant)
         .options(
             contains_eager(Network.tenant),
-            selectinload(Network.subnets).options(undefer(Subnet.used)),
+            selectinload(Network.subnets).options(undefer(Subnet.used), joinedload(Subnet.address_pool)),
             undefer_group("counts"),
         )
     )
-
-
-def _check_families(name: str, subnets: list[IPNetwork]) -> None:
-    for version in (4, 6):
-        if len(same := [str(subnet) for subnet in subnets if subnet.version == version]) > 1:
-            raise Invalid(
-                f"network {name}: {' and '.join(same)} are both IPv{version}",
-                "give one subnet per address family, or create two networks",
-                "subnets",
-            )
 
 
 def _valid_mtu(mtu: int | None, subnets: list[IPNetwork]) -> int | None:
@@ -225,80 +243,11 @@ def _valid_mtu(mtu: int | None, subnets: list[IPNetwork]) -> int | None:
     return mtu
 
 
-def _refuse_overlap(session: Session, name: str, place: Place, subnet: IPNetwork) -> None:
-    for carving in cluster_pool(session):
-        if overlap(carving.whole, subnet):
-            raise Conflict(
-                f"network {name}: subnet {subnet} overlaps the cluster pool {carving.whole}",
-                "choose another subnet, or leave it out to get one of the pool",
-                "subnets",
-            )
-    low, high = bounds(subnet)
-    query = (
-        select(Subnet.cidr, Network.name, Network.tenant_id, Tenant.name)
-        .join(Network, Network.id == Subnet.network_id)
-        .join(Tenant, Tenant.id == Network.tenant_id)
-        .where(Subnet.family == subnet.version, Subnet.low <= high, Subnet.high >= low)
-    )
-    # A private network keeps to its own tenant, so it is in nobody else's way.
-    own = Network.tenant_id == place.tenant_id
-    query = query.where(own if place.private else or_(own, Network.private.is_(False)))
-    for cidr, other, owner, tenant in session.execute(query.order_by(own.desc(), Subnet.id).limit(1)):
-        problem = f"network {name}: subnet {subnet} overlaps {cidr} of network {tenant}/{other}"
-        if owner == place.tenant_id:
-            raise Conflict(problem, "choose another subnet", "subnets")
-        remedy = "choose another subnet or create it with --private"
-        raise CollidesElsewhere(problem, remedy, "subnets", f"network {name}: subnet {subnet} {_ELSEWHERE}")
-    if found := collisions.find(session, place, subnet):
-        remedy = "choose another subnet" + (" or create it with --isolated" if place.private else "")
-        problem, discreet = (f"network {name}: subnet {subnet} {said}" for said in (found.sentence, _ELSEWHERE))
-        raise CollidesElsewhere(problem, remedy, "subnets", discreet)
-
-
 def _refuse_collisions(session: Session, network: Network) -> None:
     """After a network came to another zone."""
     name, place = network.qualified_name, Place(network.tenant_id, network.zone, network.private, network.isolated)
     for subnet in network.subnets:
         if found := collisions.find(session, place, subnet.ip_network):
             problem = f"network {name} cannot be routed: its subnet {subnet.cidr} {found.sentence}"
-            discreet = f"network {name} cannot be routed: its subnet {subnet.cidr} {_ELSEWHERE}"
+            discreet = f"network {name} cannot be routed: its subnet {subnet.cidr} {subnetting.ELSEWHERE}"
             raise CollidesElsewhere(problem, "leave it isolated", "isolated", discreet)
-
-
-def _carve(tx: Transaction, name: str) -> tuple[list[IPNetwork], list[int | None]]:
-    subnets: list[IPNetwork] = []
-    blocks: list[int | None] = []
-    for carving in cluster_pool(tx.session):
-        block = allocate.claim(
-            tx.session,
-            carving.pool_id,
-            tx.now,
-            what=f"network {name}: the cluster pool {carving.whole}",
-            remedy="choose a subnet with --subnet",
-        )
-        subnets.append(carving.block(block))
-        blocks.append(block)
-    return subnets, blocks
-
-
-def _gateways(subnets: list[IPNetwork], texts: Sequence[str]) -> dict[IPNetwork, IPAddress]:
-    """Each subnet's gateway: the one given for it, or its first usable address."""
-    found: dict[IPNetwork, IPAddress] = {subnet: subnet[usable(subnet)[0]] for subnet in subnets}
-    for text in texts:
-        gateway = parse_gateway(text)
-        subnet = next((subnet for subnet in subnets if subnet.version == gateway.version), None)
-        if subnet is None:
-            raise Invalid(f"gateway {gateway} has no IPv{gateway.version} subnet", "give the subnet, too", "gateways")
-        check_usable(gateway, subnet, "gateway", "gateways")
-        found[subnet] = gateway
-    return found
-
-
-def _subnet(tx: Transaction, subnet: IPNetwork, gateway: IPAddress, block: int | None) -> Subnet:
-    first, last = automatic(subnet)
-    pool_id = allocate.create_pool(tx.session, "address", first, last, ADDRESS_REST_SECONDS)
-    allocate.claim_exact(tx.session, pool_id, offset_of(gateway, subnet))
-    low, high = bounds(subnet)
-    return Subnet(
-        family=subnet.version, cidr=str(subnet), low=low, high=high, gateway=str(gateway), pool_id=pool_id, block=block
-    )

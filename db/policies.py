@@ -202,10 +202,10 @@ def _put(tx: Transaction, one: Given, tenant: Tenant | None, there: _There) -> P
         tx.session.flush()
         tx.record("policy", row.id, "create", tenant_id=row.tenant_id)
         return row
-    if row.kind != draft.kind:
+    if row.kind != draft.kind and not {row.kind, draft.kind} <= set(FIREWALLS):
         problem = f"{one.what}: policy {row.qualified_name} exists already, and is of kind {row.kind}"
         raise Conflict(problem, "choose another name, or delete it first", one.field("metadata", "name"))
-    if assign(row, document=one.document):
+    if assign(row, kind=draft.kind, document=one.document):
         tx.session.flush()
         tx.record("policy", row.id, "update", tenant_id=row.tenant_id)
     return row

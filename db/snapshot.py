@@ -20,6 +20,7 @@ from db import tables
 from db.changes import current_revision
 from db.labels import with_name
 from db.settings import CLUSTER_ID, is_flat
+from db.transport import udp_ports
 
 NOUNS = ("tenant", "network", "host", "endpoint", "peering", "cluster", "policy", "name")
 _BATCH = 500
@@ -80,23 +81,29 @@ def _networks(session: Session, ids: Ids) -> Iterator[Change]:
     query = select(s.network_id, s.cidr, s.gateway).where(*_those(s.network_id, ids)).order_by(s.network_id, s.id)
     for network_id, cidr, gateway in session.execute(query):
         subnets[network_id].append(model.Subnet.parse(cidr, gateway))
-    columns = select(n.id, t.name, n.name, n.tenant_id, n.vni, n.zone, n.private).join(t, t.id == n.tenant_id)
-    for id, tenant, name, tenant_id, vni, zone, private in session.execute(
+    columns = select(
+        n.id, t.name, n.name, n.tenant_id, n.vni, n.zone, n.private, n.transport, n.cross_subnet, n.broadcast
+    )
+    columns = columns.join(t, t.id == n.tenant_id)
+    for id, tenant, name, tenant_id, vni, zone, *more in session.execute(
         columns.where(*_those(n.id, ids)).order_by(n.id)
     ):
-        network = model.Network(id, f"{tenant}/{name}", tenant_id, vni, zone, tuple(subnets[id]), private)
+        network = model.Network(id, f"{tenant}/{name}", tenant_id, vni, zone, tuple(subnets[id]), *more)
         yield Change("network", id, network)
 
 
 def _hosts(session: Session, ids: Ids) -> Iterator[Change]:
     h = tables.Host
-    query = select(h.id, h.name, h.address, h.datapath_type).where(*_those(h.id, ids)).order_by(h.id)
-    for id, name, text, datapath_type in session.execute(query):
-        address = None
+    query = select(h.id, h.name, h.address, h.datapath_type, h.prefix).where(*_those(h.id, ids)).order_by(h.id)
+    for id, name, text, datapath_type, prefix in session.execute(query):
+        address = segment = None
         if text is not None:
             ip = ipaddress.ip_address(text)
             address = (ip.version, int(ip))
-        yield Change("host", id, model.Host(id, name, address, datapath_type))
+            if prefix is not None:
+                network = ipaddress.ip_network((text, prefix), strict=False)
+                segment = (network.version, int(network.network_address), prefix)
+        yield Change("host", id, model.Host(id, name, address, datapath_type, segment))
 
 
 def _endpoints(session: Session, ids: Ids) -> Iterator[Change]:
@@ -106,6 +113,7 @@ def _endpoints(session: Session, ids: Ids) -> Iterator[Change]:
     for endpoint_id, text, prefix in session.execute(query.order_by(a.endpoint_id, a.subnet_id)):
         ip = ipaddress.ip_address(text)
         addresses[endpoint_id].append(model.Address(ip.version, int(ip), prefix))
+    allowed = _allowed(session, ids)
     columns = select(e.id, t.name, e.name, e.network_id, e.host_id, e.ofport, e.mac, e.labels, e.ports)
     for id, tenant, name, network, host, ofport, mac, labels, ports in session.execute(
         columns.join(t, t.id == e.tenant_id).where(*_those(e.id, ids)).order_by(e.id)
@@ -120,8 +128,20 @@ def _endpoints(session: Session, ids: Ids) -> Iterator[Change]:
             tuple(addresses[id]),
             _labels(labels),
             _ports(ports),
+            tuple(sorted(allowed[id])),
         )
         yield Change("endpoint", id, endpoint)
+
+
+def _allowed(session: Session, ids: Ids) -> dict[int, list[model.Allowed]]:
+    a, e = tables.AllowedAddress, tables.Endpoint
+    found: dict[int, list[model.Allowed]] = defaultdict(list)
+    query = select(a.endpoint_id, a.cidr, a.mac, e.mac, a.active).join(e, e.id == a.endpoint_id)
+    for id, cidr, mac, own, active in session.execute(query.where(*_those(a.endpoint_id, ids))):
+        range = ipaddress.ip_network(cidr)
+        address = int(range.network_address)
+        found[id].append(model.Allowed(range.version, address, range.prefixlen, model.parse_mac(mac or own), active))
+    return found
 
 
 def _peerings(session: Session, ids: Ids) -> Iterator[Change]:
@@ -132,7 +152,8 @@ def _peerings(session: Session, ids: Ids) -> Iterator[Change]:
 
 def _cluster(session: Session, ids: Ids) -> Iterator[Change]:
     if ids is None or CLUSTER_ID in ids:
-        yield Change("cluster", CLUSTER_ID, model.Cluster(CLUSTER_ID, flat=is_flat(session)))
+        ports = tuple(sorted(udp_ports(session).values()))
+        yield Change("cluster", CLUSTER_ID, model.Cluster(CLUSTER_ID, is_flat(session), ports))
 
 
 def _policies(session: Session, ids: Ids) -> Iterator[Change]:

@@ -8,21 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, literal, or_, select
 from sqlalchemy.orm import Session
 
+from db import records, transport
 from db.addressing import GATEWAY_MAC
 from db.changes import current_revision
 from db.errors import NotFound
-from db.networks import overlay_mtu
 from db.tables import Address, ChangeRow, Controller, Endpoint, Host, Network, Subnet, Tenant, port_name
 
-TUNNEL = {"type": "vxlan", "port": 4789, "ofport": 1}
 GATEWAY = {"ofport": 2, "mac": GATEWAY_MAC}
 
 
 class WantedEndpoint(NamedTuple):
-    """One port of a host's bridge and what is behind it."""
+    """One port of a host's bridge and what is behind it. `route_mtu` is for what leaves the network: its packets may be
+    carried back by another transport."""
 
     id: int
     name: str
@@ -33,9 +33,12 @@ class WantedEndpoint(NamedTuple):
     addresses: list[str]
     gateways: list[str]
     mtu: int
+    route_mtu: int
     container_id: str
     ifname: str
     netns: str
+    dns: dict[str, list[str]]  # nameservers and search domains, as resolv.conf has them
+    interface: str = ""  # of the host's own, that is the port; empty: the agent makes one
 
 
 class Wanted(NamedTuple):
@@ -44,9 +47,10 @@ class Wanted(NamedTuple):
     revision: int
     host: dict[str, Any]
     controllers: list[str]
-    tunnel: dict[str, Any]
+    tunnels: list[dict[str, Any]]
     gateway: dict[str, Any]
     endpoints: list[WantedEndpoint]
+    peers: list[dict[str, str]]
 
     def document(self) -> dict[str, Any]:
         return {**self._asdict(), "endpoints": [endpoint._asdict() for endpoint in self.endpoints]}
@@ -61,9 +65,11 @@ _ENDPOINTS = (
         Endpoint.container_id,
         Endpoint.ifname,
         Endpoint.netns,
+        Endpoint.interface,
         Tenant.name.label("tenant"),
         Network.name.label("network"),
-        func.coalesce(Network.mtu, overlay_mtu()).label("mtu"),
+        func.coalesce(Network.mtu, transport.mtu_of(Network.transport)).label("mtu"),
+        transport.mtu_of(literal(transport.DEFAULT.name)).label("route_mtu"),
         Address.ip,
         Address.prefix,
         Subnet.gateway,
@@ -81,6 +87,7 @@ def wanted(session: Session, host_id: int) -> Wanted:
     host = session.get(Host, host_id)
     if host is None:
         raise NotFound(f"there is no host {host_id}", "create and enrol it", "host")
+    others = select(Host.name, Host.address).where(Host.id != host_id, Host.address.is_not(None)).order_by(Host.id)
     return Wanted(
         revision,
         {
@@ -91,9 +98,10 @@ def wanted(session: Session, host_id: int) -> Wanted:
             "mtu": host.mtu,
         },
         list(session.execute(select(Controller.target).order_by(Controller.name)).scalars()),
-        TUNNEL,
+        transport.tunnels(session),
         GATEWAY,
         _endpoints(session, Endpoint.host_id == host_id),
+        [{"name": name, "address": address} for name, address in session.execute(others)],
     )
 
 
@@ -115,7 +123,7 @@ def changed_for_host(session: Session, host_id: int, after_revision: int) -> boo
     here = select(Endpoint.network_id).where(Endpoint.host_id == host_id)
     concerns = or_(
         ChangeRow.host_id == host_id,
-        ChangeRow.noun == "controller",
+        ChangeRow.noun.in_(("controller", transport.TUNNELS_CHANGED)),
         and_(ChangeRow.noun == "network", ChangeRow.id.in_(here)),
     )
     query = select(ChangeRow.revision).where(ChangeRow.revision > after_revision, concerns).limit(1)
@@ -123,6 +131,7 @@ def changed_for_host(session: Session, host_id: int, after_revision: int) -> boo
 
 
 def _endpoints(session: Session, where: ColumnElement[bool]) -> list[WantedEndpoint]:
+    domain = records.settings(session).domain
     found: dict[int, WantedEndpoint] = {}
     rows: Iterable[Any] = session.execute(_ENDPOINTS.where(where))
     for row in rows:
@@ -133,15 +142,19 @@ def _endpoints(session: Session, where: ColumnElement[bool]) -> list[WantedEndpo
                 f"{row.tenant}/{row.name}",
                 f"{row.tenant}/{row.network}",
                 row.ofport,
-                port_name(row.id),
+                port_name(row.id, row.interface),
                 row.mac,
                 [],
                 [],
                 row.mtu,
+                min(row.mtu, row.route_mtu),
                 row.container_id,
                 row.ifname,
                 row.netns,
+                {"nameservers": [], "search": records.search(f"{row.tenant}/{row.network}", domain)},
+                row.interface,
             )
         known.addresses.append(f"{row.ip}/{row.prefix}")
         known.gateways.append(row.gateway)
+        known.dns["nameservers"].append(row.gateway)
     return list(found.values())

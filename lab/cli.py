@@ -10,7 +10,7 @@ from client import output
 from client.context import Context
 from client.options import printing
 from client.output import column
-from lab import cli_endpoints, cli_parts
+from lab import cli_endpoints, cli_hosts, cli_parts
 from lab.names import MAX_HOSTS, LabError
 from lab.options import CHOSEN, DEFAULT, of_lab
 
@@ -40,10 +40,11 @@ def cli(ctx: click.Context, name: str) -> None:
 @click.option(
     "--port", default=DEFAULT_PORT, show_default=True, help="Where people find the API on 127.0.0.1, if free."
 )
+@click.option("--docker", is_flag=True, help="A Docker engine for each host, too.")
 @printing
 @of_lab
 @click.pass_obj
-def up(context: Context, lab: Lab, hosts: int | None, port: int) -> None:
+def up(context: Context, lab: Lab, hosts: int | None, port: int, docker: bool) -> None:
     """Start a lab, or what is missing of it.
 
     A second time is quick and harmless. More hosts may be asked for later, not fewer.
@@ -51,8 +52,9 @@ def up(context: Context, lab: Lab, hosts: int | None, port: int) -> None:
     \b
     Example:
       warren lab up --hosts 5
+      warren lab up --docker
     """
-    started = lab.up(hosts, port)
+    started = lab.up(hosts, port, engines=docker)
     sentence = f"Lab {lab.name} is up with {started.hosts} hosts.\n\n" + "\n".join(_login(lab))
     output.said(context.output, sentence, {"name": lab.name, "hosts": started.hosts, **lab.login()})
 
@@ -174,5 +176,5 @@ def _login(lab: Lab) -> list[str]:
     ]
 
 
-for command in (*cli_endpoints.COMMANDS, *cli_parts.COMMANDS):
+for command in (*cli_endpoints.COMMANDS, *cli_hosts.COMMANDS, *cli_parts.COMMANDS):
     cli.add_command(command)

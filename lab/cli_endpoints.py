@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--ip", "addresses", multiple=True, metavar="ADDRESS", help="Ask for this address.")
 @click.option("--port", "ports", multiple=True, metavar="NAME=PORT/PROTO", help="A named port, like http=80/tcp.")
 @click.option("--mac", metavar="MAC", help="Ask for this MAC address.")
+@click.option("--alias", "aliases", multiple=True, metavar="NAME", help="Another name for it; several may share one.")
 @changing
 @of_lab
 @click.pass_obj
@@ -36,6 +37,7 @@ def run(
     addresses: tuple[str, ...],
     ports: tuple[str, ...],
     mac: str | None,
+    aliases: tuple[str, ...],
 ) -> None:
     """Start an endpoint as a container runtime does.
 
@@ -48,7 +50,7 @@ def run(
     from client import change
     from lab.endpoint import Wanted
 
-    wanted = Wanted(name, network, labels, addresses, [_read_port(port) for port in ports], mac)
+    wanted = Wanted(name, network, labels, addresses, [_read_port(port) for port in ports], mac, aliases)
     placed = lab.run(host or lab.emptiest(), wanted)
     path = f"/endpoints/{placed.tenant}/{placed.name}"
     made = lab.rest.get(path).body

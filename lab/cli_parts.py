@@ -58,7 +58,7 @@ def _part(help: str, example: str) -> Callable[[Callable[..., None]], Callable[.
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         command.__doc__ = f"""{help}
 
-        PART is controller, web, responder, agent:HOST or ovs:HOST.
+        PART is controller, web, responder, agent:HOST, ovs:HOST or docker:HOST.
 
         \b
         Example:
@@ -83,7 +83,7 @@ def restart(context: Context, lab: Lab, part: str, kill: bool) -> None:
 @click.command()
 @_part("Stop a process of the lab.", "warren lab stop controller")
 def stop(context: Context, lab: Lab, part: str, kill: bool) -> None:
-    lab.part(part).daemon.stop(kill=kill)
+    lab.part(part).stop(kill)
     output.said(context.output, f"{part} is stopped; `warren lab start {part}` starts it.", _running(lab, part))
 
 

@@ -34,6 +34,7 @@ class Wanted(NamedTuple):
     addresses: Sequence[str] = ()
     ports: Sequence[Mapping[str, Any]] = ()
     mac: str | None = None
+    aliases: Sequence[str] = ()
 
 
 def run(lab: str, host: HostName, wanted: Wanted) -> Placed:
@@ -104,6 +105,16 @@ def call(command: str, host: HostName, placed: Placed, lab_dir: Path) -> dict[st
         ) from None
 
 
+def resolv_conf(placed: Placed) -> str:
+    """What a runtime makes of the plugin's answer: resolv.conf(5)."""
+    dns = (placed.result or {}).get("dns", {})
+    lines = [f"nameserver {address}" for address in dns.get("nameservers", [])]
+    for word in ("search", "options"):
+        if values := dns.get(word):
+            lines.append(f"{word} {' '.join(values)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
 def _forget(lab: str, placed: Placed) -> None:
     with suppress(LabError):  # a responder that is gone answers for nobody
         responder.tell(state.folder(lab), "remove", placed.name)
@@ -127,6 +138,8 @@ def _config(host: HostName, wanted: Wanted) -> dict[str, Any]:
     runtime: dict[str, Any] = {}
     if wanted.addresses:
         runtime["ips"] = list(wanted.addresses)
+    if wanted.aliases:
+        runtime["aliases"] = list(wanted.aliases)
     if wanted.mac:
         runtime["mac"] = wanted.mac
     if wanted.labels:

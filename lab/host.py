@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from client.rest import Problem, Rest
-from lab import fabric, netns, ovs
+from lab import docker, fabric, netns, ovs
 from lab.names import FABRIC_ADDRESS, WEB_PORT, HostName
 from lab.process import Daemon, environment
 from lab.server import warren
@@ -47,8 +47,12 @@ def start_agent(host: HostName, lab_dir: Path, token: str | None = None) -> None
     arguments = [
         *("agent", "--api", f"http://{FABRIC_ADDRESS}:{WEB_PORT}", "--address", host.address),
         *("--state-dir", str(host.folder / "agent"), "--run-dir", str(host.cni_socket.parent)),
-        *("--ovsdb", host.ovsdb, "--datapath", "netdev"),
+        *("--ovsdb", host.ovsdb, "--datapath", "netdev", "--underlay-bridge", ovs.BRIDGE),
+        *("--resolv-conf", str(resolv_conf(host))),
+        *("--docker-plugins", str(docker.plugins(host)), "--docker-tenant", docker.TENANT),
     ]
+    # A host of the lab has no way out, so it knows nobody to ask for others' names until a nameserver is written there.
+    resolv_conf(host).touch()
     # Not as an argument: everybody on the machine may read those.
     env = {**ovs.settings(host), **({"WARREN_ENROL_TOKEN": token} if token else {})}
     with netns.inside(host.netns):
@@ -73,6 +77,10 @@ def bin_dir(host: HostName) -> Path:
 
 def conf_dir(host: HostName) -> Path:
     return host.folder / "cni" / "net.d"
+
+
+def resolv_conf(host: HostName) -> Path:
+    return host.folder / "resolv.conf"
 
 
 def plugin(host: HostName) -> Path:

@@ -14,11 +14,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from client.progress import Step
 from client.rest import Problem, Rest, Unreachable
-from lab import announce, endpoint, fabric, limits, netns, ovs, probe, process, responder, server, state
+from lab import announce, docker, endpoint, fabric, limits, netns, ovs, probe, process, responder, server, state
 from lab import host as hosts
 from lab.names import HostName, LabError, check_lab, fabric_netns
 from lab.process import Daemon, Process
@@ -31,11 +32,16 @@ PATIENCE = 60.0
 
 
 class Part(NamedTuple):
-    """A process of the lab that can be stopped and started by name: `controller`, `agent:h1`."""
+    """A process of the lab that can be stopped and started by name: `controller`, `agent:h1`. `patience` is how many
+    seconds it may take to end."""
 
     name: str
     daemon: Daemon
     start: Callable[[], None]
+    patience: float = 10.0
+
+    def stop(self, kill: bool = False) -> None:
+        self.daemon.stop(kill, self.patience)
 
 
 class Lab:
@@ -47,8 +53,8 @@ class Lab:
 
     # -- the whole ---------------------------------------------------------------------------------------------
 
-    def up(self, count: int | None = None, port: int = 0, owner: Process | None = None) -> State:
-        """Start what is missing. More hosts may be asked for later, not fewer."""
+    def up(self, count: int | None = None, port: int = 0, owner: Process | None = None, engines: bool = False) -> State:
+        """Start what is missing. More hosts may be asked for later, not fewer; `engines` are Docker's, one a host."""
         with state.locked(self.name):
             known = state.load(self.name)
             if known is None or not known.ready or not netns.exists(fabric_netns(self.name)):
@@ -58,7 +64,7 @@ class Lab:
                 raise LabError(
                     f"Lab '{self.name}' has {known.hosts} hosts and does not shrink to {count}; take it down first."
                 )
-            known = known._replace(hosts=max(count or 0, known.hosts))
+            known = known._replace(hosts=max(count or 0, known.hosts), docker=engines or known.docker)
             state.save(self.name, known)
             self._build(known)
             known = known._replace(ready=True)
@@ -141,11 +147,29 @@ class Lab:
         """Become the command, in the namespace of an endpoint, of a host, or of the control plane (`fabric`)."""
         space, more = self._space(name)
         netns.enter(space)
-        env = process.environment(self.folder, more)
+        if placed := next((one for one in self.endpoints() if one.netns == space), None):
+            own = self.folder / f"{placed.name}.resolv.conf"
+            own.write_text(endpoint.resolv_conf(placed))
+            netns.see(own, Path("/etc/resolv.conf"))
+        self._become(command, more)
+
+    def _become(self, command: Sequence[str], more: dict[str, str]) -> NoReturn:
         try:
-            os.execvpe(command[0], list(command), env)
+            os.execvpe(command[0], list(command), process.environment(self.folder, more))
         except OSError as fault:
             raise LabError(f"Cannot run `{command[0]}`: {fault.strerror}.") from None
+
+    def become(self, name: str, command: Sequence[str]) -> NoReturn:
+        """Become the command, as that host: with its network, its mounts, and its engine for `docker`."""
+        host = self.host(name)
+        self._become([*docker.enter(host), *command], docker.host_settings(host))
+
+    def docker(self, name: str, arguments: Sequence[str]) -> NoReturn:
+        """Become the docker command of that host's engine."""
+        host = self.host(name)
+        if not state.running(self.name).docker:
+            raise LabError(f"Lab '{self.name}' has no Docker; `warren lab up --docker` starts it.")
+        self._become([docker.program(), *arguments], docker.settings(host, self.folder))
 
     # -- parts -------------------------------------------------------------------------------------------------
 
@@ -160,6 +184,9 @@ class Lab:
         for host in state.hosts(self.name, known.hosts):
             found.append(Part(f"ovs:{host.name}", ovs.daemons(host)[1], partial(self._start_switch, host)))
             found.append(Part(f"agent:{host.name}", hosts.agent(host), partial(self._start_agent, host)))
+            if known.docker:
+                start = partial(docker.start, host, self.folder)
+                found.append(Part(f"docker:{host.name}", docker.engine(host), start, docker.STOP_PATIENCE))
         return found
 
     def part(self, name: str) -> Part:
@@ -173,7 +200,7 @@ class Lab:
 
     def restart(self, name: str, kill: bool = False) -> None:
         part = self.part(name)
-        part.daemon.stop(kill=kill)
+        part.stop(kill)
         part.start()
 
     def set_cable(self, host: str, plugged: bool) -> None:
@@ -212,6 +239,9 @@ class Lab:
         with Step("Connected", total=len(everyone)) as step:
             self._wait_until_connected(rest, {host.name for host in everyone}, step)
             announce.until_known(everyone)
+        if known.docker:
+            docker.make_image(self.folder)
+            self._each("Docker", everyone, lambda host: self._start_docker(host, rest))
 
     def _each(self, label: str, everyone: Sequence[HostName], work: Callable[[HostName], None]) -> None:
         with Step(label, total=len(everyone)) as step, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
@@ -244,6 +274,10 @@ class Lab:
         ovs.start(host, self.folder)
         announce.announce(self.hosts)
 
+    def _start_docker(self, host: HostName, rest: Rest) -> None:
+        docker.start(host, self.folder)
+        docker.first_network(host, self.folder, rest)
+
     def _start_controller(self) -> None:
         server.start_controller(self.name)
         server.wait_for_controller(self.name)
@@ -255,6 +289,7 @@ class Lab:
 
     def _sweep(self) -> bool:
         """Whatever bears the lab's name: processes by their environment, namespaces by theirs."""
+        engines = docker.sweep(self.name, self.folder)
         running = process.of_lab(self.folder)
         process.stop(running, seconds=5)
         spaces = self._namespaces()
@@ -264,7 +299,7 @@ class Lab:
         shutil.rmtree(self.folder, ignore_errors=True)
         if not state.labs():
             limits.give_back()
-        return bool(running or spaces or there)
+        return bool(engines or running or spaces or there)
 
     def _namespaces(self) -> list[str]:
         mine = re.compile(re.escape(self.name) + r"-(fabric|h\d+(\..+)?)")

@@ -17,9 +17,11 @@ from pathlib import Path
 from lab.names import NETNS, LabError
 
 CLONE_NEWNET = 0x40000000
-MNT_DETACH = 2
+CLONE_NEWNS = 0x20000
+MNT_DETACH, MS_BIND, MS_REC, MS_PRIVATE = 2, 4096, 16384, 1 << 18
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
+_libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 
 
 def path(name: str) -> Path:
@@ -84,6 +86,17 @@ def enter(name: str) -> None:
         _setns(there, name)
     finally:
         os.close(there)
+
+
+def see(file: Path, place: Path) -> None:
+    """From now on this process, and what it starts, finds `file` at `place`; nobody else does."""
+    there = place.resolve()
+    if (
+        _libc.unshare(CLONE_NEWNS)
+        or _libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None)
+        or _libc.mount(str(file).encode(), str(there).encode(), None, MS_BIND, None)
+    ):
+        raise LabError(f"Cannot lay {file} over {there} for a command ({os.strerror(ctypes.get_errno())}).")
 
 
 def batch(name: str, lines: list[str]) -> None:

@@ -24,6 +24,7 @@ class State(NamedTuple):
     port: int
     owner: Process | None = None
     ready: bool = False
+    docker: bool = False
 
 
 class Placed(NamedTuple):
@@ -51,7 +52,9 @@ def load(lab: str) -> State | None:
     if said is None:
         return None
     owner = said.get("owner")
-    return State(said["hosts"], said["port"], Process(*owner) if owner else None, said["ready"])
+    return State(
+        said["hosts"], said["port"], Process(*owner) if owner else None, said["ready"], said.get("docker", False)
+    )
 
 
 def save(lab: str, state: State) -> None:

@@ -3,7 +3,8 @@
 ```
  API ── wanted ──> ledger ──> keeper ──> Open vSwitch, links
   │ └──────────────── report <──┘  ^ changes
-  └── attachments <── attacher ────┴── CNI socket <── shim <── container runtime
+  ├── attachments <── attacher ────┴── CNI socket <── shim <── container runtime
+  └── names ──> resolver <── bridge <── containers' DNS queries
 ```
 """
 
@@ -21,13 +22,24 @@ from client import VERSION
 from client.rest import Problem, Rest, Unreachable
 from ovs_agent.attach import Attacher
 from ovs_agent.cni.server import Server
+from ovs_agent.conntrack import Connections
+from ovs_agent.dns import server as dns
+from ovs_agent.dns import space
+from ovs_agent.dns.follow import Follower
+from ovs_agent.dns.forward import Upstreams
+from ovs_agent.docker.book import Book
+from ovs_agent.docker.driver import Driver
+from ovs_agent.docker.server import Server as DockerServer
 from ovs_agent.keeper import Keeper
 from ovs_agent.ledger import Ledger
 from ovs_agent.netlink import look
 from ovs_agent.ovsdb import Database
+from ovs_agent.plan import resolver_port
 from ovs_agent.report import Reporter
 from ovs_agent.state import Identity, State
 from ovs_agent.tracer import Tracer
+from ovs_agent.underlay import Prober
+from ovs_agent.unixctl import folder
 from ovs_agent.wanted import Poll
 
 log = getLogger(__name__)
@@ -42,6 +54,10 @@ class Settings(NamedTuple):
     datapath: str
     ovsdb: str
     run_dir: Path
+    resolv_conf: Path
+    underlay_bridge: str | None = None
+    docker_plugins: Path | None = None
+    docker_tenant: str = ""
 
 
 class AlreadyRunning(Exception):  # noqa: N818
@@ -54,17 +70,34 @@ class Agent:
         self._lock = _lock(settings.run_dir)
         rest = Rest(settings.api, identity.token)
         self._rest = rest
-        self._ledger = ledger = Ledger(settings.bridge, settings.datapath)
+        self._ledger = ledger = Ledger(settings.bridge, settings.datapath, settings.underlay_bridge)
         self._database = Database(settings.ovsdb, lambda: self._keeper.wake())
         self._attacher = Attacher(
             rest, identity.host, settings.bridge, settings.datapath != "netdev", self._database, ledger, state
         )
-        self._reporter = Reporter(rest, identity.host, _facts(), self._attacher.retry_releases)
-        self._keeper = Keeper(self._database, ledger, settings.bridge, self._reporter.tell)
+        connections = Connections(folder(settings.ovsdb), settings.datapath)
+        self._reporter = Reporter(rest, identity.host, _facts(), self._attacher.retry_releases, connections.counted)
+        self._keeper = Keeper(
+            self._database,
+            ledger,
+            settings.bridge,
+            self._reporter.tell,
+            settings.underlay_bridge,
+            resolver_port(settings.bridge).name,
+        )
         self._links = look.Watch(self._keeper.wake)
+        self._prober = Prober(self._keeper.surroundings, self._keeper.beyond)
         tracer = Tracer(rest, identity.host, settings.bridge, settings.ovsdb)
         self._poll = Poll(rest, identity.host, state, ledger, self._keeper.wake, self._reporter.hurry, tracer.answer)
+        self._space = space.Space(settings.bridge, settings.datapath != "netdev")
+        self._resolver = dns.Server(self._space.sockets, Upstreams(settings.resolv_conf), space.addresses)
+        self._names = Follower(rest, identity.host, state, self._resolver.tell)
         self._server = Server(settings.run_dir / SOCKET, self._attacher, self.unfit)
+        self._docker: DockerServer | None = None
+        if settings.docker_plugins is not None:
+            book = Book(state.folder / "docker")
+            driver = Driver(self._attacher, rest, identity.host, settings.docker_tenant, book)
+            self._docker = DockerServer(settings.docker_plugins, driver)
         self._ended = threading.Event()
 
     def run(self) -> None:
@@ -72,20 +105,33 @@ class Agent:
         log.info("host agent starts: API %s, bridge %s", self._settings.api, self._settings.bridge)
         self._database.start()
         self._links.start()
+        self._names.recall()
+        self._resolver.start()
+        self._names.start()
         self._poll.recall()
         self._poll.start()
         self._reporter.start()
         keeper = threading.Thread(target=self._keeper.run, name="keeper", daemon=True)
         keeper.start()
         self._keeper.first_look.wait(START_PATIENCE)
+        self._prober.start()
         self._server.start()
         log.info("ready for calls at %s", self._settings.run_dir / SOCKET)
+        if self._docker is not None:
+            self._docker.start()
+            log.info("ready for Docker at %s", self._docker.path)
         self._ended.wait()
         log.info("host agent stops; containers keep their network")
         self._server.stop()
+        if self._docker is not None:
+            self._docker.stop()
         self._poll.stop()
+        self._names.stop()
+        self._resolver.stop()
+        self._space.close()
         self._links.stop()
         self._reporter.stop()
+        self._prober.stop()
         self._keeper.stop()
         keeper.join()
         self._attacher.close()

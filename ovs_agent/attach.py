@@ -21,60 +21,42 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from client.rest import Problem, Rest, Unreachable
+from ovs_agent.confirm import FLOWS_PATIENCE, Abandoned, Confirmation
 from ovs_agent.ledger import Busy, Key, Ledger
 from ovs_agent.netlink import look, veth
-from ovs_agent.netlink.wire import is_home
-from ovs_agent.ovsdb import Database, OvsdbFault
-from ovs_agent.plan import ENDPOINT, DropPort, Endpoint, PutPort, endpoint_port, port_problem
+from ovs_agent.netlink.announce import announce
+from ovs_agent.netlink.veth import ALL, Routing
+from ovs_agent.netlink.wire import NoNamespace, is_home
+from ovs_agent.ovsdb import Database
+from ovs_agent.plan import ENDPOINT, Endpoint, endpoint_port, port_problem
+from ovs_agent.plug import SCOPE, Plugs
 from ovs_agent.state import Release, State
 
 log = getLogger(__name__)
-FLOWS_PATIENCE = 20.0
-"""Seconds that an attach waits for its flows."""
-PEERS_PATIENCE = 0.3
-"""Seconds of it that other hosts may hold an attach up. They get the flows at the same moment; waiting for them makes
-the first packet's answer sure, but a host that is slow or away must not keep this one from starting containers."""
-PEERS_AWAY = 10.0
-"""Seconds for which nobody waits for other hosts after one of them was found to be cut off."""
-SLICE = 2.0
-"""Seconds between looks at whether the caller is still there."""
-RETRY = 0.2
 TURN_PATIENCE = 30.0
 """Seconds that a detach waits for an attach of the same interface to end, and the other way round."""
 RELEASE_PATIENCE = 5.0
 CONCURRENCY = 32
-SCOPE = "warren-scope"
-"""The key in a port's external_ids for who attached it."""
-
-
-class Abandoned(Exception):  # noqa: N818
-    """The caller went away before it was told the outcome."""
+HERE = "/proc/thread-self/ns/net"
 
 
 class HomeNamespace(Exception):  # noqa: N818
     """The namespace to attach is the host's own."""
 
 
-class PortFailed(Exception):  # noqa: N818
-    """Open vSwitch could not make the port as asked."""
-
-
-class FlowsFailed(Exception):  # noqa: N818
-    """The bridge refused the endpoint's flows."""
-
-
-class FlowsLate(Exception):  # noqa: N818
-    """Nobody confirmed the endpoint's flows in time."""
-
-
 class NotAttached(Exception):  # noqa: N818
     """There is no such attachment."""
+
+
+class NotToBeGiven(Exception):  # noqa: N818
+    """An interface of the host's own that cannot become a port."""
 
 
 class Attached(NamedTuple):
     endpoint: Endpoint
     host_mac: str
     gateways: tuple[str, ...]  # those that got a default route
+    revision: int
 
 
 class Attacher:
@@ -95,47 +77,123 @@ class Attacher:
         self._database = database
         self._ledger = ledger
         self._state = state
-        self._peers_away_until = 0.0
+        self._confirmation = Confirmation(rest, host, bridge)
+        self._plugs = Plugs(database, bridge, checksum_offload)
         self._aside = ThreadPoolExecutor(CONCURRENCY, "aside")
 
     def attach(
-        self, key: Key, netns: str, wish: Mapping[str, Any], scope: str, abandoned: Callable[[], bool]
+        self,
+        key: Key,
+        netns: str,
+        wish: Mapping[str, Any],
+        scope: str,
+        abandoned: Callable[[], bool],
+        routing: Routing = ALL,
     ) -> Attached:
         """`wish` is the body of the API's attachment, `scope` what the caller wants to find its attachments by.
-        Raises whatever went wrong, with nothing left behind."""
+        Raises whatever went wrong, with nothing left behind; but an endpoint that was to move here stays, without a
+        port, so that it can be tried again."""
         with self._ledger.working(key, TURN_PATIENCE):
-            if look.exists(netns, key[1]):
-                raise veth.InterfaceExists(
-                    f"Interface {key[1]} exists already in {netns}; delete it first, or choose another name."
-                )
-            if is_home(netns):
-                raise HomeNamespace(f"{netns} is this host's own network namespace; give the container's.")
+            if interface := wish.get("interface"):
+                self._check_given(key, interface)
+            else:
+                self._check_inside(key, netns)
             if self._state.has_release(Release(*key)):
                 self._release(key)  # an older interface of this name, whose end the API has yet to hear of
-            made: list[str] = []
+            made: list[Endpoint] = []
             try:
-                return self._attach(key, netns, wish, scope, abandoned, made)
+                return self._attach(key, wish, scope, abandoned, made, routing)
             except BaseException as fault:
                 log.warning("attach of %s %s failed and is undone: %s", *key, fault)
-                self._remove(made)
-                if made or not (isinstance(fault, Problem) and fault.status < 500):  # refused: there is nothing to undo
+                self._plugs.remove({endpoint.port_name: bool(endpoint.interface) for endpoint in made})
+                if wish.get("move"):
+                    pass
+                elif made or not (
+                    isinstance(fault, Problem) and fault.status < 500
+                ):  # refused: there is nothing to undo
                     self._release_or_remember(key)
                 raise
 
-    def detach(self, key: Key) -> None:
-        """Succeeds for what is not attached, and while the API or Open vSwitch is away: what is left, the keeper and
-        the journal finish."""
+    def claim(self, key: Key, wish: Mapping[str, Any], patience: float) -> tuple[Endpoint, int]:
+        """The endpoint with its addresses, and the revision that has its flows; no interface yet, which is `plug`'s
+        work. Asking again for the same finds it. Raises Problem and Unreachable; `patience` is in seconds."""
         with self._ledger.working(key, TURN_PATIENCE):
-            released = self._aside.submit(self._release_or_remember, key)
+            if self._state.has_release(Release(*key)):
+                self._release(key)
+            body = self._rest.put(self._path(key), json=wish, timeout=patience).body
+            endpoint, revision = Endpoint.parse(body), int(body["revision"])
+            self._ledger.attached(endpoint, revision)
+            return endpoint, revision
+
+    def plug(self, endpoint: Endpoint, revision: int, peer: str, scope: str) -> None:
+        """Make the pair of a claimed endpoint, with both ends in this namespace: whoever asked moves `peer` into the
+        container and gives it its addresses. Returns when the flows of `revision` are there; a failure leaves no
+        interface behind, and the claim as it was."""
+        with self._ledger.working(endpoint.key, TURN_PATIENCE):
+            started = time.monotonic()
+            self._ledger.touch(endpoint.key, endpoint.port_name)
+            failed = threading.Event()
+            confirmed = self._aside.submit(self._confirmation.flows, revision, failed.is_set)
+            try:
+                self._plugs.pair(endpoint._replace(ifname=peer, netns=HERE))
+                if not self._checksum_offload:
+                    veth.without_checksum_offload(peer)
+                self._plugs.put_port(endpoint, scope)
+                plugged = time.monotonic()
+                confirmed.result()
+            except BaseException as fault:
+                failed.set()
+                log.warning("interface of %s failed and is undone: %s", endpoint.name, fault)
+                self._plugs.remove({endpoint.port_name: False})
+                raise
+        log.info(
+            "plugged %s, port %s, %s: port %.1f ms beside flows %.1f ms",
+            *(endpoint.name, endpoint.port_name, " ".join(endpoint.addresses)),
+            *((plugged - started) * 1e3, (time.monotonic() - started) * 1e3),
+        )
+
+    def unplug(self, key: Key) -> None:
+        """Remove the pair and its port; the claim stays."""
+        with self._ledger.working(key, TURN_PATIENCE):
             endpoint = self._ledger.find(key)
-            names = [endpoint.port_name] if endpoint is not None else self._ports_of(key)
-            for name in names:
+            ports = {endpoint.port_name: False} if endpoint is not None else self._plugs.of(key)
+            for name in ports:
                 self._ledger.touch(key, name)
-            self._remove(names)
-            released.result()
+            self._plugs.remove(ports)
+
+    def placed(self, peer: Callable[[Endpoint], str]) -> set[Key]:
+        """Those whose pair exists, with its other end not (or not any more) in this namespace under `peer`'s name."""
+        links = look.links()
+        there = [one for one in self.known() if one.port_name in links and look.index_of(peer(one)) is None]
+        return {one.key for one in there}
+
+    def known(self) -> tuple[Endpoint, ...]:
+        """This host's endpoints, as far as it knows."""
+        return self._ledger.endpoints()
+
+    def detach(self, key: Key) -> int | None:
+        """Succeeds for what is not attached, and while the API or Open vSwitch is away: what is left, the keeper and
+        the journal finish. Answers the revision, if the API has been told."""
+        with self._ledger.working(key, TURN_PATIENCE):
+            released = self._aside.submit(self._end, key)
+            endpoint = self._ledger.find(key)
+            ports = {endpoint.port_name: bool(endpoint.interface)} if endpoint is not None else self._plugs.of(key)
+            for name in ports:
+                self._ledger.touch(key, name)
+            self._plugs.remove(ports)
+            revision = released.result()
             if endpoint is not None:
                 self._ledger.forget(endpoint)
         log.info("detached %s %s%s", *key, f" ({endpoint.name})" if endpoint else "")
+        return revision
+
+    def attached(self, key: Key) -> bool:
+        """Whether there is anything to detach."""
+        return self._ledger.find(key) is not None or bool(self._plugs.of(key))
+
+    def progress(self, revision: int, seconds: float) -> Any:
+        """Where a revision is live, as the API says it; it may wait so long for news."""
+        return self._rest.get(f"/revisions/{revision}", params={"wait": seconds}, timeout=seconds + 10).body
 
     def complaints(self, key: Key, gateways: list[str]) -> list[str]:
         """What is not as the attach left it. Raises NotAttached."""
@@ -176,133 +234,97 @@ class Attacher:
     def close(self) -> None:
         self._aside.shutdown(wait=False, cancel_futures=True)
 
+    def _check_inside(self, key: Key, netns: str) -> None:
+        if look.exists(netns, key[1]):
+            raise veth.InterfaceExists(
+                f"Interface {key[1]} exists already in {netns}; delete it first, or choose another name."
+            )
+        if is_home(netns):
+            raise HomeNamespace(f"{netns} is this host's own network namespace; give the container's.")
+
+    def _check_given(self, key: Key, name: str) -> None:
+        own = look.own(name)
+        if own is None:
+            raise NotToBeGiven(f"This host has no interface {name}; make it first.")
+        if own.made or name.startswith(self._bridge):
+            raise NotToBeGiven(f"Interface {name} is Warren's own; give another.")
+        port = self._database.port(name)
+        if own.bridged or (port is not None and ENDPOINT not in port.external_ids):
+            raise NotToBeGiven(f"Interface {name} is in a bridge already; take it out first.")
+        if port is not None and (port.external_ids.get("container"), port.external_ids.get("ifname")) != key:
+            raise NotToBeGiven(f"Interface {name} is attached already; detach it first.")
+        if own.addresses:
+            raise NotToBeGiven(
+                f"Interface {name} has the host's address {own.addresses[0]}, which nobody would reach any more; "
+                "remove it first, or give another interface."
+            )
+
     def _attach(
         self,
         key: Key,
-        netns: str,
         wish: Mapping[str, Any],
         scope: str,
         abandoned: Callable[[], bool],
-        made: list[str],
+        made: list[Endpoint],
+        routing: Routing,
     ) -> Attached:
         started = time.monotonic()
         body = self._rest.put(self._path(key), json=wish, timeout=FLOWS_PATIENCE).body
         given = time.monotonic()
         endpoint, revision = Endpoint.parse(body), int(body["revision"])
         self._ledger.touch(key, endpoint.port_name)
-        made.append(endpoint.port_name)
+        made.append(endpoint)
         failed = threading.Event()
-        confirmed = self._aside.submit(self._confirmed, revision, lambda: failed.is_set() or abandoned())
+        confirmed = self._aside.submit(self._confirmation.flows, revision, lambda: failed.is_set() or abandoned())
+        named = self._aside.submit(self._confirmation.names, revision)
         try:
-            host_mac, gateways = self._plug(endpoint, scope)
+            host_mac, gateways = self._plugs.plug(endpoint, scope, routing)
         except BaseException:
             failed.set()
             raise
         plugged = time.monotonic()
         confirmed.result()
+        named.result()
         if abandoned():
             raise Abandoned("the caller went away")
         self._ledger.attached(endpoint, revision)
+        if wish.get("move") and not endpoint.interface:
+            self._announce(endpoint)
         log.info(
             "attached %s %s as %s, port %s, %s: API %.1f ms, then port %.1f ms beside flows %.1f ms",
             *(*key, endpoint.name, endpoint.port_name, " ".join(endpoint.addresses)),
             *((given - started) * 1e3, (plugged - given) * 1e3, (time.monotonic() - given) * 1e3),
         )
-        return Attached(endpoint, host_mac, gateways)
+        return Attached(endpoint, host_mac, gateways, revision)
 
-    def _plug(self, endpoint: Endpoint, scope: str) -> tuple[str, tuple[str, ...]]:
-        """The veth, its port with the right number, and the container's end."""
-        host_mac = self._make(endpoint)
-        gateways = veth.configure(endpoint, self._checksum_offload)
-        port = endpoint_port(endpoint)
-        port = port._replace(external_ids={**port.external_ids, SCOPE: scope})
-        # Last, with nothing more to change about the link: every change costs ovs-vswitchd and the controller a turn.
-        self._database.apply([PutPort(self._bridge, port)])
-        problem = port_problem(port, self._database.settled(port.name))
-        if problem:
-            raise PortFailed(problem)
-        return host_mac, gateways
+    def _end(self, key: Key) -> int | None:
+        revision = self._release_or_remember(key)
+        if revision is not None:
+            self._confirmation.names(revision)
+        return revision
 
-    def _make(self, endpoint: Endpoint) -> str:
+    def _release_or_remember(self, key: Key) -> int | None:
+        """The revision without the interface, once the API has said it."""
         try:
-            return veth.make(endpoint)
-        except veth.InterfaceExists:
-            # The container has no such interface, as was looked at before: it is our own, of an attach that a crash
-            # cut short, and its other end is somewhere else.
-            veth.delete(endpoint.port_name)
-            return veth.make(endpoint)
-
-    def _confirmed(self, revision: int, abandoned: Callable[[], bool]) -> None:
-        """Return when the bridge of this host has the flows of `revision`, and those of others had time to get them."""
-        begun = time.monotonic()
-        said = "the API has not answered"
-        while (rest := begun + FLOWS_PATIENCE - time.monotonic()) > 0 and not abandoned():
-            params: dict[str, Any] = {"host": self._host, "wait": min(SLICE, rest)}
-            patience = begun + PEERS_PATIENCE - time.monotonic()
-            if patience > 0 and begun > self._peers_away_until:
-                params = {"wait": patience}
-            try:
-                progress = self._rest.get(f"/revisions/{revision}", params=params, timeout=SLICE + 5).body
-            except (Unreachable, Problem) as fault:
-                if isinstance(fault, Problem) and fault.status < 500 and fault.status != 429:
-                    raise
-                said = str(fault)
-                time.sleep(RETRY)
-                continue
-            states = {one["host"]: one for one in progress["hosts"]}
-            mine = states.get(self._host, {"state": progress["state"], "error": ""})
-            others = {one["state"] for one in progress["hosts"] if one["host"] != self._host}
-            if mine["state"] == "applied" and "pending" not in others:
-                if "disconnected" in others:
-                    self._peers_away_until = time.monotonic() + PEERS_AWAY
-                return
-            if mine["state"] == "failed":
-                raise FlowsFailed(f"The bridge refused the flows of revision {revision}: {mine['error']}.")
-            said = f"this host is {mine['state']}" + (f": {mine['error']}" if mine["error"] else "")
-            time.sleep(0.02)  # an API with too many waiters answers at once
-        if abandoned():
-            raise Abandoned("the caller went away")
-        raise FlowsLate(
-            f"Revision {revision} was not confirmed within {FLOWS_PATIENCE:g} s ({said}); is the controller running, "
-            f"and connected to the bridge {self._bridge}?"
-        )
-
-    def _ports_of(self, key: Key) -> list[str]:
-        """The ports of an interface that is in no document: attached by an earlier run, say."""
-        try:
-            ports = self._database.ports(self._bridge).values()
-        except OvsdbFault as fault:
-            log.warning("%s", fault)
-            return []
-        ours = [port for port in ports if ENDPOINT in port.external_ids]
-        return [p.name for p in ours if (p.external_ids.get("container"), p.external_ids.get("ifname")) == key]
-
-    def _remove(self, names: list[str]) -> None:
-        if not names:
-            return
-        try:
-            self._database.apply([DropPort(self._bridge, name) for name in names])
-        except OvsdbFault as fault:
-            log.warning("port %s stays until Open vSwitch is back: %s", ", ".join(names), fault)
-        for name in names:
-            try:
-                veth.delete(name)
-            except OSError as fault:
-                log.warning("interface %s stays for now: %s", name, fault)
-
-    def _release_or_remember(self, key: Key) -> None:
-        try:
-            self._release(key)
+            return self._release(key)
         except Unreachable as fault:
             self._state.add_release(Release(*key))
             log.warning("release of %s %s is put off: %s", *key, fault)
         except Problem as problem:
             self._state.add_release(Release(*key))
             log.error("release of %s %s was refused and is put off: %s", *key, problem)
+        return None
 
-    def _release(self, key: Key) -> None:
-        self._rest.delete(self._path(key), timeout=RELEASE_PATIENCE)
+    def _release(self, key: Key) -> int:
+        revision = int(self._rest.delete(self._path(key), timeout=RELEASE_PATIENCE).body["revision"])
         self._state.remove_release(Release(*key))
+        return revision
+
+    def _announce(self, endpoint: Endpoint) -> None:
+        try:
+            announce(endpoint)
+        except (OSError, NoNamespace) as fault:
+            log.warning("%s could not be announced: %s", endpoint.name, fault)
 
     def _path(self, key: Key) -> str:
         container, ifname = (quote(part, safe="") for part in key)

@@ -6,25 +6,36 @@ It decides when to look. What is to be done is the plan's decision; how, Open vS
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from logging import getLogger
+from pathlib import Path
 from typing import NamedTuple
 
 from ovs_agent.ledger import Ledger
 from ovs_agent.netlink import look, veth
+from ovs_agent.netlink.wire import NoNamespace
 from ovs_agent.ovsdb import Database, OvsdbFault
 from ovs_agent.plan import (
     DropLink,
     DropPort,
+    Endpoint,
+    LowerLink,
+    Peer,
     PutPort,
     RaiseLink,
     Seen,
     SetBridge,
     SetControllers,
+    SetMtu,
     Step,
+    Stray,
+    endpoints,
+    missing,
     plan,
     problems,
     states,
+    strays,
 )
 
 log = getLogger(__name__)
@@ -46,19 +57,35 @@ class Condition(NamedTuple):
     connected: tuple[str, ...]  # controllers
     ports: dict[int, str]  # "up" or "down" by endpoint id
     problems: tuple[str, ...]
+    underlay: look.Underlay | None = None
+    revision: int | None = None  # of the document that this was compared with
+    missing: tuple[int, ...] = ()  # endpoints without a port, by id
+    gone: tuple[int, ...] = ()  # endpoints whose container's namespace is no more, by id
+    strays: tuple[Stray, ...] = ()
 
 
 class Keeper:
-    """`told` is called with the condition after every look."""
+    """`told` is called with the condition after every look. `remade` is a port whose interface this run made anew."""
 
-    def __init__(self, database: Database, ledger: Ledger, bridge: str, told: Callable[[Condition], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ledger: Ledger,
+        bridge: str,
+        told: Callable[[Condition], None],
+        underlay_bridge: str | None = None,
+        remade: str = "",
+    ) -> None:
+        self._underlay_bridge = underlay_bridge
         self._database = database
         self._ledger = ledger
         self._bridge = bridge
         self._told = told
+        self._remade = remade
         self._woken = threading.Event()
         self._stopping = False
         self._last = Condition(bridge, False, (), {}, ())
+        self._beyond: tuple[str, ...] = ()
         self.first_look = threading.Event()
 
     def wake(self) -> None:
@@ -67,6 +94,17 @@ class Keeper:
     def stop(self) -> None:
         self._stopping = True
         self.wake()
+
+    def surroundings(self) -> tuple[Sequence[Peer], look.Underlay | None]:
+        """The other hosts, and the underlay as it was last seen."""
+        wanted, _ = self._ledger.knowledge()
+        return (wanted.peers if wanted else ()), self._last.underlay
+
+    def beyond(self, problems: tuple[str, ...]) -> None:
+        """What is wrong on the way to other hosts."""
+        if problems != self._beyond:
+            self._beyond = problems
+            self.wake()
 
     def run(self) -> None:
         timely = True
@@ -89,6 +127,8 @@ class Keeper:
         """One look, and what follows from it."""
         self._ledger.begin_look()
         seen = self._seen()
+        if self._remade:
+            seen = self._let_go(seen)
         wanted, local = self._ledger.knowledge()
         if wanted is None:
             return Condition(
@@ -104,11 +144,33 @@ class Keeper:
             seen.bridge is not None,
             tuple(sorted(seen.connected)),
             states(wanted, seen, local),
-            problems(wanted, seen, local),
+            (*problems(wanted, seen, local), *self._beyond),
+            self._underlay(wanted.address),
+            wanted.revision if local.fresh else None,
+            missing(wanted, seen, local),
+            tuple(one.id for one in endpoints(wanted, local) if one.netns and not Path(one.netns).exists()),
+            strays(wanted, seen, local),
         )
 
+    def _underlay(self, address: str | None) -> look.Underlay | None:
+        found = look.underlay(address) if address else None
+        return found and found._replace(bridged=self._underlay_bridge is not None)
+
+    def _let_go(self, seen: Seen) -> Seen:
+        """ovs-vswitchd holds on to an interface that is gone when another of its name comes at once; a port that it has
+        seen go, and that comes again, is opened anew."""
+        if self._remade in seen.ports:
+            self._database.apply([DropPort(self._bridge, self._remade)])
+            with suppress(OvsdbFault):  # one that does not run holds on to nothing
+                self._database.switched_on(LIFE_SIGN)
+            seen = self._seen()
+        self._remade = ""
+        return seen
+
     def _seen(self) -> Seen:
-        return self._database.seen(self._bridge)._replace(links=look.links())
+        seen = self._database.seen(self._bridge)
+        beyond = self._database.ports(self._underlay_bridge) if self._underlay_bridge else {}
+        return seen._replace(beyond=beyond, links=look.links())
 
     def _carry_out(self, steps: tuple[Step, ...]) -> None:
         for step in steps:
@@ -123,8 +185,20 @@ class Keeper:
                 if isinstance(step, PutPort):
                     self._database.settled(step.port.name)
         for step in steps:
-            if isinstance(step, DropLink):
-                veth.delete(step.name)
+            match step:
+                case DropLink(name):
+                    veth.delete(name)
+                case LowerLink(name):
+                    veth.bring_down(name)
+                case SetMtu(endpoint):
+                    self._set_mtu(endpoint)
+
+    def _set_mtu(self, endpoint: Endpoint) -> None:
+        """The container's end first: where it cannot be reached, the host's says so at each look."""
+        try:
+            veth.set_mtu(endpoint)
+        except (OSError, NoNamespace) as fault:
+            log.warning("the MTU of %s (%s) stays as it is: %s", endpoint.name, endpoint.port_name, fault)
 
 
 def describe(step: Step) -> str:
@@ -139,5 +213,9 @@ def describe(step: Step) -> str:
             return f"remove port {name} of bridge {bridge}: nothing wants it"
         case RaiseLink(name):
             return f"bring up interface {name}"
+        case LowerLink(name):
+            return f"bring down interface {name}, as it was before it was attached"
         case DropLink(name):
             return f"delete interface {name}: nothing wants it"
+        case SetMtu(endpoint):
+            return f"give {endpoint.name} ({endpoint.port_name}) MTU {endpoint.mtu}"

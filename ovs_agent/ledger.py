@@ -22,8 +22,9 @@ class Busy(Exception):  # noqa: N818
 
 
 class Ledger:
-    def __init__(self, bridge: str, datapath_type: str) -> None:
+    def __init__(self, bridge: str, datapath_type: str, underlay_bridge: str | None = None) -> None:
         self._bridge = bridge
+        self._underlay_bridge = underlay_bridge
         self._datapath_type = datapath_type
         self._lock = threading.Condition()
         self._wanted: Wanted | None = None
@@ -62,6 +63,7 @@ class Ledger:
                 self._fresh,
                 tuple(self._attached.values()),
                 frozenset(self._touched),
+                self._underlay_bridge,
             )
             return self._wanted, local
 
@@ -95,11 +97,14 @@ class Ledger:
         with self._lock:
             self._attached.pop(endpoint.id, None)
 
-    def find(self, key: Key) -> Endpoint | None:
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Those of the document, as old as it is, and those attached since."""
         wanted, local = self.knowledge()
-        known = endpoints(wanted, local) if wanted is not None else tuple(e for _, e in local.attached)
+        return endpoints(wanted, local) if wanted is not None else tuple(e for _, e in local.attached)
+
+    def find(self, key: Key) -> Endpoint | None:
         # The newest: an interface that was detached and attached again may still be in the document as it was.
-        return max((endpoint for endpoint in known if endpoint.key == key), key=lambda e: e.id, default=None)
+        return max((endpoint for endpoint in self.endpoints() if endpoint.key == key), key=lambda e: e.id, default=None)
 
     def quiet(self, seconds: float, longest: float) -> None:
         """Return when nothing was worked on for `seconds`, or after `longest`."""

@@ -7,8 +7,12 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from ovs_agent.agent import Settings
 
 from ovs_agent.plan import BRIDGE_NAME_LIMIT
 
@@ -55,6 +59,32 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 @click.option(
     "--address", metavar="IP", help="Where this host's tunnels end; default: the address it reaches the API from."
 )
+@click.option(
+    "--underlay-bridge",
+    metavar="NAME",
+    help="Open vSwitch's bridge that has the underlay's interface and address; host-gw networks need it.",
+)
+@click.option(
+    "--docker-plugins",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="WARREN_DOCKER_PLUGINS",
+    help="Serve Docker as driver `warren` there, as in /run/docker/plugins; default: not at all.",
+)
+@click.option(
+    "--docker-tenant",
+    metavar="TENANT",
+    envvar="WARREN_DOCKER_TENANT",
+    default="",
+    help="Who owns Docker networks that name no tenant with -o tenant=.",
+)
+@click.option(
+    "--resolv-conf",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("/etc/resolv.conf"),
+    show_default=True,
+    help="Its nameservers are asked for names that are not Warren's.",
+)
 @click.pass_context
 def cli(
     context: click.Context,
@@ -66,6 +96,10 @@ def cli(
     datapath: str,
     bridge: str,
     address: str | None,
+    underlay_bridge: str | None,
+    docker_plugins: Path | None,
+    docker_tenant: str,
+    resolv_conf: Path,
 ) -> None:
     """Run this host's agent: its bridge, its ports, and the CNI plugin's other end.
 
@@ -80,22 +114,26 @@ def cli(
         raise click.UsageError("No API to ask: give its address with --api or WARREN_API.")
     if not 1 <= len(bridge) <= BRIDGE_NAME_LIMIT:
         raise click.UsageError(f"Bridge name '{bridge}' is too long: use at most {BRIDGE_NAME_LIMIT} characters.")
-    _run(api.rstrip("/"), token or None, state_dir, run_dir, ovsdb, datapath, bridge, address)
-
-
-def _run(
-    api: str,
-    token: str | None,
-    state_dir: Path,
-    run_dir: Path,
-    ovsdb: str,
-    datapath: str,
-    bridge: str,
-    address: str | None,
-) -> None:
     # Imported here: `install-cni` needs none of it, and pyroute2 alone takes 150 ms.
+    from ovs_agent.agent import Settings
+
+    settings = Settings(
+        api.rstrip("/"),
+        bridge,
+        datapath,
+        ovsdb,
+        run_dir,
+        resolv_conf,
+        underlay_bridge,
+        docker_plugins,
+        docker_tenant,
+    )
+    _run(settings, token or None, state_dir, address)
+
+
+def _run(settings: Settings, token: str | None, state_dir: Path, address: str | None) -> None:
     from ovs_agent import enrol
-    from ovs_agent.agent import Agent, AlreadyRunning, Settings
+    from ovs_agent.agent import Agent, AlreadyRunning
     from ovs_agent.state import State
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=FORMAT)
@@ -103,8 +141,8 @@ def _run(
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         state = State(state_dir)
-        identity = enrol.identify(api, state, token, address, datapath, time.sleep)
-        agent = Agent(Settings(api, bridge, datapath, ovsdb, run_dir), identity, state)
+        identity = enrol.identify(settings.api, state, token, address, settings.datapath, time.sleep)
+        agent = Agent(settings, identity, state)
     except (enrol.NotEnrolled, AlreadyRunning) as fault:
         raise click.ClickException(str(fault)) from None
     except KeyboardInterrupt:

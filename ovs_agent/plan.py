@@ -15,21 +15,47 @@ from typing import Any, NamedTuple
 ENDPOINT = "warren-endpoint"
 """The key in a port's external_ids that makes the port ours. Ports without it are never touched."""
 
+WAS_DOWN = "warren-was-down"
+"""The key in a port's external_ids that says: its interface is the host's own, and was down before it became a port."""
+
 BRIDGE_NAME_LIMIT = 11
 """Ports are named after the bridge (`warren0-tun`), and Linux takes 15 characters."""
+
+PATCH = "patch"
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
 class Tunnel(NamedTuple):
+    """A port that joins the bridge with other hosts; `suffix` is its name's, after the bridge's."""
+
     type: str
-    port: int  # UDP
+    suffix: str
+    port: int | None  # UDP, where it has one
     ofport: int
 
 
 class Gateway(NamedTuple):
     ofport: int
     mac: str
+
+
+class Peer(NamedTuple):
+    """Another host, and where its tunnels end."""
+
+    name: str
+    address: str
+
+
+class Resolver(NamedTuple):
+    """The port behind which DNS queries are answered, and the MAC of its other end."""
+
+    ofport: int
+    mac: str
+
+
+RESOLVER = Resolver(3, "02:77:61:72:64:6e")
+"""Settled like the flows that lead there, so that names are answered before the API is."""
 
 
 class Endpoint(NamedTuple):
@@ -44,14 +70,19 @@ class Endpoint(NamedTuple):
     addresses: tuple[str, ...]  # with prefix length
     gateways: tuple[str, ...]
     mtu: int
+    route_mtu: int  # of what leaves the network
     container_id: str
     ifname: str
     netns: str
+    interface: str = ""  # the host's own, that is the port; empty: a veth pair is made
+    nameservers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Endpoint:
-        fields = {name: document[name] for name in cls._fields}
-        for name in ("addresses", "gateways"):
+        optional = {"interface": document.get("interface", ""), **document["dns"]}
+        fields = {name: document[name] for name in cls._fields if name not in optional} | optional
+        for name in ("addresses", "gateways", "nameservers", "search"):
             fields[name] = tuple(fields[name] or ())
         for name in ("container_id", "ifname", "netns"):
             fields[name] = fields[name] or ""
@@ -71,9 +102,10 @@ class Wanted(NamedTuple):
     datapath_id: str  # 16 hex digits
     address: str | None  # where other hosts' tunnels end
     controllers: tuple[str, ...]
-    tunnel: Tunnel
+    tunnels: tuple[Tunnel, ...]
     gateway: Gateway
     endpoints: tuple[Endpoint, ...]
+    peers: tuple[Peer, ...] = ()
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Wanted:
@@ -85,9 +117,10 @@ class Wanted(NamedTuple):
             datapath_id=host["datapath_id"],
             address=host.get("address"),
             controllers=tuple(document["controllers"]),
-            tunnel=Tunnel(**{name: document["tunnel"][name] for name in Tunnel._fields}),
+            tunnels=tuple(Tunnel(**{name: one[name] for name in Tunnel._fields}) for one in document["tunnels"]),
             gateway=Gateway(**{name: document["gateway"][name] for name in Gateway._fields}),
             endpoints=tuple(Endpoint.parse(endpoint) for endpoint in document["endpoints"]),
+            peers=tuple(Peer(peer["name"], peer["address"]) for peer in document["peers"]),
         )
 
 
@@ -124,14 +157,31 @@ class Controller(NamedTuple):
     connection_mode: str = "out-of-band"
 
 
+class Link(NamedTuple):
+    """An interface in the host's namespace; `made`: the host's end of a pair of our making."""
+
+    up: bool
+    mtu: int
+    made: bool
+
+
 class Seen(NamedTuple):
-    """What is on the host. `links` are the veths of our making, by name, and whether they are up."""
+    """What is on the host. `ports` are the bridge's, `beyond` the underlay bridge's, `links` the interfaces."""
 
     bridge: Bridge | None = None
     controllers: tuple[Controller, ...] = ()
     connected: frozenset[str] = frozenset()  # targets
     ports: Mapping[str, Port] = MappingProxyType({})
-    links: Mapping[str, bool] = MappingProxyType({})
+    beyond: Mapping[str, Port] = MappingProxyType({})
+    links: Mapping[str, Link] = MappingProxyType({})
+
+
+class Stray(NamedTuple):
+    """A port that nothing wants, and what its external_ids say of it."""
+
+    name: str
+    endpoint: int | None
+    container_id: str
 
 
 class Local(NamedTuple):
@@ -139,7 +189,7 @@ class Local(NamedTuple):
 
     `fresh`: the wanted document was received in this run, not read from disk. `attached`: endpoints made in this run,
     each with the revision that introduced it, so that an older document does not count against them. `busy`: port
-    names which an attach or a detach is working on at this moment.
+    names which an attach or a detach is working on at this moment. `underlay_bridge` has the underlay's interface.
     """
 
     bridge: str
@@ -147,6 +197,7 @@ class Local(NamedTuple):
     fresh: bool
     attached: tuple[tuple[int, Endpoint], ...] = ()
     busy: frozenset[str] = frozenset()
+    underlay_bridge: str | None = None
 
 
 class SetBridge(NamedTuple):
@@ -176,11 +227,23 @@ class RaiseLink(NamedTuple):
     name: str
 
 
+class LowerLink(NamedTuple):
+    """Give an interface of the host's own back as it was."""
+
+    name: str
+
+
 class DropLink(NamedTuple):
     name: str
 
 
-Step = SetBridge | SetControllers | PutPort | DropPort | RaiseLink | DropLink
+class SetMtu(NamedTuple):
+    """Of both ends of the endpoint's pair."""
+
+    endpoint: Endpoint
+
+
+Step = SetBridge | SetControllers | PutPort | DropPort | RaiseLink | LowerLink | DropLink | SetMtu
 
 
 def plan(wanted: Wanted, seen: Seen, local: Local) -> tuple[Step, ...]:
@@ -209,19 +272,46 @@ def endpoint_port(endpoint: Endpoint) -> Port:
             "container": endpoint.container_id,
             "ifname": endpoint.ifname,
             "netns": endpoint.netns,
+            **({"interface": endpoint.interface} if endpoint.interface else {}),
         },
     )
 
 
 def own_ports(wanted: Wanted, local: Local) -> tuple[Port, ...]:
-    """The tunnel port and the gateway port, which every host's bridge has."""
-    options = {"remote_ip": "flow", "key": "flow", "dst_port": str(wanted.tunnel.port)}
-    if wanted.address and ":" in wanted.address:
-        options["csum"] = "true"  # IPv6 has no header checksum: a UDP checksum of zero is refused by many receivers
-    return (
-        Port(f"{local.bridge}-tun", wanted.tunnel.ofport, wanted.tunnel.type, options=options),
-        Port(f"{local.bridge}-gw", wanted.gateway.ofport, "internal", mac=wanted.gateway.mac),
+    """Ports of the bridge that no endpoint has: of tunnels, of patches to other bridges, and the gateway's."""
+    tunnels = (
+        Port(f"{local.bridge}-{tunnel.suffix}", tunnel.ofport, tunnel.type, options=_options(tunnel, wanted.address))
+        for tunnel in wanted.tunnels
+        if tunnel.type != PATCH
     )
+    patches = (
+        Port(f"{local.bridge}-{patch.suffix}", patch.ofport, PATCH, options={"peer": far_end(local, patch).name})
+        for patch in _patches(wanted, local)
+    )
+    return (*tunnels, *patches, Port(f"{local.bridge}-gw", wanted.gateway.ofport, "internal", mac=wanted.gateway.mac))
+
+
+def _patches(wanted: Wanted, local: Local) -> list[Tunnel]:
+    return [one for one in wanted.tunnels if one.type == PATCH and local.underlay_bridge]
+
+
+def far_end(local: Local, patch: Tunnel) -> Port:
+    """The other end of a patch port, on the bridge of the underlay's interface."""
+    return Port(f"{local.bridge}+{patch.suffix}", None, PATCH, options={"peer": f"{local.bridge}-{patch.suffix}"})
+
+
+def _options(tunnel: Tunnel, address: str | None) -> dict[str, str]:
+    options = {"remote_ip": "flow", "key": "flow"}
+    if tunnel.port:
+        options["dst_port"] = str(tunnel.port)
+        if address and ":" in address:
+            options["csum"] = "true"  # IPv6 has no header checksum: a UDP checksum of zero is refused by many receivers
+    return options
+
+
+def resolver_port(bridge: str) -> Port:
+    """One end of a pair whose other end the agent listens at. Made when that exists, and not before."""
+    return Port(f"{bridge}-dns", RESOLVER.ofport)
 
 
 def states(wanted: Wanted, seen: Seen, local: Local) -> dict[int, str]:
@@ -231,6 +321,32 @@ def states(wanted: Wanted, seen: Seen, local: Local) -> dict[int, str]:
         for endpoint in endpoints(wanted, local)
         if endpoint.port_name not in local.busy
     }
+
+
+def missing(wanted: Wanted, seen: Seen, local: Local) -> tuple[int, ...]:
+    """The endpoints without a port on the bridge, by id."""
+    return tuple(
+        endpoint.id
+        for endpoint in endpoints(wanted, local)
+        if endpoint.port_name not in local.busy and endpoint.port_name not in seen.ports
+    )
+
+
+def strays(wanted: Wanted, seen: Seen, local: Local) -> tuple[Stray, ...]:
+    """The bridge's ports that nothing wants: somebody else's, or ours while no fresh document says that they may go."""
+    known = {
+        local.bridge,
+        resolver_port(local.bridge).name,
+        *local.busy,
+        *(port.name for port in own_ports(wanted, local)),
+    }
+    known |= {endpoint.port_name for endpoint in endpoints(wanted, local)}
+    return tuple(
+        Stray(name, int(id) if id.isdecimal() else None, port.external_ids.get("container", ""))
+        for name, port in sorted(seen.ports.items())
+        if name not in known
+        for id in (port.external_ids.get(ENDPOINT, ""),)
+    )
 
 
 def problems(wanted: Wanted, seen: Seen, local: Local) -> tuple[str, ...]:
@@ -258,8 +374,8 @@ def port_problem(wanted: Port, seen: Port) -> str | None:
 
 
 def _is_up(endpoint: Endpoint, seen: Seen) -> bool:
-    port = seen.ports.get(endpoint.port_name)
-    return port is not None and port.actual == endpoint.ofport and seen.links.get(endpoint.port_name, False)
+    port, link = seen.ports.get(endpoint.port_name), seen.links.get(endpoint.port_name)
+    return port is not None and port.actual == endpoint.ofport and link is not None and link.up
 
 
 def _bridge_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
@@ -275,20 +391,28 @@ def _bridge_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
 
 
 def _own_port_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
-    return [
-        PutPort(local.bridge, port) for port in own_ports(wanted, local) if not _agrees(port, seen.ports.get(port.name))
-    ]
+    bridges = [(local.bridge, port) for port in own_ports(wanted, local)]
+    bridges += [(local.underlay_bridge or "", far_end(local, patch)) for patch in _patches(wanted, local)]
+    resolver = resolver_port(local.bridge)
+    if resolver.name in seen.links:
+        bridges.append((local.bridge, resolver))
+    there = {**seen.beyond, **seen.ports}
+    return [PutPort(bridge, port) for bridge, port in bridges if not _agrees(port, there.get(port.name))]
 
 
 def _endpoint_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
-    """Only an endpoint whose veth exists gets a port: the others are being made, or their container is gone."""
+    """Only an endpoint whose interface exists gets a port: the others are being made, or their container is gone."""
     steps: list[Step] = []
     for endpoint in endpoints(wanted, local):
         name = endpoint.port_name
-        if name in local.busy or name not in seen.links:
+        link = seen.links.get(name)
+        # Whatever has got the name of one of our own pairs is not to be touched, nor a pair that is not the host's own.
+        if name in local.busy or link is None or link.made == bool(endpoint.interface):
             continue
-        if not seen.links[name]:
+        if not link.up:
             steps.append(RaiseLink(name))
+        if link.made and link.mtu != endpoint.mtu:
+            steps.append(SetMtu(endpoint))
         port = endpoint_port(endpoint)
         if not _agrees(port, seen.ports.get(name)):
             steps.append(PutPort(local.bridge, port))
@@ -299,12 +423,10 @@ def _removals(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
     if not local.fresh:
         return []
     keep = local.busy | {endpoint.port_name for endpoint in endpoints(wanted, local)}
-    steps: list[Step] = [
-        DropPort(local.bridge, name)
-        for name, port in sorted(seen.ports.items())
-        if ENDPOINT in port.external_ids and name not in keep
-    ]
-    steps += [DropLink(name) for name in sorted(seen.links) if name not in keep]
+    ours = {name: port for name, port in sorted(seen.ports.items()) if ENDPOINT in port.external_ids}
+    steps: list[Step] = [DropPort(local.bridge, name) for name in ours if name not in keep]
+    steps += [LowerLink(name) for name, port in ours.items() if name not in keep and WAS_DOWN in port.external_ids]
+    steps += [DropLink(name) for name, link in sorted(seen.links.items()) if link.made and name not in keep]
     return steps
 
 

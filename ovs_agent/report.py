@@ -18,16 +18,25 @@ HEARTBEAT = 10.0
 BREATH = 0.5
 """Seconds from a change to its report: under churn there is one report for many changes."""
 MOST_PROBLEMS = 100
+MOST_LISTED = 4096
 
 
 class Reporter:
-    """`agent` says who reports; `release` is called before each report."""
+    """`agent` says who reports; `release` is called before each report, `connections` tells how many are open."""
 
-    def __init__(self, rest: Rest, host: str, agent: dict[str, Any], release: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        rest: Rest,
+        host: str,
+        agent: dict[str, Any],
+        release: Callable[[], None],
+        connections: Callable[[], list[dict[str, Any]] | None],
+    ) -> None:
         self._rest = rest
         self._path = f"/hosts/{host}/report"
         self._agent = agent
         self._release = release
+        self._connections = connections
         self._news = threading.Event()
         self._ended = threading.Event()
         self._condition: Condition | None = None
@@ -87,7 +96,13 @@ class Reporter:
                 "exists": condition.exists,
                 "connected": list(condition.connected),
             },
+            "underlay": condition.underlay._asdict() if condition.underlay else None,
             "ports": {str(id): state for id, state in condition.ports.items()},
+            "revision": condition.revision,
+            "missing": list(condition.missing[:MOST_LISTED]),
+            "gone": list(condition.gone[:MOST_LISTED]),
+            "strays": [stray._asdict() for stray in condition.strays[:MOST_LISTED]],
             "problems": list(condition.problems[:MOST_PROBLEMS]),
+            "connections": self._connections(),
         }
         self._rest.put(self._path, json=body, timeout=HEARTBEAT)

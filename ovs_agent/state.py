@@ -1,4 +1,5 @@
-"""What the agent remembers on disk: its token, the last wanted document, and releases that the API has yet to take.
+"""What the agent remembers on disk: its token, the last wanted document and names, and releases that the API has yet
+to take.
 
 It decides names and formats of files, and that each is written whole or not at all. It refuses to know when anything
 is remembered, and why.
@@ -38,28 +39,34 @@ class State:
         folder.chmod(0o700)
 
     def identity(self) -> Identity | None:
-        saved = _read(self.folder / "token.json")
+        saved = read_json(self.folder / "token.json")
         return None if saved is None else Identity(**saved)
 
     def save_identity(self, identity: Identity) -> None:
-        _write(self.folder / "token.json", identity._asdict())
+        write_json(self.folder / "token.json", identity._asdict())
 
     def wanted(self) -> dict[str, Any] | None:
-        return _read(self.folder / "wanted.json")
+        return read_json(self.folder / "wanted.json")
 
     def save_wanted(self, document: dict[str, Any]) -> None:
         """Often, and a power cut that tears it costs nothing but a question to the API: not forced to the disk."""
-        _write(self.folder / "wanted.json", document, force=False)
+        write_json(self.folder / "wanted.json", document, force=False)
+
+    def names(self) -> dict[str, Any] | None:
+        return read_json(self.folder / "names.json")
+
+    def save_names(self, document: dict[str, Any]) -> None:
+        write_json(self.folder / "names.json", document, force=False)
 
     def releases(self) -> list[Release]:
-        saved = [_read(path) for path in sorted(self._releases.glob("*.json"))]
+        saved = [read_json(path) for path in sorted(self._releases.glob("*.json"))]
         return [Release(**one) for one in saved if one is not None]
 
     def has_release(self, release: Release) -> bool:
         return self._release(release).exists()
 
     def add_release(self, release: Release) -> None:
-        _write(self._release(release), release._asdict())
+        write_json(self._release(release), release._asdict())
 
     def remove_release(self, release: Release) -> None:
         self._release(release).unlink(missing_ok=True)
@@ -73,7 +80,7 @@ def fingerprint(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path) -> dict[str, Any] | None:
     """None when there is nothing, or nothing that can be read: both mean to ask the API again."""
     try:
         content = json.loads(path.read_text())
@@ -82,7 +89,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _write(path: Path, content: dict[str, Any], force: bool = True) -> None:
+def write_json(path: Path, content: dict[str, Any], force: bool = True) -> None:
     """Whoever reads finds the old content or the new; with `force` also after a power cut. Only root may read."""
     draft = path.with_suffix(".new")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:

@@ -105,10 +105,12 @@ def actions(ethernet: int) -> st.SearchStrategy[object]:
     settable = (*_SETTABLE[0], *(_SETTABLE.get(ethernet, ()) if ethernet else ()))
     registers = st.sampled_from(_REGISTERS)
     tables = st.sampled_from((Stage.RESTORE, Stage.OUTPUT))
+    zones = st.integers(0, 0xFFFF) | registers.map(lambda name: f"{name}[16..31]")
+    notes = st.builds(lambda a, n, t: Move(a, "ct_label", n, 0, t), registers, st.integers(1, 32), st.integers(0, 96))
     only_ip = (
         st.just(DecTtl()),
-        st.builds(Ct, st.integers(0, 0xFFFF), st.booleans(), st.none() | tables),
-        st.builds(Ct, registers.map(lambda name: f"{name}[16..31]"), st.booleans(), st.none() | tables),
+        st.builds(Ct, zones, st.just(False), st.none() | tables, st.just(())),
+        st.builds(Ct, zones, st.just(True), st.none() | tables, st.lists(notes, max_size=3).map(tuple)),
     )
     return st.one_of(
         *([st.sampled_from((SetField("arp_op", 1), SetField("arp_op", 2)))] if ethernet == 0x0806 else []),
@@ -122,7 +124,7 @@ def actions(ethernet: int) -> st.SearchStrategy[object]:
         st.just(InPort()),
         st.sampled_from(settable).map(Push),
         st.sampled_from(_REGISTERS).map(Pop),
-        st.builds(ToController, st.integers(0, 0xFFFF)),
+        st.builds(ToController, st.integers(0, 0xFFFF), st.none()),
     )
 
 

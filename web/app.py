@@ -10,16 +10,20 @@ from web.api import (
     agents,
     attachments,
     audit,
+    dns,
     endpoints,
+    engine_networks,
     events,
     explain,
     hosts,
+    ipam,
     isolation,
     meta,
     names,
     networks,
     people,
     policies,
+    pools,
     revisions,
     rules,
     tenants,
@@ -34,8 +38,23 @@ from web.ui import frame, pages, sign_in  # noqa: F401 - their views are on the 
 
 PREFIX = "/api/v1"
 API = (
-    *(tenants, isolation, policies, rules, names, explain, networks, endpoints, hosts, attachments, agents),
-    *(revisions, events, people, tokens, audit, meta),
+    *(
+        tenants,
+        isolation,
+        policies,
+        rules,
+        names,
+        explain,
+        networks,
+        pools,
+        ipam,
+        endpoints,
+        engine_networks,
+        hosts,
+        attachments,
+        agents,
+    ),
+    *(dns, revisions, events, people, tokens, audit, meta),
 )
 
 

@@ -53,8 +53,10 @@ TAGS = [
     {"name": "Tenants", "description": "Who owns networks; the unit of isolation."},
     {"name": "Isolation", "description": "Who talks to whom: joins, peerings, global tenants, the flat mode."},
     {"name": "Policies", "description": "Which connections are allowed: documents of Kubernetes and OpenShift."},
-    {"name": "Networks", "description": "One segment each: a VNI and a subnet per address family."},
+    {"name": "Networks", "description": "One segment each: a VNI and subnets."},
+    {"name": "Addresses", "description": "Pools of subnets, reservations, how full they are and what does not agree."},
     {"name": "Endpoints", "description": "One interface each of a container, pod or VM."},
+    {"name": "Names", "description": "DNS: static records, Warren's domain, and who knows which names."},
     {"name": "Hosts", "description": "Machines with an agent and a bridge."},
     {"name": "Revisions", "description": "What changed, and where it is live."},
     {"name": "Access", "description": "Tokens, and what the API says of itself."},
@@ -69,8 +71,13 @@ NAMES_IN_PATHS = {
     "peer": "Name of the other tenant.",
     "user": "Name of the user.",
     "group": "Name of the group.",
+    "pool": "Name of the pool.",
+    "reservation": "The name that the addresses are kept for.",
+    "name": "Name of the record within its tenant or network.",
 }
 OTHERS_IN_PATHS: Json = {
+    "address": {"description": "The subnet's first address, like 10.20.0.0.", "schema": {"maxLength": 39}},
+    "prefix": {"description": "The subnet's prefix length.", "schema": {"minimum": 0, "maximum": 128}},
     "container_id": {"description": "The runtime's id of the container.", "schema": {"maxLength": 128}},
     "ifname": {"description": "The interface's name in the container, like eth0.", "schema": {"maxLength": 15}},
     "policy": {
@@ -200,7 +207,7 @@ def describe_parameter(parameter: Json) -> None:
 PEOPLE = frozenset({"admin", "viewer", "member"})
 VERSIONED = frozenset(
     {
-        *("Tenant", "Network", "Endpoint", "Host", "NewHost", "Cluster", "Policy"),
+        *("Tenant", "Network", "Endpoint", "Host", "NewHost", "Cluster", "Policy", "Pool"),
         *("ChangedTenant", "ChangedNetwork", "ChangedCluster"),
     }
 )

@@ -14,11 +14,16 @@ from sqlalchemy.orm import Session
 from controller.calc.documents import read
 from controller.model import Tier
 from db import bindings as db_bindings
+from db import blocks as db_blocks
 from db import hosts as db_hosts
+from db import ipam as db_ipam
 from db import isolation as db_isolation
-from db import networks as db_networks
+from db import pools as db_pools
+from db import records as db_records
+from db import reservations as db_reservations
 from db import resolved as db_resolved
-from db import tables
+from db import subnetting as db_subnetting
+from db import tables, transport
 from db.counters import RuleCount
 from db.labels import with_name
 from db.wanted import WantedEndpoint
@@ -54,39 +59,114 @@ def tenants(session: Session, rows: Sequence[tables.Tenant]) -> list[Json]:
 
 
 def networks(session: Session, rows: Sequence[tables.Network]) -> list[Json]:
-    default_mtu = db_networks.default_mtu(session)
-    return [_network(row, default_mtu) for row in rows]
+    mtus = transport.mtus(session)
+    return [_network(row, mtus) for row in rows]
 
 
 def network(session: Session, row: tables.Network) -> Json:
-    return _network(row, db_networks.default_mtu(session))
+    return _network(row, transport.mtus(session))
 
 
-def _network(row: tables.Network, default_mtu: int) -> Json:
+def _network(row: tables.Network, mtus: dict[str, int]) -> Json:
     return {
         "name": row.qualified_name,
         "tenant": row.tenant.name,
         "vni": row.vni,
         "zone": row.zone,
-        "subnets": [
-            {
-                "cidr": subnet.cidr,
-                "gateway": subnet.gateway,
-                "size": db_networks.size(subnet),
-                "used": subnet.used,
-                "carved": subnet.block is not None,
-            }
-            for subnet in row.subnets
-        ],
+        "subnets": [_subnet(subnet) for subnet in row.subnets],
+        "plan": row.plan,
+        "strict": row.strict,
         "private": row.private,
         "isolated": row.isolated,
-        "mtu": row.mtu or default_mtu,
+        "mtu": row.mtu or mtus[row.transport],
         "own_mtu": row.mtu,
+        "transport": row.transport,
+        "cross_subnet": row.cross_subnet,
+        "broadcast": row.broadcast,
         "labels": row.labels,
         "endpoints": row.endpoint_count,
         "version": row.version,
         "created_at": row.created_at,
     }
+
+
+def _subnet(row: tables.Subnet) -> Json:
+    return {
+        "cidr": row.cidr,
+        "gateway": row.gateway,
+        "ip_range": row.ip_range,
+        "excludes": row.excludes,
+        "aux_addresses": row.aux,
+        "block_size": row.block_size,
+        "pool": None if row.address_pool is None else row.address_pool.name,
+        "size": db_subnetting.size(row),
+        "used": row.used,
+    }
+
+
+def pool(session: Session, row: tables.AddressPool) -> Json:
+    return pools(session, [row])[0]
+
+
+def pools(session: Session, rows: Sequence[tables.AddressPool]) -> list[Json]:
+    used = db_pools.used(session, rows)
+    usage = {row.id: db_ipam.Usage(db_pools.size(row), used.get(row.id, 0), 0) for row in rows}
+    return [
+        {
+            "name": row.name,
+            "cidr": row.cidr,
+            "family": row.family,
+            "prefix": row.prefix,
+            "state": row.state,
+            "size": usage[row.id].size,
+            "used": usage[row.id].used,
+            "nearly_full": usage[row.id].nearly_full,
+            "version": row.version,
+            "created_at": row.created_at,
+        }
+        for row in rows
+    ]
+
+
+def reservations(network: str, rows: Sequence[tables.Reservation]) -> list[Json]:
+    """One for each name, with its addresses."""
+    found: dict[str, Json] = {}
+    for row in rows:
+        one = {"network": network, "name": row.name, "addresses": []}
+        known = found.setdefault(row.name, one | {"expires_at": row.expires_at, "created_at": row.created_at})
+        known["addresses"].append(row.ip)
+    return list(found.values())
+
+
+def address_usage(session: Session, rows: Sequence[tables.Network]) -> list[Json]:
+    now = datetime.now(UTC)
+    usage = db_ipam.usage(session, [subnet for row in rows for subnet in row.subnets], now)
+    return [
+        {
+            "network": row.qualified_name,
+            "plan": row.plan,
+            "subnets": [_subnet_usage(session, subnet, usage[subnet.id], now) for subnet in row.subnets],
+            "reservations": reservations(row.qualified_name, db_reservations.find(session, row.qualified_name)),
+        }
+        for row in rows
+    ]
+
+
+def _subnet_usage(session: Session, row: tables.Subnet, usage: db_ipam.Usage, now: datetime) -> Json:
+    return {
+        "cidr": row.cidr,
+        "gateway": row.gateway,
+        **usage._asdict(),
+        "nearly_full": usage.nearly_full,
+        "blocks": [
+            {"cidr": block.cidr, "host": block.host, "size": block.size, "used": block.used}
+            for block in db_blocks.usage(session, row, now)
+        ],
+    }
+
+
+def differences(found: Sequence[db_ipam.Difference]) -> list[Json]:
+    return [{"kind": one.kind, "subject": one.subject, "sentence": one.sentence, "repair": one.repair} for one in found]
 
 
 def endpoint(row: tables.Endpoint) -> Json:
@@ -97,16 +177,26 @@ def endpoint(row: tables.Endpoint) -> Json:
         "host": row.host.name,
         "mac": row.mac,
         "addresses": [str(address) for address in row.addresses],
+        "allowed": [
+            {"address": _bare(pair.cidr), "mac": pair.mac or row.mac, "active": pair.active} for pair in row.allowed
+        ],
         "labels": row.labels,
         "ports": row.ports,
+        "aliases": row.aliases,
         "state": row.state,
         "ofport": row.ofport,
         "container_id": row.container_id,
         "ifname": row.ifname,
+        "interface": row.interface,
         "port_name": row.port_name,
         "version": row.version,
         "created_at": row.created_at,
     }
+
+
+def _bare(cidr: str) -> str:
+    """A range of one address as that address."""
+    return cidr.removesuffix("/128" if ":" in cidr else "/32")
 
 
 def endpoints(session: Session, rows: Sequence[tables.Endpoint]) -> list[Json]:
@@ -129,7 +219,7 @@ def host(row: tables.Host) -> Json:
         "drops": status.drops,
         "wanted_revision": status.wanted_revision,
         "confirmed_revision": status.confirmed_revision,
-        "agent": status.agent_report,
+        "agent": {key: value for key, value in status.agent_report.items() if key != "connections"},
         "error": status.error,
         "seen_at": status.agent_seen_at,
         "version": row.version,
@@ -211,6 +301,27 @@ def names(session: Session, rows: Sequence[tables.ResolvedName]) -> list[Json]:
 
 def wanted_endpoint(found: WantedEndpoint) -> Json:
     return found._asdict()
+
+
+def record(session: Session, row: tables.DnsRecord) -> Json:
+    return _record(row, db_records.settings(session).domain)
+
+
+def records(session: Session, rows: Sequence[tables.DnsRecord]) -> list[Json]:
+    domain = db_records.settings(session).domain
+    return [_record(row, domain) for row in rows]
+
+
+def _record(row: tables.DnsRecord, domain: str) -> Json:
+    below = ".".join(reversed(row.scope.split("/")))
+    return {
+        "scope": row.scope,
+        "name": row.name,
+        "full_name": f"{row.name}.{below}.{domain}",
+        "addresses": row.addresses,
+        "version": row.version,
+        "created_at": row.created_at,
+    }
 
 
 def token(row: tables.Token) -> Json:

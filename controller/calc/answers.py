@@ -1,8 +1,8 @@
 """From a copied packet to the DNS messages in it, and from whom a message may come to be believed.
 
 What endpoints are told decides what firewalls allow, so it is believed only of those that an administrator made known
-to all: endpoints of global tenants, whose addresses nobody can forge. A tenant is never believed about itself. Does not
-read the messages.
+to all: endpoints of global tenants, whose addresses nobody can forge, and the host's resolver as far as it passes on
+what others told it. A tenant is never believed about itself. Does not read the messages' records.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from controller.model import GLOBAL_ZONE
 from controller.pipeline.hearing import DNS_PORT
-from controller.pipeline.registers import DESTINATION_TENANT, SOURCE_TENANT, TENANT_MASK
+from controller.pipeline.registers import DESTINATION_TENANT, FLAGS, FROM_RESOLVER, SOURCE_TENANT, TENANT_MASK
 from controller.world import World
 
 FIRST_EPHEMERAL = 1024
@@ -29,8 +29,20 @@ class Segment(NamedTuple):
     payload: bytes
 
 
+def is_from_resolver(fields: Mapping[str, int]) -> bool:
+    return bool(fields.get(FLAGS, 0) & FROM_RESOLVER)
+
+
+def is_passed_on(message: bytes) -> bool:
+    """Whether the resolver has an answer from somewhere else: it is an authority for Warren's own names, which their
+    tenant chooses, and for nothing else (RFC 1035 section 4.1.1, the bit AA)."""
+    return len(message) > 2 and not message[2] & 0x04
+
+
 def is_believed(world: World, fields: Mapping[str, int]) -> bool:
     """Whether who sent a packet with these registers is to be believed by whom it goes to."""
+    if is_from_resolver(fields):
+        return True
     source, destination = (fields.get(register, 0) & TENANT_MASK for register in (SOURCE_TENANT, DESTINATION_TENANT))
     teller = world.tenants.get(source)
     return teller is not None and teller.zone == GLOBAL_ZONE and source != destination

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from controller.calc.membership import view
 from controller.calc.policy_concern import PolicyConcern
-from controller.model import GLOBAL_ZONE, Change
-from controller.pipeline.program import Key, Part
+from controller.model import GLOBAL_ZONE, Change, Network
+from controller.pipeline.program import Key, Part, bound
+from controller.transport import transport
 from controller.world import World
 
 
@@ -65,10 +66,16 @@ def hosts_seeing(world: World, zone: int) -> set[int]:
     return hosts
 
 
+def _standing(network: Network) -> tuple[object, ...]:
+    """All of a network that decides which hosts see it and its endpoints."""
+    return network.zone, network.private, transport(network.transport).leaves_host
+
+
 def _outlook(world: World, host: int) -> tuple[object, ...]:
     """All that decides what a host sees, but for the networks themselves."""
     seen = view(world, host)
-    return seen.here, seen.peering, seen.peers, seen.flat
+    segment = world.hosts[host].segment if host in world.hosts else None
+    return seen.here, seen.peering, seen.peers, seen.flat, segment
 
 
 class _Gather:
@@ -86,9 +93,15 @@ class _Gather:
         self.keys.setdefault(zone, set()).update(fragments)
 
     def host(self, id: int) -> None:
-        fragments = Key(Part.HOST, id), Key(Part.PEER, id)
+        fragments = tuple(Key(part, id) for part in (Part.HOST, Part.PEER, Part.SELF, Part.NEAR))
         self.rewritten.update(fragments)
         self.everywhere.update(fragments)
+        self.reviewed.add(id)  # it may be near others now
+        for world in (self.old, self.new):
+            for network in world.broadcasts_of_host.get(id, ()):
+                key = Key(Part.ELSEWHERE, bound(network, id))
+                self.rewritten.add(key)
+                self._look_at(world.hosts_of_broadcast[network], key)
 
     def tenant(self, id: int) -> None:
         self.rewritten.add(Key(Part.TENANT, id))
@@ -113,8 +126,9 @@ class _Gather:
                 network = world.networks[id]
                 self._look(network.zone, Key(Part.NETWORK, id), Key(Part.TENANT, network.tenant))
         was, now = self.old.networks.get(id), self.new.networks.get(id)
-        if was is not None and now is not None and (was.zone, was.private) != (now.zone, now.private):
+        if was is not None and now is not None and _standing(was) != _standing(now):
             self._regroup(id)
+        self._broadcast(id)
 
     def endpoint(self, id: int) -> None:
         fragments = Key(Part.LOCAL, id), Key(Part.REMOTE, id)
@@ -124,6 +138,7 @@ class _Gather:
                 endpoint = world.endpoints[id]
                 self._look(world.zone_of(endpoint), *fragments)
                 self.reviewed.add(endpoint.host)
+                self._hears(endpoint.network, endpoint.host)
         self.policies.endpoint(id)
 
     def policy(self, id: int) -> None:
@@ -141,6 +156,9 @@ class _Gather:
                     self._peer(world, tenant)
 
     def cluster(self, id: int) -> None:
+        if self.old.tunnel_ports != self.new.tunnel_ports:
+            for host in self.new.hosts:
+                self.host(host)
         if self.old.flat == self.new.flat:
             return
         self.rewritten.add(Key(Part.BASE, 0))
@@ -157,6 +175,41 @@ class _Gather:
                 if id in either.networks:
                     fragments = (Key(part, endpoint) for part in (Part.LOCAL, Part.REMOTE) for endpoint in endpoints)
                     self._look(either.networks[id].zone, Key(Part.NETWORK, id), *fragments)
+
+    def _broadcast(self, id: int) -> None:
+        """All that is said of the network's broadcasts; if they begin or end, of its endpoints too."""
+        worlds = self.old, self.new
+        hosts = {host for world in worlds for host in world.hosts_of_broadcast.get(id, ())}
+        keys = Key(Part.BROADCAST, id), *(Key(Part.ELSEWHERE, bound(id, host)) for host in hosts)
+        self.rewritten.update(keys)
+        self._look_at(hosts, *keys)
+        if len({world.networks[id].broadcast for world in worlds if id in world.networks}) < 2:
+            return
+        self._regroup(id)
+        for world in worlds:
+            for endpoint in world.endpoints_of_network.get(id, ()):
+                self.rewritten.update((Key(Part.LOCAL, endpoint), Key(Part.REMOTE, endpoint)))
+            for identity in world.identities_of_broadcast.get(id, ()):
+                self.policies.heard(identity, hosts)
+
+    def _hears(self, network: int, host: int) -> None:
+        """A host may have got its first endpoint of a network that broadcasts, or lost its last one."""
+        worlds = self.old, self.new
+        if len({host in world.hosts_of_broadcast.get(network, ()) for world in worlds}) < 2:
+            return
+        hosts = {host for world in worlds for host in world.hosts_of_broadcast.get(network, ())}
+        others = (Key(Part.ELSEWHERE, bound(network, other)) for other in hosts)
+        self._look_at({host}, Key(Part.BROADCAST, network), *others)
+        way = Key(Part.ELSEWHERE, bound(network, host))
+        self.rewritten.add(way)  # or it would be kept when nobody needs it any more
+        self._look_at(hosts, way)
+        for world in worlds:
+            for identity in world.identities_of_broadcast.get(network, ()):
+                self.policies.heard(identity, {host})
+
+    def _look_at(self, hosts: Iterable[int], *fragments: Key) -> None:
+        for host in hosts:
+            self.policies.at.setdefault(host, set()).update(fragments)
 
     def _peerings_of(self, tenant: int) -> None:
         for world in (self.old, self.new):

@@ -183,9 +183,14 @@ def _name(world: World, end: End) -> str:
 
 
 def _endpoint(world: World, end: End) -> Endpoint | None:
+    """Whose own address it is, or who has it of those that were declared to; of ranges the narrowest counts."""
+    best: tuple[int, Endpoint | None] = (-1, None)
     for network in world.networks_of_tenant.get(end.tenant, {}).values():
         if network.vni == end.network:
             for endpoint in world.endpoints_of_network.get(network.id, {}).values():
                 if any((address.version, address.value) == end.address for address in endpoint.addresses):
                     return endpoint
-    return None
+                for pair in endpoint.allowed:
+                    if pair.active and pair.has(*end.address) and pair.prefix > best[0]:
+                        best = pair.prefix, endpoint
+    return best[1]

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from controller.calc.judge import Asked, Decision, judge
-from controller.model import Address, Endpoint, Host, Tier, ip_address
+from controller.calc.judge import Asked, Decision, judge, named_rule
+from controller.model import Address, Direction, Endpoint, Host, Tier, ip_address
+from controller.pipeline.firewall import firewall
 from controller.pipeline.flow import Kind, Match, Reason
-from controller.pipeline.packet import ROUTER_MAC, TUNNEL_OFPORT, ip, ip_destination, ip_source
+from controller.pipeline.packet import ROUTER_MAC, ip, ip_destination, ip_source
 from controller.pipeline.stages import Stage
+from controller.transport import TUNNEL_OFPORTS, transport
+from controller.transport.host_gw import SEGMENT_OFPORT
 from controller.world import World
 
 ADDRESS = "address"
@@ -23,8 +26,11 @@ TTL = 64
 _SYN = 0x002
 _PORTS = {6: "tcp", 17: "udp", 132: "sctp"}
 _MESSAGES = {1: "icmp", 58: "icmpv6"}
-_APART = frozenset({Reason.TENANT_ISOLATION, Reason.NO_ENDPOINT, Reason.NO_ROUTE, Reason.EGRESS_FIREWALL})
+_APART = frozenset({Reason.TENANT_ISOLATION, Reason.NO_ENDPOINT, Reason.NO_ROUTE})
 """A host that has no endpoint of the other tenant knows no way to it, and takes it for somebody outside."""
+_OUTSIDE = Reason.EGRESS_FIREWALL
+"""So the tenant's egress firewall may drop it before isolation shows. That proves nothing of isolation: it would pass
+if the firewall allowed the address and there was a way out."""
 _POLICY = frozenset({Reason.EGRESS_POLICY, Reason.INGRESS_POLICY})
 
 
@@ -42,17 +48,21 @@ class Fate(NamedTuple):
 
 class Expected(NamedTuple):
     """What becomes of the packet at a host. `reasons` are those that it may be dropped for, `stage` where, if known;
-    `elsewhere`: it may also go to somebody else."""
+    `elsewhere`: it may also go to somebody else; `unproven`: reasons that neither agree nor disagree; `rule`: which one
+    drops it there, if one does."""
 
     words: str
     reasons: frozenset[Reason] = frozenset()
     stage: Stage | None = None
     elsewhere: bool = False
+    unproven: frozenset[Reason] = frozenset()
+    rule: str = ""
 
 
 class Heard(NamedTuple):
     """A host's answer. `allowed` and `agrees` are None when there is none; `agrees` also when nothing is expected of
-    the host, because the packet should never have come there. `words` follow on the host's name."""
+    the host, because the packet should never have come there, and when it drops the packet for a reason that proves
+    nothing. `words` follow on the host's name."""
 
     host: Host
     allowed: bool | None
@@ -108,18 +118,15 @@ def packets(world: World, source: Endpoint, destination: Endpoint, asked: Asked)
     )
     sent = _link(source.mac, destination.mac if direct else ROUTER_MAC, TTL)
     found = {source.host: (Match("in_port", source.ofport), *sent, *inner)}
-    near, far = world.hosts[source.host].address, world.hosts[destination.host].address
-    if source.host == destination.host or near is None or far is None:
+    if source.host == destination.host:
         return found
-    arrived = sent if direct else _link(ROUTER_MAC, destination.mac, TTL - 1)
-    family = "tun" if near[0] == 4 else "tun_ipv6"
-    tunnel = (
-        Match("in_port", TUNNEL_OFPORT),
-        Match(f"{family}_src", near[1]),
-        Match(f"{family}_dst", far[1]),
-        Match("tun_id", world.networks[source.network].vni),
-    )
-    found[destination.host] = (*tunnel, *arrived, *inner)
+    network = world.networks[source.network]
+    arrival = transport(network.transport).arrival(world.hosts[source.host], world.hosts[destination.host], network)
+    if arrival:
+        link = sent if direct else _link(ROUTER_MAC, destination.mac, TTL - 1)
+        # A transport may have link-layer addresses of its own.
+        fields = {match.field: match for match in (*link, *arrival, *inner)}
+        found[destination.host] = tuple(fields.values())
     return found
 
 
@@ -138,7 +145,9 @@ def explain(
     if decisions[-1].stage == ADDRESS:
         return Explanation(decisions, [], "unconfirmed", ["No packet leaves, so no switch was asked."])
     here, there = world.hosts[source.host], world.hosts[destination.host]
-    expected = _expected(here, there, decisions[-1], _may_be_hidden(world, source, destination))
+    tenant = world.networks[source.network].tenant
+    unproven = frozenset() if firewall(world, tenant) is None else frozenset({_OUTSIDE})
+    expected = _expected(here, there, decisions[-1], _may_be_hidden(world, source, destination), unproven)
     heard: list[Heard] = []
     for host in [here] if here.id == there.id else [here, there]:
         # Where it begins comes first; without an answer from there, where it should come to may still tell something.
@@ -150,27 +159,39 @@ def explain(
     ]
     if remarks:
         return Explanation(decisions, heard, "disagreement", remarks)
+    if any(one.agrees is None and one.reason == _OUTSIDE.name.lower() for one in heard):
+        whom = world.tenants[world.networks[destination.network].tenant].name
+        remark = f"{here.name} takes it for an address outside, as where nobody of {whom} is; isolation is not asked."
+        return Explanation(decisions, heard, "unconfirmed", [remark])
     if any(one.allowed is None for one in heard):
         return Explanation(decisions, heard, "unconfirmed", ["The model's answer stands alone."])
     return Explanation(decisions, heard, "confirmed", [])
 
 
-def _expected(here: Host, there: Host, last: Decision, hidden: bool) -> dict[int, Expected]:
+def _expected(
+    here: Host, there: Host, last: Decision, hidden: bool, unproven: frozenset[Reason]
+) -> dict[int, Expected]:
     """By host; none for where the packet should never come."""
     deliver = Expected("deliver it")
     forward = deliver if here.id == there.id else Expected(f"send it to {there.name}")
     if last.allowed:
         return {there.id: deliver, here.id: forward}
+    if last.stage == "transport":
+        kept = {Reason.OTHER_HOST, Reason.NO_ENDPOINT}
+        return {here.id: Expected("drop it (the network keeps to its host)", frozenset(kept) | _POLICY)}
     if last.stage == "isolation":
         if not hidden:
-            return {here.id: Expected("drop it (tenant isolation)", _APART)}
+            return {here.id: Expected("drop it (tenant isolation)", _APART, unproven=unproven)}
         # Whom the address means there may be on either host, and policies about it may decide.
-        apart = Expected("not deliver it (tenant isolation)", _APART | _POLICY, elsewhere=True)
+        apart = Expected("not deliver it (tenant isolation)", _APART | _POLICY, elsewhere=True, unproven=unproven)
         return {there.id: apart, here.id: apart}
     tier = Tier.TENANT if last.policy is None else last.policy.tier
     stage = Stage[f"{last.stage.upper()}_{tier.name}"]
     reason = Reason[f"{last.stage.upper()}_POLICY"]
-    drop = Expected(f"drop it in {stage.name} ({last.stage} policy)", frozenset({reason}), stage)
+    rule = ""
+    if last.policy is not None and last.rule is not None:
+        rule = named_rule(last.policy, Direction[last.stage.upper()], last.rule)
+    drop = Expected(f"drop it in {stage.name} ({last.stage} policy)", frozenset({reason}), stage, rule=rule)
     return {here.id: drop} if last.stage == "egress" else {here.id: forward, there.id: drop}
 
 
@@ -187,7 +208,7 @@ def _hear(host: Host, target: Host, destination: Endpoint, fate: Fate, expected:
     if host.id == target.id and destination.ofport in fate.outputs:
         agrees = None if expected is None else not expected.reasons
         return Heard(host, True, "delivered", f"delivers it{lost}", table, agrees)
-    if host.id != target.id and TUNNEL_OFPORT in fate.outputs and fate.tunnel == _text(target.address):
+    if host.id != target.id and _is_sent(fate, target):
         agrees = None if expected is None else expected.elsewhere or not expected.reasons
         return Heard(host, True, f"sent to {target.name}", f"sends it to {target.name}{lost}", table, agrees)
     if fate.outputs:
@@ -196,9 +217,18 @@ def _hear(host: Host, target: Host, destination: Endpoint, fate: Fate, expected:
         return Heard(host, False, f"sent {where}", f"sends it {where}, not to {destination.name}{lost}", table, agrees)
     reason, name = _reason(fate.cookie)
     agrees = None
-    if expected is not None:
+    if expected is not None and reason not in expected.unproven:
         agrees = reason in expected.reasons and expected.stage in (None, fate.table)
-    return Heard(host, False, name, f"drops it in {table} ({name.replace('_', ' ')})", table, agrees)
+    # The switch shows the tier; which of its rules it is, the model says.
+    rule = f": by the model {expected.rule}" if agrees and expected is not None and expected.rule else ""
+    return Heard(host, False, name, f"drops it in {table} ({name.replace('_', ' ')}{rule})", table, agrees)
+
+
+def _is_sent(fate: Fate, target: Host) -> bool:
+    """Whether it leaves for the host. A packet without a tunnel does not show for which host of the segment."""
+    if TUNNEL_OFPORTS & fate.outputs:
+        return fate.tunnel == _text(target.address)
+    return SEGMENT_OFPORT in fate.outputs
 
 
 def _reason(cookie: int | None) -> tuple[Reason | None, str]:

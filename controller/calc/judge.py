@@ -11,6 +11,7 @@ from typing import NamedTuple
 from controller.calc.reach import reach
 from controller.model import Action, Block, Direction, DomainName, Endpoint, Members, Peer, Policy, Rule, Tier
 from controller.selection import Identity, Use
+from controller.transport import transport
 from controller.world import World
 
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
@@ -44,8 +45,8 @@ class End(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """`stage` is `isolation`, `egress` or `ingress`. `policy` and `rule` (from 0) say who decided, when one did;
-    `reason` says it in words that follow on "allowed" or "denied"."""
+    """`stage` is `isolation`, `transport`, `egress` or `ingress`. `policy` and `rule` (from 0) say who decided,
+    when one did; `reason` says it in words that follow on "allowed" or "denied"."""
 
     stage: str
     allowed: bool
@@ -59,10 +60,23 @@ def judge(world: World, source: Endpoint, destination: Endpoint, asked: Asked) -
     ends = End.of(world, source, asked.version), End.of(world, destination, asked.version)
     between = reach(world, world.networks[source.network], world.networks[destination.network])
     said = [Decision("isolation", between.allowed, between.reason)]
+    if said[-1].allowed and (keeps := _kept_apart(world, source, destination)):
+        said.append(keeps)
     for direction in (Direction.EGRESS, Direction.INGRESS):
         if said[-1].allowed:
             said.append(decide(world, direction, *ends, asked))
     return said
+
+
+def _kept_apart(world: World, source: Endpoint, destination: Endpoint) -> Decision | None:
+    """Nothing comes to another host from a network that keeps to its own, or to one."""
+    if source.host == destination.host:
+        return None
+    for end in (source, destination):
+        network = world.networks[end.network]
+        if not transport(network.transport).leaves_host:
+            return Decision("transport", False, f"as {network.name} keeps to its host")
+    return None
 
 
 def decide(world: World, direction: Direction, source: End, destination: End, asked: Asked) -> Decision:

@@ -7,26 +7,29 @@ tenant's endpoints carries nothing of the tenant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-from controller.model import GLOBAL_ZONE, Network, Policy, Tier
+from controller.model import GLOBAL_ZONE, Endpoint, Network, Policy, Tier
 from controller.pipeline.firewall import firewall
 from controller.pipeline.hearing import is_heard
 from controller.pipeline.program import Key, Part, bound, unbound
 from controller.selection import Identity, subject
+from controller.transport import transport
 from controller.world import World
 
 
 class View(NamedTuple):
     """The world as one host sees it. `here` are the zones with an endpoint on the host, `peering` the tenants with one
-    that peer with anybody, `peers` those they peer with."""
+    that peer with anybody, `peers` those they peer with, `identities` those that a policy may be asked about here."""
 
     world: World
     host: int
     here: frozenset[int]
     peering: frozenset[int]
     peers: frozenset[int]
+    identities: AbstractSet[int]
     flat: bool
 
     @property
@@ -58,6 +61,10 @@ class View(NamedTuple):
                 return id in world.hosts
             case Part.PEER:
                 return id in world.hosts and id != self.host
+            case Part.SELF:
+                return id == self.host and id in world.hosts
+            case Part.NEAR:
+                return id != self.host and self._is_near(id)
             case Part.TENANT:
                 return id in world.tenants and any(map(self.sees, world.networks_of_tenant.get(id, {}).values()))
             case Part.NETWORK:
@@ -74,17 +81,35 @@ class View(NamedTuple):
                 return id in world.tenants_of_host.get(self.host, {}) and is_heard(world, id)
             case Part.POLICY:
                 return id in world.policies and any(self._selected(world.policies[id]))
+            case Part.BROADCAST:
+                return id in world.broadcasts_of_host.get(self.host, {})
+            case Part.ELSEWHERE:
+                return self._hears_from(*unbound(id))
             case Part.BINDING:
                 policy, identity = unbound(id)
                 return identity in self.identities and policy in world.policies and self._selects(policy, identity)
         endpoint = world.endpoints.get(id)
-        if endpoint is None or (endpoint.host == self.host) != (key.part is Part.LOCAL):
+        if endpoint is None or key.part is not self.part_of(endpoint):
             return False
         return self.sees(world.networks[endpoint.network])
 
-    @property
-    def identities(self) -> Mapping[int, int]:
-        return self.world.identities_of_host.get(self.host, {})
+    def _is_near(self, other: int) -> bool:
+        ends = self.world.hosts.get(self.host), self.world.hosts.get(other)
+        segments = {host.segment if host else None for host in ends}
+        return len(segments) == 1 and None not in segments
+
+    def _hears_from(self, network: int, host: int) -> bool:
+        """Whether both hosts have endpoints of a network that broadcasts, and it goes from one to the other."""
+        world = self.world
+        if host == self.host or not {host, self.host} <= world.hosts_of_broadcast.get(network, {}).keys():
+            return False
+        return transport(world.networks[network].transport).leaves_host
+
+    def part_of(self, endpoint: Endpoint) -> Part | None:
+        """What the host says of an endpoint of a network that it sees; None for one that never comes here."""
+        if endpoint.host == self.host:
+            return Part.LOCAL
+        return Part.REMOTE if transport(self.world.networks[endpoint.network].transport).leaves_host else None
 
     def _selects(self, policy: int, identity: int) -> bool:
         its = self.world.identities[identity]
@@ -96,7 +121,7 @@ class View(NamedTuple):
 
     def _of_tenant(self, tenant: int) -> Iterator[int]:
         its = self.world.identities_of_tenant.get(tenant, {})
-        fewer, more = sorted((its.keys(), self.identities.keys()), key=len)
+        fewer, more = sorted((its.keys(), self.identities), key=len)
         return (identity for identity in fewer if identity in more)
 
 
@@ -111,7 +136,7 @@ def judging(world: World, identity: Identity) -> Iterator[Policy]:
 
 
 def policy_keys(world: World, identity: int) -> Iterator[Key]:
-    """The fragments that a host carries because it holds the identity."""
+    """The fragments that a host carries because it holds the identity, or hears it broadcast."""
     its = world.identities[identity]
     judges = {policy.id: policy for policy in judging(world, its)}
     if judges or world.tenants[its.tenant].default_deny:
@@ -124,7 +149,8 @@ def policy_keys(world: World, identity: int) -> Iterator[Key]:
 def view(world: World, host: int) -> View:
     peering = frozenset(world.tenants_of_host.get(host, {})) & world.peerings_of_tenant.keys()
     peers = frozenset(peer for tenant in peering for peer in world.peers(tenant))
-    return View(world, host, frozenset(world.zones_of_host.get(host, {})), peering, peers, world.flat)
+    here = frozenset(world.zones_of_host.get(host, {}))
+    return View(world, host, here, peering, peers, world.judged_at(host), world.flat)
 
 
 def members(world: World, host: int) -> set[Key]:
@@ -139,9 +165,11 @@ def members(world: World, host: int) -> set[Key]:
 def _candidates(seen: View) -> Iterator[Key]:
     world = seen.world
     yield Key(Part.BASE, 0)
+    yield Key(Part.SELF, seen.host)
     for id in world.hosts:
         yield Key(Part.HOST, id)
         yield Key(Part.PEER, id)
+        yield Key(Part.NEAR, id)
     for tenant in seen.peering:
         for id in world.peerings_of_tenant[tenant]:
             yield Key(Part.PEERING, id)
@@ -150,11 +178,16 @@ def _candidates(seen: View) -> Iterator[Key]:
     for tenant in world.tenants_of_host.get(seen.host, {}):
         yield Key(Part.FIREWALL, tenant)
         yield Key(Part.HEARING, tenant)
+    for id in world.broadcasts_of_host.get(seen.host, {}):
+        yield Key(Part.BROADCAST, id)
+        for host in world.hosts_of_broadcast[id]:
+            yield Key(Part.ELSEWHERE, bound(id, host))
     for network in filter(seen.sees, _networks(seen)):
         yield Key(Part.NETWORK, network.id)
         yield Key(Part.TENANT, network.tenant)
         for endpoint in world.endpoints_of_network.get(network.id, {}).values():
-            yield Key(Part.LOCAL if endpoint.host == seen.host else Part.REMOTE, endpoint.id)
+            if part := seen.part_of(endpoint):
+                yield Key(part, endpoint.id)
 
 
 def _networks(seen: View) -> Iterator[Network]:

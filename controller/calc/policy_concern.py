@@ -7,6 +7,8 @@ their host looks at what it carries for their identity.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from controller.calc.membership import policy_keys
 from controller.model import Policy, Tenant, Tier
 from controller.pipeline.program import Key, Part, bound
@@ -44,6 +46,8 @@ class PolicyConcern:
                 continue
             its = world.identity_of(endpoint)
             here = [its.id in both.identities_of_host.get(endpoint.host, {}) for both in (self.old, self.new)]
+            if world.networks[endpoint.network].broadcast:
+                self.heard(its.id, self.old.judges_of(its.id) ^ self.new.judges_of(its.id))
             tenant = its.tenant
             if len({tenant in both.tenants_of_host.get(endpoint.host, {}) for both in (self.old, self.new)}) == 2:
                 self.at.setdefault(endpoint.host, set()).update((Key(Part.FIREWALL, tenant), Key(Part.HEARING, tenant)))
@@ -52,6 +56,14 @@ class PolicyConcern:
             if (its.id in self.old.identities) != (its.id in self.new.identities):
                 may_mean = world.policies_meaning(its)
                 self.policies.update(policy.id for policy in may_mean if _means(world, policy, its))
+
+    def heard(self, identity: int, hosts: Iterable[int]) -> None:
+        """Hosts that begin or cease to hear broadcasts of the identity."""
+        for world in (self.old, self.new):
+            if identity in world.identities:
+                keys = set(policy_keys(world, identity))
+                for host in hosts:
+                    self.at.setdefault(host, set()).update(keys)
 
     def name(self, id: int) -> None:
         """What a DNS name stands for, to those who name it."""
@@ -123,7 +135,7 @@ class PolicyConcern:
 
     def _look(self, identity: int, *keys: Key) -> None:
         for world in (self.old, self.new):
-            for host in world.hosts_of_identity.get(identity, ()):
+            for host in world.judges_of(identity):
                 self.at.setdefault(host, set()).update(keys)
 
     def _identities(self, tenant: int) -> set[int]:

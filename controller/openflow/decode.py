@@ -15,11 +15,12 @@ from controller.openflow.fields import FIELDS, ONF
 HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY = 0, 1, 2, 3
 PACKET_IN = 10
 MULTIPART_REPLY, BARRIER_REPLY, ROLE_REPLY, ROLE_STATUS, BUNDLE_CONTROL = 19, 21, 25, 30, 33
-FLOW_STATS = 1
+FLOW_STATS, GROUP_DESC = 1, 7
 
 HEADER = Struct("!BBHI")
 _MULTIPART = Struct("!HH")
 _FLOW = Struct("!HB9xH10xQQQ2xH")
+_GROUP = Struct("!HBxI")
 _BUNDLE = Struct("!IHH")
 _ROLE = Struct("!I4xQ")
 _ERROR = Struct("!HH")
@@ -43,6 +44,14 @@ class InstalledFlow(NamedTuple):
     instructions: bytes
     packets: int
     bytes: int
+
+
+class InstalledGroup(NamedTuple):
+    """A group that the switch has. `buckets` are the bytes of each, in the switch's order."""
+
+    id: int
+    type: int
+    buckets: tuple[bytes, ...]
 
 
 class PacketIn(NamedTuple):
@@ -99,6 +108,22 @@ def flows(message: bytes) -> list[InstalledFlow]:
             )
         )
         position += length
+    return found
+
+
+def installed_groups(message: bytes) -> list[InstalledGroup]:
+    """The groups of one part of a group-description reply."""
+    found = []
+    position = 16
+    while position < len(message):
+        length, kind, id = _GROUP.unpack_from(message, position)
+        buckets, bucket, end = [], position + _GROUP.size, position + length
+        while bucket < end:
+            size = int.from_bytes(message[bucket : bucket + 2], "big")
+            buckets.append(message[bucket : bucket + size])
+            bucket += size
+        found.append(InstalledGroup(id, kind, tuple(buckets)))
+        position = end
     return found
 
 
@@ -212,7 +237,14 @@ _ERRORS: dict[int, tuple[str, tuple[str, ...]]] = {
             *("bad command", "bad flags", "cannot be synchronised", "bad priority"),
         ),
     ),
-    6: ("group not changed", ()),
+    6: (
+        "group not changed",
+        (
+            *("group exists", "invalid group", "weights are unsupported", "too many groups", "too many buckets"),
+            *("chaining is unsupported", "watching is unsupported", "loop", "unknown group", "a group leads to it"),
+            *("bad type", "bad command", "bad bucket", "bad watch", "not permitted"),
+        ),
+    ),
     11: ("role request failed", ("stale generation id", "unsupported role", "bad role")),
     17: (
         "bundle failed",

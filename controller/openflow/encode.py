@@ -27,9 +27,11 @@ from controller.pipeline.flow import (
     OutputReg,
     Pop,
     Push,
+    Resubmit,
     RuleRef,
     SetField,
     ToController,
+    ToGroup,
 )
 
 VERSION = 5  # OpenFlow 1.4
@@ -135,9 +137,14 @@ def _too_large(name: str, value: int) -> ValueError:
     return ValueError(f"{value:#x} does not fit into {name}, which has {field(name).bits} bits")
 
 
+def encode_actions(actions: Iterable[Action]) -> bytes:
+    """One after the other, without header."""
+    return b"".join(map(_applied, actions))
+
+
 def encode_instructions(actions: Iterable[Action], goto: int | None) -> bytes:
     """apply_actions, then goto_table."""
-    applied = b"".join(map(_applied, actions))
+    applied = encode_actions(actions)
     if len(applied) > MOST_ACTIONS:
         raise ValueError(f"{len(applied)} bytes of actions do not fit into one OpenFlow message; use more flows")
     out = _APPLY.pack(4, 8 + len(applied)) + applied if applied else b""
@@ -156,9 +163,13 @@ _VENDOR = Struct("!HHIH")
 _OUTPUT = Struct("!HHIH6x")
 _MOVE = Struct("!HHIHHHH")
 _OUTPUT_REG = Struct("!HHIHH4sH6x")
+_CONTROLLER = Struct("!HHIH6x")
+_PROPERTY = _TLV
 _CT = Struct("!HHIHH4sHB3xH")
 _STACK = Struct("!HHIHH4sH6x")
 _CONJUNCTION = Struct("!HHIHBBI")
+_GROUP = Struct("!HHI")
+_RESUBMIT = Struct("!HHIHHB3x")
 PUSH, POP = 27, 28
 
 _DEC_TTL = _TLV.pack(24, 8) + bytes(4)
@@ -231,10 +242,22 @@ def _conjunction(action: Conjunction) -> bytes:
     return _CONJUNCTION.pack(0xFFFF, 16, NICIRA, 34, clause - 1, clauses, id)
 
 
+def _to_controller(action: ToController) -> bytes:
+    max_len, meter = action
+    if meter is None:
+        return _OUTPUT.pack(0, 16, CONTROLLER, max_len)
+    # Open vSwitch writes down no length where all is meant.
+    length = b"" if max_len == 0xFFFF else _PROPERTY.pack(0, 6) + max_len.to_bytes(2, "big") + bytes(2)
+    properties = length + _PROPERTY.pack(5, 8) + meter.to_bytes(4, "big")
+    return _CONTROLLER.pack(0xFFFF, _CONTROLLER.size + len(properties), NICIRA, 37) + properties
+
+
 def _ct(action: Ct) -> bytes:
-    zone, commit, table = action
+    zone, commit, table, notes = action
     source, number = (bytes(4), zone) if isinstance(zone, int) else _sixteen_bits(zone)
-    return _CT.pack(0xFFFF, 24, NICIRA, 35, int(commit), source, number, 0xFF if table is None else table, 0)
+    nested = b"".join(map(_move, notes))
+    then = 0xFF if table is None else table
+    return _CT.pack(0xFFFF, _CT.size + len(nested), NICIRA, 35, int(commit), source, number, then, 0) + nested
 
 
 def _sixteen_bits(text: str) -> tuple[bytes, int]:
@@ -256,6 +279,8 @@ _ENCODERS: dict[type, Callable[[Any], bytes]] = {
     Push: lambda action: _stack(PUSH, action.field),
     Pop: lambda action: _stack(POP, action.field),
     Conjunction: _conjunction,
-    ToController: lambda action: _OUTPUT.pack(0, 16, CONTROLLER, action.max_len),
+    ToController: _to_controller,
+    ToGroup: lambda action: _GROUP.pack(22, 8, action.group),
+    Resubmit: lambda action: _RESUBMIT.pack(0xFFFF, 16, NICIRA, 14, IN_PORT & 0xFFFF, action.stage),
     Ct: _ct,
 }

@@ -24,7 +24,8 @@ class Failed(NamedTuple):
 
 
 class Synced(NamedTuple):
-    """The switch was looked at after connecting: it had `flows`, of which the differences are being repaired."""
+    """The switch was looked at after connecting: it had `flows`. The differences, of groups too, are being
+    repaired."""
 
     flows: int
     added: int
@@ -32,7 +33,8 @@ class Synced(NamedTuple):
 
 
 class Drifted(NamedTuple):
-    """An audit found `flows` that were missing, foreign or changed by someone else; they are being repaired."""
+    """An audit found `flows` that were missing, foreign or changed by someone else, and groups, which count as well;
+    they are being repaired."""
 
     flows: int
 
@@ -66,6 +68,12 @@ class Heard(NamedTuple):
     packet: PacketIn
 
 
+class Announced(NamedTuple):
+    """An endpoint that shares an address says that it takes it over."""
+
+    packet: PacketIn
+
+
 class Superseded(NamedTuple):
     """Another controller is the switch's master; nothing is sent until `claim` succeeds with a newer generation."""
 
@@ -78,7 +86,7 @@ class Broken(NamedTuple):
     sentence: str
 
 
-Event = Confirmed | Failed | Synced | Drifted | Measured | Copied | Heard | Superseded | Broken
+Event = Confirmed | Failed | Synced | Drifted | Measured | Copied | Heard | Announced | Superseded | Broken
 
 
 class Step(NamedTuple):
@@ -93,6 +101,7 @@ class Counters:
     """Work done over the session's life."""
 
     flow_mods_sent: int = 0
+    group_mods_sent: int = 0
     bundles_sent: int = 0
     bytes_sent: int = 0
     dumps: int = 0

@@ -8,7 +8,7 @@ from controller.openflow import decode
 from controller.openflow.bundle import COPIES_PER_SECOND
 from controller.openflow.decode import InstalledFlow
 from controller.openflow.encode import WireFlow
-from controller.openflow.events import Copied, Heard, Reading
+from controller.openflow.events import Announced, Copied, Heard, Reading
 from controller.pipeline.flow import Kind, RuleRef
 
 MOST_COPIES = 2 * COPIES_PER_SECOND
@@ -30,11 +30,15 @@ class Ruled:
             self._rules.pop(flow.cookie, None)
         self._rules.update((flow.cookie, flow.rule) for flow in added if flow.rule is not None)
 
-    def copied(self, message: bytes, now: float) -> list[Copied | Heard]:
+    def copied(self, message: bytes, now: float) -> list[Copied | Heard | Announced]:
         """What to tell of a packet that the switch copied: nothing, if its flow is no longer wanted. Of those for the
-        log only so many, for a switch may have no meters to keep to the limit; answers are not in their way."""
-        if decode.cookie(message) >> 48 == Kind.ANSWERS:
-            return [Heard(decode.packet_in(message))]
+        log only so many, for a switch may have no meters to keep to the limit; answers and announcements are
+        not in their way."""
+        match decode.cookie(message) >> 48:
+            case Kind.ANSWERS:
+                return [Heard(decode.packet_in(message))]
+            case Kind.ANNOUNCEMENT:
+                return [Announced(decode.packet_in(message))]
         if int(now) != self._second:
             self._second, self._copies = int(now), 0
         self._copies += 1

@@ -1,9 +1,9 @@
 """One switch and its program: bytes and wishes in, bytes and events out.
 
-The session decides what to send so that the switch has exactly the flows that are wanted: after connecting it
-dumps, and sends the difference; afterwards it sends only what changes. One bundle is outstanding at a time, and
-what is wanted meanwhile is merged until it is answered. It knows no sockets, clocks or threads: the time is an
-argument, in seconds of any monotonic clock, and whoever owns the connection sends the bytes.
+The session decides what to send so that the switch has exactly what is wanted: after connecting it
+dumps its flows and groups, and sends the difference; afterwards it sends only what changes. One bundle is
+outstanding at a time, and what is wanted meanwhile is merged until it is answered. It knows no sockets, clocks or
+threads: the time is an argument, in seconds of any monotonic clock, and whoever owns the connection sends the bytes.
 
 ```
  OFFLINE ─connected─> DUMPING ─difference─> FILLING ─closed─> COMMITTING ─committed─┐
@@ -18,9 +18,8 @@ from collections.abc import Iterable
 from enum import Enum
 
 from controller.openflow import bundle, decode, drops
-from controller.openflow.decode import InstalledFlow, SwitchError
-from controller.openflow.diff import Plan, diff
-from controller.openflow.encode import WireFlow, encode_delete
+from controller.openflow.decode import InstalledFlow, InstalledGroup, SwitchError
+from controller.openflow.diff import Plan
 from controller.openflow.events import (
     Broken,
     Confirmed,
@@ -33,7 +32,7 @@ from controller.openflow.events import (
     Superseded,
     Synced,
 )
-from controller.openflow.ruled import Ruled
+from controller.openflow.wanted import Wanted, WireItem
 
 REQUEST_SECONDS = 15.0
 """How long a switch may be silent while something is asked of it."""
@@ -63,22 +62,21 @@ class Session:
         self.counters = Counters()
         self.revision = 0  # wanted
         self.confirmed: int | None = None  # on this connection, and with no failure or drift since
-        self._want: dict[bytes, WireFlow] | None = None  # None until someone said; then nothing is deleted either
-        self._before: dict[bytes, WireFlow | None] = {}  # by changed key: what the switch was last sent for it
+        self._wanted = Wanted()
         self._in_step = False  # the switch has what it was sent
         self._failures = 0  # in a row, of the same wish
         self._master = True
         self._purpose = Purpose.CONNECT  # of the next or present dump
         self._installed = 0
         self._dumped: list[InstalledFlow] = []
+        self._dumped_groups: list[InstalledGroup] = []
         self._refused: SwitchError | None = None  # why the present bundle will fail
         self._sent_revision = 0
         self._unproven: dict[int, bytes] = {}  # by cookie: instructions that were not ours before a repair
         self._spellings: dict[int, bytes] = {}  # ... and still were not after it: how this switch writes them down
-        self._ruled = Ruled()
         self._measured: list[InstalledFlow] = []
         self._xid = 0
-        self._awaited = self._opened = self._measuring = self._claiming = 0  # xids
+        self._awaited = self._opened = self._asked_groups = self._measuring = self._claiming = 0  # xids
         self._deadline: float | None = None
         self._out: list[bytes] = []
         self._events: list[Event] = []
@@ -86,49 +84,18 @@ class Session:
     @property
     def flows(self) -> int:
         """How many flows the switch has, as far as is known."""
-        return self._installed if self.confirmed is None or self._want is None else len(self._want)
+        return self._installed if self.confirmed is None or not self._wanted.known else len(self._wanted.flows)
 
     # What the switch should have.
 
-    def want(self, revision: int, program: Iterable[WireFlow], now: float) -> Step:
+    def want(self, revision: int, program: Iterable[WireItem], now: float) -> Step:
         """The whole program. Raises ValueError, and changes nothing, if two of its flows have the same match."""
-        new: dict[bytes, WireFlow] = {}
-        for flow in program:
-            if new.setdefault(flow.key, flow) != flow:
-                raise _ambiguous(flow.key)
-        old = self._want or {}
-        for key in old.keys() - new.keys():
-            self._before.setdefault(key, old[key])
-        for key, flow in new.items():
-            before = old.get(key)
-            if before is not flow:
-                self._before.setdefault(key, before)
-        self._want = new
-        self._ruled.replace(new.values())
+        self._wanted.replace(program)
         return self._wish(revision, now)
 
-    def change(self, revision: int, added: Iterable[WireFlow], removed: Iterable[WireFlow], now: float) -> Step:
-        """A change to the program; the work is proportional to it. Removals come first.
-
-        Raises ValueError, and changes nothing, if an added flow has the match of another that stays, or if it was
-        never said what is wanted.
-        """
-        if self._want is None:
-            raise ValueError("there is no program to change; say what is wanted first")
-        want, before = self._want, self._before
-        gone = {flow.key: current for flow in removed if (current := want.get(flow.key)) and current == flow}
-        new: dict[bytes, WireFlow] = {}
-        for flow in added:
-            other = new.setdefault(flow.key, flow)
-            if other != flow or (flow.key not in gone and want.get(flow.key, flow) != flow):
-                raise _ambiguous(flow.key)
-        for key, flow in gone.items():
-            before.setdefault(key, flow)
-            del want[key]
-        for key, flow in new.items():
-            before.setdefault(key, want.get(key))
-            want[key] = flow
-        self._ruled.change(new.values(), gone.values())
+    def change(self, revision: int, added: Iterable[WireItem], removed: Iterable[WireItem], now: float) -> Step:
+        """A change to the program, as of `Wanted.change`."""
+        self._wanted.change(added, removed)
         return self._wish(revision, now)
 
     def _wish(self, revision: int, now: float) -> Step:
@@ -145,7 +112,7 @@ class Session:
         self.state = State.IDLE
         self._master = True
         self._failures = 0
-        self._send(bundle.limit_copies(self._next_xid(), self._next_xid()))
+        self._send(bundle.limit_copies(*(self._next_xid() for _ in range(4))))
         if generation is not None:
             self._send_claim(generation)
         self._proceed(now)
@@ -171,7 +138,7 @@ class Session:
 
     def audit(self, now: float) -> Step:
         """Looks at all flows again and repairs. Does nothing while something is outstanding anyway."""
-        if self.state is State.IDLE and self._master and self._want is not None:
+        if self.state is State.IDLE and self._master and self._wanted.known:
             self._failures = 0
             if self._in_step:
                 self._in_step = False
@@ -201,12 +168,12 @@ class Session:
         if self.state is State.OFFLINE:
             return self._step()
         _, kind, _, xid = decode.header(message)
-        if kind == decode.MULTIPART_REPLY and xid and xid in (self._awaited, self._measuring):
+        if kind == decode.MULTIPART_REPLY and xid and xid in (self._awaited, self._asked_groups, self._measuring):
             self._stats(message, xid, now)
         elif kind == decode.BUNDLE_CONTROL and xid == self._awaited:
             self._bundle_reply(decode.bundle_control(message), now)
         elif kind == decode.PACKET_IN:
-            self._events += self._ruled.copied(message, now)
+            self._events += self._wanted.ruled.copied(message, now)
         elif kind == decode.ERROR:
             self._error(decode.error(message), now)
         elif kind == decode.ROLE_REPLY and xid == self._claiming:
@@ -219,51 +186,47 @@ class Session:
 
     def _proceed(self, now: float) -> None:
         """Starts what is next to do, if nothing is outstanding and there is something."""
-        if self.state is not State.IDLE or not self._master or self._want is None or self._failures > 1:
+        if self.state is not State.IDLE or not self._master or not self._wanted.known or self._failures > 1:
             return
         if not self._in_step:
             self.state = State.DUMPING
-            self._dumped = []
+            self._dumped, self._dumped_groups = [], []
+            self._asked_groups = self._next_xid()
             self._awaited = self._next_xid()
             self.counters.dumps += 1
+            self._send(bundle.dump_groups(self._asked_groups))  # answered first
             self._send(bundle.dump(self._awaited))
             self._deadline = now + REQUEST_SECONDS
-        elif self._before:
-            self._apply(self._changes(self._want), now)
+        elif self._wanted.changed:
+            self._apply(self._wanted.changes(), now)
         else:
             self._confirm(self.revision)
 
-    def _changes(self, want: dict[bytes, WireFlow]) -> Plan:
-        adds, deletes = [], []
-        for key, before in self._before.items():
-            after = want.get(key)
-            if after is None and before is not None:
-                deletes.append(key)
-            elif after is not None and after != before:
-                adds.append(after)
-        return Plan(adds, deletes, {})
-
     def _apply(self, plan: Plan, now: float) -> None:
-        self._before = {}
-        if not plan.adds and not plan.deletes:
+        self._wanted.sent()
+        messages = plan.messages()
+        if not messages:
             self._in_step = True
             self._confirm(self.revision)
             return
-        # Deleting before adding is safe: packets see the bundle as a whole, and no wanted key is deleted.
-        messages = [*map(encode_delete, plan.deletes), *(flow.message for flow in plan.adds)]
         self.state = State.FILLING
         self._refused = None
         self._unproven = plan.respelled
         self._sent_revision = self.revision
         self._opened = self._next_xid()
         self._awaited = self._next_xid()
-        self.counters.flow_mods_sent += len(messages)
+        groups = len(plan.puts) + len(plan.ends)
+        self.counters.group_mods_sent += groups
+        self.counters.flow_mods_sent += len(messages) - groups
         self.counters.bundles_sent += 1
         self._send(bundle.fill(messages, open_xid=self._opened, close_xid=self._awaited))
         self._deadline = now + REQUEST_SECONDS
 
     def _stats(self, message: bytes, xid: int, now: float) -> None:
         kind, more = decode.multipart(message)
+        if kind == decode.GROUP_DESC:
+            self._dumped_groups += decode.installed_groups(message)
+            return
         flows = decode.flows(message) if kind == decode.FLOW_STATS else []
         self._deadline = now + REQUEST_SECONDS
         if xid == self._awaited:
@@ -274,29 +237,26 @@ class Session:
         self._measured += flows
         if not more:
             self._measuring = 0
-            self._events.append(Measured(drops.count(self._measured), self._ruled.readings(self._measured)))
+            self._events.append(Measured(drops.count(self._measured), self._wanted.ruled.readings(self._measured)))
             if self.state is State.IDLE:
                 self._deadline = None
 
     def _compare(self, now: float) -> None:
         """The switch said all it has."""
-        assert self._want is not None
         installed, self._dumped = self._dumped, []
         for flow in installed:
             if self._unproven and self._unproven.get(flow.cookie) == flow.instructions:
                 self._spellings[flow.cookie] = flow.instructions
         self._unproven = {}
-        plan = diff(installed, self._want, self._spellings)
+        plan = self._wanted.compare(installed, self._dumped_groups, self._spellings)
         self._installed = len(installed)
-        self._events.append(Measured(drops.count(installed), self._ruled.readings(installed)))
+        self._events.append(Measured(drops.count(installed), self._wanted.ruled.readings(installed)))
         if self._purpose is Purpose.CONNECT:
-            self._events.append(Synced(len(installed), len(plan.adds), len(plan.deletes)))
-        elif self._purpose is Purpose.AUDIT:
-            touched = (*plan.deletes, *(flow.key for flow in plan.adds))
-            strange = sum(key not in self._before for key in touched)
-            if strange:
-                self.confirmed = None
-                self._events.append(Drifted(strange))
+            more, less = len(plan.adds) + len(plan.puts), len(plan.deletes) + len(plan.ends)
+            self._events.append(Synced(len(installed), more, less))
+        elif self._purpose is Purpose.AUDIT and (strange := self._wanted.unexpected(plan)):
+            self.confirmed = None
+            self._events.append(Drifted(strange))
         self._purpose = Purpose.REPAIR
         self._rest()
         self._apply(plan, now)
@@ -330,7 +290,7 @@ class Session:
             self._refused = self._refused or error
             if error.xid == self._awaited:
                 self._fail(self._refused, now)
-        elif error.xid and error.xid in (self._awaited, self._measuring):
+        elif error.xid and error.xid in (self._awaited, self._asked_groups, self._measuring):
             self._break(f"the switch does not tell its flows: {error.words}")
 
     def _fail(self, error: SwitchError, now: float) -> None:
@@ -366,7 +326,7 @@ class Session:
     def _rest(self) -> None:
         if self.state is not State.OFFLINE:
             self.state = State.IDLE
-        self._awaited = self._opened = 0
+        self._awaited = self._opened = self._asked_groups = 0
         if not self._measuring:
             self._deadline = None
 
@@ -391,8 +351,3 @@ class Session:
         step = Step(b"".join(self._out), self._events)
         self._out, self._events = [], []
         return step
-
-
-def _ambiguous(key: bytes) -> ValueError:
-    table, priority = decode.table_and_priority(key)
-    return ValueError(f"two flows in table {table} with priority {priority} have the same match; make one of them")

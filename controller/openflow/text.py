@@ -13,29 +13,41 @@ from controller.openflow.encode import IN_PORT, LOCAL, encode
 from controller.openflow.fields import CT_STATE, field
 from controller.pipeline.flow import (
     Action,
+    Bucket,
     Conjunction,
     Ct,
     DecTtl,
     Flow,
     InPort,
+    Item,
     Match,
     Move,
     Output,
     OutputReg,
     Pop,
     Push,
+    Resubmit,
     SetField,
     ToController,
+    ToGroup,
 )
 from controller.pipeline.stages import Stage
 
 _PORTS = {IN_PORT: "in_port", LOCAL: "LOCAL"}
 
 
-def program_text(flows: Iterable[Flow]) -> str:
-    """A whole program, one flow a line, by table and falling priority, with stage names."""
-    lines = ((flow.table, -flow.priority, flow_text(flow)) for flow in flows)
-    return "".join(f"{line}\n" for _, _, line in sorted(lines))
+def program_text(program: Iterable[Item]) -> str:
+    """A whole program, one flow a line, by table and falling priority, with stage names; then its groups."""
+    items = list(program)
+    flows = (item for item in items if isinstance(item, Flow))
+    lines = sorted((flow.table, -flow.priority, flow_text(flow)) for flow in flows)
+    buckets = sorted(bucket_text(item) for item in items if isinstance(item, Bucket))
+    return "".join(f"{line}\n" for line in (*(line for *_, line in lines), *buckets))
+
+
+def bucket_text(bucket: Bucket) -> str:
+    """One line for each of a group's buckets."""
+    return f"group={bucket.group:#x}, bucket={','.join(map(action_text, bucket.actions)) or 'drop'}"
 
 
 def flow_text(flow: Flow, *, numbers: bool = False) -> str:
@@ -108,12 +120,18 @@ def action_text(action: Action, *, numbers: bool = False) -> str:
             return f"pop:{_bits(name, 0, field(name).bits)}"
         case Conjunction(id, clause, clauses):
             return f"conjunction({id},{clause}/{clauses})"
-        case ToController(max_len):
-            return f"controller(max_len={max_len})"
-        case Ct(zone, commit, table):
+        case ToController(max_len, meter):
+            return f"controller(max_len={max_len}{'' if meter is None else f',meter_id={meter}'})"
+        case ToGroup(group):
+            return f"group:{group if numbers else hex(group)}"
+        case Resubmit(stage):
+            return f"resubmit(,{_stage(stage, numbers)})"
+        case Ct(zone, commit, table, notes):
             parts = ["commit"] if commit else []
             parts += [f"table={_stage(table, numbers)}"] if table is not None else []
-            return f"ct({','.join([*parts, f'zone={zone}'])})"
+            parts.append(f"zone={zone}")
+            parts += [f"exec({','.join(map(action_text, notes))})"] if notes else []
+            return f"ct({','.join(parts)})"
 
 
 def _stage(stage: int, numbers: bool) -> str:

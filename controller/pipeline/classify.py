@@ -6,31 +6,22 @@ A packet that no known port or host sent, or whose VNI is no known network's, en
 from __future__ import annotations
 
 from controller.model import Endpoint, Host, Network
-from controller.pipeline.flow import Flow, Kind, Match, Move, Reason, SetField, drop, flow
-from controller.pipeline.packet import TUNNEL_OFPORT
+from controller.pipeline.flow import Flow, Kind, Match, Reason, SetField, drop, flow
 from controller.pipeline.registers import (
-    FROM_TUNNEL,
+    CARRIER,
     SOURCE_IDENTITY,
     SOURCE_NETWORK,
-    SOURCE_TENANT,
     SOURCE_ZONE,
     set_identity,
     set_source_tenant,
 )
 from controller.pipeline.stages import Stage
+from controller.transport import transport
 from controller.world import World
 
 
 def base(world: World) -> list[Flow]:
     return [
-        flow(
-            Kind.BASE,
-            Stage.CLASSIFY,
-            100,
-            (Match("in_port", TUNNEL_OFPORT),),
-            (SetField(SOURCE_TENANT, FROM_TUNNEL, FROM_TUNNEL), Move("tun_id", SOURCE_NETWORK, 32)),
-            Stage.TUNNEL,
-        ),
         drop(Reason.UNKNOWN_PORT, Stage.CLASSIFY, 0),
         drop(Reason.UNKNOWN_TUNNEL_SOURCE, Stage.TUNNEL, 0),
         drop(Reason.UNKNOWN_NETWORK, Stage.ZONE, 0),
@@ -62,14 +53,16 @@ def peer(world: World, host: Host) -> list[Flow]:
 
 
 def network(world: World, network: Network) -> list[Flow]:
-    """The one flow that says which zone a network is in: join and isolate rewrite it and no endpoint."""
+    """The one flow that says which zone a network is in and what carries it: whoever changes that rewrites it and no
+    endpoint."""
+    carrier = SetField(CARRIER, transport(network.transport).carrier(network))
     return [
         flow(
             Kind.NETWORK,
             Stage.ZONE,
             100,
             (Match(SOURCE_NETWORK, network.vni),),
-            (SetField(SOURCE_ZONE, network.zone), set_source_tenant(network.tenant)),
+            (SetField(SOURCE_ZONE, network.zone), set_source_tenant(network.tenant), carrier),
             Stage.GUARD,
         )
     ]

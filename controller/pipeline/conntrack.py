@@ -11,15 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controller.model import Tenant
-from controller.pipeline.flow import Action, Ct, Flow, Kind, Match, Reason, drop, flow
+from controller.pipeline.flow import Action, Ct, Flow, Kind, Match, Move, Reason, drop, flow
 from controller.pipeline.packet import ECHO_REPLY, ECHO_REPLY_V6, ICMP, ICMPV6, IPV4, IPV6, TCP, TIMESTAMP_REPLY
 from controller.pipeline.registers import (
     DESTINATION_IDENTITY,
     DESTINATION_JUDGED,
     DESTINATION_TENANT,
     DESTINATION_TENANT_BITS,
+    EGRESS_MARK,
     FLAGS,
     HERE,
+    INGRESS_MARK,
     NEW_AT_DESTINATION,
     NEW_AT_SOURCE,
     RELATED,
@@ -38,6 +40,12 @@ from controller.world import World
 
 _NEW, _RELATED, _REPLY, _INVALID, _TRACKED = 0x01, 0x04, 0x08, 0x10, 0x20  # bits of ct_state, ovs-fields(7)
 _SYN = 0x002
+
+_ADMITTED = (Move(INGRESS_MARK, "ct_label", 32, 0, 32), Move(DESTINATION_TENANT, "ct_label", 16, 0, 64))
+_OPENED = (Move(EGRESS_MARK, "ct_label", 32), *_ADMITTED)
+"""What is noted in the label: bits 0 to 31 the egress rule, 32 to 63 the ingress rule that admitted the connection, 64
+to 79 the destination's tenant. Of a connection between two tenants on one host both zones have an entry: the egress
+rule is only in the source's, and the ingress rule counts only in the destination's."""
 
 
 def _state(bit: int) -> Match:
@@ -85,12 +93,12 @@ def base(world: World) -> list[Flow]:
             flow(Kind.BASE, stage, 0, (), goto=then),
         ]
     for ip in (IPV4, IPV6):
-        for stage, new, zone, after in (
-            (Stage.COMMIT_SOURCE, NEW_AT_SOURCE, SOURCE_TENANT_BITS, Stage.COMMIT_DESTINATION),
-            (Stage.COMMIT_DESTINATION, NEW_AT_DESTINATION, DESTINATION_TENANT_BITS, Stage.OUTPUT),
+        for stage, new, zone, notes, after in (
+            (Stage.COMMIT_SOURCE, NEW_AT_SOURCE, SOURCE_TENANT_BITS, _OPENED, Stage.COMMIT_DESTINATION),
+            (Stage.COMMIT_DESTINATION, NEW_AT_DESTINATION, DESTINATION_TENANT_BITS, _ADMITTED, Stage.OUTPUT),
         ):
             opened = Match(FLAGS, new, new | REPLY)  # a reply to a connection whose beginning was not seen opens none
-            flows.append(flow(Kind.BASE, stage, 100, (ip, opened), (Ct(zone, commit=True),), after))
+            flows.append(flow(Kind.BASE, stage, 100, (ip, opened), (Ct(zone, commit=True, notes=notes),), after))
     return flows
 
 

@@ -1,4 +1,4 @@
-"""What a flow is: a match, actions and where the packet goes next, as plain values.
+"""What a flow and a group are: a match, actions and where the packet goes next, as plain values.
 
 This module knows the shape of OpenFlow, not its bytes (`controller.openflow`) and not what Warren uses it for
 (the other modules of this package). Building a flow checks it against the stage graph, so a flow that
@@ -7,7 +7,7 @@ jumps backwards or reaches a stage it has no business with fails where it is wri
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, unique
 from typing import NamedTuple
 
 from controller.model import Direction
@@ -17,6 +17,7 @@ SCRATCH = "reg5"
 """A register that nobody reads after the flow that wrote it."""
 
 
+@unique
 class Kind(IntEnum):
     """Who owns a flow: the high 16 bits of its cookie. The value 0 is never used, so a foreign flow shows."""
 
@@ -29,10 +30,12 @@ class Kind(IntEnum):
     SUBJECT = 0x7707
     CLAUSE = 0x7708  # a part of what a rule must find
     ANSWERS = 0x7709  # DNS answers that the controller hears
+    ANNOUNCEMENT = 0x770A  # of a shared address, by who would take it over; the controller hears it
     POLICY = 0x77C0  # what a rule decides; near the drops, so that one question tells the counters of both
     DROP = 0x77D0  # plus Reason, up to 0x77ff
 
 
+@unique
 class Reason(IntEnum):
     """Why a packet was dropped; `Kind.DROP + reason` is its flow's owner kind, so the counters of a reason add up."""
 
@@ -54,6 +57,10 @@ class Reason(IntEnum):
     EGRESS_POLICY = 15  # a policy about the endpoint that opened the connection
     INGRESS_POLICY = 16  # a policy about the endpoint that was called
     EGRESS_FIREWALL = 17  # the tenant's rules for addresses outside
+    OTHER_HOST = 18  # the source's network keeps to its host
+    OTHER_SEGMENT = 19  # the destination's host cannot be reached without a tunnel
+    SEGMENT = 20  # came from a physical segment, and is for nobody here
+    OWN_BROADCAST = 21  # the copy of a broadcast for who sent it
 
 
 class Match(NamedTuple):
@@ -123,21 +130,55 @@ class Conjunction(NamedTuple):
     clauses: int
 
 
+ANSWERS_METER = 1
+"""The meter of DNS answers that are copied: so a flood of denied packets, of which copies have another limit, hides
+none."""
+
+
 class ToController(NamedTuple):
-    """A copy of the first `max_len` bytes, for the log."""
+    """A copy of the first `max_len` bytes (0xFFFF: all), within the limit of a meter; None: of that for all copies."""
 
     max_len: int
+    meter: int | None = None
+
+
+class ToGroup(NamedTuple):
+    """Through every bucket of the group, each with a copy of the packet and its registers as they are now."""
+
+    group: int
+
+
+class Resubmit(NamedTuple):
+    """To a stage, from a bucket (NXAST_RESUBMIT_TABLE); in a flow that is `goto`."""
+
+    stage: Stage
 
 
 class Ct(NamedTuple):
-    """`ct(zone=..., table=..., commit)`. `zone` is a number or the name of a 16-bit field such as `reg0[0..15]`."""
+    """`ct(zone=..., table=..., commit, exec(...))`. `zone` is a number or the name of a 16-bit field such as
+    `reg0[0..15]`; `notes` go into the label of the connection that is committed."""
 
     zone: int | str
     commit: bool = False
     table: Stage | None = None
+    notes: tuple[Move, ...] = ()
 
 
-Action = SetField | Move | Output | OutputReg | InPort | DecTtl | Push | Pop | Conjunction | ToController | Ct
+Action = (
+    SetField
+    | Move
+    | Output
+    | OutputReg
+    | InPort
+    | DecTtl
+    | Push
+    | Pop
+    | Conjunction
+    | ToController
+    | ToGroup
+    | Resubmit
+    | Ct
+)
 
 
 class RuleRef(NamedTuple):
@@ -161,6 +202,29 @@ class Flow(NamedTuple):
     goto: Stage | None
     owner: int
     rule: RuleRef | None = None
+
+
+class Bucket(NamedTuple):
+    """One of a group's buckets. A group is all of its buckets, whichever fragments they come from; it is there as long
+    as it has one, and one without actions says no more than that.
+
+    Open vSwitch takes the actions of a bucket for a set: fields are set first, then one of them sends the packet on.
+    """
+
+    group: int
+    actions: tuple[Action, ...]
+
+
+Item = Flow | Bucket
+"""What programs are made of."""
+
+
+def bucket(stage: Stage, group: int, actions: tuple[Action, ...] = ()) -> Bucket:
+    """A bucket, checked against the stage graph; `stage` is that of the flows which send packets to its group."""
+    for action in actions:
+        if isinstance(action, Resubmit) and action.stage not in NEXT[stage]:
+            raise ValueError(f"no way from stage {stage.name} to {action.stage.name}")
+    return Bucket(group, actions)
 
 
 def flow(

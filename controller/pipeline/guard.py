@@ -10,6 +10,7 @@ from controller.model import Endpoint, Host
 from controller.pipeline.flow import Flow, Kind, Match, Reason, drop, flow
 from controller.pipeline.packet import (
     ARP,
+    GRE,
     IPV4,
     IPV6,
     LISTENER_DONE,
@@ -20,15 +21,14 @@ from controller.pipeline.packet import (
     REDIRECT,
     ROUTER_ADVERTISEMENT,
     ROUTER_SOLICITATION,
-    TUNNEL_OFPORT,
     UDP,
-    VXLAN_PORT,
     icmpv6,
     ip,
     ip_destination,
     ip_source,
     link_local,
 )
+from controller.pipeline.registers import FROM_TUNNEL, flagged
 from controller.pipeline.stages import Stage
 from controller.world import World
 
@@ -36,10 +36,8 @@ STAGE = Stage.GUARD
 
 
 def base(world: World) -> list[Flow]:
-    tunnel = Match("in_port", TUNNEL_OFPORT)
     flows = [
-        flow(Kind.BASE, STAGE, 200, (tunnel, IPV4), goto=Stage.ROUTE),
-        flow(Kind.BASE, STAGE, 200, (tunnel, IPV6), goto=Stage.ROUTE),
+        *(flow(Kind.BASE, STAGE, 200, (flagged(FROM_TUNNEL), ip), goto=Stage.ROUTE) for ip in (IPV4, IPV6)),
         drop(Reason.SPOOFED, STAGE, 0),
     ]
     # Only Warren speaks for routers, so an endpoint's advertisements and redirects are lies.
@@ -53,12 +51,13 @@ def base(world: World) -> list[Flow]:
 
 
 def host(world: World, host: Host) -> list[Flow]:
-    """No endpoint reaches any host's tunnel port: it could forge packets of every tenant."""
+    """No endpoint reaches any host's tunnels: it could forge packets of every tenant."""
     if host.address is None:
         return []
     version, value = host.address
-    match = (ip(version), ip_destination(version, value), UDP, Match("udp_dst", VXLAN_PORT))
-    return [drop(Reason.TUNNEL_PORT, STAGE, 160, match)]
+    to_host = ip(version), ip_destination(version, value)
+    tunnels = [(UDP, Match("udp_dst", port)) for port in world.tunnel_ports]
+    return [drop(Reason.TUNNEL_PORT, STAGE, 160, (*to_host, *tunnel)) for tunnel in (*tunnels, (GRE,))]
 
 
 def local(world: World, endpoint: Endpoint) -> list[Flow]:
@@ -84,6 +83,8 @@ def local(world: World, endpoint: Endpoint) -> list[Flow]:
     if has_ipv6:
         own_link_local = link_local(endpoint.mac)
         flows.append(allow(*icmpv6(NEIGHBOR_SOLICITATION), Match("ipv6_src", own_link_local)))
+        # As ARP's probe: who asks whether an address is taken has none yet.
+        flows.append(allow(*icmpv6(NEIGHBOR_SOLICITATION), Match("ipv6_src", 0)))
         flows.append(drop(Reason.OWN_PROBE, STAGE, 150, (port, mac, *_probe(own_link_local))))
     return flows
 

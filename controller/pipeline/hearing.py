@@ -7,7 +7,7 @@ is not decided here.
 from __future__ import annotations
 
 from controller.model import Tenant
-from controller.pipeline.flow import Flow, Kind, Match, OutputReg, ToController, flow
+from controller.pipeline.flow import ANSWERS_METER, Flow, Kind, Match, OutputReg, ToController, flow
 from controller.pipeline.packet import IPV4, IPV6, TCP, UDP
 from controller.pipeline.registers import DESTINATION_TENANT, HERE, OUTPUT_PORT
 from controller.pipeline.stages import Stage
@@ -29,7 +29,7 @@ def is_heard(world: World, tenant: int) -> bool:
 
 def tenant(world: World, tenant: Tenant) -> list[Flow]:
     to_here = (HERE, Match(DESTINATION_TENANT, tenant.id))
-    heard = (ToController(WHOLE), OutputReg(OUTPUT_PORT))
+    heard = (ToController(WHOLE, ANSWERS_METER), OutputReg(OUTPUT_PORT))
     return [
         flow(Kind.ANSWERS, Stage.OUTPUT, 110, (*to_here, ip, protocol, Match(field, DNS_PORT)), heard)
         for ip in (IPV4, IPV6)

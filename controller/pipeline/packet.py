@@ -11,6 +11,7 @@ IPV6 = Match("eth_type", 0x86DD)
 ICMP = Match("ip_proto", 1)
 TCP = Match("ip_proto", 6)
 UDP = Match("ip_proto", 17)
+GRE = Match("ip_proto", 47)
 SCTP = Match("ip_proto", 132)
 ICMPV6 = Match("ip_proto", 58)
 
@@ -26,10 +27,11 @@ MULTICAST = Match("eth_dst", 1 << 40, 1 << 40)  # the group bit: broadcast too
 ROUTER_MAC = 0x02776172726E
 """The MAC of every network's gateway on every host: 02:77:61:72:72:6e."""
 TO_ROUTER = Match("eth_dst", ROUTER_MAC)
+RESOLVER_MAC = 0x02776172646E
+"""Of the resolver's end behind every bridge: 02:77:61:72:64:6e."""
 
-VXLAN_PORT = 4789
-TUNNEL_OFPORT, GATEWAY_OFPORT = 1, 2
-"""Ports that every host's bridge has; endpoints' ports are numbered from 100."""
+GATEWAY_OFPORT, RESOLVER_OFPORT = 2, 3
+"""Ports that every host's bridge has, besides those of transports; endpoints' ports are numbered from 100."""
 
 
 def ip(version: int) -> Match:
@@ -42,6 +44,10 @@ def ip_source(version: int, value: int) -> Match:
 
 def ip_destination(version: int, value: int) -> Match:
     return Match("ip_dst" if version == 4 else "ipv6_dst", value)
+
+
+def from_subnet(subnet: Subnet) -> Match:
+    return Match("ip_src" if subnet.version == 4 else "ipv6_src", subnet.network, subnet.mask)
 
 
 def into_subnet(subnet: Subnet) -> Match:

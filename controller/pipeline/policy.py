@@ -13,9 +13,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from controller.mark import mark
 from controller.model import RULES_OF_A_PRIORITY, Direction, Policy, Rule, Tier
 from controller.model import Action as Verdict
-from controller.pipeline.flow import Conjunction, Flow, Kind, Match, Reason, RuleRef, ToController, flow
+from controller.pipeline.flow import (
+    Action,
+    Conjunction,
+    Flow,
+    Kind,
+    Match,
+    Reason,
+    RuleRef,
+    SetField,
+    ToController,
+    flow,
+)
 from controller.pipeline.peers import (
     Atom,
     Matches,
@@ -28,6 +40,8 @@ from controller.pipeline.peers import (
 from controller.pipeline.registers import (
     DESTINATION_IDENTITY,
     DESTINATION_JUDGED,
+    EGRESS_MARK,
+    INGRESS_MARK,
     SOURCE_IDENTITY,
     SOURCE_JUDGED,
     is_identity,
@@ -51,6 +65,7 @@ _STAGES = {
 _ACCEPTED = {Direction.EGRESS: Stage.INGRESS_ADMIN, Direction.INGRESS: Stage.RESTORE}
 _REASON = {Direction.EGRESS: Reason.EGRESS_POLICY, Direction.INGRESS: Reason.INGRESS_POLICY}
 _SUBJECT = {Direction.EGRESS: SOURCE_IDENTITY, Direction.INGRESS: DESTINATION_IDENTITY}
+_MARK = {Direction.EGRESS: EGRESS_MARK, Direction.INGRESS: INGRESS_MARK}
 _JUDGED = {Direction.EGRESS: SOURCE_JUDGED, Direction.INGRESS: DESTINATION_JUDGED}
 
 
@@ -82,7 +97,7 @@ def isolation(world: World, identity: Identity) -> list[Flow]:
             _DENIED,
             is_identity(_SUBJECT[direction], identity.id),
             RuleRef(0, direction, identity.tenant),
-            log=True,
+            (ToController(LOG_BYTES),),
         )
         for direction in Direction
         if isolated(world, identity, direction)
@@ -133,6 +148,7 @@ class _Plan(NamedTuple):
     priority: int
     rule: Rule
     ref: RuleRef
+    mark: int
     peers: list[Atom]
     services: list[Matches]
     conjunction: int
@@ -167,8 +183,8 @@ def _planned(world: World, policy: Policy) -> Iterator[_Plan]:
                     subjects = sum(1 for _ in world.identities_of_use(subject(policy)))
                 single, apart = subjects * len(found) * len(asked), subjects + len(found) + len(asked) + 1
                 number = policy.ordinal << 16 | index if apart < single else 0
-            ref = RuleRef(policy.id, direction, index)
-            yield _Plan(_STAGES[direction, policy.tier], priorities[index], rule, ref, found, asked, number)
+            ref, its = RuleRef(policy.id, direction, index), mark(policy.id, direction, rule)
+            yield _Plan(_STAGES[direction, policy.tier], priorities[index], rule, ref, its, found, asked, number)
 
 
 def _priorities(world: World, policy: Policy, direction: Direction) -> list[int]:
@@ -190,13 +206,14 @@ def _next(direction: Direction, tier: Tier) -> Stage:
     return _STAGES[direction, Tier(tier + 1)] if tier is not Tier.BASELINE else _ACCEPTED[direction]
 
 
-def _decide(verdict: Verdict, stage: Stage, priority: int, match: Matches, ref: RuleRef, log: bool) -> Flow:
-    copy = (ToController(LOG_BYTES),) if log else ()
+def _decide(
+    verdict: Verdict, stage: Stage, priority: int, match: Matches, ref: RuleRef, actions: tuple[Action, ...]
+) -> Flow:
     if verdict is Verdict.DENY:
-        return Flow(stage, priority, match, copy, None, Kind.DROP + _REASON[ref.direction], ref)
+        return Flow(stage, priority, match, actions, None, Kind.DROP + _REASON[ref.direction], ref)
     tier = next(tier for (direction, tier), its in _STAGES.items() if its is stage)
     goto = _ACCEPTED[ref.direction] if verdict is Verdict.ACCEPT else _next(ref.direction, tier)
-    return flow(Kind.POLICY, stage, priority, match, copy, goto, ref)
+    return flow(Kind.POLICY, stage, priority, match, actions, goto, ref)
 
 
 class _Book:
@@ -210,8 +227,13 @@ class _Book:
         """What matches goes by the rule; by an earlier one, if that has said so already."""
         key = plan.stage, plan.priority, frozenset(match)
         if key not in self._plain:
-            log = plan.rule.log or plan.rule.action is Verdict.DENY
-            self._plain[key] = _decide(plan.rule.action, plan.stage, plan.priority, match, plan.ref, log)
+            verdict = plan.rule.action
+            actions: tuple[Action, ...] = ()
+            if verdict is Verdict.ACCEPT:
+                actions = (SetField(_MARK[plan.ref.direction], plan.mark),)
+            if plan.rule.log or verdict is Verdict.DENY:
+                actions += (ToController(LOG_BYTES),)
+            self._plain[key] = _decide(verdict, plan.stage, plan.priority, match, plan.ref, actions)
 
     def clause(self, plan: _Plan, match: Matches, index: int) -> None:
         key = plan.stage, plan.priority, frozenset(match)

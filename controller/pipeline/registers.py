@@ -15,12 +15,13 @@ SOURCE_TENANT_BITS = "reg0[0..15]"
 TENANT_MASK = 0xFFFF
 FLAGS = "reg0"
 FROM_TUNNEL = 1 << 16  # the packet came from another host
-SOURCE_JUDGED = 1 << 17  # a policy may be about the source, which is here
+SOURCE_JUDGED = 1 << 17  # a policy may be about the source, which is here, or whose broadcast this is
 DESTINATION_JUDGED = 1 << 18  # a policy may be about the destination, which is here
 REPLY = 1 << 19  # the packet belongs to a connection that its destination opened
 RELATED = 1 << 20  # an error message about a connection that was admitted
 NEW_AT_SOURCE = 1 << 21  # the first packet of a connection, as the source's tenant has seen
 NEW_AT_DESTINATION = 1 << 22  # the same, as the destination's tenant has seen
+FROM_RESOLVER = 1 << 23  # an answer of the host's resolver
 OUTPUT_PORT = "reg1"  # the port to deliver to, when the destination is here
 SOURCE_NETWORK = "reg2"  # VNI
 DESTINATION_NETWORK = "reg3"  # VNI
@@ -29,8 +30,11 @@ SERVICE = "reg6"  # [16..23] IP protocol, [0..15] the port that was opened, or I
 DESTINATION_TENANT = "reg7"  # [0..15] the destination's tenant number
 DESTINATION_TENANT_BITS = "reg7[0..15]"
 DESTINATION_HOST = "reg8"  # id of the host to tunnel to; 0 when the destination is here
+CARRIER = "reg9"  # number of the transport that carries packets of the source's network
 SOURCE_IDENTITY = "reg10", "reg11"  # high and low half of the number of the source's identity, for policies
 DESTINATION_IDENTITY = "reg12", "reg13"
+EGRESS_MARK = "reg14"  # `mark` of the rule that accepted, about the source; 0: none had to
+INGRESS_MARK = "reg15"  # the same, about the destination
 
 Identified = tuple[str, str]
 

@@ -2,6 +2,7 @@
 
 ```
  local port ─ CLASSIFY ─────────────┐                    ┌─ reply back to the port
+ resolver ─── CLASSIFY ─ RESOLVED ─ OUTPUT         ┌─ query to the resolver
  tunnel ───── CLASSIFY ─ TUNNEL ─ ZONE ─ GUARD ─ ANSWER ─┴─ TRACK_SOURCE ─ STATE_SOURCE ─ SERVICE ─ GATEWAY ─┐
                                             └─ (from a tunnel: guarded and routed at its source) ──────────── ROUTE
             ┌─ (nothing to judge) ─────────────────────────────────────────────────────────────┐            │
@@ -9,8 +10,11 @@
             │          └ NORMALIZE ─ EGRESS_ADMIN ─ EGRESS_TENANT ─ EGRESS_BASELINE ─┐          │
             │                        INGRESS_BASELINE ─ INGRESS_TENANT ─ INGRESS_ADMIN ┘          │
             └ COMMIT_SOURCE ─ RESTORE ──┘                                                      ─┘
-              └ COMMIT_DESTINATION ─ OUTPUT                   ROUTE ─ (no network) ─ FIREWALL ─ WAY_OUT
+              └ COMMIT_DESTINATION ─ OUTPUT ─ CARRY              ROUTE ─ (no network) ─ FIREWALL ─ WAY_OUT
 ```
+
+A broadcast goes from ANSWER, or from GUARD by HEAR, to REPLICATE, whose groups copy it to ADMIT for each endpoint here
+and to OUTPUT for each other host.
 
 Table numbers have gaps so that a later stage needs no renumbering.
 """
@@ -22,11 +26,15 @@ from enum import IntEnum
 
 class Stage(IntEnum):
     CLASSIFY = 0
+    RESOLVED = 3
     TUNNEL = 5
+    SEGMENT = 7
     ZONE = 10
     GUARD = 20
     ANSWER = 30
     ADVERTISE = 35
+    HEAR = 36
+    REPLICATE = 37
     TRACK_SOURCE = 40
     STATE_SOURCE = 45
     SERVICE = 50
@@ -50,15 +58,20 @@ class Stage(IntEnum):
     COMMIT_SOURCE = 105
     COMMIT_DESTINATION = 108
     OUTPUT = 110
+    CARRY = 112
 
 
 NEXT: dict[Stage, frozenset[Stage]] = {
-    Stage.CLASSIFY: frozenset({Stage.TUNNEL, Stage.ZONE}),
-    Stage.TUNNEL: frozenset({Stage.ZONE}),
+    Stage.CLASSIFY: frozenset({Stage.RESOLVED, Stage.TUNNEL, Stage.ZONE}),
+    Stage.RESOLVED: frozenset({Stage.OUTPUT}),
+    Stage.TUNNEL: frozenset({Stage.SEGMENT, Stage.ZONE}),
+    Stage.SEGMENT: frozenset({Stage.ZONE}),
     Stage.ZONE: frozenset({Stage.GUARD}),
-    Stage.GUARD: frozenset({Stage.ANSWER, Stage.ROUTE}),
-    Stage.ANSWER: frozenset({Stage.ADVERTISE, Stage.TRACK_SOURCE}),
+    Stage.GUARD: frozenset({Stage.ANSWER, Stage.HEAR, Stage.ROUTE}),
+    Stage.ANSWER: frozenset({Stage.ADVERTISE, Stage.REPLICATE, Stage.TRACK_SOURCE}),
     Stage.ADVERTISE: frozenset(),
+    Stage.HEAR: frozenset({Stage.REPLICATE}),
+    Stage.REPLICATE: frozenset({Stage.ADMIT, Stage.OUTPUT}),
     Stage.TRACK_SOURCE: frozenset({Stage.STATE_SOURCE, Stage.SERVICE}),
     Stage.STATE_SOURCE: frozenset({Stage.SERVICE}),
     Stage.SERVICE: frozenset({Stage.GATEWAY}),
@@ -81,6 +94,8 @@ NEXT: dict[Stage, frozenset[Stage]] = {
     Stage.RESTORE: frozenset({Stage.COMMIT_SOURCE}),
     Stage.COMMIT_SOURCE: frozenset({Stage.COMMIT_DESTINATION}),
     Stage.COMMIT_DESTINATION: frozenset({Stage.OUTPUT}),
-    Stage.OUTPUT: frozenset(),
+    Stage.OUTPUT: frozenset({Stage.CARRY}),
+    Stage.CARRY: frozenset(),
 }
-"""Which stages a flow of each stage may name next. Always forward: OpenFlow has no way back."""
+"""Which stages a flow of each stage, or a bucket of a group that it leads to, may name next. Always forward: OpenFlow
+has no way back."""

@@ -13,25 +13,30 @@ from db.tables.accounts import (
 )
 from db.tables.audit import AuditHead, AuditRow
 from db.tables.base import Base, utcnow
-from db.tables.endpoints import Address, Endpoint, EndpointStatus, port_name
+from db.tables.dns import DnsRecord
+from db.tables.endpoints import Address, AllowedAddress, Endpoint, EndpointStatus, port_name
 from db.tables.hosts import DATAPATH_PREFIX, Controller, Host, HostStatus
 from db.tables.log import ChangeRow, Revision
 from db.tables.names import ResolvedAddress, ResolvedName
 from db.tables.policies import Denial, Policy, RuleCounter
-from db.tables.pools import Claim, Pool, Shared
-from db.tables.tenancy import Network, Peering, Subnet, Tenant
+from db.tables.pools import AddressPool, Claim, Pool, Shared
+from db.tables.tenancy import Block, Network, Peering, Reservation, Subnet, Tenant
 from db.tables.traces import Trace
 
 __all__ = [
     "DATAPATH_PREFIX",
     "Address",
+    "AddressPool",
+    "AllowedAddress",
     "AuditHead",
     "AuditRow",
     "Base",
+    "Block",
     "ChangeRow",
     "Claim",
     "Controller",
     "Denial",
+    "DnsRecord",
     "Endpoint",
     "EndpointStatus",
     "Group",
@@ -45,6 +50,7 @@ __all__ = [
     "Peering",
     "Policy",
     "Pool",
+    "Reservation",
     "ResolvedAddress",
     "ResolvedName",
     "Revision",

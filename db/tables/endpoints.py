@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from db.tables.base import Base, BigId, Timestamped, utcnow
@@ -13,13 +13,14 @@ from db.tables.hosts import Host
 from db.tables.tenancy import Network, Tenant
 
 
-def port_name(endpoint_id: int) -> str:
+def port_name(endpoint_id: int, interface: str = "") -> str:
     """The name of the endpoint's port on its host's bridge; an interface name holds 15 characters."""
-    return f"wrn{endpoint_id}"
+    return interface or f"wrn{endpoint_id}"
 
 
 class Endpoint(Timestamped, Base):
-    """One interface of a container. Its id is never used again; `request` is a digest of what was asked for."""
+    """One interface of a container. Its id is never used again; `request` is a digest of what was asked for.
+    `interface` is the name of the host's own interface that is its port, empty where the agent makes one."""
 
     __tablename__ = "endpoint"
     __table_args__ = (
@@ -40,8 +41,10 @@ class Endpoint(Timestamped, Base):
     container_id: Mapped[str] = mapped_column(String(128))
     ifname: Mapped[str] = mapped_column(String(15))
     netns: Mapped[str] = mapped_column(String(255))
+    interface: Mapped[str] = mapped_column(String(15), default="")
     labels: Mapped[dict[str, str]] = mapped_column(default=dict)
     ports: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
+    aliases: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
     request: Mapped[str] = mapped_column(String(64))
     version: Mapped[int] = mapped_column(default=1)
 
@@ -49,6 +52,7 @@ class Endpoint(Timestamped, Base):
     network: Mapped[Network] = relationship()
     host: Mapped[Host] = relationship()
     addresses: Mapped[list[Address]] = relationship(order_by="Address.subnet_id", passive_deletes="all")
+    allowed: Mapped[list[AllowedAddress]] = relationship(order_by="AllowedAddress.cidr", passive_deletes="all")
     status: Mapped[EndpointStatus | None] = relationship(passive_deletes="all")
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
@@ -59,7 +63,7 @@ class Endpoint(Timestamped, Base):
 
     @property
     def port_name(self) -> str:
-        return port_name(self.id)
+        return port_name(self.id, self.interface)
 
     @property
     def state(self) -> str:
@@ -77,6 +81,30 @@ class Address(Base):
 
     def __str__(self) -> str:
         return f"{self.ip}/{self.prefix}"
+
+
+class AllowedAddress(Base):
+    """An address or a range that the endpoint may use besides its own; of those that share one, one is active.
+
+    `cidr` always has its prefix length; an empty `mac` is the endpoint's own.
+    """
+
+    __tablename__ = "allowed_address"
+    __table_args__ = (
+        Index(
+            "uq_allowed_address_active",
+            *("network_id", "cidr"),
+            unique=True,
+            sqlite_where=text("active"),
+            postgresql_where=text("active"),
+        ),
+    )
+
+    endpoint_id: Mapped[int] = mapped_column(ForeignKey("endpoint.id", ondelete="CASCADE"), primary_key=True)
+    cidr: Mapped[str] = mapped_column(String(43), primary_key=True)
+    network_id: Mapped[int] = mapped_column(ForeignKey("network.id"), index=True)
+    mac: Mapped[str] = mapped_column(String(17))
+    active: Mapped[bool]
 
 
 class EndpointStatus(Base):

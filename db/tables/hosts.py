@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, String, Text, column, func, select, table
+from sqlalchemy import BigInteger, ForeignKey, String, Text, column, false, func, select, table
 from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
 from db.tables.base import Base, Timestamped, utcnow
@@ -17,7 +17,9 @@ _endpoint = table("endpoint", column("host_id"))
 
 
 class Host(Timestamped, Base):
-    """A machine with a bridge. `address` is where its tunnels end, `mtu` its underlay's, `pool_id` its ofports."""
+    """A machine with a bridge. `address` is where its tunnels end, `pool_id` its ofports. `mtu` is its underlay's: what
+    an operator said when `mtu_fixed`, else what its agent found last. `prefix` is that of the underlay's subnet, where
+    the bridge has a way to it."""
 
     __tablename__ = "host"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
@@ -27,6 +29,8 @@ class Host(Timestamped, Base):
     address: Mapped[str | None] = mapped_column(String(39), unique=True)
     datapath_type: Mapped[str] = mapped_column(String(8), default="system")
     mtu: Mapped[int] = mapped_column(default=1500)
+    mtu_fixed: Mapped[bool] = mapped_column(default=False, server_default=false())
+    prefix: Mapped[int | None]
     labels: Mapped[dict[str, str]] = mapped_column(default=dict)
     facts: Mapped[dict[str, Any]] = mapped_column(default=dict)
     pool_id: Mapped[int] = mapped_column(ForeignKey("pool.id"))
@@ -51,7 +55,8 @@ class HostStatus(Base):
     """What the controller and the agent say of a host. Written often; never part of a revision.
 
     `wanted_revision` is the newest revision that changed this host's program, `confirmed_revision` the newest
-    one its bridge has confirmed. `controller` is who last spoke for it.
+    one its bridge has confirmed. `controller` is who last spoke for it. `names_revision` is that
+    of the names that its resolver answers from, as of `names_seen_at`.
     """
 
     __tablename__ = "host_status"
@@ -67,6 +72,8 @@ class HostStatus(Base):
     repaired: Mapped[int] = mapped_column(default=0)
     agent_seen_at: Mapped[datetime | None]
     agent_report: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    names_revision: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    names_seen_at: Mapped[datetime | None]
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 

@@ -1,4 +1,4 @@
-"""Numbers that are handed out once: the pools and what is claimed of each."""
+"""Numbers that are handed out once: the pools and what is claimed of each. Ranges of which subnets are carved."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import IntEnum
 from sqlalchemy import BigInteger, Float, ForeignKey, Identity, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Base
+from db.tables.base import Base, Timestamped
 
 
 class Shared(IntEnum):
@@ -16,8 +16,6 @@ class Shared(IntEnum):
     TENANT = 1
     ZONE = 2
     VNI = 3
-    CLUSTER4 = 4
-    CLUSTER6 = 5
 
 
 FIRST_OWN_POOL = 16
@@ -50,3 +48,25 @@ class Claim(Base):
     pool_id: Mapped[int] = mapped_column(ForeignKey("pool.id", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     released_at: Mapped[float | None] = mapped_column(Float(53))
+
+
+class AddressPool(Timestamped, Base):
+    """A range that is cut into subnets of `prefix`; their numbers are those of the pool with the same id.
+
+    `low` and `high` are as in `Subnet`. `state`: `enabled`, `disabled` (no new subnets) or `draining` (no new subnets,
+    and no new addresses in those there are).
+    """
+
+    __tablename__ = "address_pool"
+
+    id: Mapped[int] = mapped_column(ForeignKey("pool.id"), primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(63), unique=True)
+    family: Mapped[int]
+    cidr: Mapped[str] = mapped_column(String(43))
+    low: Mapped[str] = mapped_column(String(32))
+    high: Mapped[str] = mapped_column(String(32))
+    prefix: Mapped[int]
+    state: Mapped[str] = mapped_column(String(8))
+    version: Mapped[int] = mapped_column(default=1)
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012

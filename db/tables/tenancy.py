@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+from datetime import datetime
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     ForeignKey,
     Index,
@@ -12,13 +14,16 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
     column,
+    false,
     func,
     select,
     table,
 )
 from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
-from db.tables.base import Base, Timestamped
+from db.tables.base import Base, Timestamped, utcnow
+from db.tables.hosts import Host
+from db.tables.pools import AddressPool
 
 # The counts below look at tables that are declared after these.
 _endpoint = table("endpoint", column("tenant_id"), column("network_id"))
@@ -73,7 +78,11 @@ class Peering(Base):
 
 
 class Network(Timestamped, Base):
-    """`zone` is the tenant's, or the network's own when it is isolated. `mtu` empty: what the tunnels leave."""
+    """`zone` is the tenant's, or the network's own when it is isolated. `mtu` empty: what the transport leaves.
+
+    `plan` says whether hosts share each subnet's addresses (`shared`) or have blocks of them (`per-host`); `strict`:
+    a host never takes an address of another's block.
+    """
 
     __tablename__ = "network"
     __table_args__ = (UniqueConstraint("tenant_id", "name"), {"sqlite_autoincrement": True})
@@ -85,7 +94,12 @@ class Network(Timestamped, Base):
     zone: Mapped[int] = mapped_column(index=True)
     private: Mapped[bool] = mapped_column(default=False)
     isolated: Mapped[bool] = mapped_column(default=False)
+    plan: Mapped[str] = mapped_column(String(8), default="shared")
+    strict: Mapped[bool] = mapped_column(default=False)
+    broadcast: Mapped[bool] = mapped_column(default=False, server_default=false())
     mtu: Mapped[int | None]
+    transport: Mapped[str] = mapped_column(String(16), default="vxlan", server_default="vxlan")
+    cross_subnet: Mapped[bool] = mapped_column(default=False, server_default=false())
     labels: Mapped[dict[str, str]] = mapped_column(default=dict)
     version: Mapped[int] = mapped_column(default=1)
 
@@ -105,10 +119,13 @@ class Network(Timestamped, Base):
 
 
 class Subnet(Base):
-    """One address family of a network.
+    """A range of addresses of a network, which may have several of a family.
 
     `low` and `high` are its first and last address in hex of full width, so that an overlap is a
-    comparison of strings on any database. `block` is its number when it was carved from the cluster pool.
+    comparison of strings on any database. `block` is its number in `address_pool`, when it was carved of one.
+    `ip_range` is where addresses are chosen when nobody asks for one. Nobody gets those of `excludes` (addresses and
+    CIDRs) and `aux`, by name. `block_size` is the prefix length of hosts' blocks, whose numbers are `block_pool_id`'s;
+    empty in a network with the plan `shared`.
     """
 
     __tablename__ = "subnet"
@@ -123,6 +140,14 @@ class Subnet(Base):
     gateway: Mapped[str] = mapped_column(String(39))
     pool_id: Mapped[int] = mapped_column(ForeignKey("pool.id"))
     block: Mapped[int | None] = mapped_column(Integer)
+    address_pool_id: Mapped[int | None] = mapped_column(ForeignKey("address_pool.id"), index=True)
+    ip_range: Mapped[str | None] = mapped_column(String(43))
+    excludes: Mapped[list[str]] = mapped_column(default=list)
+    aux: Mapped[dict[str, str]] = mapped_column(default=dict)
+    block_size: Mapped[int | None]
+    block_pool_id: Mapped[int | None] = mapped_column(ForeignKey("pool.id"))
+
+    address_pool: Mapped[AddressPool | None] = relationship()
 
     used: Mapped[int] = column_property(
         select(func.count()).select_from(_address).where(_address.c.subnet_id == id).scalar_subquery(),
@@ -133,3 +158,30 @@ class Subnet(Base):
     @property
     def ip_network(self) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         return ipaddress.ip_network(self.cidr)
+
+
+class Block(Base):
+    """A host's part of a subnet: the addresses whose offsets are `number` and the following, in units of a block."""
+
+    __tablename__ = "block"
+
+    subnet_id: Mapped[int] = mapped_column(ForeignKey("subnet.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    host_id: Mapped[int] = mapped_column(ForeignKey("host.id"), index=True)
+
+    host: Mapped[Host] = relationship()
+
+
+class Reservation(Base):
+    """An address that is kept for endpoints called `name`, or that ask for it by that name, until `expires_at`."""
+
+    __tablename__ = "reservation"
+    __table_args__ = (Index(None, "name"),)
+
+    subnet_id: Mapped[int] = mapped_column(ForeignKey("subnet.id", ondelete="CASCADE"), primary_key=True)
+    ip: Mapped[str] = mapped_column(String(39), primary_key=True)
+    name: Mapped[str] = mapped_column(String(63))
+    expires_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+    subnet: Mapped[Subnet] = relationship()

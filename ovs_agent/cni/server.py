@@ -1,8 +1,8 @@
-"""The agent's end of the CNI plugin: a socket on which the shim passes on what a runtime called it with.
+"""The agent's socket, on which the CNI plugin passes on what a runtime called it with, and `warren attach` asks.
 
-One request and one reply per connection. The request is a line of JSON, `{"env": {..}, "stdin": ".."}`; the reply is
-the exit code as a digit, then what the plugin prints. It decides which error code a failure has and notices a caller
-that went away. What an attachment is, it does not know.
+One request and one reply per connection. The request is a line of JSON: the plugin's is `{"env": {..}, "stdin": ".."}`,
+the command's `{"do": ..}`. The reply is the exit code as a digit, then JSON. It decides which error code a failure has
+and notices a caller that went away. What an attachment is, it does not know.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from client.rest import Problem, Unreachable
-from ovs_agent import attach
+from ovs_agent import attach, by_hand, confirm, plug
 from ovs_agent.attach import CONCURRENCY, Attacher
 from ovs_agent.cni import spec
 from ovs_agent.cni.spec import Call, CniError
 from ovs_agent.ledger import Busy
-from ovs_agent.netlink.veth import InterfaceExists
+from ovs_agent.netlink.veth import InterfaceExists, NoGateway
 from ovs_agent.netlink.wire import NoNamespace
 from ovs_agent.ovsdb import OvsdbFault
 
@@ -79,6 +79,9 @@ class Server:
                 connection.settimeout(REQUEST_PATIENCE)
                 _refuse_strangers(connection)
                 request = json.loads(_receive_line(connection))
+                if "do" in request:
+                    self._serve_by_hand(connection, request)
+                    return
                 environment: dict[str, str] = request["env"]
                 reply = self._answer(environment, request["stdin"], lambda: _gone(connection))
                 try:
@@ -88,9 +91,23 @@ class Server:
                         self._attacher.detach((environment["CNI_CONTAINERID"], environment["CNI_IFNAME"]))
                     raise
             except (OSError, ValueError, KeyError, TypeError) as fault:
-                log.warning("a CNI call could not be answered: %s", fault)
+                log.warning("a call could not be answered: %s", fault)
             except Exception:
-                log.exception("a CNI call could not be answered")
+                log.exception("a call could not be answered")
+
+    def _serve_by_hand(self, connection: socket.socket, request: dict[str, Any]) -> None:
+        try:
+            printed = by_hand.carry_out(request, self._attacher, lambda: _gone(connection))
+        except Exception as fault:
+            refusal = refused(fault)
+            log.warning("%s refused with code %d: %s", request["do"], refusal.code, refusal.msg)
+            connection.sendall(b"1" + json.dumps({"code": refusal.code, "msg": refusal.msg}).encode())
+            return
+        try:
+            connection.sendall(b"0" + json.dumps(printed).encode())
+        except OSError:
+            by_hand.undo(request, self._attacher)
+            raise
 
     def _answer(self, environment: dict[str, str], stdin: str, gone: Callable[[], bool]) -> bytes:
         try:
@@ -135,17 +152,19 @@ def refused(fault: Exception) -> CniError:
             return CniError(spec.UNKNOWN_CONTAINER, str(fault))
         case NoNamespace() | attach.HomeNamespace():
             return CniError(spec.BAD_NETNS, str(fault))
+        case NoGateway() | attach.NotToBeGiven() | ValueError() | KeyError() | TypeError():
+            return CniError(spec.BAD_CONFIG, str(fault))
         case InterfaceExists():
             return CniError(spec.INTERFACE_EXISTS, str(fault))
         case Problem(status=404 | 422, body={"errors": [{"field": str(field)}, *_]}):
             return CniError(spec.BAD_CONFIG, f"Field '{field}': {fault}")
         case Problem(status=status) if 400 <= status < 500 and status not in (401, 408, 429):
             return CniError(spec.REFUSED, str(fault))
-        case Problem() | Unreachable() | Busy() | attach.FlowsLate() | attach.Abandoned() | OvsdbFault():
+        case Problem() | Unreachable() | Busy() | confirm.FlowsLate() | confirm.Abandoned() | OvsdbFault():
             return CniError(spec.TRY_AGAIN, str(fault))
-        case attach.PortFailed():
+        case plug.PortFailed():
             return CniError(spec.PORT_FAILED, str(fault))
-        case attach.FlowsFailed():
+        case confirm.FlowsFailed():
             return CniError(spec.FLOWS_FAILED, str(fault))
         case attach.NotAttached():
             return CniError(spec.CHECK_FAILED, str(fault))

@@ -99,6 +99,8 @@ def attachment(call: Call) -> dict[str, Any]:
         "ports": _ports(config.get("ports")),
         "addresses": _addresses(call, conventions, runtime),
         "mac": _mac(call, runtime),
+        **_reservation(call, conventions),
+        "aliases": _aliases(runtime),
     }
 
 
@@ -123,7 +125,13 @@ def result(call: Call, endpoint: Endpoint, host_mac: str, gateways: Sequence[str
             ip["version"] = str(version)
         ips.append(ip)
     routes = [{"dst": "::/0" if ":" in gateway else "0.0.0.0/0", "gw": gateway} for gateway in gateways]
-    return {"cniVersion": call.version, "interfaces": [host, container], "ips": ips, "routes": routes, "dns": {}}
+    return {
+        "cniVersion": call.version,
+        "interfaces": [host, container],
+        "ips": ips,
+        "routes": routes,
+        "dns": _dns(call, endpoint),
+    }
 
 
 def routed(call: Call) -> list[str]:
@@ -302,6 +310,19 @@ def _addresses(call: Call, conventions: Mapping[str, Any], runtime: Mapping[str,
     return None
 
 
+def _reservation(call: Call, conventions: Mapping[str, Any]) -> dict[str, str]:
+    """The name whose reserved addresses are asked for, if it is said."""
+    for field, name in (
+        ("args.cni.reservation", conventions.get("reservation")),
+        ("CNI_ARGS RESERVATION", call.args.get("RESERVATION")),
+    ):
+        if name:
+            if not isinstance(name, str):
+                _wrong(field, name, "a name, like db1")
+            return {"reservation": name}
+    return {}
+
+
 def _mac(call: Call, runtime: Mapping[str, Any]) -> str | None:
     for field, mac in (("runtimeConfig.mac", runtime.get("mac")), ("CNI_ARGS MAC", call.args.get("MAC"))):
         if mac:
@@ -309,6 +330,32 @@ def _mac(call: Call, runtime: Mapping[str, Any]) -> str | None:
                 _wrong(field, mac, "a MAC address, like 02:00:0a:14:00:09")
             return mac.lower()
     return None
+
+
+def _aliases(runtime: Mapping[str, Any]) -> list[str]:
+    """Names as runtimes have them, made into DNS labels. One that is none at all is an error."""
+    listed = runtime.get("aliases")
+    if listed is None:
+        return []
+    if not isinstance(listed, list):
+        _wrong("runtimeConfig.aliases", listed, "a list of names")
+    for one in listed:
+        if not isinstance(one, str) or not dns_label(one):
+            _wrong("runtimeConfig.aliases", one, "a name of letters, digits and '-'")
+    return list(dict.fromkeys(dns_label(one) for one in listed))
+
+
+def _dns(call: Call, endpoint: Endpoint) -> dict[str, Any]:
+    """Where names are answered, or what the runtime or the configuration would rather have."""
+    if asked := _mapping(_mapping(call.config, "runtimeConfig"), "dns", "runtimeConfig.dns"):
+        named = {"nameservers": "servers", "search": "searches", "options": "options"}
+        return {ours: asked[theirs] for ours, theirs in named.items() if asked.get(theirs)}
+    if configured := _mapping(call.config, "dns"):
+        return dict(configured)
+    return {
+        "nameservers": list(endpoint.nameservers),
+        **({"domain": endpoint.search[0], "search": list(endpoint.search)} if endpoint.search else {}),
+    }
 
 
 def _mapping(parent: Mapping[str, Any], key: str, field: str | None = None) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from pyroute2.netlink import rtnl
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
@@ -19,7 +20,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from ovs_agent.netlink.wire import NoNamespace, Request, attributes, dump, inside
-from ovs_agent.plan import Endpoint
+from ovs_agent.plan import Endpoint, Link
 
 GROUP = 0x77_61_72_72
 """Device group of the host's ends ("warr"), by which they are found whatever else the machine has."""
@@ -29,7 +30,8 @@ RTMGRP_LINK = 1
 IFINFO = struct.Struct("=BxHiII")  # family, type, index, flags, change
 IFADDR = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
 RTMSG_SIZE = 12
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_GROUP = 1, 3, 27
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_GROUP = 1, 3, 4, 10, 18, 27
+IFLA_INFO_KIND = 1
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
 
@@ -46,14 +48,70 @@ def exists(netns: str, ifname: str) -> bool:
     return inside(netns, lambda: index_of(ifname) is not None)
 
 
-def links() -> dict[str, bool]:
-    """The host's ends by name, and whether each is up."""
+def links() -> dict[str, Link]:
+    """The host's interfaces by name."""
     found = {}
     for body in dump(Request("list interfaces", rtnl.RTM_GETLINK, ifinfmsg())):
         flags, attributed = _link(body)
-        if attributed.get(IFLA_GROUP) == GROUP.to_bytes(4, sys.byteorder):
-            found[attributed[IFLA_IFNAME].rstrip(b"\0").decode()] = bool(flags & IFF_UP)
+        mtu = int.from_bytes(attributed[IFLA_MTU], sys.byteorder)
+        made = attributed.get(IFLA_GROUP) == GROUP.to_bytes(4, sys.byteorder)
+        found[_name(attributed)] = Link(bool(flags & IFF_UP), mtu, made)
     return found
+
+
+class Underlay(NamedTuple):
+    """The interface that has the host's address: its MTU in bytes, and the prefix length of its subnet. `bridged` when
+    Warren's bridge has a way to it."""
+
+    interface: str
+    mtu: int
+    prefix: int
+    bridged: bool = False
+
+
+def underlay(address: str) -> Underlay | None:
+    """None while no interface has the address."""
+    wanted = ipaddress.ip_address(address).packed
+    for body in dump(Request("list addresses", rtnl.RTM_GETADDR, ifaddrmsg())):
+        _, prefix, _, _, index = IFADDR.unpack_from(body)
+        attributed = attributes(body, IFADDR.size)
+        if wanted in (attributed.get(IFA_LOCAL), attributed.get(IFA_ADDRESS)):
+            for link in dump(Request("list interfaces", rtnl.RTM_GETLINK, ifinfmsg())):
+                if IFINFO.unpack_from(link)[2] == index:
+                    its = _link(link)[1]
+                    name = its[IFLA_IFNAME].rstrip(b"\0").decode()
+                    return Underlay(name, int.from_bytes(its[IFLA_MTU], sys.byteorder), prefix)
+    return None
+
+
+class Own(NamedTuple):
+    """An interface of the host's own. `addresses` are those that are not link-local."""
+
+    up: bool
+    mac: str
+    made: bool
+    kind: str  # tun for a tap; empty for a physical one
+    bridged: bool
+    addresses: tuple[str, ...]
+
+
+def own(name: str) -> Own | None:
+    """None when there is no such interface."""
+    index = index_of(name)
+    for body in dump(Request("list interfaces", rtnl.RTM_GETLINK, ifinfmsg())):
+        if index is None or IFINFO.unpack_from(body)[2] != index:
+            continue
+        flags, link = _link(body)
+        addresses = (a for a in _addresses(index) if not ipaddress.ip_interface(a).is_link_local)
+        return Own(
+            bool(flags & IFF_UP),
+            link.get(IFLA_ADDRESS, b"").hex(":"),
+            link.get(IFLA_GROUP) == GROUP.to_bytes(4, sys.byteorder),
+            attributes(link.get(IFLA_LINKINFO, b""), 0).get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode(),
+            IFLA_MASTER in link,
+            tuple(sorted(addresses)),
+        )
+    return None
 
 
 class Watch:
@@ -87,6 +145,8 @@ class Watch:
 
 def complaints(endpoint: Endpoint, gateways: Sequence[str]) -> list[str]:
     """What of the container's end is not as it was made, its default routes being `gateways`: one sentence each."""
+    if endpoint.interface:
+        return [] if index_of(endpoint.interface) else [f"The host has no interface {endpoint.interface}."]
     try:
         return inside(endpoint.netns, lambda: _complaints(endpoint, gateways))
     except NoNamespace as fault:
@@ -113,6 +173,10 @@ def _complaints(endpoint: Endpoint, gateways: Sequence[str]) -> list[str]:
     routes = _default_gateways(index)
     found += [f"The default route through {gateway} is gone." for gateway in gateways if gateway not in routes]
     return found
+
+
+def _name(attributed: dict[int, bytes]) -> str:
+    return attributed[IFLA_IFNAME].rstrip(b"\0").decode()
 
 
 def _link(body: bytes) -> tuple[int, dict[int, bytes]]:

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyroute2.netlink import rtnl
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
@@ -40,6 +40,10 @@ DEAF = (
 )
 """Settings of the host's end. With a data path in user space the host's own IP stack hears what comes out of the pair
 as well, and must not be spoken to around the bridge: no ARP, no IPv6, and nothing that was not sent to its MAC."""
+
+
+class NoGateway(Exception):  # noqa: N818
+    """A route without a gateway of its own, to a family of which the network has none."""
 
 
 class InterfaceExists(Exception):  # noqa: N818
@@ -73,10 +77,27 @@ def make(endpoint: Endpoint) -> str:
     return mac
 
 
-def configure(endpoint: Endpoint, checksum_offload: bool) -> tuple[str, ...]:
-    """Give the container's end its addresses and routes and bring it up. Answers the gateways that got a route: a
-    container that has a default route already keeps it."""
-    return inside(endpoint.netns, lambda: _configure(endpoint, checksum_offload))
+class Routing(NamedTuple):
+    """What is routed through an interface besides its own subnets. A route is a CIDR and a gateway, which is the
+    network's if None; `default`: also everything else, unless the container has a default route."""
+
+    routes: tuple[tuple[str, str | None], ...] = ()
+    default: bool = True
+
+
+ALL = Routing()
+
+
+def configure(endpoint: Endpoint, checksum_offload: bool, routing: Routing = ALL) -> tuple[str, ...]:
+    """Give the container's end its addresses and routes and bring it up. Answers the gateways that got a default
+    route: a container that has one already keeps it."""
+    return inside(endpoint.netns, lambda: _configure(endpoint, checksum_offload, routing))
+
+
+def set_mtu(endpoint: Endpoint) -> None:
+    """Of both ends, and of nothing else. Raises NoNamespace or OSError where the container's end is not to be found."""
+    inside(endpoint.netns, lambda: _set_mtu(endpoint.ifname, endpoint.mtu))
+    _set_mtu(endpoint.port_name, endpoint.mtu)
 
 
 def delete(name: str) -> bool:
@@ -90,6 +111,27 @@ def bring_up(name: str) -> None:
     message = _up()
     message["attrs"] = [("IFLA_IFNAME", name)]
     change([Request(f"bring up interface {name}", rtnl.RTM_NEWLINK, message, accept=GONE)])
+
+
+def bring_down(name: str) -> None:
+    message = ifinfmsg()
+    message["change"] = IFF_UP
+    message["attrs"] = [("IFLA_IFNAME", name)]
+    change([Request(f"bring down interface {name}", rtnl.RTM_NEWLINK, message, accept=GONE)])
+
+
+def _set_mtu(name: str, mtu: int) -> None:
+    message = ifinfmsg()
+    message["attrs"] = [("IFLA_IFNAME", name), ("IFLA_MTU", mtu)]
+    change([Request(f"set the MTU of interface {name} to {mtu}", rtnl.RTM_NEWLINK, message)])
+
+
+def without_checksum_offload(ifname: str) -> None:
+    """Packets leave with their checksum: a data path in user space would pass on an unfinished one."""
+    value = array.array("B", struct.pack("=II", ETHTOOL_STXCSUM, 0))
+    request = struct.pack("16sP16x", ifname.encode(), value.buffer_info()[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        fcntl.ioctl(channel, SIOCETHTOOL, request)
 
 
 def _new_pair(endpoint: Endpoint, mac: str, netns: int) -> Request:
@@ -112,21 +154,34 @@ def _new_pair(endpoint: Endpoint, mac: str, netns: int) -> Request:
     return Request(what, rtnl.RTM_NEWLINK, message, CREATE)
 
 
-def _configure(endpoint: Endpoint, checksum_offload: bool) -> tuple[str, ...]:
+def _configure(endpoint: Endpoint, checksum_offload: bool, routing: Routing) -> tuple[str, ...]:
     index = index_of(endpoint.ifname)
     if index is None:
         raise KernelRefusal(errno.ENODEV, f"configure {endpoint.ifname} in {endpoint.netns}")
     interfaces = [ipaddress.ip_interface(address) for address in endpoint.addresses]
     _set_ipv6(endpoint.ifname, any(interface.version == 6 for interface in interfaces))
     if not checksum_offload:
-        _without_checksum_offload(endpoint.ifname)
+        without_checksum_offload(endpoint.ifname)
     up = _up()
     up["index"] = index
     requests = [Request(f"bring up {endpoint.ifname}", rtnl.RTM_NEWLINK, up)]
     requests += [_new_address(index, interface) for interface in interfaces]
-    routes = [_new_route(index, gateway, interfaces) for gateway in endpoint.gateways]
+    for cidr, through in routing.routes:
+        gateway = through or _gateway(endpoint, cidr)
+        requests.append(_new_route(index, gateway, interfaces, cidr)._replace(accept=frozenset()))
+    gateways = endpoint.gateways if routing.default else ()
+    mtu = endpoint.route_mtu if endpoint.route_mtu < endpoint.mtu else None
+    routes = [_new_route(index, gateway, interfaces, mtu=mtu) for gateway in gateways]
     codes = change([*requests, *routes])[len(requests) :]
-    return tuple(gateway for gateway, code in zip(endpoint.gateways, codes, strict=True) if code == 0)
+    return tuple(gateway for gateway, code in zip(gateways, codes, strict=True) if code == 0)
+
+
+def _gateway(endpoint: Endpoint, cidr: str) -> str:
+    version = ipaddress.ip_network(cidr).version
+    found = next((one for one in endpoint.gateways if ipaddress.ip_address(one).version == version), None)
+    if found is None:
+        raise NoGateway(f"Network {endpoint.network} has no IPv{version} gateway; give {cidr} one of its own.")
+    return found
 
 
 def _up() -> Any:
@@ -151,7 +206,10 @@ def _new_address(index: int, interface: ipaddress.IPv4Interface | ipaddress.IPv6
     return Request(f"give it address {interface}", rtnl.RTM_NEWADDR, message, CREATE)
 
 
-def _new_route(index: int, gateway: str, interfaces: Sequence[Any]) -> Request:
+def _new_route(
+    index: int, gateway: str, interfaces: Sequence[Any], cidr: str | None = None, mtu: int | None = None
+) -> Request:
+    """To `cidr`, or a default route."""
     address = ipaddress.ip_address(gateway)
     message = rtmsg()
     message["family"] = _family(address)
@@ -159,7 +217,13 @@ def _new_route(index: int, gateway: str, interfaces: Sequence[Any]) -> Request:
     if not any(address in interface.network for interface in interfaces):
         message["flags"] = RTNH_F_ONLINK
     message["attrs"] = [("RTA_GATEWAY", gateway), ("RTA_OIF", index)]
-    what = f"route everything through {gateway}"
+    if cidr is not None:
+        network = ipaddress.ip_network(cidr)
+        message["dst_len"] = network.prefixlen
+        message["attrs"].append(("RTA_DST", str(network.network_address)))
+    if mtu is not None:
+        message["attrs"].append(("RTA_METRICS", {"attrs": [("RTAX_MTU", mtu)]}))
+    what = f"route {cidr or 'everything'} through {gateway}"
     return Request(what, rtnl.RTM_NEWROUTE, message, CREATE, frozenset({errno.EEXIST}))
 
 
@@ -172,14 +236,6 @@ def _set_ipv6(ifname: str, wanted: bool) -> None:
     values = {"accept_ra": "0", "accept_dad": "0", "disable_ipv6": "0"} if wanted else {"disable_ipv6": "1"}
     for name, value in values.items():
         (folder / name).write_text(value)
-
-
-def _without_checksum_offload(ifname: str) -> None:
-    """Packets leave with their checksum: a data path in user space would pass on an unfinished one."""
-    value = array.array("B", struct.pack("=II", ETHTOOL_STXCSUM, 0))
-    request = struct.pack("16sP16x", ifname.encode(), value.buffer_info()[0])
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        fcntl.ioctl(channel, SIOCETHTOOL, request)
 
 
 def _family(address: Any) -> int:

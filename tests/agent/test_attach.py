@@ -18,7 +18,7 @@ import pytest
 
 from db import endpoints
 from db.changes import transaction
-from ovs_agent.attach import PEERS_PATIENCE
+from ovs_agent.confirm import PEERS_PATIENCE
 from ovs_agent.netlink.veth import SIOCETHTOOL
 from tests.agent.conftest import Host, Site
 from tests.agent.site import Container, configuration, inside, run, until

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
+from scapy.layers.l2 import ARP, Ether
 
 from ovs_agent.netlink import look, veth
+from ovs_agent.netlink.announce import announce, frames
 from ovs_agent.netlink.wire import KernelRefusal, NoNamespace
 from ovs_agent.netlink.wire import inside as work_inside
-from ovs_agent.plan import Endpoint
+from ovs_agent.plan import Endpoint, Link
 from tests.agent.site import NETNS, PREFIX, inside, make_netns, remove_netns, run, sweep
 
 
@@ -33,11 +37,17 @@ def endpoint() -> Iterator[Endpoint]:
             addresses=("10.20.0.9/24", "fd00:20::9/64"),
             gateways=("10.20.0.1", "fd00:20::1"),
             mtu=1400,
+            route_mtu=1400,
             container_id="c1",
             ifname="eth0",
             netns=str(NETNS / container),
         )
     remove_netns(*names)
+
+
+def pairs() -> dict[str, Link]:
+    """The host's ends of our own pairs."""
+    return {name: link for name, link in look.links().items() if link.made}
 
 
 def descriptors() -> int:
@@ -50,9 +60,9 @@ def test_a_pair_is_made_complete_and_removed_whole(endpoint: Endpoint) -> None:
     assert mac in run("ip", "link", "show", "dev", "wrn1")
     assert veth.configure(endpoint, checksum_offload=True) == endpoint.gateways
     assert look.complaints(endpoint, endpoint.gateways) == []
-    assert look.links() == {"wrn1": True}
+    assert pairs() == {"wrn1": Link(True, endpoint.mtu, True)}
     assert veth.delete("wrn1") and not veth.delete("wrn1")
-    assert look.links() == {} and not look.exists(endpoint.netns, "eth0")
+    assert pairs() == {} and not look.exists(endpoint.netns, "eth0")
 
 
 def test_a_gateway_outside_the_subnet_is_reached_all_the_same(endpoint: Endpoint) -> None:
@@ -67,13 +77,92 @@ def test_a_name_that_is_taken_on_either_side_is_said_to_be(endpoint: Endpoint) -
     for again in (endpoint, endpoint._replace(port_name="wrn2"), endpoint._replace(ifname="eth1")):
         with pytest.raises(veth.InterfaceExists, match=again.ifname):
             veth.make(again)
-    assert look.links() == {"wrn1": True}
+    assert pairs() == {"wrn1": Link(True, endpoint.mtu, True)}
 
 
-def test_only_links_of_our_making_are_listed(endpoint: Endpoint) -> None:
-    run("ip", "link", "add", "foreign0", "type", "veth", "peer", "name", "foreign1")
+def test_links_of_our_making_are_told_from_others(endpoint: Endpoint) -> None:
+    run("ip", "link", "add", "foreign0", "mtu", "1300", "type", "veth", "peer", "name", "foreign1")
     veth.make(endpoint)
-    assert set(look.links()) == {"wrn1"}
+    assert set(pairs()) == {"wrn1"}
+    assert look.links()["foreign0"] == Link(False, 1300, False)
+
+
+def routes(endpoint: Endpoint, family: str = "-4") -> str:
+    return run("ip", "-n", Path(endpoint.netns).name, family, "route")
+
+
+def test_only_what_is_asked_for_is_routed(endpoint: Endpoint) -> None:
+    veth.make(endpoint)
+    asked = veth.Routing((("10.30.0.0/16", None), ("10.31.0.0/16", "10.20.0.77"), ("fd00:30::/48", None)), False)
+    assert veth.configure(endpoint, checksum_offload=True, routing=asked) == ()
+    assert "default" not in routes(endpoint) + routes(endpoint, "-6")
+    assert "10.30.0.0/16 via 10.20.0.1 dev eth0" in routes(endpoint)
+    assert "10.31.0.0/16 via 10.20.0.77 dev eth0" in routes(endpoint)
+    assert "fd00:30::/48 via fd00:20::1 dev eth0" in routes(endpoint, "-6")
+
+
+def test_a_route_of_a_family_without_gateway_is_refused(endpoint: Endpoint) -> None:
+    old = endpoint._replace(addresses=("10.20.0.9/24",), gateways=("10.20.0.1",))
+    veth.make(old)
+    with pytest.raises(veth.NoGateway, match="acme/web has no IPv6 gateway; give fd00:30::/48 one of its own"):
+        veth.configure(old, checksum_offload=True, routing=veth.Routing((("fd00:30::/48", None),)))
+
+
+def test_default_routes_have_the_mtu_that_is_said(endpoint: Endpoint) -> None:
+    veth.make(endpoint)
+    veth.configure(endpoint._replace(route_mtu=1340), checksum_offload=True)
+    for family in ("-4", "-6"):
+        assert [line for line in routes(endpoint, family).splitlines() if "default" in line and "mtu 1340" in line]
+
+
+def test_the_mtu_changes_on_both_ends_and_nothing_else_does(endpoint: Endpoint) -> None:
+    veth.make(endpoint)
+    veth.configure(endpoint, checksum_offload=True)
+    space, before = Path(endpoint.netns).name, [routes(endpoint), routes(endpoint, "-6")]
+    address = run("ip", "-n", space, "-o", "address")
+    veth.set_mtu(endpoint._replace(mtu=1350))
+    assert pairs()["wrn1"].mtu == 1350 and "mtu 1350" in run("ip", "-n", space, "link", "show", "dev", "eth0")
+    assert (address, before) == (run("ip", "-n", space, "-o", "address"), [routes(endpoint), routes(endpoint, "-6")])
+    assert look.complaints(endpoint, endpoint.gateways) == []
+
+
+def test_what_is_announced_is_what_others_understand(endpoint: Endpoint) -> None:
+    arp, advertisement = (Ether(frame) for frame in frames(endpoint))
+    assert (arp.dst, arp.src, arp[ARP].op) == ("ff:ff:ff:ff:ff:ff", endpoint.mac, 1)
+    assert arp[ARP].psrc == arp[ARP].pdst == "10.20.0.9" and arp[ARP].hwsrc == endpoint.mac
+    assert (advertisement.dst, advertisement[IPv6].dst, advertisement[IPv6].hlim) == (
+        "33:33:00:00:00:01",
+        "ff02::1",
+        255,
+    )
+    told = advertisement[ICMPv6ND_NA]
+    assert (told.tgt, told.R, told.S, told.O) == ("fd00:20::9", 0, 0, 1)
+    assert told[ICMPv6NDOptDstLLAddr].lladdr == endpoint.mac
+    sum_as_sent, told.cksum = told.cksum, None
+    assert Ether(bytes(advertisement))[ICMPv6ND_NA].cksum == sum_as_sent
+
+
+def test_an_announcement_leaves_by_the_containers_interface(endpoint: Endpoint) -> None:
+    veth.make(endpoint)
+    veth.configure(endpoint, checksum_offload=True)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as ear:
+        ear.bind(("wrn1", 0))
+        ear.settimeout(10)
+        announce(endpoint)
+        heard: set[bytes] = set()
+        while not heard.issuperset(frames(endpoint)):
+            heard.add(ear.recv(2048))
+
+
+def test_what_may_become_a_port_is_looked_at(endpoint: Endpoint) -> None:
+    run("ip", "link", "add", "own0", "address", "06:00:00:00:00:05", "type", "veth", "peer", "name", "own1")
+    run("ip", "tuntap", "add", "tap0", "mode", "tap")
+    run("ip", "address", "add", "198.18.9.1/24", "dev", "own0")
+    own, tap = look.own("own0"), look.own("tap0")
+    assert own is not None and tap is not None
+    assert own._replace(up=False) == look.Own(False, "06:00:00:00:00:05", False, "veth", False, ("198.18.9.1/24",))
+    assert (tap.kind, tap.bridged, tap.addresses) == ("tun", False, ())
+    assert look.own("none0") is None
 
 
 def test_what_the_kernel_refuses_is_said_in_its_words(endpoint: Endpoint) -> None:

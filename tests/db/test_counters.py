@@ -9,14 +9,16 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from controller.calc.decision import Decision
+from controller.calc.documents import read
 from controller.calc.tally import Count, Place
+from controller.mark import mark
 from controller.model import Action, Direction
 from controller.watch import first_world
-from db import counters, denials, policies, tenants
+from db import counters, denials, hosts, policies, tenants
 from db.counters import RuleCount
 from db.denials import Seen
 from db.engine import reading, writing
-from db.tables import Denial, Policy, RuleCounter
+from db.tables import Denial, Policy, RuleCounter, utcnow
 from tests.db import steps
 from tests.db.steps import do
 
@@ -66,6 +68,13 @@ class Lab:
         with reading(self.engine) as session:
             return counters.find(session, **asked).items
 
+    def report(self, host: int, *connections: dict[str, Any], counted: bool = True, at: datetime | None = None) -> None:
+        with writing(self.engine) as session:
+            hosts.report(session, host, {"connections": list(connections) if counted else None}, at or utcnow())
+
+    def open(self, policy: str) -> list[int | None]:
+        return [rule.connections for rule in self.rules(policy=policy)]
+
     def deny(self, **seen: Seen) -> None:
         """By the name of the source."""
         with writing(self.engine) as session:
@@ -94,14 +103,59 @@ def test_a_rules_count_is_the_sum_over_hosts_and_the_last_of_its_hits(lab: Lab) 
     )
     assert steps.revision(lab.engine) == before
     assert lab.rules(policy="acme/db") == [
-        RuleCount("acme/db", IN, 1, "", Action.ACCEPT),
-        RuleCount("acme/db", IN, 2, "", Action.ACCEPT, 2**40 + 10, 2**45 + 1000, late),
-        RuleCount("acme/db", OUT, 1, "", Action.ACCEPT, 1, 60, NOW),
+        RuleCount("acme/db", IN, 1, "", Action.ACCEPT, connections=0),
+        RuleCount("acme/db", IN, 2, "", Action.ACCEPT, 2**40 + 10, 2**45 + 1000, late, 0),
+        RuleCount("acme/db", OUT, 1, "", Action.ACCEPT, 1, 60, NOW, 0),
     ]
     unused = [(rule.policy, rule.number) for rule in lab.rules(unused=True)]
     assert unused == [("acme/db", 1), ("beta/db", 1), ("beta/db", 2), ("beta/db", 1)]
     assert {rule.policy for rule in lab.rules(tenant="beta")} == {"beta/db"}
     assert lab.rules(policy="acme/nothing") == []
+
+
+def admitted(tenant: int, direction: str, mark: int, open: int) -> dict[str, Any]:
+    return {"tenant": tenant, "direction": direction, "mark": mark, "open": open}
+
+
+def test_open_connections_count_for_the_rule_that_admitted_them_on_all_hosts_together(lab: Lab) -> None:
+    first, second = read(document()).ingress or ()
+    with reading(lab.engine) as session:
+        acme, beta = (tenants.get(session, name).id for name in ("acme", "beta"))
+    mine = mark(lab.policy, IN, second)
+    lab.report(
+        lab.h1,
+        admitted(acme, "ingress", mine, 3),
+        admitted(acme, "egress", mine, 9),  # another rule's mark
+        admitted(beta, "ingress", mine, 9),  # and of another tenant's policy
+        admitted(acme, "ingress", 12345, 9),
+    )
+    lab.report(lab.h2, admitted(acme, "ingress", mine, 2), admitted(acme, "ingress", mark(lab.policy, IN, first), 1))
+    assert lab.open("acme/db") == [1, 5, 0]
+    assert lab.open("beta/db") == [0, 0, 0]
+    lab.report(lab.h2, at=utcnow() - timedelta(minutes=2))  # of a host that is silent nothing is known
+    assert lab.open("acme/db") == [0, 3, 0]
+    lab.report(lab.h2, counted=False)
+    assert lab.open("acme/db") == [None, None, None]
+
+
+def test_a_rule_of_the_clusters_has_those_of_all_tenants_and_one_that_does_not_accept_has_none(lab: Lab) -> None:
+    wall = {
+        "apiVersion": "policy.networking.k8s.io/v1alpha2",
+        "kind": "ClusterNetworkPolicy",
+        "metadata": {"name": "wall"},
+        "spec": {
+            "tier": "Admin",
+            "priority": 1,
+            "subject": {"namespaces": {}},
+            "egress": [{"action": action, "to": [{"namespaces": {}}]} for action in ("Accept", "Deny", "Accept")],
+        },
+    }
+    do(lab.engine, policies.apply, [wall])
+    with reading(lab.engine) as session:
+        id = policies.get(session, "wall").id
+    rule = (read(wall).egress or ())[0]
+    lab.report(lab.h1, *(admitted(tenant, "egress", mark(id, OUT, rule), 2) for tenant in (1, 2, 3)))
+    assert lab.open("wall") == [6, None, 0], "the third says what the first one says"
 
 
 def test_a_count_is_written_over_and_read_back_as_it_was(lab: Lab) -> None:

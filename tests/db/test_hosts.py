@@ -155,9 +155,10 @@ def test_an_agent_is_told_its_bridge_its_controllers_and_its_endpoints(engine: E
             "mtu": 1500,
         },
         "controllers": ["tcp:198.18.0.1:6653"],
-        "tunnel": {"type": "vxlan", "port": 4789, "ofport": 1},
+        "tunnels": [{"type": "vxlan", "suffix": "tun", "port": 4789, "ofport": 1}],
         "gateway": {"ofport": 2, "mac": "02:77:61:72:72:6e"},
         "endpoints": [mine._asdict()],
+        "peers": [{"name": "h2", "address": "fd00:198:18::12"}],
     }
     with pytest.raises(NotFound), reading(engine) as session:
         wanted.wanted(session, 999)

@@ -131,3 +131,14 @@ def test_tenants_from_before_peering_stand_as_they_stood_and_may_peer(blank: Eng
         assert session.execute(text("SELECT name FROM tenant ORDER BY name")).scalars().all() == ["acme", "beta"]
     migrate.upgrade(blank)
     migrate.check(blank)
+
+
+def test_ids_that_are_never_used_again_stay_so(sqlite_url: str) -> None:
+    """What copies a table on SQLite easily forgets it, and a controller would take the new object for the old one."""
+    engine = create_engine(sqlite_url)
+    migrate.upgrade(engine)
+    with reading(engine) as session:
+        found = session.execute(text("SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%'")).scalars().all()
+    engine.dispose()
+    said = {table.name for table in Base.metadata.sorted_tables if table.dialect_options["sqlite"]["autoincrement"]}
+    assert set(found) >= said

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import Engine
 
-from db import networks, settings, tenants
-from db.changes import transaction
+from db import networks, subnetting, tenants, transport, wanted
+from db.changes import Transaction, current_revision, transaction
 from db.engine import reading
-from db.errors import Conflict, Exhausted, Invalid, NotFound, StaleVersion
+from db.errors import Conflict, Invalid, NotFound, StaleVersion
+from db.layout import Layout
 from tests.db import steps
 
 
@@ -131,39 +133,15 @@ def test_nobody_takes_a_subnet_out_of_the_cluster_pool_by_hand(engine: Engine) -
             steps.network(engine, "acme/web", "10.129.0.0/16", private=private)
 
 
-def test_a_network_has_one_subnet_of_each_family(engine: Engine) -> None:
-    steps.tenant(engine)
-    with pytest.raises(Invalid, match=r"10\.20\.0\.0/24 and 10\.21\.0\.0/24 are both IPv4"):
-        steps.network(engine, "acme/web", "10.20.0.0/24", "10.21.0.0/24")
-
-
-def test_a_cluster_pool_that_is_used_up_says_so(engine: Engine) -> None:
-    with transaction(engine) as tx:
-        settings.set_cluster_pool(tx, v4="10.99.0.0/23", v6=None)
-    steps.tenant(engine, "acme")
-    steps.network(engine, "acme/web")
-    before = steps.held(engine)
-    with pytest.raises(Exhausted, match=r"the cluster pool 10\.99\.0\.0/23 is full: all 2 are in use"):
-        steps.network(engine, "acme/db")
-    assert steps.held(engine) == before
-    assert subnets(engine, "acme/web") == ["10.99.1.0/24"]
-
-
-def test_the_cluster_pool_does_not_move_under_networks(engine: Engine) -> None:
-    steps.tenant(engine)
-    with pytest.raises(Conflict, match="cannot change while subnets are carved of it"), transaction(engine) as tx:
-        settings.set_cluster_pool(tx, v4="10.99.0.0/16", v6=None)
-
-
 def test_a_gateway_is_the_first_address_or_the_one_that_was_asked_for(engine: Engine) -> None:
     steps.tenant(engine)
     web = steps.network(engine, "acme/web", "10.20.0.0/24", "fd00:20::/64")
     assert [subnet.gateway for subnet in web.subnets] == ["10.20.0.1", "fd00:20::1"]
-    db = steps.network(engine, "acme/db", "10.21.0.0/24", "fd00:21::/64", gateways=["10.21.0.254"])
+    db = steps.network(engine, "acme/db", "10.21.0.0/24", "fd00:21::/64", layout=Layout(gateways=["10.21.0.254"]))
     assert [subnet.gateway for subnet in db.subnets] == ["10.21.0.254", "fd00:21::1"]
     for gateway in ("10.21.0.1", "10.22.0.0", "10.22.0.255"):
         with pytest.raises(Invalid, match=f"gateway {gateway}"):
-            steps.network(engine, "acme/bad", "10.22.0.0/24", gateways=[gateway])
+            steps.network(engine, "acme/bad", "10.22.0.0/24", layout=Layout(gateways=[gateway]))
 
 
 @pytest.mark.parametrize("name", ["", "Acme", "a_b", "-a", "a-", "a.b", "é", "a b", "a" * 64])
@@ -311,16 +289,77 @@ def test_counts_and_sizes_are_what_people_expect(engine: Engine) -> None:
     with reading(engine) as session:
         web, acme = networks.get(session, "acme/web"), tenants.get(session, "acme")
         assert (web.endpoint_count, acme.endpoint_count, acme.network_count) == (1, 1, 2)
-        assert (networks.size(web.subnets[0]), web.subnets[0].used) == (5, 1)
+        assert (subnetting.size(web.subnets[0]), web.subnets[0].used) == (5, 1)
 
 
 def test_an_mtu_leaves_room_for_the_tunnel_of_every_host(engine: Engine) -> None:
     with reading(engine) as session:
-        assert networks.default_mtu(session) == 1450
+        assert transport.mtus(session)["vxlan"] == 1450
     steps.host(engine, "h1", "198.18.0.11")
     steps.host(engine, "h2", "fd00:198:18::12")
     with reading(engine) as session:
-        assert networks.default_mtu(session) == 1430
+        assert transport.mtus(session) == {"vxlan": 1430, "geneve": 1430, "gre": 1438, "host-gw": 1500, "local": 1500}
     steps.tenant(engine)
     with pytest.raises(Invalid, match="MTU 1279 is not possible; use 1280 to 65535"):
         steps.network(engine, "acme/web", "fd00:20::/64", mtu=1279)
+
+
+def test_each_transport_has_its_own_mtu_for_agents_and_people(engine: Engine) -> None:
+    h1 = steps.host(engine, "h1", "198.18.0.11")
+    steps.tenant(engine)
+    for name, mtu in (("vxlan", 1450), ("geneve", 1450), ("gre", 1458), ("local", 1500)):
+        with transaction(engine) as tx:
+            networks.create(tx, f"acme/{name}", carried_by=name)
+        found = steps.attach(engine, h1, f"e-{name}", to=f"acme/{name}")
+        assert (found.mtu, found.route_mtu) == (mtu, 1450), name
+        with reading(engine) as session:
+            assert wanted.endpoint(session, found.id).mtu == mtu
+
+
+def test_bridges_have_the_tunnels_that_networks_use_and_the_default(engine: Engine) -> None:
+    h1 = steps.host(engine, "h1", "198.18.0.11")
+    steps.tenant(engine)
+
+    def types() -> list[str]:
+        with reading(engine) as session:
+            return [tunnel["type"] for tunnel in wanted.wanted(session, h1.id).tunnels]
+
+    def is_told(change: Callable[[Transaction], object]) -> bool:
+        with transaction(engine) as tx:
+            before = current_revision(tx.session)
+            change(tx)
+        with reading(engine) as session:
+            return wanted.changed_for_host(session, h1.id, before)
+
+    assert types() == ["vxlan"]
+    assert is_told(lambda tx: networks.create(tx, "acme/a", carried_by="geneve")) and types() == ["vxlan", "geneve"]
+    assert not is_told(lambda tx: networks.create(tx, "acme/b", carried_by="geneve")), "nothing new for bridges"
+    assert is_told(lambda tx: networks.update(tx, "acme/a", carried_by="gre")) and types() == ["vxlan", "geneve", "gre"]
+    assert is_told(lambda tx: networks.delete(tx, "acme/b")) and types() == ["vxlan", "gre"]
+
+
+def test_a_local_network_keeps_to_one_host(engine: Engine) -> None:
+    h1, h2 = steps.host(engine, "h1", "198.18.0.11"), steps.host(engine, "h2", "198.18.0.12")
+    steps.tenant(engine)
+    steps.network(engine, "acme/web", "10.20.0.0/24")
+    for host, name in ((h1, "web1"), (h2, "web2")):
+        steps.attach(engine, host, name)
+    with (
+        pytest.raises(Conflict, match="acme/web has endpoints on h1 and h2: local keeps to one host"),
+        transaction(engine) as tx,
+    ):
+        networks.update(tx, "acme/web", carried_by="local")
+    steps.detach(engine, h2, "web2")
+    with transaction(engine) as tx:
+        networks.update(tx, "acme/web", carried_by="local")
+    with pytest.raises(Conflict, match="acme/web has its endpoints on h1: local keeps to one host; attach it on h1"):
+        steps.attach(engine, h2, "web2")
+
+
+def test_an_unknown_transport_is_refused_with_those_there_are(engine: Engine) -> None:
+    steps.tenant(engine)
+    with (
+        pytest.raises(Invalid, match="transport 'ipip' is unknown; use one of vxlan, geneve"),
+        transaction(engine) as tx,
+    ):
+        networks.create(tx, "acme/web", carried_by="ipip")

@@ -179,6 +179,12 @@ def test_lists_come_in_pages_and_by_tenant(two: Engine) -> None:
             "write all rules into that one, or delete it first",
         ),
         (
+            [firewall("there", kind="EgressFirewall")],
+            Conflict,
+            "EgressFirewall acme/there: policy acme/there exists already, and is of kind NetworkPolicy; "
+            "choose another name, or delete it first",
+        ),
+        (
             [firewall("other")],
             Conflict,
             "EgressNetworkPolicy acme/other: tenant acme has EgressNetworkPolicy default for its egress already; "
@@ -195,6 +201,18 @@ def test_what_cannot_be_is_refused_whole(
     assert str(refused.value) == sentence
     assert steps.revision(two) == before
     assert names(two) == ["acme/default", "acme/there"]
+
+
+def test_one_kind_of_firewall_replaces_the_other_of_its_name(two: Engine) -> None:
+    apply(two, firewall())
+    with reading(two) as session:
+        before = policies.get(session, "acme/default")
+    for kind in ("EgressFirewall", "EgressNetworkPolicy"):
+        apply(two, firewall(kind=kind))
+        with reading(two) as session:
+            row = policies.get(session, "acme/default")
+            assert (row.id, row.kind, row.document) == (before.id, kind, firewall(kind=kind))
+    assert names(two) == ["acme/default"]
 
 
 def test_a_refusal_names_the_field_of_the_request(two: Engine) -> None:

@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, NamedTuple
 
 import pytest
@@ -121,6 +121,58 @@ def test_every_packet_counts_once_for_each_rule_that_decides_it(pair: Pair, fami
     assert [(rule["policy"], rule["direction"], rule["number"]) for rule in unused] == [
         (f"{pair.tenant}/db", "ingress", 2)
     ]
+
+
+def connections(pair: Pair, policy: str) -> list[int | None]:
+    found = pair.world.rest.items("/rules", {"policy": f"{pair.tenant}/{policy}"})
+    return [rule["connections"] for rule in found]
+
+
+@PLACES
+@FAMILIES
+def test_connections_count_for_the_rule_that_admitted_them_until_they_are_closed(pair: Pair, family: int) -> None:
+    with ExitStack() as held:
+        there = held.enter_context(socket_at(pair.db, family, socket.SOCK_STREAM))
+        there.bind((address(pair.db, family), 5432))
+        there.listen()
+        lines = []
+        for _ in range(5):
+            line = held.enter_context(socket_at(pair.web, family, socket.SOCK_STREAM))
+            line.settimeout(3)
+            line.connect((address(pair.db, family), 5432))
+            answer = held.enter_context(there.accept()[0])
+            answer.settimeout(1)
+            lines.append((line, answer))
+        until(lambda: (connections(pair, "db"), connections(pair, "web")), ([0, 5], [5]))
+
+        # The other way round, and without the rule for what nobody calls: the connections' rule is the first now.
+        rule = {"from": [labelled("web")], "ports": [{"port": 5432}]}
+        pair.world.rest.post(
+            "/policies", {"documents": [network_policy(pair.tenant, "db", **labelled("db"), ingress=[rule])]}
+        )
+        pair.world.settle()
+        until(lambda: connections(pair, "db"), [5])
+        for line, answer in lines:
+            line.sendall(b"who?")
+            assert answer.recv(16) == b"who?"
+        assert connections(pair, "db") == [5]
+
+        # Tightened: what is open is cut at once, and no rule that is there has admitted it.
+        pair.world.rest.post(
+            "/policies", {"documents": [network_policy(pair.tenant, "db", **labelled("db"), ingress=[])]}
+        )
+        pair.world.settle()
+        for line, answer in lines:
+            line.sendall(b"heard?")
+            with pytest.raises(TimeoutError):
+                answer.recv(16)
+        assert connections(pair, "db") == []
+        pair.world.rest.post(
+            "/policies", {"documents": [network_policy(pair.tenant, "db", **labelled("db"), ingress=[rule])]}
+        )
+        pair.world.settle()
+        assert connections(pair, "db") == [5]
+    until(lambda: (connections(pair, "db"), connections(pair, "web")), ([0], [0]))
 
 
 def echo(family: int) -> tuple[int, bytes]:

@@ -26,7 +26,7 @@ _Connection = tuple[int, int, _End, _End]  # zone, protocol, who opened it, to w
 
 class Connections:
     def __init__(self) -> None:
-        self._open: set[_Connection] = set()
+        self._open: dict[_Connection, int] = {}
 
     def look(self, zone: int, packet: Packet) -> int:
         """The packet's ct_state in a zone."""
@@ -37,9 +37,13 @@ class Connections:
             return TRACKED | ESTABLISHED | REPLY
         return TRACKED | (NEW if _may_open(packet) else INVALID)
 
-    def commit(self, zone: int, packet: Packet) -> None:
+    def commit(self, zone: int, packet: Packet, label: int = 0) -> None:
         if self.look(zone, packet) == TRACKED | NEW:
-            self._open.add(_both_ways(zone, packet)[0])
+            self._open[_both_ways(zone, packet)[0]] = label
+
+    def labels(self) -> list[tuple[int, int]]:
+        """Zone and label of each connection."""
+        return [(zone, label) for (zone, *_), label in self._open.items()]
 
     def knows(self, zone: int, packet: Packet) -> bool:
         """Whether the packet belongs to a connection, in either direction."""

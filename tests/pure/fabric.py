@@ -10,8 +10,9 @@ from collections.abc import Iterable
 
 from controller.calc.membership import members
 from controller.model import Endpoint
-from controller.pipeline.packet import ROUTER_MAC, TUNNEL_OFPORT
+from controller.pipeline.packet import ROUTER_MAC
 from controller.pipeline.program import program
+from controller.transport import TUNNEL_OFPORTS
 from controller.world import World
 from tests.oracle import Question
 from tests.pure.connections import ESTABLISHED, QUERIES, Connections, Packet
@@ -33,12 +34,26 @@ class Fabric:
 
     def carry(self, source: Endpoint, packet: Packet, tracked: Tracked) -> Outcome:
         outcome = self._switches[source.host].send(packet, tracked[source.host])
-        if outcome.port != TUNNEL_OFPORT:
+        if outcome.port not in TUNNEL_OFPORTS:
             return outcome
         there = next(host.id for host in self.world.hosts.values() if host.address == (4, outcome.packet["tun_dst"]))
         address = self.world.hosts[source.host].address
         assert address is not None
         return self._switches[there].send(arrive(outcome, address), tracked[there])
+
+    def spread(self, source: Endpoint, packet: Packet, tracked: Tracked) -> list[Outcome]:
+        """Where a packet's copies end, on all hosts."""
+        address = self.world.hosts[source.host].address
+        assert address is not None
+        ends: list[Outcome] = []
+        for copy in self._switches[source.host].copies(packet, tracked[source.host]):
+            if copy.port not in TUNNEL_OFPORTS:
+                ends.append(copy)
+                continue
+            to = (4, copy.packet["tun_dst"])
+            there = next(host.id for host in self.world.hosts.values() if host.address == to)
+            ends += self._switches[there].copies(arrive(copy, address), tracked[there])
+        return ends
 
     def ask(self, question: Question, tracked: Tracked) -> bool:
         """Whether the connection's packet reaches its destination."""

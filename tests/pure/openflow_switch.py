@@ -1,4 +1,4 @@
-"""A switch in memory, for sessions: it has a table, takes bundles the way Open vSwitch does, and can misbehave.
+"""A switch in memory, for sessions: flows and groups. It takes bundles as Open vSwitch does, and can misbehave.
 
 Like Open vSwitch it refuses a bad message when it is added and keeps the rest of the bundle, and wants an old bundle
 gone before a new one is opened. `refuse` are cookies it does not like, `respell` is how it writes instructions down.
@@ -28,12 +28,13 @@ def _same(data: bytes) -> bytes:
 class FakeSwitch:
     def __init__(self) -> None:
         self.flows: dict[bytes, Stored] = {}
+        self.groups: dict[int, bytes] = {}  # type and buckets
         self.respell: Callable[[bytes], bytes] = _same
         self.respell_match: Callable[[bytes], bytes] = _same
         self.refuse: set[int] = set()
         self.refuse_at_commit: set[int] = set()
         self.generation = 0
-        self.flow_mods = 0
+        self.flow_mods = self.group_mods = 0
         self.bundles = 0
         self.dumps = 0
         self._bundle: list[bytes] | None = None
@@ -58,6 +59,8 @@ class FakeSwitch:
     def _handle(self, message: bytes) -> Iterator[bytes]:
         kind, xid = message[1], int.from_bytes(message[4:8], "big")
         match kind:
+            case 18 if message[9] == 7:
+                yield from self._dump_groups(xid)
             case 18:
                 yield from self._dump(message, xid)
             case 29:
@@ -71,6 +74,9 @@ class FakeSwitch:
                     yield _message(25, xid, struct.pack("!I4xQ", role, generation))
             case 33:
                 yield from self._control(message, xid)
+            case 34 if message[17] == 15 and self._bundle is not None:
+                self._bundle.append(message[16:])
+                self.group_mods += 1
             case 34:
                 cookie, command = int.from_bytes(message[24:32], "big"), message[16 + 25]
                 if command == 0 and cookie in self.refuse:
@@ -110,6 +116,9 @@ class FakeSwitch:
         yield _message(33, xid, struct.pack("!IHH", 1, kind + 1, 0))
 
     def _apply(self, flow_mod: bytes) -> None:
+        if flow_mod[1] == 15:
+            self._apply_group(flow_mod)
+            return
         match_end = 48 + int.from_bytes(flow_mod[50:52], "big")
         key = flow_mod[24:25] + flow_mod[30:32] + self.respell_match(flow_mod[52:match_end])
         if flow_mod[25] == 4:
@@ -117,6 +126,23 @@ class FakeSwitch:
         else:
             instructions = self.respell(flow_mod[match_end + -match_end % 8 :])
             self.flows[key] = int.from_bytes(flow_mod[8:16], "big"), instructions, 0
+
+    def _apply_group(self, group_mod: bytes) -> None:
+        """Flows that lead to a group must come after it and go before it, which is all that order is for."""
+        command, kind, id = struct.unpack_from("!HBxI", group_mod, 8)
+        if command == 2:
+            leads = struct.pack("!HHI", 22, 8, id)
+            assert id in self.groups and not any(leads in stored[1] for stored in self.flows.values())
+            del self.groups[id]
+        else:
+            assert command == 0x8000
+            self.groups[id] = bytes([kind]) + group_mod[16:]
+
+    def _dump_groups(self, xid: int) -> Iterator[bytes]:
+        entries = [struct.pack("!HBxI", 7 + len(data), data[0], id) + data[1:] for id, data in self.groups.items()]
+        parts = [entries[start : start + 2] for start in range(0, len(entries), 2)] or [[]]
+        for number, part in enumerate(parts, 1):
+            yield _message(19, xid, struct.pack("!HH4x", 7, int(number < len(parts))) + b"".join(part))
 
     def _dump(self, message: bytes, xid: int) -> Iterator[bytes]:
         self.dumps += 1

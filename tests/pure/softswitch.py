@@ -1,8 +1,9 @@
 """A software pipeline: what would this program do with this packet?
 
 Runs `Flow` values on a packet given as a dict of field values, stage by stage, and says where it ends: delivered to a
-port, sent to another host, answered, or dropped for a reason. It knows nothing of worlds, and it is stricter than a
-switch: a packet whose fate Open vSwitch would decide by chance fails the test.
+port, sent to another host, answered, or dropped for a reason; or where its copies end, if it goes through a group. It
+knows nothing of worlds, and it is stricter than a switch: a packet whose fate Open vSwitch would decide by chance fails
+the test.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from controller.pipeline.flow import (
+    Action,
+    Bucket,
     Conjunction,
     Ct,
     DecTtl,
     Flow,
     InPort,
+    Item,
     Kind,
     Match,
     Move,
@@ -25,11 +29,15 @@ from controller.pipeline.flow import (
     Pop,
     Push,
     Reason,
+    Resubmit,
     SetField,
     ToController,
+    ToGroup,
 )
-from controller.pipeline.packet import TUNNEL_OFPORT
+from controller.pipeline.registers import EGRESS_MARK, INGRESS_MARK
 from controller.pipeline.stages import Stage
+from controller.transport import TUNNEL_OFPORTS
+from controller.transport.host_gw import SEGMENT_OFPORT
 from tests.pure.connections import NEW, TRACKED, Packet
 
 OWN_FIELDS = ("reg", "metadata", "ct_", "conj_id")
@@ -38,7 +46,7 @@ OWN_FIELDS = ("reg", "metadata", "ct_", "conj_id")
 
 class Conntrack(Protocol):
     def look(self, zone: int, packet: Packet) -> int: ...
-    def commit(self, zone: int, packet: Packet) -> None: ...
+    def commit(self, zone: int, packet: Packet, label: int) -> None: ...
 
 
 class Always(NamedTuple):
@@ -49,7 +57,7 @@ class Always(NamedTuple):
     def look(self, zone: int, packet: Packet) -> int:
         return self.ct_state
 
-    def commit(self, zone: int, packet: Packet) -> None:
+    def commit(self, zone: int, packet: Packet, label: int) -> None:
         pass
 
 
@@ -70,15 +78,27 @@ class Outcome(NamedTuple):
 class Switch:
     """A program, indexed once for many packets."""
 
-    def __init__(self, flows: Iterable[Flow]) -> None:
+    def __init__(self, program: Iterable[Item]) -> None:
         tables: dict[Stage, list[Flow]] = {}
-        for flow in flows:
-            tables.setdefault(flow.table, []).append(flow)
+        self._groups: dict[int, list[Bucket]] = {}
+        for item in program:
+            if isinstance(item, Flow):
+                tables.setdefault(item.table, []).append(item)
+            else:
+                self._groups.setdefault(item.group, []).append(item)
         self._tables = {stage: _Table(stage, table) for stage, table in tables.items()}
 
     def send(self, packet: Packet, conntrack: Conntrack) -> Outcome:
-        run = _Run(packet, conntrack)
-        stage: Stage | None = Stage.CLASSIFY
+        """Of a packet that nothing copies."""
+        (outcome,) = self.copies(packet, conntrack)
+        return outcome
+
+    def copies(self, packet: Packet, conntrack: Conntrack) -> list[Outcome]:
+        """Where a packet ends, and each of its copies; none of a packet that a group without buckets swallows."""
+        return self._go(_Run(packet, conntrack), Stage.CLASSIFY)
+
+    def _go(self, run: _Run, stage: Stage | None) -> list[Outcome]:
+        copies: list[Outcome] = []
         while stage is not None:
             run.path.append(stage)
             flow = self._tables[stage].look(run.packet) if stage in self._tables else None
@@ -88,29 +108,51 @@ class Switch:
                 )
             if flow.owner >= Kind.DROP:
                 run.logged |= any(isinstance(action, ToController) for action in flow.actions)
-                return Outcome(None, Reason(flow.owner - Kind.DROP), run.packet, tuple(run.path), run.logged)
-            stage = run.execute(flow)
-        return Outcome(run.port, None, run.packet, tuple(run.path), run.logged)
+                return [Outcome(None, Reason(flow.owner - Kind.DROP), run.packet, tuple(run.path), run.logged)]
+            stage = flow.goto
+            for action in flow.actions:
+                match action:
+                    case ToGroup(group):
+                        copies += self._through(group, run)
+                        run.copied = True
+                    case Ct():
+                        stage = run.track(flow, action)
+                    case _:
+                        run.do(action)
+        if run.copied and run.port is None:
+            return copies
+        return [*copies, Outcome(run.port, None, run.packet, tuple(run.path), run.logged)]
+
+    def _through(self, group: int, run: _Run) -> list[Outcome]:
+        assert group in self._groups, f"there is no group {group:#x}"
+        found: list[Outcome] = []
+        for bucket in self._groups[group]:
+            if bucket.actions:
+                copy = run.copy()
+                found += self._go(copy, copy.resubmit(bucket))
+        return found
 
 
-def send(flows: Iterable[Flow], packet: Packet, ct_state: int = TRACKED | NEW) -> Outcome:
+def send(flows: Iterable[Item], packet: Packet, ct_state: int = TRACKED | NEW) -> Outcome:
     """One packet through one program. Every look-up of a connection is answered with `ct_state`."""
     return _switch(frozenset(flows)).send(packet, Always(ct_state))
 
 
 @lru_cache(maxsize=16)
-def _switch(flows: frozenset[Flow]) -> Switch:
+def _switch(flows: frozenset[Item]) -> Switch:
     return Switch(flows)
 
 
 def arrive(sent: Outcome, source: tuple[int, int]) -> Packet:
-    """The packet that comes out of the tunnel at the other host; `source` is the sending host's (version, address)."""
-    assert sent.port == TUNNEL_OFPORT, f"not sent through the tunnel: {sent}"
+    """The packet that comes to the other host; `source` is the sending host's (version, address)."""
+    assert sent.port in {*TUNNEL_OFPORTS, SEGMENT_OFPORT}, f"not sent to a host: {sent}"
     inner = {
         field: value for field, value in sent.packet.items() if not field.startswith((*OWN_FIELDS, "tun_", "in_port"))
     }
+    if sent.port == SEGMENT_OFPORT:
+        return {**inner, "in_port": SEGMENT_OFPORT}
     source_field = "tun_src" if source[0] == 4 else "tun_ipv6_src"
-    return {**inner, "in_port": TUNNEL_OFPORT, "tun_id": sent.packet["tun_id"], source_field: source[1]}
+    return {**inner, "in_port": sent.port, "tun_id": sent.packet["tun_id"], source_field: source[1]}
 
 
 class _Run:
@@ -121,51 +163,70 @@ class _Run:
         self.path: list[Stage] = []
         self.port: int | None = None
         self.logged = False
+        self.copied = False
         self._stack: list[int] = []
         self._conntrack = conntrack
 
-    def execute(self, flow: Flow) -> Stage | None:
-        packet, stage = self.packet, flow.goto
-        for action in flow.actions:
-            match action:
-                case SetField(field, value, mask):
-                    mask = -1 if mask is None else mask
-                    packet[field] = (packet.get(field, 0) & ~mask) | (value & mask)
-                case Move(source, destination, bits, low, to):
-                    value = (packet.get(source, 0) >> low) & ((1 << bits) - 1)
-                    clear = ~(((1 << bits) - 1) << to)
-                    packet[destination] = (packet.get(destination, 0) & clear) | value << to
-                case Push(field):
-                    self._stack.append(packet.get(field, 0))
-                case Pop(field):
-                    assert self._stack, f"{flow} takes from an empty stack"
-                    packet[field] = self._stack.pop()
-                case Output(number):
-                    self.port = number
-                case OutputReg(register):
-                    self.port = packet[register]
-                case InPort():
-                    self.port = packet["in_port"]
-                case DecTtl():
-                    packet["nw_ttl"] -= 1
-                case ToController():
-                    self.logged = True
-                case Ct():
-                    stage = self._track(flow, action)
-                case _:
-                    raise AssertionError(f"no way to execute {action}")
-        return stage
+    def copy(self) -> _Run:
+        copy = _Run(self.packet, self._conntrack)
+        copy.path, copy.logged, copy._stack = list(self.path), self.logged, list(self._stack)
+        return copy
 
-    def _track(self, flow: Flow, action: Ct) -> Stage | None:
+    def resubmit(self, bucket: Bucket) -> Stage:
+        """A bucket's actions are a set: all that set fields, and one that comes last."""
+        *sets, last = bucket.actions
+        assert isinstance(last, Resubmit) and all(isinstance(action, SetField | Move) for action in sets), bucket
+        for action in sets:
+            self.do(action)
+        return last.stage
+
+    def do(self, action: Action) -> None:
+        packet = self.packet
+        match action:
+            case SetField(field, value, mask):
+                mask = -1 if mask is None else mask
+                packet[field] = (packet.get(field, 0) & ~mask) | (value & mask)
+            case Move():
+                _move(packet, packet, action)
+            case Push(field):
+                self._stack.append(packet.get(field, 0))
+            case Pop(field):
+                assert self._stack, f"{action} takes from an empty stack"
+                packet[field] = self._stack.pop()
+            case Output(number):
+                self.port = number
+            case OutputReg(register):
+                self.port = packet[register]
+            case InPort():
+                self.port = packet["in_port"]
+            case DecTtl():
+                packet["nw_ttl"] -= 1
+            case ToController():
+                self.logged = True
+            case _:
+                raise AssertionError(f"no way to execute {action}")
+
+    def track(self, flow: Flow, action: Ct) -> Stage | None:
         zone = action.zone if isinstance(action.zone, int) else _bits(self.packet, action.zone)
         state = self._conntrack.look(zone, self.packet)
         if action.commit:
-            self._conntrack.commit(zone, self.packet)
+            label = {"ct_label": 0}
+            for note in action.notes:
+                assert note.destination == "ct_label", f"{note} writes to what no connection keeps"
+                _move(self.packet, label, note)
+            self._conntrack.commit(zone, self.packet, label["ct_label"])
         if action.table is None:
             return flow.goto
         assert flow.goto is None, f"{flow} sends two packets on, one of them untracked"
         self.packet |= {"ct_state": state, "ct_zone": zone}
         return action.table
+
+
+def _move(packet: Packet, into: Packet, move: Move) -> None:
+    source, destination, bits, low, to = move
+    value = (packet.get(source, 0) >> low) & ((1 << bits) - 1)
+    clear = ~(((1 << bits) - 1) << to)
+    into[destination] = (into.get(destination, 0) & clear) | value << to
 
 
 def _bits(packet: Packet, name: str) -> int:
@@ -260,5 +321,6 @@ def _conjunctions(flow: Flow) -> list[Conjunction]:
 
 
 def _effect(flow: Flow) -> tuple[object, ...]:
-    """What a flow does, whoever owns it."""
-    return flow.actions, flow.goto, flow.owner if flow.owner >= Kind.DROP else None
+    """What a flow does, whoever owns it; which of several rules that accept is noted may be chance."""
+    does = tuple(a for a in flow.actions if not (isinstance(a, SetField) and a.field in (EGRESS_MARK, INGRESS_MARK)))
+    return does, flow.goto, flow.owner if flow.owner >= Kind.DROP else None

@@ -61,6 +61,8 @@ COMMANDS: list[tuple[str, tuple[str, str, Any]]] = [
     ("cluster set isolation flat", ("PATCH", "/cluster", {"isolation": "flat"})),
     ("network update acme/web --isolated", ("PATCH", "/networks/acme/web", {"isolated": True})),
     ("network update acme/web --routed", ("PATCH", "/networks/acme/web", {"isolated": False})),
+    ("network update acme/web --broadcast", ("PATCH", "/networks/acme/web", {"broadcast": True})),
+    ("network update acme/web --no-broadcast", ("PATCH", "/networks/acme/web", {"broadcast": False})),
 ]
 
 
@@ -114,9 +116,9 @@ def test_the_cluster_is_shown(api: ScriptedApi, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("typed", "named"),
     [
-        ("cluster set isolation open", "'open' is not one of 'flat', 'multitenant'"),
-        ("cluster set colour flat", "'colour' is not 'isolation'"),
-        ("network update acme/web", "Say --isolated or --routed"),
+        ("cluster set isolation open", "'open' is no isolation; use flat or multitenant"),
+        ("cluster set colour flat", "'colour' is not one of 'isolation', 'vxlan-port'"),
+        ("network update acme/web", "Say --isolated, --routed, --broadcast, --no-broadcast, --transport or"),
         ("tenant join acme", "Missing argument 'OTHER'"),
         ("tenant peer acme a/b", "'a/b' is not a name"),
     ],

@@ -18,9 +18,11 @@ RULE = {
     "packets": 0,
     "bytes": 0,
     "last_hit": None,
+    "connections": 0,
     "revision": 7,
 }
 HIT = {**RULE, "number": 1, "name": "web", "packets": 42, "bytes": 4116, "last_hit": "2026-11-20T12:36:55.838685Z"}
+HIT["connections"] = 3
 DENIAL = {
     "action": "deny",
     "host": "h2",
@@ -65,9 +67,9 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedApi]:
 def test_each_rule_of_a_policy_tells_what_it_counted(api: ScriptedApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["policy", "rules", "acme/db"]) == 0
     assert capsys.readouterr().out == (
-        "DIRECTION  RULE  NAME  ACTION  PACKETS  BYTES  LAST HIT\n"
-        "ingress    1     web   accept  42       4116   2026-11-20 12:36:55\n"
-        "ingress    2     -     accept  0        0      -\n"
+        "DIRECTION  RULE  NAME  ACTION  PACKETS  BYTES  OPEN  LAST HIT\n"
+        "ingress    1     web   accept  42       4116   3     2026-11-20 12:36:55\n"
+        "ingress    2     -     accept  0        0      0     -\n"
     )
 
 
@@ -82,6 +84,28 @@ def test_unused_rules_are_listed(api: ScriptedApi, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == (
         "POLICY   DIRECTION  RULE  NAME  ACTION\nacme/db  ingress    2     -     accept\n"
     )
+
+
+@pytest.mark.parametrize(
+    "asked", [("unused", "--tenant", "nope"), ("denied", "--tenant", "nope"), ("denied", "--endpoint", "acme/nobody")]
+)
+def test_nothing_found_of_what_does_not_exist_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], asked: tuple[str, ...]
+) -> None:
+    def nothing(request: Asked) -> Answer:
+        path = request.path.removeprefix("/api/v1")
+        if path in ("/rules", "/denials"):
+            return 200, {"items": [], "next": None}
+        if path in ("/tenants/acme",):
+            return 200, {"name": "acme"}
+        return 404, {"title": "Not found", "detail": f"There is nothing at {path}."}
+
+    with ScriptedApi(nothing) as serving:
+        monkeypatch.setenv("WARREN_API", serving.url)
+        monkeypatch.setenv("WARREN_TOKEN", "wrn_1_x")
+        assert run(["policy", *asked]) != 0
+        assert f"There is nothing at /{asked[1][2:]}s/{asked[2]}." in capsys.readouterr().err
+        assert run(["policy", asked[0], "--tenant", "acme"]) == 0
 
 
 def test_denials_tell_from_whom_to_whom_by_what_and_how_often(

@@ -29,6 +29,7 @@ ENDPOINT = Endpoint(
     addresses=("10.20.0.9/24", "fd00:20::9/64"),
     gateways=("10.20.0.1", "fd00:20::1"),
     mtu=1450,
+    route_mtu=1450,
     container_id="0123456789abcdef",
     ifname="eth0",
     netns="/run/netns/x",
@@ -246,3 +247,33 @@ def test_gc_needs_the_list_of_what_is_in_use() -> None:
 
 def test_the_shim_knows_the_same_versions() -> None:
     assert tuple(shim.VERSIONS) == spec.SUPPORTED
+
+
+def test_a_reservation_is_asked_for_by_name() -> None:
+    assert "reservation" not in asked()
+    assert asked(CNI_ARGS="RESERVATION=db1")["reservation"] == "db1"
+    conventions = {"args": {"cni": {"reservation": "db2"}}}
+    assert asked(conventions, CNI_ARGS="RESERVATION=db1")["reservation"] == "db2"
+
+
+def test_aliases_become_labels_of_dns() -> None:
+    runtime = {"runtimeConfig": {"aliases": ["Front_End", "db", "db"]}}
+    assert asked(runtime)["aliases"] == ["front-end", "db"]
+    assert asked()["aliases"] == []
+    for wrong in ("db", [7], ["..."]):
+        assert "runtimeConfig.aliases" in refusal({"runtimeConfig": {"aliases": wrong}}).msg
+
+
+def test_the_result_says_where_names_are_answered_unless_somebody_wants_it_otherwise() -> None:
+    search = ("web.acme.warren.internal", "acme.warren.internal")
+    endpoint = ENDPOINT._replace(nameservers=ENDPOINT.gateways, search=search)
+
+    def dns(config: Any = None) -> Any:
+        return spec.result(call(config), endpoint, "fe:00:00:00:00:01", ())["dns"]
+
+    assert dns() == {"nameservers": list(ENDPOINT.gateways), "domain": search[0], "search": list(search)}
+    asked_for = {"servers": ["192.0.2.53"], "searches": ["example.org"], "options": ["ndots:2"]}
+    given = {"nameservers": ["192.0.2.53"], "search": ["example.org"], "options": ["ndots:2"]}
+    assert dns({"runtimeConfig": {"dns": asked_for}}) == given
+    assert dns({"dns": given}) == given
+    assert dns({"dns": {}}) == dns()

@@ -8,15 +8,21 @@ from hypothesis import strategies as st
 from controller.calc.engine import Engine
 from controller.calc.membership import members
 from controller.model import Change, Cluster
-from controller.pipeline.flow import Flow
+from controller.pipeline.flow import Item
 from controller.pipeline.program import Key, Part, fragment, program
+from controller.transport import TRANSPORTS
 from controller.world import World
 from tests.pure import worlds
 
 HOSTS, TENANTS, NETWORKS, ENDPOINTS = (1, 2, 3), (1, 2, 3), (10, 11, 12, 13), tuple(range(100, 108))
 
+PAIRS = ((), (), (200,), (200, 201), (0,), (0, 201))
+"""An address, two, a range (0), and one of each."""
 PEERINGS = {1: (1, 2), 2: (2, 3), 3: (1, 3)}
 KINDS = ("host", "host-", "network", "network-", "endpoint", "endpoint-", "tenant", "peering", "peering-", "cluster")
+
+
+_TRANSPORT = st.sampled_from(sorted(TRANSPORTS))
 
 
 class Site:
@@ -27,10 +33,33 @@ class Site:
         self.networks: dict[int, Change] = {}
         self.hosts: set[int] = set()
         self.endpoints: dict[int, Change] = {}
+        self.pairs: dict[int, tuple[int, ...]] = {}  # last bytes of what each endpoint may use besides
 
-    def network(self, id: int, tenant: int, isolated: bool, private: bool) -> Change:
+    def endpoint(self, id: int, network: int, host: int, pairs: tuple[int, ...]) -> list[Change]:
+        """The endpoint, and those whose share of an address changes with it: the lowest id has it."""
+        self.endpoints[id], self.pairs[id] = worlds.endpoint(id, network, host, id - 90), pairs
+        return self.share()
+
+    def remove(self, id: int) -> list[Change]:
+        del self.endpoints[id], self.pairs[id]
+        return [Change("endpoint", id, None), *self.share()]
+
+    def share(self) -> list[Change]:
+        taken: set[tuple[int, int]] = set()
+        changes = []
+        for id, change in sorted(self.endpoints.items()):
+            network, found = change.value.network, []
+            for last in self.pairs[id]:
+                found.append(worlds.allowed(network, last, active=(network, last) not in taken))
+                taken.add((network, last))
+            self.endpoints[id] = Change("endpoint", id, change.value._replace(allowed=tuple(found)))
+            changes.append(self.endpoints[id])
+        return changes
+
+    def network(self, id: int, tenant: int, isolated: bool, private: bool, transport: str, broadcast: bool) -> Change:
         zone = 1000 + id if isolated else self.zones[tenant]
-        self.networks[id] = worlds.network(id, tenant, zone=zone, private=private)
+        how = {"private": private, "transport": transport, "broadcast": broadcast, "cross_subnet": tenant == 1}
+        self.networks[id] = worlds.network(id, tenant, zone=zone, **how)
         return self.networks[id]
 
     def rezone(self, tenant: int, zone: int, track_all: bool) -> list[Change]:
@@ -40,7 +69,8 @@ class Site:
         for id, change in list(self.networks.items()):
             value = change.value
             if value.tenant == tenant:
-                changes.append(self.network(id, tenant, value.zone >= 1000, value.private))
+                how = value.private, value.transport, value.broadcast
+                changes.append(self.network(id, tenant, value.zone >= 1000, *how))
         return changes
 
     def idle(self, noun: str) -> list[int]:
@@ -68,7 +98,7 @@ def _change(draw: st.DrawFn, site: Site) -> list[Change]:
         case "host":
             id = draw(st.sampled_from(HOSTS))
             site.hosts.add(id)
-            return [worlds.host(id, address=draw(st.booleans()))]
+            return [worlds.host(id, draw(st.booleans()), draw(st.sampled_from([None, 0, 1])))]
         case "host-" if idle := site.idle("host"):
             id = draw(st.sampled_from(idle))
             site.hosts.discard(id)
@@ -77,7 +107,8 @@ def _change(draw: st.DrawFn, site: Site) -> list[Change]:
             id = draw(st.sampled_from(NETWORKS))
             known = site.networks.get(id)
             tenant = known.value.tenant if known else draw(st.sampled_from(TENANTS))
-            return [site.network(id, tenant, draw(st.booleans()), draw(st.booleans()))]
+            isolated, private, broadcast = (draw(st.booleans()) for _ in range(3))
+            return [site.network(id, tenant, isolated, private, draw(_TRANSPORT), broadcast)]
         case "network-" if idle := site.idle("network"):
             id = draw(st.sampled_from(idle))
             del site.networks[id]
@@ -85,12 +116,10 @@ def _change(draw: st.DrawFn, site: Site) -> list[Change]:
         case "endpoint" if site.networks and site.hosts:
             id = draw(st.sampled_from(ENDPOINTS))
             network, host = draw(st.sampled_from(sorted(site.networks))), draw(st.sampled_from(sorted(site.hosts)))
-            site.endpoints[id] = worlds.endpoint(id, network, host, id - 90)
-            return [site.endpoints[id]]
+            return site.endpoint(id, network, host, draw(st.sampled_from(PAIRS)))
         case "endpoint-" if site.endpoints:
             id = draw(st.sampled_from(sorted(site.endpoints)))
-            del site.endpoints[id]
-            return [Change("endpoint", id, None)]
+            return site.remove(id)
         case "tenant":
             return site.rezone(draw(st.sampled_from(TENANTS)), draw(st.integers(0, 3)), draw(st.booleans()))
         case "peering":
@@ -103,10 +132,10 @@ def _change(draw: st.DrawFn, site: Site) -> list[Change]:
     return []
 
 
-def follow(history: list[list[Change]]) -> tuple[Engine[Flow], dict[int, dict[Flow, int]]]:
+def follow(history: list[list[Change]]) -> tuple[Engine[Item], dict[int, dict[Item, int]]]:
     """Run an engine over a history; what each host's switch holds after applying every delta."""
-    engine: Engine[Flow] = Engine(World(), fragment)
-    switches: dict[int, dict[Flow, int]] = {}
+    engine: Engine[Item] = Engine(World(), fragment)
+    switches: dict[int, dict[Item, int]] = {}
     for revision, batch in enumerate(history, 1):
         for host in HOSTS:
             if host not in switches:
@@ -158,7 +187,7 @@ def test_undoing_a_change_brings_every_flow_back() -> None:
             "endpoint": lambda id: Change("endpoint", id, None),
             "host": lambda id: Change("host", id, None),
         }[change.noun](change.id)
-        engine: Engine[Flow] = Engine(before, fragment)
+        engine: Engine[Item] = Engine(before, fragment)
         for host in HOSTS:
             engine.attach(host)
         there = engine.advance(engine.world.apply(2, [change]), [change])
@@ -183,7 +212,7 @@ def large_world(hosts: int, tenants: int, endpoints: int, hosts_per_tenant: int)
 
 def test_adding_an_endpoint_touches_only_hosts_that_hold_its_tenant() -> None:
     world = large_world(hosts=200, tenants=500, endpoints=20_000, hosts_per_tenant=8)
-    engine: Engine[Flow] = Engine(world, fragment)
+    engine: Engine[Item] = Engine(world, fragment)
     tenant = 42
     holders = set(world.hosts_of_zone[tenant])
     assert len(holders) == 8
@@ -203,7 +232,7 @@ def test_adding_an_endpoint_touches_only_hosts_that_hold_its_tenant() -> None:
 
 def test_the_first_endpoint_of_a_tenant_on_a_host_brings_the_tenant_there_and_the_last_takes_it_away() -> None:
     world = worlds.world(*worlds.two_tenants(), Change("endpoint", 203, None))
-    engine: Engine[Flow] = Engine(world, fragment)
+    engine: Engine[Item] = Engine(world, fragment)
     for host in HOSTS:
         engine.attach(host)
     assert Key(Part.NETWORK, worlds.NETWORK_B) not in engine.carried(3)
@@ -216,7 +245,7 @@ def test_the_first_endpoint_of_a_tenant_on_a_host_brings_the_tenant_there_and_th
 
 def test_joining_two_tenants_rewrites_flows_of_networks_and_zones_but_of_no_endpoint_already_seen() -> None:
     world = worlds.world(*worlds.two_tenants())
-    engine: Engine[Flow] = Engine(world, fragment)
+    engine: Engine[Item] = Engine(world, fragment)
     for host in HOSTS:
         engine.attach(host)
     one_zone = {"zone": worlds.TENANT_A}
@@ -230,11 +259,11 @@ def test_a_join_touches_only_hosts_that_hold_one_of_the_tenants_and_compiles_no_
     world = large_world(hosts=200, tenants=200, endpoints=2_000, hosts_per_tenant=8)
     compiled: list[Key] = []
 
-    def compile(world: World, key: Key) -> tuple[Flow, ...]:
+    def compile(world: World, key: Key) -> tuple[Item, ...]:
         compiled.append(key)
         return fragment(world, key)
 
-    engine: Engine[Flow] = Engine(world, compile)
+    engine: Engine[Item] = Engine(world, compile)
     for host in world.hosts:
         engine.attach(host)
     one, other = 42, 43

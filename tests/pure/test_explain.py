@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from controller.calc.explain import Explanation, Fate, decide, explain, packets
 from controller.calc.judge import PROTOCOLS, Asked, Decision
 from controller.calc.membership import members
-from controller.model import Action, Block, Direction, Endpoint, Policy, Rule, Tier, ip_address
+from controller.model import Action, Block, Direction, Endpoint, Members, Policy, Rule, Tier, ip_address
 from controller.pipeline.flow import Kind, Match, Reason
-from controller.pipeline.packet import TUNNEL_OFPORT
 from controller.pipeline.program import program
 from controller.pipeline.stages import Stage
+from controller.transport import TUNNEL_OFPORTS
+from controller.transport.vxlan import VXLAN
 from controller.world import World
 from tests.policies import Case, cases, policies_of
 from tests.pure import worlds
@@ -36,7 +37,7 @@ def fate(outcome: Outcome) -> Fate:
     """What a switch would say of it."""
     owner = Kind.BASE if outcome.reason is None else Kind.DROP + outcome.reason
     ports = frozenset() if outcome.port is None else frozenset({outcome.port})
-    tunnel = str(ip_address(4, outcome.packet["tun_dst"])) if TUNNEL_OFPORT in ports else None
+    tunnel = str(ip_address(4, outcome.packet["tun_dst"])) if TUNNEL_OFPORTS & ports else None
     return Fate(outcome.path[-1], owner << 48 | 0xABC, ports, tunnel)
 
 
@@ -91,11 +92,18 @@ def test_whom_a_host_knows_nothing_of_may_meet_the_firewall_for_those_outside() 
     everyone = [change for change in worlds.two_tenants() if change.id not in (B1, A2)]
     outside = Rule("", Action.DENY, (Block(4, 0, 0),), None)
     wall = Policy(1, "t1/default", worlds.TENANT_A, Tier.FIREWALL, 1, 0, None, (), None, (outside,))
-    for policies, reason in (([], "no_route"), ([worlds.policy(wall)], "egress_firewall")):
-        world = worlds.world(*everyone, *policies)
-        said = told(world, switches(world), world.endpoints[A1], world.endpoints[B2], SSH)
-        assert (said.allowed, said.agreement) == (False, "confirmed")
-        assert [(heard.host.name, heard.reason) for heard in said.hosts] == [("h1", reason)]
+    without, walled = (worlds.world(*everyone, *policies) for policies in ([], [worlds.policy(wall)]))
+    for world, flows, reason, agrees, agreement in (
+        (without, without, "no_route", True, "confirmed"),
+        (walled, walled, "egress_firewall", None, "unconfirmed"),
+        (without, walled, "egress_firewall", False, "disagreement"),
+    ):
+        said = told(world, switches(flows), world.endpoints[A1], world.endpoints[B2], SSH)
+        assert (said.allowed, said.agreement) == (False, agreement)
+        assert [(heard.host.name, heard.reason, heard.agrees) for heard in said.hosts] == [("h1", reason, agrees)]
+    assert told(walled, switches(walled), walled.endpoints[A1], walled.endpoints[B2], SSH).remarks == [
+        "h1 takes it for an address outside, as where nobody of t2 is; isolation is not asked."
+    ]
 
 
 def answers(**fates: Fate) -> Explanation:
@@ -105,7 +113,7 @@ def answers(**fates: Fate) -> Explanation:
     return explain(world, a2, a3, decide(world, a2, a3, SSH), {int(name[1:]): its for name, its in fates.items()})
 
 
-SENT = Fate(Stage.OUTPUT, Kind.HOST << 48, frozenset({TUNNEL_OFPORT}), "198.18.0.3")
+SENT = Fate(Stage.OUTPUT, Kind.HOST << 48, frozenset({VXLAN.port.ofport}), "198.18.0.3")
 DELIVERED = Fate(Stage.OUTPUT, Kind.BASE << 48, frozenset({1000 + A3}))
 SILENT = Fate(trouble="its agent has not answered within 5 s")
 
@@ -125,7 +133,7 @@ def test_an_answer_is_told_in_words() -> None:
             "drops it in INGRESS_TENANT (ingress policy)",
         ),
         (Fate(Stage.ADMIT, 0), "foreign_flow", "drops it in ADMIT (foreign flow)"),
-        (Fate(7, 0), "foreign_flow", "drops it in 7 (foreign flow)"),
+        (Fate(4, 0), "foreign_flow", "drops it in 4 (foreign flow)"),
         (Fate(Stage.CLASSIFY, None), "no_flow", "drops it in CLASSIFY (no flow)"),
         (Fate(Stage.ADMIT, Kind.ZONE << 48), "no_output", "drops it in ADMIT (no output)"),
         (Fate(0, 0, frozenset({7})), "sent by port 7", "sends it by port 7, not to e103"),
@@ -146,6 +154,18 @@ def test_a_drop_for_the_right_reason_in_the_wrong_tier_is_a_disagreement() -> No
     cookie = (Kind.DROP + Reason.EGRESS_POLICY) << 48
     for stage, agreement in ((Stage.EGRESS_TENANT, "confirmed"), (Stage.EGRESS_ADMIN, "disagreement")):
         assert explain(world, a1, a2, decisions, {1: Fate(stage, cookie)}).agreement == agreement
+
+
+def test_a_drop_by_a_rule_of_the_clusters_names_the_rule() -> None:
+    everybody = (Members((), ()),)
+    rules = Rule("ssh", Action.PASS, everybody, ()), Rule("no-ssh", Action.DENY, everybody, None)
+    wall = Policy(1, "wall", 0, Tier.ADMIN, 1, 5, (), (), None, rules)
+    world = worlds.world(*worlds.two_tenants(), worlds.policy(wall))
+    said = told(world, switches(world), world.endpoints[A1], world.endpoints[A2], SSH)
+    assert (said.agreement, [heard.words for heard in said.hosts]) == (
+        "confirmed",
+        ["drops it in EGRESS_ADMIN (egress policy: by the model policy wall egress rule 2 (no-ssh))"],
+    )
 
 
 def test_what_is_lost_after_the_flows_is_told_and_is_no_disagreement() -> None:

@@ -182,6 +182,10 @@ def test_conntrack_has_the_same_bytes(commit: bool, table: Stage | None, zone: i
     assert encode_instructions([Ct(zone, commit, table)], None) == serialised(constant)
     from_field = parser.NXActionCT(int(commit), "reg3", 16 << 6 | 15, recirculate, 0, [])
     assert encode_instructions([Ct("reg3[16..31]", commit, table)], None) == serialised(from_field)
+    moves = [parser.NXActionRegMove("reg14", "ct_label", 32, 0, 64), parser.NXActionRegMove("reg7", "ct_label", 16)]
+    noted = parser.NXActionCT(int(commit), "", zone, recirculate, 0, moves)
+    notes = Move("reg14", "ct_label", 32, 0, 64), Move("reg7", "ct_label", 16)
+    assert encode_instructions([Ct(zone, commit, table, notes)], None) == serialised(noted)
 
 
 @settings(max_examples=200)

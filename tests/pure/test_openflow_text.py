@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from controller.openflow.encode import LOCAL, encode
 from controller.openflow.fields import ct_state
-from controller.openflow.text import flow_text, program_text
-from controller.pipeline.flow import Ct, DecTtl, Flow, InPort, Match, Move, Output, OutputReg, SetField
+from controller.openflow.text import action_text, flow_text, program_text
+from controller.pipeline.flow import Ct, DecTtl, Flow, InPort, Match, Move, Output, OutputReg, SetField, ToController
 from controller.pipeline.stages import Stage
 
 WEB = Flow(
@@ -31,6 +31,17 @@ def test_a_flow_reads_with_the_names_of_its_stages() -> None:
         "table=GUARD, priority=100,in_port=100,tcp,ip_src=10.20.0.0/16,tcp_dst=80,ct_state=-new+trk,metadata=0x7"
         " actions=set_field:0x5/0xffff->reg1,dec_ttl,ct(commit,table=OUTPUT,zone=reg0[0..15]),goto_table:ANSWER"
     )
+
+
+def test_what_is_noted_of_a_connection_reads_as_the_tool_wants_it() -> None:
+    assert action_text(Ct("reg0[0..15]", True, notes=(Move("reg15", "ct_label", 32, 0, 32),))) == (
+        "ct(commit,zone=reg0[0..15],exec(move:reg15[0..31]->ct_label[32..63]))"
+    )
+
+
+def test_a_copy_reads_with_its_meter() -> None:
+    assert action_text(ToController(128)) == "controller(max_len=128)"
+    assert action_text(ToController(0xFFFF, 1)) == "controller(max_len=65535,meter_id=1)"
 
 
 def test_for_the_tool_it_has_numbers_and_its_cookie() -> None:

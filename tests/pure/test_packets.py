@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from controller.calc.membership import members
-from controller.model import Endpoint
+from controller.model import Change, Endpoint, Network, Subnet
 from controller.pipeline.flow import Flow, Reason
-from controller.pipeline.packet import GATEWAY_OFPORT, ROUTER_MAC, TUNNEL_OFPORT, VXLAN_PORT
+from controller.pipeline.packet import GATEWAY_OFPORT, ROUTER_MAC
 from controller.pipeline.program import program
 from controller.pipeline.stages import Stage
+from controller.transport import TUNNEL_OFPORTS
 from controller.world import World
 from tests.pure import worlds
 from tests.pure.connections import INVALID, TRACKED, Packet
@@ -44,7 +45,7 @@ def carry(world: World, source: int, packet: Packet) -> Outcome:
     """Send from the source's host and, if it leaves through the tunnel, on through the other host's pipeline."""
     here = world.endpoints[source].host
     outcome = send(flows(world, here), packet)
-    if outcome.port != TUNNEL_OFPORT:
+    if outcome.port not in TUNNEL_OFPORTS:
         return outcome
     there = next(host.id for host in world.hosts.values() if host.address == (4, outcome.packet["tun_dst"]))
     address = world.hosts[here].address
@@ -70,6 +71,38 @@ def test_every_pair_of_a_tenant_talks_and_no_pair_of_two_tenants(name: str, vers
             )
             reached = outcome.delivered and outcome.port == destination.ofport
             assert reached == (source.network == destination.network), (source.name, destination.name, outcome)
+
+
+def test_two_subnets_of_one_network_are_one_segment_with_a_gateway_each() -> None:
+    subnets = tuple(Subnet.parse(f"10.{third}.0.0/24", f"10.{third}.0.254") for third in (10, 20))
+    network = Network(10, "n10", 1, 1010, 1, subnets)
+    changes = [worlds.tenant(1), worlds.host(1), worlds.host(2), Change("network", 10, network)]
+    changes += [
+        worlds.endpoint(101, 10, 1, 1, third=10, ipv6=False),
+        worlds.endpoint(102, 10, 1, 2, third=20, ipv6=False),
+        worlds.endpoint(103, 10, 2, 3, third=20, ipv6=False),
+    ]
+    world = worlds.world(*changes)
+    for source in world.endpoints.values():
+        for destination in world.endpoints.values():
+            if source.id != destination.id:
+                other_subnet = source.addresses[0].value >> 8 != destination.addresses[0].value >> 8
+                for through_gateway in {other_subnet, False}:
+                    outcome = talk(world, source.id, destination.id, through_gateway=through_gateway)
+                    assert outcome.delivered and outcome.port == destination.ofport, (source.name, destination.name)
+    for subnet in subnets:
+        ask: Packet = {
+            "in_port": world.endpoints[101].ofport,
+            "eth_src": world.endpoints[101].mac,
+            "eth_dst": BROADCAST,
+            "eth_type": 0x0806,
+            "arp_op": 1,
+            "arp_spa": world.endpoints[101].addresses[0].value,
+            "arp_sha": world.endpoints[101].mac,
+            "arp_tpa": subnet.gateway,
+            "arp_tha": 0,
+        }
+        assert send(flows(world, 1), ask).packet["arp_sha"] == ROUTER_MAC
 
 
 def test_the_wire_carries_the_vni_of_the_sources_network() -> None:
@@ -159,12 +192,13 @@ def test_an_endpoint_cannot_send_from_anothers_ipv6_address() -> None:
     assert send(flows(world, 1), packet).reason is Reason.SPOOFED
 
 
-def test_no_endpoint_reaches_a_hosts_tunnel_port() -> None:
+@pytest.mark.parametrize("tunnel", [{"udp_dst": 4789}, {"udp_dst": 6081}, {"ip_proto": 47}])
+def test_no_endpoint_reaches_a_hosts_tunnels(tunnel: Packet) -> None:
     world = worlds.world(*worlds.two_tenants())
     for host in world.hosts.values():
         assert host.address is not None
         packet = udp(world.endpoints[101], world.endpoints[102], through_gateway=True)
-        packet |= {"ip_dst": host.address[1], "udp_dst": VXLAN_PORT}
+        packet |= {"ip_dst": host.address[1], **tunnel}
         assert send(flows(world, 1), packet).reason is Reason.TUNNEL_PORT
 
 
@@ -280,11 +314,12 @@ def test_neighbour_solicitation_is_answered_from_the_database() -> None:
     assert (reply.packet["ipv6_src"], reply.packet["ipv6_dst"]) == (target, a1.addresses[1].value)
 
 
-def test_duplicate_address_detection_of_the_own_address_hears_nothing_and_of_anothers_is_a_forgery() -> None:
+def test_duplicate_address_detection_of_the_own_address_hears_nothing_and_of_anothers_its_mac() -> None:
     world = worlds.world(*worlds.two_tenants())
     a1, a2 = world.endpoints[101], world.endpoints[102]
     assert send(flows(world, 1), solicit(a1, a1.addresses[1].value, 0)).reason is Reason.OWN_PROBE
-    assert send(flows(world, 1), solicit(a1, a2.addresses[1].value, 0)).reason is Reason.SPOOFED
+    reply = send(flows(world, 1), solicit(a1, a2.addresses[1].value, 0))
+    assert (reply.port, reply.packet["nd_tll"]) == (a1.ofport, a2.mac)
 
 
 def test_an_endpoint_cannot_advertise_neighbours_or_routers() -> None:

@@ -7,28 +7,36 @@ from hypothesis import strategies as st
 
 from ovs_agent.plan import (
     ENDPOINT,
+    WAS_DOWN,
     Bridge,
     Controller,
     DropLink,
     DropPort,
     Endpoint,
     Gateway,
+    Link,
     Local,
+    LowerLink,
     Port,
     PutPort,
     RaiseLink,
     Seen,
     SetBridge,
     SetControllers,
+    SetMtu,
     Step,
+    Stray,
     Tunnel,
     Wanted,
     endpoint_port,
+    missing,
     plan,
     problems,
     states,
+    strays,
 )
 
+UP, DOWN = Link(True, 1450, True), Link(False, 1450, True)
 LOCAL = Local("warren0", "netdev", fresh=True)
 
 
@@ -43,6 +51,7 @@ def endpoint(id: int) -> Endpoint:
         addresses=(f"10.20.0.{id}/24",),
         gateways=("10.20.0.1",),
         mtu=1450,
+        route_mtu=1450,
         container_id=f"c{id}",
         ifname="eth0",
         netns=f"/run/netns/c{id}",
@@ -56,7 +65,7 @@ def wanted(*ids: int, revision: int = 10, controllers: tuple[str, ...] = ("tcp:1
         datapath_id="7761000000000001",
         address="198.18.0.11",
         controllers=controllers,
-        tunnel=Tunnel("vxlan", 4789, 1),
+        tunnels=(Tunnel("vxlan", "tun", 4789, 1),),
         gateway=Gateway(2, "02:77:61:72:72:6e"),
         endpoints=tuple(endpoint(id) for id in ids),
     )
@@ -80,8 +89,12 @@ def carried_out(seen: Seen, steps: tuple[Step, ...]) -> Seen:
             case DropPort(_, name):
                 del ports[name]
             case RaiseLink(name):
-                assert not links[name]
-                links[name] = True
+                assert not links[name].up
+                links[name] = links[name]._replace(up=True)
+            case LowerLink(name):
+                links[name] = links[name]._replace(up=False)
+            case SetMtu(of):
+                links[of.port_name] = links[of.port_name]._replace(mtu=of.mtu)
             case DropLink(name):
                 del links[name]
         seen = seen._replace(ports=ports, links=links)
@@ -90,7 +103,7 @@ def carried_out(seen: Seen, steps: tuple[Step, ...]) -> Seen:
 
 def kept(*ids: int) -> Seen:
     """A host on which these endpoints are as they should be."""
-    links = {f"wrn{id}": True for id in ids}
+    links = {f"wrn{id}": UP for id in ids}
     return carried_out(Seen(links=links), plan(wanted(*ids), Seen(links=links), LOCAL))
 
 
@@ -151,7 +164,7 @@ def test_a_document_newer_than_an_attach_counts() -> None:
 
 def test_what_is_being_worked_on_is_nobody_elses_business() -> None:
     seen = kept(1)
-    half_made = seen._replace(links={**seen.links, "wrn2": False, "wrn3": True})
+    half_made = seen._replace(links={**seen.links, "wrn2": DOWN, "wrn3": UP})
     assert plan(wanted(1, 2), half_made, LOCAL._replace(busy=frozenset({"wrn2", "wrn3"}))) == ()
 
 
@@ -183,13 +196,13 @@ def test_what_people_write_beside_our_settings_stays() -> None:
 
 def test_a_link_that_is_down_is_brought_up() -> None:
     seen = kept(1)
-    assert plan(wanted(1), seen._replace(links={"wrn1": False}), LOCAL) == (RaiseLink("wrn1"),)
+    assert plan(wanted(1), seen._replace(links={"wrn1": DOWN}), LOCAL) == (RaiseLink("wrn1"),)
 
 
 def test_an_endpoint_is_up_when_port_number_and_link_are_right() -> None:
     seen = kept(1, 2, 3)
     wrong = seen.ports["wrn2"]._replace(actual=999)
-    seen = seen._replace(ports={**seen.ports, "wrn2": wrong}, links={**seen.links, "wrn3": False})
+    seen = seen._replace(ports={**seen.ports, "wrn2": wrong}, links={**seen.links, "wrn3": DOWN})
     assert states(wanted(1, 2, 3, 4), seen, LOCAL) == {1: "up", 2: "down", 3: "down", 4: "down"}
 
 
@@ -215,7 +228,7 @@ HOSTS = st.builds(
         }
         if bridge
         else {},
-        links={f"wrn{id}": up for id, up in links.items()},
+        links={f"wrn{id}": UP if up else DOWN for id, up in links.items()},
     ),
     st.booleans(),
     IDS,
@@ -239,3 +252,68 @@ def test_whatever_is_found_one_plan_is_enough(ids: set[int], seen: Seen, busy: s
     else:
         assert set(seen.ports) <= set(after.ports) and set(seen.links) == set(after.links)
     assert ("eth9" in seen.ports) == ("eth9" in after.ports)
+
+
+def test_an_endpoints_mtu_follows_the_document_and_nothing_else_is_touched() -> None:
+    seen = kept(1, 2)
+    changed = wanted(1, 2)
+    changed = changed._replace(endpoints=(changed.endpoints[0]._replace(mtu=1400), changed.endpoints[1]))
+    assert plan(changed, seen, LOCAL) == (SetMtu(changed.endpoints[0]),)
+    assert plan(changed, carried_out(seen, plan(changed, seen, LOCAL)), LOCAL) == ()
+    assert plan(changed, seen, LOCAL._replace(busy=frozenset({"wrn1"}))) == ()
+
+
+TAP = endpoint(7)._replace(port_name="tap0", interface="tap0", mtu=1450)
+
+
+def with_tap(*ids: int) -> Wanted:
+    return wanted(*ids)._replace(endpoints=(*wanted(*ids).endpoints, TAP))
+
+
+def test_an_interface_of_the_hosts_own_is_kept_as_a_port_and_its_mtu_left_alone() -> None:
+    tap = Link(True, 1500, made=False)
+    seen = kept(1)
+    seen = seen._replace(links={**seen.links, "tap0": tap, "eth0": tap})
+    steps = plan(with_tap(1), seen, LOCAL)
+    assert steps == (PutPort("warren0", endpoint_port(TAP)),)
+    after = carried_out(seen, steps)
+    assert plan(with_tap(1), after, LOCAL) == () and states(with_tap(1), after, LOCAL)[7] == "up"
+    down = after._replace(links={**after.links, "tap0": tap._replace(up=False)})
+    assert plan(with_tap(1), down, LOCAL) == (RaiseLink("tap0"),)
+
+
+def test_an_interface_of_the_hosts_own_is_given_back_and_never_deleted() -> None:
+    ids = {**endpoint_port(TAP).external_ids, WAS_DOWN: "true"}
+    port = endpoint_port(TAP)._replace(external_ids=ids, actual=TAP.ofport)
+    seen = kept(1)
+    links = {**seen.links, "tap0": Link(True, 1500, False), "tap1": Link(True, 1500, False)}
+    seen = seen._replace(ports={**seen.ports, "tap0": port}, links=links)
+    assert plan(wanted(1), seen, LOCAL) == (DropPort("warren0", "tap0"), LowerLink("tap0"))
+    assert plan(wanted(1), seen, LOCAL._replace(fresh=False)) == (), "missing data is not deleted data"
+
+
+def test_what_only_has_the_name_of_a_pair_of_ours_is_not_touched() -> None:
+    seen = kept(1)
+    strange = seen._replace(links={"wrn1": Link(False, 1500, made=False)})
+    assert plan(wanted(1), strange, LOCAL) == ()
+
+
+def test_what_differs_between_the_bridge_and_the_document_is_listed() -> None:
+    there = kept(1)
+    odd = {"eth9": Port("eth9", 7), "wrn9": Port("wrn9", 109, external_ids={ENDPOINT: "9", "container": "c9"})}
+    odd_there = there._replace(ports={**there.ports, **odd})
+    assert missing(wanted(1, 2), there, LOCAL) == (2,)
+    assert strays(wanted(1, 2), there, LOCAL) == ()
+    assert strays(wanted(1, 2), odd_there, LOCAL) == (Stray("eth9", None, ""), Stray("wrn9", 9, "c9"))
+    busy = LOCAL._replace(busy=frozenset({"wrn2", "wrn9"}))
+    assert missing(wanted(1, 2), there, busy) == ()
+    assert strays(wanted(1, 2), odd_there, busy) == (Stray("eth9", None, ""),)
+
+
+def test_the_resolvers_port_is_made_when_its_interface_is_there_and_the_interface_is_left_alone() -> None:
+    links = {"warren0-dns": Link(True, 1500, made=False)}
+    steps = plan(wanted(), Seen(links=links), LOCAL)
+    assert PutPort("warren0", Port("warren0-dns", 3)) in steps
+    assert DropLink("warren0-dns") not in steps
+    without = plan(wanted(), Seen(), LOCAL)
+    assert not any(isinstance(step, PutPort) and step.port.name == "warren0-dns" for step in without)

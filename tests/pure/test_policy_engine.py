@@ -25,7 +25,7 @@ from controller.model import (
     Service,
     Tier,
 )
-from controller.pipeline.flow import Flow, Kind
+from controller.pipeline.flow import Item, Kind
 from controller.pipeline.program import Key, Part, fragment, program
 from controller.world import World
 from tests.policies import case, policies_of
@@ -35,7 +35,7 @@ from tests.sites import ENDPOINT_LABELS, HOSTS, TENANT_LABELS
 TABLES = {noun: f"{noun}s" for noun in ("tenant", "network", "host", "endpoint", "peering", "cluster")}
 STEPS = (
     *("policy", "policy-", "firewall", "domains", "name", "relabel", "relabel tenant", "deny", "move", "leave"),
-    "rezone",
+    *("rezone", "broadcast"),
 )
 TABLES |= {"policy": "policies", "name": "names"}
 
@@ -76,6 +76,9 @@ def step(random: Random, world: World, spare: list[Policy]) -> list[Change]:
             networks = [n for n in world.networks.values() if n.tenant == tenant.id and n.zone == tenant.zone]
             moved = [Change("network", network.id, network._replace(zone=zone)) for network in networks]
             return [Change("tenant", tenant.id, tenant._replace(zone=zone)), *moved]
+        case "broadcast":
+            network = random.choice(list(world.networks.values()))
+            return [Change("network", network.id, network._replace(broadcast=not network.broadcast))]
     return []
 
 
@@ -107,7 +110,7 @@ def test_step_by_step_equals_a_recompute(seed: int) -> None:
     )
     spare = [*first, *second]
     world = World().apply(1, [*drawn.plan.changes(), *map(worlds.policy, first)])
-    engine: Engine[Flow] = Engine(world, fragment)
+    engine: Engine[Item] = Engine(world, fragment)
     switches = {host: set(engine.attach(host)) for host in HOSTS}
     for revision in range(2, 14):
         changes = {(c.noun, c.id): c for _ in range(random.randint(1, 2)) for c in step(random, engine.world, spare)}
@@ -149,7 +152,7 @@ def named_by_a_thousand_rules() -> World:
 @pytest.mark.parametrize("app", ["web", "db"])
 def test_an_endpoint_that_joins_a_group_of_a_thousand_rules_brings_its_own_flows_only(app: str) -> None:
     world = named_by_a_thousand_rules()
-    engine: Engine[Flow] = Engine(world, fragment)
+    engine: Engine[Item] = Engine(world, fragment)
     for host in HOSTS:
         engine.attach(host)
     new = worlds.endpoint(300, 10, 1, 30, labels=(("app", app),))
@@ -162,7 +165,7 @@ def test_an_endpoint_that_joins_a_group_of_a_thousand_rules_brings_its_own_flows
 
 def test_a_rule_more_costs_its_own_flows_on_hosts_that_it_is_about() -> None:
     world = named_by_a_thousand_rules()
-    engine: Engine[Flow] = Engine(world, fragment)
+    engine: Engine[Item] = Engine(world, fragment)
     for host in HOSTS:
         engine.attach(host)
     more = web_to_db(1001, port=9999)

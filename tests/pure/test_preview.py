@@ -9,12 +9,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from controller.calc.membership import members
-from controller.calc.preview import Flows, differences, flows
+from controller.calc.preview import Effort, Flows, differences, flows
 from controller.calc.reach import reach
 from controller.model import Change, Cluster, Endpoint, Network
 from controller.pipeline.flow import Flow
-from controller.pipeline.packet import TUNNEL_OFPORT
 from controller.pipeline.program import program
+from controller.transport import TUNNEL_OFPORTS
 from controller.watch import difference
 from controller.world import World
 from tests.pure import worlds
@@ -85,7 +85,7 @@ def programs_of(world: World) -> Programs:
 def deliver(world: World, source: Endpoint, destination: Endpoint, version: int, programs: Programs) -> bool:
     """Whether a packet that is sent from one end comes out at the other."""
     outcome = send(programs[source.host], udp(source, destination, version, through_gateway=True))
-    if outcome.port == TUNNEL_OFPORT:
+    if outcome.port in TUNNEL_OFPORTS:
         there = next(host.id for host in world.hosts.values() if host.address == (4, outcome.packet["tun_dst"]))
         outcome = send(programs[there], arrive(outcome, world.hosts[source.host].address))
         return there == destination.host and outcome.port == destination.ofport
@@ -125,7 +125,7 @@ def test_a_preview_names_every_pair_of_networks_that_changes_and_no_other(step: 
     old, new = step
     changes = difference(old, objects(new))
     said: dict[tuple[str, str], bool] = {}
-    for row in differences(old, new, changes):
+    for row in differences(old, new, changes, Effort(10**6)):
         for pair in product(spelled_out(new, row.source), spelled_out(new, row.destination)):
             assert pair not in said, "nothing is said twice"
             said[pair] = row.after.allowed
@@ -151,7 +151,7 @@ def test_a_preview_counts_what_every_host_gains_and_loses(step: tuple[World, Wor
 def test_the_words_of_a_preview_name_both_sides_and_the_reason() -> None:
     old = worlds.world(*worlds.two_tenants())
     join = [worlds.tenant(2, zone=1), worlds.network(worlds.NETWORK_B, 2, zone=1)]
-    assert [str(row) for row in differences(old, old.apply(2, join), join)] == [
+    assert [str(row) for row in differences(old, old.apply(2, join), join, Effort(10**6))] == [
         "t1/* -> t2/*: denied -> allowed, t1 and t2 are joined",
         "t2/* -> t1/*: denied -> allowed, t1 and t2 are joined",
     ]
@@ -161,7 +161,7 @@ def test_the_words_of_a_preview_name_both_sides_and_the_reason() -> None:
 def test_a_network_that_is_set_apart_is_named_alone() -> None:
     old = worlds.world(*worlds.two_networks())
     apart = [worlds.network(12, worlds.TENANT_A, zone=99)]
-    assert [str(row) for row in differences(old, old.apply(2, apart), apart)] == [
+    assert [str(row) for row in differences(old, old.apply(2, apart), apart, Effort(10**6))] == [
         "n10 -> n12: allowed -> denied, n12 is isolated",
         "n12 -> n10: allowed -> denied, n12 is isolated",
     ]
@@ -170,5 +170,5 @@ def test_a_network_that_is_set_apart_is_named_alone() -> None:
 def test_a_change_that_concerns_no_isolation_changes_nothing() -> None:
     old = worlds.world(*worlds.two_tenants())
     same = [worlds.network(worlds.NETWORK_B, worlds.TENANT_B)]
-    assert list(differences(old, old.apply(2, same), same)) == []
+    assert list(differences(old, old.apply(2, same), same, Effort(10**6))) == []
     assert flows(old, old.apply(2, same), same) == {}

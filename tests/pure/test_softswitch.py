@@ -12,11 +12,15 @@ from controller.pipeline.flow import (
     Kind,
     Match,
     Output,
+    OutputReg,
     Pop,
     Push,
     Reason,
+    Resubmit,
     SetField,
     ToController,
+    ToGroup,
+    bucket,
     drop,
 )
 from controller.pipeline.stages import Stage
@@ -147,3 +151,18 @@ def test_icmp_queries_open_connections_and_nothing_else_does(query: int, answer:
     assert state(connections, pong) == TRACKED | ESTABLISHED | REPLY
     assert state(connections, ping | {"ip_src": 2, "ip_dst": 1}) == TRACKED | NEW, "the other end asks for itself"
     assert state(connections, ping | {f"{name}_type": 3}) == TRACKED | INVALID
+
+
+def test_a_group_copies_the_packet_as_it_is_for_each_of_its_buckets() -> None:
+    program = [
+        flow(9, {"in_port": 1}, SetField("reg3", 5), ToGroup(7), ToGroup(8)),
+        bucket(Stage.REPLICATE, 7, (SetField("reg1", 20), Resubmit(Stage.ADMIT))),
+        bucket(Stage.REPLICATE, 7, (SetField("reg1", 30), SetField("reg3", 6), Resubmit(Stage.ADMIT))),
+        bucket(Stage.REPLICATE, 8),
+        flow(9, {"reg3": 5}, OutputReg("reg1"), table=Stage.ADMIT),
+        drop(Reason.TENANT_ISOLATION, Stage.ADMIT, 0),
+    ]
+    copies = Switch(program).copies({"in_port": 1}, Connections())
+    assert [(copy.port, copy.reason) for copy in copies] == [(20, None), (None, Reason.TENANT_ISOLATION)]
+    nobody = [program[0], bucket(Stage.REPLICATE, 7), *program[3:]]
+    assert Switch(nobody).copies({"in_port": 1}, Connections()) == []

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from client.rest import Problem, Rest
-from ovs_agent.tracer import Tracer, ask
+from ovs_agent.tracer import Tracer
+from ovs_agent.unixctl import ask
 from tests.pure.scripted_api import Answer, Asked, ScriptedApi
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from controller.model import (
     Address,
+    Allowed,
     Change,
     Cluster,
     Direction,
@@ -38,13 +39,23 @@ def tenant(
     return Change("tenant", id, Tenant(id, f"t{id}", zone, labels, track_all, default_deny))
 
 
-def host(id: int, address: bool = True) -> Change:
+def host(id: int, address: bool = True, segment: int | None = None) -> Change:
+    """At 198.18.0.`id`; on 198.18.`segment`.0/24, if any."""
     underlay = (4, (198 << 24) + (18 << 16) + id) if address else None
-    return Change("host", id, Host(id, f"h{id}", underlay, "netdev"))
+    on = None if segment is None else (4, (198 << 24) + (18 << 16) + (segment << 8), 24)
+    return Change("host", id, Host(id, f"h{id}", underlay, "netdev", on))
 
 
 def network(
-    id: int, tenant: int, third: int | None = None, zone: int | None = None, private: bool = False, ipv6: bool = True
+    id: int,
+    tenant: int,
+    third: int | None = None,
+    zone: int | None = None,
+    private: bool = False,
+    ipv6: bool = True,
+    transport: str = "vxlan",
+    cross_subnet: bool = False,
+    broadcast: bool = False,
 ) -> Change:
     """10.`third`.0.0/24 and fd00:`third`::/64, gateway at 1; `third` is the id unless given."""
     third = id if third is None else third
@@ -52,7 +63,8 @@ def network(
     subnets = [Subnet.parse(f"10.{third}.0.0/24", f"10.{third}.0.1")]
     if ipv6:
         subnets.append(Subnet.parse(f"fd00:{third}::/64", f"fd00:{third}::1"))
-    return Change("network", id, Network(id, f"n{id}", tenant, 1000 + id, zone, tuple(subnets), private))
+    value = Network(id, f"n{id}", tenant, 1000 + id, zone, tuple(subnets), private, transport, cross_subnet, broadcast)
+    return Change("network", id, value)
 
 
 def endpoint(
@@ -73,6 +85,32 @@ def endpoint(
     mac = 0x0200_0000_0000 | addresses[0].value
     value = Endpoint(id, f"e{id}", network, host, 1000 + id, mac, tuple(addresses), labels, ports)
     return Change("endpoint", id, value)
+
+
+def allowed(network: int, last: int, version: int = 4, mac: int = 0x0600_0000_0001, active: bool = True) -> Allowed:
+    """10.`network`.0.`last`, or with `last` 0 the range 10.`network`.0.0/27; likewise of IPv6."""
+    text = f"10.{network}.0.{last}" if version == 4 else f"fd00:{network}::{last:x}"
+    bits, narrow = (32, 5) if version == 4 else (128, 4)
+    value = Address.parse(text).value
+    return Allowed(version, value, bits if last else bits - narrow, mac, active)
+
+
+def sharing() -> list[Change]:
+    """`two_tenants` where a1 and a2 share 10.10.0.100 and fd00:10::64, which a1 has, and a1 may use 10.10.0.0/27."""
+    return [
+        *two_tenants(),
+        *(
+            Change("endpoint", id, value._replace(allowed=tuple(sorted(pairs))))
+            for id, value, pairs in (
+                (101, endpoint(101, NETWORK_A, 1, 11).value, [*_shared(True), allowed(NETWORK_A, 0)]),
+                (102, endpoint(102, NETWORK_A, 2, 12).value, _shared(False)),
+            )
+        ),
+    ]
+
+
+def _shared(active: bool) -> list[Allowed]:
+    return [allowed(NETWORK_A, 100, version, active=active) for version in (4, 6)]
 
 
 def peering(id: int, one: int, two: int) -> Change:

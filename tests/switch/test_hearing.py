@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from controller import dns
 from controller.calc.answers import messages
-from controller.model import Tenant
-from controller.openflow.events import Heard
+from controller.model import Direction, Tenant
+from controller.openflow.bundle import ANSWERS_PER_SECOND, COPIES_PER_SECOND
+from controller.openflow.events import Copied, Heard
+from controller.openflow.session import State
 from controller.pipeline import hearing, output
-from controller.pipeline.flow import Flow, Match, SetField
+from controller.pipeline.flow import Flow, Kind, Match, Reason, RuleRef, SetField, ToController
 from controller.pipeline.stages import Stage
 from controller.world import World
 from tests.frames import answer, by_tcp, by_udp, prefixed
 from tests.ovs import Ovs
-from tests.switch.conftest import Controller
+from tests.switch.conftest import DATAPATH_ID, Controller
 
 ACME = Tenant(7, "acme", 7)
 TO_ACME = Flow(
@@ -60,6 +64,37 @@ def test_an_answer_is_delivered_and_its_copy_says_all_of_it(
     assert chain is not None
     assert len(chain.addresses) == 70
     assert delivered(ovs, bridge) == 1
+
+
+def test_a_flood_of_denied_packets_hides_no_answer(ovs: Ovs, controller: Controller, bridge: str) -> None:
+    """What is copied of the flood goes to its limit, and each answer comes all the same."""
+    rule = RuleRef(7, Direction.INGRESS, 0)
+    match = Match("eth_type", 0x0800), Match("ip_proto", 17), Match("udp_src", 54)
+    denied = Flow(Stage.CLASSIFY, 9, match, (ToController(128),), None, Kind.DROP + Reason.INGRESS_POLICY, rule)
+    controller.want(1, [denied, TO_ACME, *hearing.tenant(World(), ACME), *output.base(World())])
+    controller.confirmed(1)
+    flood = bytearray(by_udp(b"x" * 100))
+    flood[35] = 54  # from another port
+    burst = [bytes(flood).hex()] * 50  # as many as a dummy port takes at once
+    for _ in range(20):
+        ovs.appctl("netdev-dummy/receive", "p1", *burst)
+    for _ in range(4):
+        for _ in range(3):
+            ovs.appctl("netdev-dummy/receive", "p1", *burst)
+        ovs.appctl("netdev-dummy/receive", "p1", by_udp(LONG).hex())
+
+    def heard() -> int:
+        return sum(isinstance(event, Heard) for event in controller.events)
+
+    controller.until(lambda: heard() == 4)
+    assert sum(isinstance(event, Copied) for event in controller.events) < 1000, "the flood met its limit"
+    session = controller.session()
+    before = session.counters.flow_mods_sent
+    controller.take(DATAPATH_ID, session.audit(time.monotonic()))
+    controller.until(lambda: session.state is State.IDLE)
+    assert session.counters.flow_mods_sent == before, "the switch writes these flows down as they were sent"
+    meters = ovs.ofctl("dump-meters", bridge)
+    assert f"rate={ANSWERS_PER_SECOND}" in meters and f"rate={COPIES_PER_SECOND}" in meters
 
 
 def test_other_packets_are_delivered_and_not_copied(ovs: Ovs, controller: Controller, bridge: str) -> None:

@@ -151,6 +151,37 @@ def test_an_agent_speaks_for_its_own_host_only(any_site: Site, agents: tuple[Cal
     assert any_site.admin.get("/endpoints/acme/web1").get_json()["host"] == "h1"
 
 
+def test_an_agent_makes_networks_only_where_a_tenant_allows_it(any_site: Site, agents: tuple[Caller, Caller]) -> None:
+    first, second = agents
+    path, body = "/networks/acme/web", {"subnets": ["10.20.0.0/24"]}
+    assert_problem(first.put(f"/hosts/h1{path}", body), 403, "acme", "warren/engine-networks=create")
+    any_site.admin.patch("/tenants/acme", {"labels": {"warren/engine-networks": "create"}})
+    made = first.put(f"/hosts/h1{path}", body)
+    assert made.status_code == 201
+    assert made.get_json()["labels"] == {"warren/made-by-host": "h1"} and made.get_json()["private"]
+    assert second.put(f"/hosts/h2{path}", {}).status_code == 200
+    assert second.get(f"/hosts/h2{path}").get_json()["subnets"][0]["cidr"] == "10.20.0.0/24"
+
+    before = any_site.revision()
+    for wrong, said in (
+        ({"subnets": ["10.21.0.0/24"]}, "10.20.0.0/24"),
+        ({"gateways": ["10.20.0.9"]}, "10.20.0.1"),
+        ({"isolated": True}, "not isolated"),
+        ({"mtu": 1300}, "1450"),
+    ):
+        assert_problem(second.put(f"/hosts/h2{path}", wrong), 409, said)
+    assert_problem(second.put(f"/hosts/h1{path}", {}), 403, "'h2' only", "'h1'")
+    assert_problem(second.delete(f"/hosts/h2{path}"), 403, "not made by host h2")
+    assert_problem(first.delete("/hosts/h1/networks/acme/default"), 403, "not made by host h1")
+    assert_problem(first.put("/hosts/h1/networks/nobody/web", {}), 404, "nobody")
+    assert_problem(any_site.viewer.put(f"/hosts/h1{path}", {}), 403, "viewer")
+    assert any_site.revision() == before
+
+    for _ in range(2):
+        assert first.delete(f"/hosts/h1{path}").status_code == 200
+    assert_problem(first.get(f"/hosts/h1{path}"), 404, "acme/web")
+
+
 def test_an_agent_does_not_learn_of_others(agents: tuple[Caller, Caller]) -> None:
     for path in ("/tenants", "/networks", "/hosts", "/endpoints", "/hosts/h2", "/tokens", "/events", "/revisions"):
         assert_problem(agents[0].get(path), 403, "agent")

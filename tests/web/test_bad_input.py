@@ -45,8 +45,50 @@ REFUSALS = {
     "a subnet that overlaps one of another tenant": Refusal(
         "POST", "/networks", {"name": "globex/x", "subnets": ["10.20.0.0/24"]}, 409, "acme/web", "--private"
     ),
-    "two subnets of one family": Refusal(
-        "POST", "/networks", {"name": "acme/x", "subnets": ["10.30.0.0/24", "10.31.0.0/24"]}, 422, "both IPv4"
+    "subnets of one network that overlap": Refusal(
+        "POST", "/networks", {"name": "acme/x", "subnets": ["10.30.0.0/24", "10.30.0.0/25"]}, 422, "overlap"
+    ),
+    "a range outside of the subnet": Refusal(
+        "POST",
+        "/networks",
+        {"name": "acme/x", "subnets": ["10.30.0.0/24"], "ip_ranges": ["10.31.0.0/25"]},
+        *(422, "10.31.0.0/25 is outside of 10.30.0.0/24"),
+        field="ip_ranges",
+    ),
+    "an IPv6 gateway in an IPv4 network": Refusal(
+        "POST",
+        "/networks",
+        {"name": "acme/x", "subnets": ["10.30.0.0/24"], "gateways": ["fd00::1"]},
+        *(422, "fd00::1 has no IPv6 subnet"),
+    ),
+    "blocks in a network without them": Refusal(
+        "POST",
+        "/networks",
+        {"name": "acme/x", "subnets": ["10.30.0.0/24"], "block_sizes": [26]},
+        *(422, "use the plan per-host"),
+    ),
+    "a pool that overlaps another": Refusal(
+        "POST", "/pools", {"name": "x", "cidr": "10.128.0.0/16"}, 409, "10.128.0.0/14 of pool default"
+    ),
+    "a pool that overlaps a network": Refusal(
+        "POST", "/pools", {"name": "x", "cidr": "10.16.0.0/12"}, 409, "network acme/web", field="cidr"
+    ),
+    "a pool that is too small for its subnets": Refusal(
+        "POST", "/pools", {"name": "x", "cidr": "10.99.0.0/25"}, 422, "use /25 to /30", field="prefix"
+    ),
+    "deleting a pool that is in use": Refusal("DELETE", "/pools/default", None, 409, "is in use by", "drain"),
+    "an unknown pool": Refusal("GET", "/pools/none", None, 404, "no pool none"),
+    "the only subnet of a network": Refusal(
+        "DELETE", "/networks/acme/web/subnets/10.99.0.0/24", None, 404, "no subnet 10.99.0.0/24"
+    ),
+    "a reservation outside of the network": Refusal(
+        "POST", "/networks/acme/web/reservations", {"name": "x", "addresses": ["10.99.0.1"]}, 422, "10.99.0.1"
+    ),
+    "a reservation of a moment that has passed": Refusal(
+        "POST", "/networks/acme/web/reservations", {"name": "x", "expires_at": "2020-01-01T00:00:00Z"}, 422, "past"
+    ),
+    "an unknown reservation": Refusal(
+        "DELETE", "/networks/acme/web/reservations/none", None, 404, "no reservation for none"
     ),
     "a gateway outside of the subnet": Refusal(
         "POST",
@@ -112,6 +154,8 @@ ATTACHMENTS_REFUSED = {
     "a name that is taken": ({"name": "web1"}, 409, "acme/web1 exists already"),
     "a name that is no DNS label": ({"name": "Web_2"}, 422, "'Web_2'"),
     "an address outside of the network": ({"addresses": ["10.99.0.1"]}, 422, "10.99.0.1"),
+    "an IPv6 address in a network of IPv4": ({"addresses": ["fd00::9"]}, 422, "fd00::9"),
+    "a reservation that is none": ({"reservation": "nothing"}, 404, "no reservation for nothing"),
     "an address that is none": ({"addresses": ["10.20.0"]}, 422, "10.20.0"),
     "the gateway's address": ({"addresses": ["10.20.0.1"]}, 409, "the gateway's"),
     "somebody's address": ({"addresses": ["10.20.0.2"]}, 409, "acme/web1"),

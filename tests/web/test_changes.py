@@ -24,8 +24,8 @@ def test_a_new_tenant_has_a_network_of_its_own(any_site: Site) -> None:
 def test_a_network_shows_how_full_it_is(any_site: Site) -> None:
     any_site.admin.made("/tenants", {"name": "acme"})
     network = any_site.admin.made("/networks", {"name": "acme/web", "subnets": ["10.20.0.0/24"]})
-    assert network["subnets"] == [
-        {"cidr": "10.20.0.0/24", "gateway": "10.20.0.1", "size": 253, "used": 0, "carved": False}
+    assert [{key: one[key] for key in ("cidr", "gateway", "size", "used", "pool")} for one in network["subnets"]] == [
+        {"cidr": "10.20.0.0/24", "gateway": "10.20.0.1", "size": 253, "used": 0, "pool": None}
     ]
     agent = any_site.enrolled("h1")
     agent.put("/hosts/h1/attachments/c1/eth0", {"network": "acme/web", "name": "web1", "netns": "/run/netns/web1"})
@@ -278,3 +278,36 @@ def test_revisions_tell_what_changed(any_site: Site) -> None:
     assert log["revision"] == any_site.revision()
     assert {(item["noun"], item["op"]) for item in log["items"]} == {("tenant", "create"), ("network", "create")}
     assert any_site.admin.get("/revisions").get_json() == log
+
+
+def test_an_endpoint_is_allowed_further_addresses_and_moves_with_them(any_site: Site) -> None:
+    any_site.admin.made("/tenants", {"name": "acme"})
+    any_site.admin.made("/networks", {"name": "acme/web", "subnets": ["10.20.0.0/24"]})
+    h1, h2 = any_site.enrolled("h1"), any_site.enrolled("h2", "198.18.0.12")
+    asked = {"network": "acme/web", "name": "lb1", "netns": "/run/netns/lb1"}
+    h1.put("/hosts/h1/attachments/c1/eth0", asked)
+    pairs = [{"address": "10.20.0.100"}, {"address": "10.20.0.96/28", "mac": "06:00:00:00:00:01"}]
+    changed = any_site.admin.patch("/endpoints/acme/lb1", {"allowed": pairs})
+    assert changed.status_code == 200
+    assert changed.get_json()["allowed"] == [
+        {"address": "10.20.0.100", "mac": "02:00:0a:14:00:02", "active": True},
+        {"address": "10.20.0.96/28", "mac": "06:00:00:00:00:01", "active": True},
+    ]
+    moved = h2.put("/hosts/h2/attachments/c2/eth0", {**asked, "move": True})
+    assert moved.status_code == 200
+    after = any_site.admin.get("/endpoints/acme/lb1").get_json()
+    assert (after["host"], after["container_id"], after["interface"]) == ("h2", "c2", "")
+    assert after["allowed"] == changed.get_json()["allowed"]
+    refused = any_site.admin.patch("/endpoints/acme/lb1", {"allowed": [{"address": "10.99.0.1"}]})
+    assert refused.status_code == 422 and "10.99.0.1 is outside of network acme/web" in refused.get_json()["detail"]
+    emptied = any_site.admin.patch("/endpoints/acme/lb1", {"allowed": []})
+    assert emptied.get_json()["allowed"] == [] and emptied.get_json()["revision"] == any_site.revision()
+
+
+def test_an_interface_of_the_hosts_own_is_an_endpoint(any_site: Site) -> None:
+    any_site.admin.made("/tenants", {"name": "acme"})
+    agent = any_site.enrolled("h1")
+    asked = {"network": "acme/default", "name": "vm1", "netns": "", "interface": "tap0", "mac": "52:54:00:00:00:01"}
+    attached = agent.put("/hosts/h1/attachments/interface:tap0/tap0", asked)
+    assert attached.status_code == 201 and attached.get_json()["port_name"] == "tap0"
+    assert any_site.admin.get("/endpoints/acme/vm1").get_json()["interface"] == "tap0"

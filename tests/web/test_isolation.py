@@ -71,7 +71,13 @@ def test_peers_are_named_on_both_sides_until_either_ends_it(tenants: Site) -> No
 
 def test_the_cluster_is_flat_or_not(tenants: Site) -> None:
     seen = tenants.viewer.get("/cluster")
-    assert ok(seen) == {"isolation": "multitenant", "version": 1, "revision": tenants.revision()}
+    ports = {"vxlan": 4789, "geneve": 6081}
+    assert ok(seen) == {
+        "isolation": "multitenant",
+        "tunnel_ports": ports,
+        "version": 1,
+        "revision": tenants.revision(),
+    }
     reply = tenants.admin.patch("/cluster", {"isolation": "flat"}, headers={"If-Match": seen.headers["ETag"]})
     assert ok(reply)["isolation"] == "flat" and reply.headers["ETag"] == '"2"'
     late = tenants.admin.patch("/cluster", {"isolation": "multitenant"}, headers={"If-Match": seen.headers["ETag"]})
@@ -84,7 +90,10 @@ def test_a_network_is_set_apart_and_back(tenants: Site) -> None:
     assert apart["isolated"] and apart["zone"] != web["zone"]
     labelled = ok(tenants.admin.patch("/networks/acme/web", {"labels": {"a": "b"}}))
     assert labelled["isolated"], "what is not named stays"
+    assert not labelled["broadcast"], "off by default"
+    assert ok(tenants.admin.patch("/networks/acme/web", {"broadcast": True}))["broadcast"]
     back = ok(tenants.admin.patch("/networks/acme/web", {"isolated": False}))
+    assert back["broadcast"], "what is not named stays"
     assert not back["isolated"] and back["zone"] == web["zone"]
 
 
@@ -206,6 +215,22 @@ def test_a_dry_run_of_the_end_of_a_peering_tells_what_would_be_denied(tenants: S
     assert told["words"][0] == "acme/* -> beta/*: allowed -> denied, acme and beta neither share a zone nor peer"
     assert [(host["host"], host["gained"], host["lost"]) for host in told["hosts"]] == [("h1", 0, 2)]
     assert standing(tenants, "acme") == ("own", [], ["beta"])
+
+
+def test_a_dry_run_does_not_promise_what_a_policy_denies(tenants: Site) -> None:
+    lock = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "lock", "namespace": "beta"},
+        "spec": {"ingress": [{"ports": [{"port": 80}]}]},
+    }
+    ok(tenants.admin.post("/policies", {"documents": [lock]}))
+    told = ok(tenants.admin.post("/tenants/acme/join?dry_run=true", {"to": "beta"}))
+    assert told["words"] == [
+        "acme/* -> beta/* tcp/80: denied -> allowed, acme and beta are joined",
+        "beta/* -> acme/*: denied -> allowed, acme and beta are joined",
+    ]
+    assert [change["service"] for change in told["changes"]] == ["tcp/80", None]
 
 
 def test_what_a_dry_run_foretells_is_what_then_happens(tenants: Site) -> None:

@@ -29,6 +29,7 @@ REAL = {
     "container_id": "c1",
     "ifname": "eth0",
     "policy": "db-lockdown",
+    "name": "printer",
 }
 
 
@@ -39,6 +40,8 @@ def described(sqlite_template: Any, tmp_path_factory: pytest.TempPathFactory) ->
         site.admin.made("/tenants", {"name": "acme"})
         site.admin.made("/networks", {"name": "acme/web"})
         assert site.admin.post("/policies", {"documents": [EXAMPLE]}).status_code == 200
+        for scope in ("acme", "acme/web"):
+            assert site.admin.put(f"/dns/records/{scope}/printer", {"addresses": ["192.0.2.9"]}).status_code == 201
         agent = site.enrolled("h1")
         agent.put("/hosts/h1/attachments/c1/eth0", {"network": "acme/web", "name": "web1", "netns": "/run/netns/web1"})
         yield site

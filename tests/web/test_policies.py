@@ -287,6 +287,7 @@ def test_rules_tell_what_they_counted_and_unused_ones_are_listed(tenants: Site) 
         "packets": 42,
         "bytes": 4116,
         "last_hit": "2026-11-24T12:00:00Z",
+        "connections": 0,
         "revision": tenants.revision(),
     }
     unused = ok(tenants.viewer.get("/rules?unused=true"))["items"]

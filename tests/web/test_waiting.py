@@ -94,7 +94,7 @@ def test_an_agent_reads_all_that_its_host_should_have(any_site: Site, agents: tu
     assert wanted["host"]["address"] == "198.18.0.11"
     assert wanted["host"]["datapath_id"] == "7761000000000001"
     assert wanted["controllers"] == ["tcp:198.18.0.1:6653"]
-    assert wanted["tunnel"] == {"type": "vxlan", "port": 4789, "ofport": 1}
+    assert wanted["tunnels"] == [{"type": "vxlan", "suffix": "tun", "port": 4789, "ofport": 1}]
     assert wanted["gateway"] == {"ofport": 2, "mac": "02:77:61:72:72:6e"}
     assert [endpoint["name"] for endpoint in wanted["endpoints"]] == ["acme/web1"]
     assert agents[1].get("/hosts/h2/wanted").get_json()["endpoints"] == []

@@ -12,6 +12,7 @@ from flask import Response
 
 from db import hosts, tables, traces, wanted
 from db.changes import current_revision
+from db.transport import TUNNELS_CHANGED
 from web.api.attachments import host_id
 from web.api.replies import Json
 from web.api.schemas.agent import Enrol, Enrolled, Report, Reported, Traced, Wanted, WantedQuery
@@ -65,7 +66,9 @@ def get_wanted(host: str, query: WantedQuery) -> Json | Response:
 
 def concerns(changes: Sequence[Change], host_id: int) -> bool:
     """Whether a look at the database is worth it; networks may be this host's or not."""
-    return any(change.host_id == host_id or change.noun in ("network", "controller") for change in changes)
+    return any(
+        change.host_id == host_id or change.noun in ("network", "controller", TUNNELS_CHANGED) for change in changes
+    )
 
 
 @blueprint.put("/hosts/<host>/report")
@@ -75,11 +78,17 @@ def concerns(changes: Sequence[Change], host_id: int) -> bool:
 def report(host: str, body: Report) -> Json:
     """Report what an agent found
 
-    Never a change of the network, so it takes no revision.
+    It takes no revision, unless the underlay is another than before.
     """
     with noting() as session:
-        hosts.report(session, host_id(session, host), body.model_dump(), datetime.now(UTC))
-        return {"revision": current_revision(session)}
+        id = host_id(session, host)
+        hosts.report(session, id, body.model_dump(), datetime.now(UTC))
+        found = body.underlay and (body.underlay.prefix if body.underlay.bridged else None, body.underlay.mtu)
+        if not found or not hosts.is_new_underlay(session, id, *found):
+            return {"revision": current_revision(session)}
+    with changing() as tx:
+        hosts.set_underlay(tx, id, *found)
+    return {"revision": tx.revision}
 
 
 @blueprint.put("/hosts/<host>/traces/<int:trace>")

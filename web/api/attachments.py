@@ -49,6 +49,10 @@ def attach(host: str, container_id: str, ifname: str, body: Attach) -> tuple[Jso
             ports=[port.model_dump() for port in body.ports],
             addresses=body.addresses or (),
             mac=body.mac,
+            interface=body.interface,
+            move=body.move,
+            reservation=body.reservation,
+            aliases=body.aliases,
         )
     return present.wanted_endpoint(attached.endpoint) | {"revision": tx.revision}, 201 if attached.created else 200
 

@@ -50,9 +50,12 @@ def get(tenant: str, endpoint: str) -> Answer:
 def update(tenant: str, endpoint: str, body: EndpointChange) -> Answer:
     """Change an endpoint"""
     ports = None if body.ports is None else [port.model_dump() for port in body.ports]
+    allowed = None if body.allowed is None else [pair.model_dump() for pair in body.allowed]
     return changed(
         lambda tx: present.endpoint(
-            endpoints.update(tx, f"{tenant}/{endpoint}", labels=body.labels, ports=ports, version=if_match())
+            endpoints.update(
+                tx, f"{tenant}/{endpoint}", labels=body.labels, ports=ports, allowed=allowed, version=if_match()
+            )
         )
     )
 

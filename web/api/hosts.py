@@ -73,9 +73,11 @@ def get(host: str) -> Answer:
 @conditional
 def update(host: str, body: HostChange) -> Answer:
     """Change a host"""
+    # Said and null is "none of its own"; not said is "as it is".
+    mtu = (body.mtu or 0) if "mtu" in body.model_fields_set else None
     return changed(
         lambda tx: present.host(
-            hosts.update(tx, host, address=body.address, labels=body.labels, mtu=body.mtu, version=if_match())
+            hosts.update(tx, host, address=body.address, labels=body.labels, mtu=mtu, version=if_match())
         )
     )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from apiflask import APIBlueprint
 from flask import Response
+from sqlalchemy.orm import Session
 
-from db import isolation, settings, tables
+from db import isolation, settings, tables, transport
 from db.changes import Transaction
 from web import present
 from web.api.applied import applied, previewable
@@ -91,7 +92,7 @@ def unpeer(tenant: str, peer: str, query: ChangeQuery) -> Answer | Response:
 @blueprint.output(Cluster)
 def cluster() -> Answer:
     """Show what holds for all tenants"""
-    return shown(lambda session: _cluster(settings.isolation(session)))
+    return shown(lambda session: _cluster(session, settings.isolation(session)))
 
 
 @blueprint.patch("/cluster")
@@ -103,12 +104,18 @@ def cluster() -> Answer:
 @previewable
 def set_cluster(body: ClusterChange, query: ChangeQuery) -> Answer | Response:
     """Change what holds for all tenants"""
-    return applied(lambda tx: _cluster(isolation.set_mode(tx, body.isolation, version=if_match())), query)
+    return applied(lambda tx: _changed_cluster(tx, body), query)
 
 
 def _tenant(tx: Transaction, row: tables.Tenant) -> Json:
     return present.tenant(tx.session, row)
 
 
-def _cluster(found: settings.Isolation) -> Json:
-    return {"isolation": found.mode, "version": found.version}
+def _changed_cluster(tx: Transaction, body: ClusterChange) -> Json:
+    now = isolation.set_mode(tx, body.isolation or settings.isolation(tx.session).mode, version=if_match())
+    transport.set_udp_ports(tx, body.tunnel_ports)
+    return _cluster(tx.session, now)
+
+
+def _cluster(session: Session, found: settings.Isolation) -> Json:
+    return {"isolation": found.mode, "tunnel_ports": transport.udp_ports(session), "version": found.version}

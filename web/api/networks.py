@@ -6,6 +6,7 @@ from apiflask import APIBlueprint
 from flask import Response
 
 from db import networks
+from db.layout import SHARED, Layout
 from web import present
 from web.api.applied import applied, previewable
 from web.api.replies import (
@@ -22,7 +23,15 @@ from web.api.replies import (
 )
 from web.api.schemas.common import Deleted
 from web.api.schemas.isolation import ChangedNetwork, ChangeQuery
-from web.api.schemas.network import Network, NetworkChange, NetworkCreate, NetworkPage, NetworkQuery
+from web.api.schemas.network import (
+    Network,
+    NetworkChange,
+    NetworkCreate,
+    NetworkPage,
+    NetworkQuery,
+    SubnetCreate,
+    SubnetLayout,
+)
 from web.auth.access import BODY, SIGHT, TENANT_ADMINS, TENANT_READERS, allow
 
 blueprint = APIBlueprint("networks", __name__, tag="Networks")
@@ -56,10 +65,13 @@ def create(body: NetworkCreate) -> Answer | Response:
                 tx,
                 body.name,
                 subnets=body.subnets,
-                gateways=body.gateways,
+                layout=layout(body, body.plan, body.strict),
                 private=body.private,
                 isolated=body.isolated,
+                broadcast=body.broadcast,
                 mtu=body.mtu,
+                carried_by=body.transport,
+                cross_subnet=body.cross_subnet,
                 labels=body.labels,
             ),
         )
@@ -94,10 +106,53 @@ def update(tenant: str, network: str, body: NetworkChange, query: ChangeQuery) -
                 labels=body.labels,
                 mtu=mtu,
                 isolated=body.isolated,
+                broadcast=body.broadcast,
+                carried_by=body.transport,
+                cross_subnet=body.cross_subnet,
                 version=if_match(),
             ),
         ),
         query,
+    )
+
+
+@blueprint.post("/networks/<tenant>/<network>/subnets")
+@allow(TENANT_ADMINS)
+@blueprint.input(SubnetCreate, arg_name="body")
+@blueprint.output(Network, 201)
+@idempotent
+def add_subnet(tenant: str, network: str, body: SubnetCreate) -> Answer | Response:
+    """Add a subnet to a network"""
+    return created(
+        lambda tx: present.network(
+            tx.session,
+            networks.add_subnet(
+                tx, f"{tenant}/{network}", body.subnet, family=body.family, layout=layout(body, SHARED, strict=False)
+            ),
+        )
+    )
+
+
+@blueprint.delete("/networks/<tenant>/<network>/subnets/<address>/<int:prefix>")
+@allow(TENANT_ADMINS)
+@blueprint.output(Deleted)
+def remove_subnet(tenant: str, network: str, address: str, prefix: int) -> Json:
+    """Remove a subnet of a network
+
+    Refused while an endpoint has an address of it.
+    """
+    return deleted(lambda tx: networks.remove_subnet(tx, f"{tenant}/{network}", f"{address}/{prefix}"))
+
+
+def layout(body: SubnetLayout, plan: str, strict: bool) -> Layout:
+    return Layout(
+        gateways=body.gateways,
+        ranges=body.ip_ranges,
+        excludes=body.excludes,
+        aux=body.aux_addresses,
+        plan=plan,
+        block_sizes=body.block_sizes,
+        strict=strict,
     )
 
 

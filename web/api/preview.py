@@ -13,7 +13,7 @@ from flask import Response, jsonify
 
 from controller.calc import preview
 from controller.calc.policy_preview import Opening, openings
-from controller.calc.preview import Difference
+from controller.calc.preview import Difference, Effort
 from controller.model import Change
 from controller.world import World
 from db.changes import Transaction, changes_since, rehearsal
@@ -26,13 +26,16 @@ from web.state import reading_all, state
 MOST_CHANGES = 1000
 ATTEMPTS = 3
 NOTHING = "Nothing changes in who reaches whom."
+TOO_MUCH = "Policies of too many endpoints have to do with it to tell what changes in who reaches whom."
+MOST_JUDGED = 2000
 
 
 def previewed(change: Callable[[Transaction], object]) -> Response:
     """What `change` would do. The revision is the newest there is: nothing was changed."""
     old, changes = rehearsed(change)
     new = old.apply(old.revision, changes)
-    rows = chain(preview.differences(old, new, changes), openings(old, new, changes))
+    effort = Effort(MOST_JUDGED)
+    rows = chain(preview.differences(old, new, changes, effort), openings(old, new, changes))
     seen = sight()
     if seen is not None:
         rows = (row for row in rows if all(end.partition("/")[0] in seen for end in (row.source, row.destination)))
@@ -41,9 +44,9 @@ def previewed(change: Callable[[Transaction], object]) -> Response:
     document = {
         "dry_run": True,
         "revision": old.revision,
-        "words": [str(row) for row in shown] or [NOTHING],
+        "words": [str(row) for row in shown] or [TOO_MUCH if effort.spent else NOTHING],
         "changes": list(map(_change, shown)),
-        "more": len(found) > len(shown),
+        "more": len(found) > len(shown) or effort.spent,
         "hosts": [
             {"host": old.hosts[id].name, "gained": flows.gained, "lost": flows.lost}
             for id, flows in (sorted(preview.flows(old, new, changes).items()) if seen is None else ())
@@ -57,7 +60,7 @@ def _change(row: Difference | Opening) -> dict[str, str | None]:
     return {
         "from": row.source,
         "to": row.destination,
-        "service": row.service if isinstance(row, Opening) else None,
+        "service": row.service,
         "before": "denied" if allowed else "allowed",
         "after": "allowed" if allowed else "denied",
         "reason": reason,

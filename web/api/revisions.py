@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from apiflask import APIBlueprint
+from sqlalchemy.orm import Session
 
 from db import convergence, hosts
 from db.changes import changes_since, current_revision
@@ -61,8 +63,14 @@ def awaited(revision: int, seconds: float, host: str | None = None) -> Json:
 def progress(revision: int, host: str | None) -> Json:
     with reading() as session:
         found: Json = convergence.progress(session, revision, host).document()
-        if whoever().role == MEMBER:
-            # Other hosts would tell of other tenants' endpoints.
-            own = hosts.of_tenants(session, [own.id for own in whoever().grants.tenants.values()])
-            found["hosts"] = [one for one in found["hosts"] if one["host"] in own]
+        own = of_own_hosts(session, [one["host"] for one in found["hosts"]])
+        found["hosts"] = [one for one in found["hosts"] if one["host"] in own]
         return found
+
+
+def of_own_hosts(session: Session, names: Sequence[str]) -> list[str]:
+    """Those of the hosts that the asker may know of: others would tell of other tenants' endpoints."""
+    if whoever().role != MEMBER:
+        return list(names)
+    own = hosts.of_tenants(session, [own.id for own in whoever().grants.tenants.values()])
+    return [name for name in names if name in own]

@@ -56,9 +56,26 @@ class Attach(Contract):
     labels: Labels = Field({})
     ports: list[Port] = Field([], max_length=64)
     addresses: list[Ip] | None = Field(
-        None, max_length=8, description="Addresses asked for; left out: one of each subnet of the network."
+        None, max_length=8, description="At most one of each family; of a family that is left out, the next free one."
     )
     mac: Mac | None = Field(None, description="Left out: follows from the first address.")
+    interface: Short = Field(
+        "", description="An interface of the host's own that becomes the port, as a VM's tap; empty: one is made."
+    )
+    move: bool = Field(
+        False, description="The endpoint of this name leaves the host or container where it is and comes here."
+    )
+    reservation: Name | None = Field(
+        None, description="The name whose reserved addresses it gets; left out: its own, if there are any."
+    )
+    aliases: list[Name] = Field([], max_length=16, description="Other names that it goes by; several may share one.")
+
+
+class ResolvConf(Contract):
+    """What its resolv.conf should say."""
+
+    nameservers: list[Ip] = Field(description="The network's gateways, where the host's resolver answers.")
+    search: list[str] = Field(examples=[["web.acme.warren.internal", "acme.warren.internal"]])
 
 
 class WantedEndpoint(Contract):
@@ -73,9 +90,12 @@ class WantedEndpoint(Contract):
     addresses: list[Interface]
     gateways: list[Ip]
     mtu: int
+    route_mtu: int = Field(description="For what leaves the network: no more than tunnels leave.")
     container_id: str
     ifname: str
     netns: str
+    interface: str
+    dns: ResolvConf
 
 
 class Attached(WantedEndpoint):
@@ -91,8 +111,11 @@ class WantedHost(Contract):
 
 
 class Tunnel(Contract):
-    type: Literal["vxlan"]
-    port: int
+    """A port of the bridge that joins it with all other hosts."""
+
+    type: str = Field(description="Open vSwitch's name for it.", examples=["vxlan"])
+    suffix: str = Field(description="Of the port's name, after the bridge's.", examples=["tun"])
+    port: int | None = Field(description="UDP port; null for a protocol of IP's own.", examples=[4789])
     ofport: int
 
 
@@ -128,15 +151,23 @@ class Traced(Contract):
     trouble: Long = Field("", description="Why the switch gave no answer, or could not send the packet.")
 
 
+class Peer(Contract):
+    """Another host."""
+
+    name: Name
+    address: Ip
+
+
 class Wanted(Contract):
     """Everything that one host's agent has to make true, and what it is asked."""
 
     revision: Revision
     host: WantedHost
     controllers: list[str] = Field(examples=[["tcp:198.18.0.1:6653"]])
-    tunnel: Tunnel
+    tunnels: list[Tunnel]
     gateway: Gateway
     endpoints: list[WantedEndpoint]
+    peers: list[Peer] = Field(description="All other hosts that have an address.")
     traces: list[TraceAsked] = Field([], description="Questions that wait for this agent's answer.")
 
 
@@ -150,6 +181,35 @@ class AgentFacts(Contract):
     version: Short
     pid: int = Field(ge=0)
     started_at: Short
+
+
+class Underlay(Contract):
+    """The interface that has the host's address."""
+
+    interface: Short
+    mtu: int = Field(ge=68, le=65535, examples=[1500])
+    prefix: int = Field(ge=0, le=128, description="Of its subnet.", examples=[24])
+    bridged: bool = Field(False, description="Whether Warren's bridge has a way to it, as host-gw networks need.")
+
+
+class Stray(Contract):
+    """A port of the bridge that nothing wants."""
+
+    name: Short
+    endpoint: int | None = Field(None, ge=0, le=2**53, description="The id that Open vSwitch has for it.")
+    container_id: Short = ""
+
+
+Ids = Annotated[list[Annotated[int, Field(ge=0, le=2**53)]], Field(max_length=4096)]
+
+
+class Admitted(Contract):
+    """Connections that are open, and that a rule admitted which is about an endpoint of the tenant here."""
+
+    tenant: int = Field(ge=0, le=0xFFFF, description="Its number.")
+    direction: Literal["ingress", "egress"]
+    mark: int = Field(ge=1, le=0xFFFFFFFF, description="Of the rule, as the connections' labels bear it.")
+    open: int = Field(ge=1, le=2**32)
 
 
 class Report(Contract):
@@ -168,8 +228,16 @@ class Report(Contract):
 
     agent: AgentFacts
     bridge: Facts = Field({}, description="What people may want to know of the bridge.")
+    underlay: Underlay | None = Field(None, description="Null while no interface has the host's address.")
     ports: dict[str, Literal["up", "down"]] = Field({}, max_length=4096, description="State by endpoint id.")
+    revision: int | None = Field(None, ge=0, le=2**53, description="That of `wanted` which the host was compared with.")
+    missing: Ids = Field([], description="Ids of endpoints without a port.")
+    gone: Ids = Field([], description="Ids of endpoints whose container's network namespace is no more.")
+    strays: list[Stray] = Field([], max_length=4096, description="Ports that belong to no endpoint.")
     problems: list[Long] = Field([], max_length=100, description="One sentence each.")
+    connections: list[Admitted] | None = Field(
+        None, max_length=4096, description="By the rules that admitted them; null when they could not be counted."
+    )
 
 
 class Reported(Contract):

@@ -34,6 +34,24 @@ class Port(Contract):
     protocol: Literal["tcp", "udp", "sctp"] = "tcp"
 
 
+class Allow(Contract):
+    """An address, or a range of them, that the endpoint may send from and be reached at besides its own."""
+
+    address: Annotated[str, Field(max_length=64, examples=["10.20.0.100"])] = Field(
+        description="`10.20.0.100`, or a range like `10.20.0.96/28`, of its network."
+    )
+    mac: Mac | None = Field(None, description="The MAC that goes with it; left out: the endpoint's own.")
+    active: bool = Field(
+        False, description="True takes an address over that others declare, too. Left out, who has it keeps it."
+    )
+
+
+class Allowed(Contract):
+    address: str = Field(examples=["10.20.0.100"])
+    mac: Mac
+    active: bool = Field(description="Whether it has the address, of those that declare it.")
+
+
 class EndpointChange(Contract):
     """What to change; fields that are left out stay."""
 
@@ -41,6 +59,9 @@ class EndpointChange(Contract):
 
     labels: LabelChanges = Field({})
     ports: list[Port] | None = Field(None, max_length=64, description="All named ports, replacing those there are.")
+    allowed: list[Allow] | None = Field(
+        None, max_length=64, description="All further addresses, replacing those there are."
+    )
 
 
 class EndpointQuery(LabelledQuery):
@@ -58,14 +79,17 @@ class Endpoint(Contract):
     host: Name
     mac: Mac
     addresses: list[Interface]
+    allowed: list[Allowed] = Field(description="Addresses that it may use besides its own.")
     labels: Labels
     ports: list[Port]
+    aliases: list[Name] = Field(description="Other names that it goes by in DNS.")
     state: Literal["pending", "up", "down"] = Field(
         description="`pending` until its host's agent has said something about its port."
     )
     ofport: int = Field(description="Number of its port on its host's bridge.", examples=[104])
     container_id: str
     ifname: str = Field(examples=["eth0"])
+    interface: str = Field(description="The host's own interface that is its port; empty: the agent made one.")
     port_name: str = Field(description="Name of its port on its host's bridge.", examples=["wrn1a"])
     version: Version
     revision: Revision

@@ -30,7 +30,7 @@ class HostCreate(Contract):
 
     name: Name
     address: Ip | None = Field(None, description="Where its tunnels end; left out: what the agent says on enrolling.")
-    mtu: Mtu = Field(1500, description="MTU of the underlay.")
+    mtu: Mtu | None = Field(None, description="MTU of the underlay; null: as the agent finds it, until then 1500.")
     labels: Labels = Field({})
 
 
@@ -40,7 +40,7 @@ class HostChange(Contract):
     model_config = ConfigDict(json_schema_extra=example({"address": "198.18.0.12"}))
 
     address: Ip | None = Field(None, description="Null leaves it.")
-    mtu: Mtu | None = Field(None, description="Null leaves it.")
+    mtu: Mtu | None = Field(None, description="Null: as the agent finds it.")
     labels: LabelChanges = Field({})
 
 
@@ -63,7 +63,9 @@ class Host(Contract):
     wanted_revision: int = Field(description="The newest revision that changed what its bridge should have.")
     confirmed_revision: int = Field(description="The newest revision its bridge has confirmed.")
     mtu: int = Field(description="MTU of the underlay.", examples=[1500])
-    agent: dict[str, Any] = Field(description="The agent's last report.")
+    agent: dict[str, Any] = Field(
+        description="The agent's last report, without the connections that it counts for rules."
+    )
     error: str = Field(description="What its bridge refused; empty when nothing.", examples=[""])
     seen_at: Moment | None = Field(description="When its agent was last heard.")
     version: Version

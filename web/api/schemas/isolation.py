@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -54,6 +54,16 @@ class ChangedNetwork(Applied, Network):
     """A network after a change, and where the change is live."""
 
 
+TunnelPorts = Annotated[
+    dict[str, Annotated[int, Field(ge=1, le=65535)]],
+    Field(
+        max_length=8,
+        description="UDP ports on which hosts take tunnels' packets, by transport.",
+        examples=[{"vxlan": 4789}],
+    ),
+]
+
+
 class Cluster(Contract):
     """What holds for all tenants."""
 
@@ -61,16 +71,18 @@ class Cluster(Contract):
         description="`multitenant`: tenants are apart unless they are joined, peer, or one is global. "
         "`flat`: all reach all, but for private and isolated networks."
     )
+    tunnel_ports: TunnelPorts
     version: Version
     revision: Revision
 
 
 class ClusterChange(Contract):
-    """What to change."""
+    """What to change; fields that are left out stay."""
 
     model_config = ConfigDict(json_schema_extra=example({"isolation": "flat"}))
 
-    isolation: Mode
+    isolation: Mode | None = Field(None, description="Null leaves it.")
+    tunnel_ports: TunnelPorts = Field({})
 
 
 class ChangedCluster(Applied, Cluster):

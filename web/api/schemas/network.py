@@ -1,13 +1,14 @@
-"""Networks: one segment each, with a VNI and at most one subnet per address family."""
+"""Networks: one segment each, with a VNI and the subnets of its addresses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
+from controller.transport import TRANSPORTS
 from web.api.schemas.common import (
     AboutTenants,
     Cidr,
@@ -27,25 +28,64 @@ from web.api.schemas.common import (
 )
 
 Mtu = Annotated[int, Field(ge=576, le=65535)]
+Transport = Annotated[str, WithJsonSchema({"type": "string", "enum": list(TRANSPORTS), "examples": ["vxlan"]})]
 
 
-class NetworkCreate(AboutTenants):
+BlockSize = Annotated[int, Field(ge=1, le=128)]
+Plan = Annotated[
+    Literal["shared", "per-host"],
+    Field(description="Hosts share the addresses of each subnet, or each has blocks of them."),
+]
+
+
+class SubnetLayout(Contract):
+    """How addresses are given out; each address and range belongs to the subnet that contains it."""
+
+    gateways: list[Ip] = Field(
+        [], max_length=16, description="Addresses of the virtual router; left out: the first usable ones."
+    )
+    ip_ranges: list[Cidr] = Field(
+        [], max_length=16, description="Where addresses are chosen when none is asked for; left out: the whole subnet."
+    )
+    excludes: list[Annotated[str, Field(max_length=90)]] = Field(
+        [], max_length=256, description="Addresses, CIDRs and ranges FIRST-LAST that nobody gets.", examples=[[]]
+    )
+    aux_addresses: dict[Name, Ip] = Field(
+        {}, max_length=64, description="Addresses that others use, by name; no endpoint gets them.", examples=[{}]
+    )
+    block_sizes: list[BlockSize] = Field(
+        [], max_length=2, description="Prefix lengths of hosts' blocks, one per family; left out: 26 and 122."
+    )
+
+
+class SubnetCreate(SubnetLayout):
+    """One more subnet of a network."""
+
+    model_config = ConfigDict(json_schema_extra=example({"subnet": "10.21.0.0/24"}))
+
+    subnet: Cidr | None = Field(None, description="Left out: one of the cluster's pools, of `family`.")
+    family: Literal[4, 6] = Field(4, description="Which family, when no subnet is chosen.")
+
+
+class NetworkCreate(SubnetLayout, AboutTenants):
     """A network to make."""
 
     model_config = ConfigDict(json_schema_extra=example({"name": "acme/web", "subnets": ["10.20.0.0/24"]}))
 
     name: QualifiedName
     subnets: list[Cidr] | None = Field(
-        None, max_length=2, description="At most one per address family; left out: one of each from the cluster's pool."
+        None, max_length=16, description="Of one family or of both; left out: one of each from the cluster's pools."
     )
-    gateways: list[Ip] = Field(
-        [], max_length=2, description="Addresses of the virtual router; left out: the first usable ones."
-    )
+    plan: Plan = "shared"
+    strict: bool = Field(False, description="A host never takes an address of another's block.")
     private: bool = Field(
         False, description="May overlap other tenants' subnets, and is reachable from its own zone only."
     )
     isolated: bool = Field(False, description="Has a zone of its own instead of its tenant's.")
+    broadcast: bool = Field(False, description="Broadcast and multicast reach all of its endpoints.")
     mtu: Mtu | None = Field(None, description="Null: what the underlay leaves.")
+    transport: Transport = Field("vxlan", description="What carries its packets from host to host.")
+    cross_subnet: bool = Field(False, description="With host-gw: a tunnel to hosts on other segments.")
     labels: Labels = Field({})
 
     def tenants(self) -> Iterable[str]:
@@ -59,9 +99,25 @@ class NetworkChange(Contract):
 
     labels: LabelChanges = Field({})
     mtu: Mtu | None = Field(None, description="Null leaves it.")
+    transport: Transport | None = Field(None, description="Moves it to another while it is used; null leaves it.")
+    cross_subnet: bool | None = Field(None, description="Null: as it is, and false when the transport changes.")
     isolated: bool | None = Field(
         None, description="True: a zone of its own; false: its tenant's; null or left out: as it is."
     )
+    broadcast: bool | None = Field(
+        None, description="Whether broadcast and multicast reach all of its endpoints; null or left out: as it is."
+    )
+
+
+class EngineNetwork(Contract):
+    """What a host's container engine says of a network. What is left out may be anything."""
+
+    model_config = ConfigDict(json_schema_extra=example({"subnets": ["10.20.0.0/24"]}))
+
+    subnets: list[Cidr] | None = Field(None, max_length=2)
+    gateways: list[Ip] = Field([], max_length=2)
+    isolated: bool = Field(False, description="Has a zone of its own instead of its tenant's.")
+    mtu: Mtu | None = None
 
 
 class NetworkQuery(LabelledQuery):
@@ -69,12 +125,16 @@ class NetworkQuery(LabelledQuery):
 
 
 class Subnet(Contract):
-    """One address family of a network."""
+    """A range of addresses of a network."""
 
     cidr: Cidr
     gateway: Ip
+    ip_range: Cidr | None = Field(description="Where addresses are chosen when none is asked for; null: anywhere.")
+    excludes: list[str] = Field(description="What nobody gets.", examples=[["10.20.0.8/31"]])
+    aux_addresses: dict[Name, Ip] = Field(examples=[{"router": "10.20.0.254"}])
+    block_size: int | None = Field(description="Prefix length of hosts' blocks; null: they share.", examples=[26])
+    pool: Name | None = Field(description="The pool it is of; null: somebody chose it.")
     size: int = Field(description="How many addresses endpoints can have.", examples=[253])
-    carved: bool = Field(description="Whether it was cut from the cluster's pool.")
     used: int = Field(description="How many of them are taken.", examples=[3])
 
 
@@ -86,10 +146,15 @@ class Network(Contract):
     vni: int = Field(description="24-bit number on the wire.", examples=[4711])
     zone: int = Field(examples=[7])
     subnets: list[Subnet]
+    plan: Plan
+    strict: bool
     private: bool
     isolated: bool
+    broadcast: bool
     mtu: int = Field(description="What endpoints are given.", examples=[1450])
-    own_mtu: int | None = Field(description="What was asked for; null: `mtu` is what the underlay leaves.")
+    own_mtu: int | None = Field(description="What was asked for; null: `mtu` is what the transport leaves.")
+    transport: Transport
+    cross_subnet: bool
     labels: Labels
     endpoints: int = Field(description="How many endpoints it has.", examples=[3])
     version: Version

@@ -29,11 +29,13 @@ class ReachChange(Contract):
 
     source: str = Field(
         alias="from",
-        description="A network, `TENANT/*` for all networks of a tenant, or an endpoint where policies change.",
+        description="A network, `TENANT/*` for all networks of a tenant; where policies change, or deny some of what "
+        "isolation allows, also an endpoint, or `TENANT/NETWORK/*` for all of a network's.",
     )
     to: str = Field(description="The same.")
     service: str | None = Field(
-        description="What connections of an endpoint are opened to: `tcp/80`, `udp/1000-2000`, `icmp/8`, `everything`."
+        description="What connections are opened to: `tcp/80`, `udp/1000-2000`, `icmp/8`, `everything`. Null between "
+        "networks, where no policy makes a difference."
     )
     before: Verdict
     after: Verdict
@@ -63,5 +65,8 @@ class Preview(Contract):
         ],
     )
     changes: list[ReachChange]
-    more: bool = Field(description="Whether there are more changes than are told here.")
+    more: bool = Field(
+        description="Whether there may be more changes than are told here: more than 1,000, or where policies make a "
+        "difference between so many endpoints that not all were looked at."
+    )
     hosts: list[HostFlows] = Field(description="The hosts whose flows would change.")

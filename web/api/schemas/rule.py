@@ -49,6 +49,11 @@ class Rule(Contract):
     packets: int = Field(description="In both directions of its connections.", examples=[42])
     bytes: int = Field(examples=[4116])
     last_hit: Moment | None = Field(description="Within five seconds; null: never.")
+    connections: int | None = Field(
+        description="That are open now, and that it admitted, as of ten seconds ago at most. Null: it admits none that "
+        "are tracked, as it does not accept or is of an egress firewall; or the agent of a host could not count.",
+        examples=[3],
+    )
     revision: Revision
 
 

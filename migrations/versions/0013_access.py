@@ -10,8 +10,8 @@ JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 INSTANT = sa.DateTime(timezone=True)
 NO_HASH = "0" * 64
 
-revision = "0007"
-down_revision = "0006"
+revision = "0013"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
@@ -56,7 +56,7 @@ def upgrade() -> None:
     op.create_index("ix_role_binding_tenant_id", "role_binding", ["tenant_id"])
     op.execute('INSERT INTO role_binding (user_id, role, created_at) SELECT id, role, created_at FROM "user"')
     op.drop_column("user", "role")
-    with op.batch_alter_table("token") as token:
+    with op.batch_alter_table("token", table_kwargs={"sqlite_autoincrement": True}) as token:
         token.add_column(sa.Column("tenant_id", sa.Integer(), nullable=True))
         token.create_foreign_key("fk_token_tenant_id", "tenant", ["tenant_id"], ["id"], ondelete="CASCADE")
         token.create_index("ix_token_tenant_id", ["tenant_id"])
@@ -99,7 +99,7 @@ def downgrade() -> None:
     op.drop_column("tenant", "quota")
     # What was kept to one tenant would reach all without it.
     op.execute("DELETE FROM token WHERE tenant_id IS NOT NULL")
-    with op.batch_alter_table("token") as token:
+    with op.batch_alter_table("token", table_kwargs={"sqlite_autoincrement": True}) as token:
         token.drop_index("ix_token_tenant_id")
         token.drop_constraint("fk_token_tenant_id", type_="foreignkey")
         token.drop_column("tenant_id")

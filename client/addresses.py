@@ -1,0 +1,296 @@
+"""`warren ipam`, `pool` and `reservation`: how addresses are given out, to whom they are kept, what does not agree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import click
+
+from client import output
+from client.change import create as send
+from client.change import report
+from client.context import Context
+from client.isolation import dry_run
+from client.options import changing, completes, named, printing, qualified, read_pairs
+from client.output import column
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+POOL_COLUMNS = [
+    *(column("NAME"), column("RANGE", "cidr"), column("PREFIX"), column("STATE")),
+    ("USED", lambda pool: f"{pool['used']}/{pool['size']}"),
+]
+RESERVATION_COLUMNS = [column("NETWORK"), column("NAME"), column("ADDRESSES"), column("EXPIRES", "expires_at")]
+DIFFERENCE_COLUMNS = [column("KIND"), column("DIFFERENCE", "sentence"), column("REPAIR")]
+USAGE_COLUMNS = [
+    *(column("NETWORK"), column("PLAN"), column("SUBNET", "cidr"), column("HOST"), column("SIZE"), column("USED")),
+    *(column("RESTING"), column("RESERVED")),
+]
+the_pool = named("name", "/pools", "POOL")
+the_network = qualified("network", "/networks", "TENANT/NETWORK")
+
+
+def layout(command: Command) -> Command:
+    """The options that say how a subnet's addresses are given out."""
+    for option in reversed(
+        (
+            click.option(
+                "--gateway", "gateways", multiple=True, metavar="ADDRESS", help="Else the first usable of each subnet."
+            ),
+            click.option(
+                *("--ip-range", "ip_ranges"),
+                multiple=True,
+                metavar="CIDR",
+                help="Where addresses are chosen; any of the subnet may be asked for.",
+            ),
+            click.option(
+                *("--exclude", "excludes"),
+                multiple=True,
+                metavar="ADDRESSES",
+                help="An address, a CIDR or FIRST-LAST that nobody gets.",
+            ),
+            click.option(
+                *("--aux-address", "aux_addresses"),
+                multiple=True,
+                metavar="NAME=ADDRESS",
+                callback=read_pairs,
+                help="An address that something else has; no endpoint gets it.",
+            ),
+            click.option(
+                *("--block-size", "block_sizes"),
+                multiple=True,
+                type=click.IntRange(1, 128),
+                metavar="LENGTH",
+                help="Prefix length of hosts' blocks, one per family; else 26 and 122.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def pool() -> None:
+    """A pool is a range of which networks without a subnet of their own get one."""
+
+
+@pool.command()
+@click.argument("name", metavar="POOL")
+@click.argument("cidr", metavar="CIDR")
+@click.option("--prefix", type=click.IntRange(1, 128), help="Prefix length of its subnets; else 24 or 64.")
+@changing
+@click.pass_obj
+def create(context: Context, name: str, cidr: str, prefix: int | None) -> None:
+    """Create a pool. It is used when those of its family that are older are full.
+
+    \b
+    Example:
+      warren pool create second 10.132.0.0/14
+    """
+    reply = send(context, "/pools", {"name": name, "cidr": cidr, "prefix": prefix})
+    report(context, f"Pool {name} created: {reply['size']} subnets of /{reply['prefix']}", reply)
+
+
+@pool.command("list")
+@printing
+@click.pass_obj
+def list_pools(context: Context) -> None:
+    """List pools.
+
+    \b
+    Example:
+      warren pool list
+    """
+    output.listing(context.output, context.rest.items("/pools"), POOL_COLUMNS)
+
+
+@pool.command()
+@the_pool
+@printing
+@click.pass_obj
+def show(context: Context, name: str) -> None:
+    """Show one pool.
+
+    \b
+    Example:
+      warren pool show default
+    """
+    output.thing(context.output, context.rest.get(f"/pools/{name}").body)
+
+
+def _to_state(state: str, verb: str, help: str) -> None:
+    @changing
+    @click.pass_obj
+    def change(context: Context, name: str) -> None:
+        reply = context.rest.patch(f"/pools/{name}", {"state": state}).body
+        report(context, f"Pool {name} is {state}", reply)
+
+    change.__doc__ = f"{help}\n\n\b\nExample:\n  warren pool {verb} second"
+    pool.command(verb)(the_pool(change))
+
+
+_to_state("enabled", "enable", "Let networks get subnets of a pool again.")
+_to_state("disabled", "disable", "Give out no more subnets of a pool; those there are go on.")
+_to_state("draining", "drain", "Give out no more subnets of a pool, and no more addresses of those there are.")
+
+
+@pool.command()
+@the_pool
+@changing
+@click.pass_obj
+def delete(context: Context, name: str) -> None:
+    """Delete a pool of which no network has a subnet.
+
+    \b
+    Example:
+      warren pool delete second
+    """
+    report(context, f"Pool {name} deleted", context.rest.delete(f"/pools/{name}").body)
+
+
+@click.group()
+def reservation() -> None:
+    """A reservation keeps addresses of a network for the endpoint of a name."""
+
+
+def _expiry(_: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
+    """`7d`, or a moment, as a moment."""
+    if given is None:
+        return None
+    if found := re.fullmatch(r"(\d{1,6})([smhd])", given):
+        return (datetime.now(UTC) + timedelta(**{_UNITS[found[2]]: int(found[1])})).isoformat()
+    try:
+        return datetime.fromisoformat(given).astimezone(UTC).isoformat()
+    except ValueError:
+        raise click.BadParameter(f"'{given}' is neither 30m, 12h, 7d nor a time.", param=parameter) from None
+
+
+@reservation.command("create")
+@the_network
+@click.argument("name", metavar="NAME")
+@click.option(
+    "--ip", "addresses", multiple=True, metavar="ADDRESS", help="One of each family; else the next free ones."
+)
+@click.option("--expires", metavar="TIME", callback=_expiry, help="30m, 12h, 7d or a time such as 2027-01-31T12:00Z.")
+@changing
+@click.pass_obj
+def reserve(context: Context, network: str, name: str, addresses: tuple[str, ...], expires: str | None) -> None:
+    """Keep addresses for the endpoint NAME, or for one that asks for them by that name.
+
+    \b
+    Example:
+      warren reservation create acme/web db1 --ip 10.20.0.50 --expires 7d
+    """
+    body = {"name": name, "addresses": list(addresses), "expires_at": expires}
+    reply = send(context, f"/networks/{network}/reservations", body)
+    report(context, f"Reserved for {name}: {', '.join(reply['addresses'])}", reply)
+
+
+@reservation.command("list")
+@the_network
+@printing
+@click.pass_obj
+def list_reservations(context: Context, network: str) -> None:
+    """List the reservations of a network.
+
+    \b
+    Example:
+      warren reservation list acme/web
+    """
+    found = context.rest.get(f"/networks/{network}/reservations").body["items"]
+    output.listing(context.output, found, RESERVATION_COLUMNS, "No reservation.")
+
+
+@reservation.command("delete")
+@the_network
+@click.argument("name", metavar="NAME")
+@changing
+@click.pass_obj
+def unreserve(context: Context, network: str, name: str) -> None:
+    """Give up a reservation. An endpoint that has its addresses keeps them.
+
+    \b
+    Example:
+      warren reservation delete acme/web db1
+    """
+    reply = context.rest.delete(f"/networks/{network}/reservations/{name}").body
+    report(context, f"Reservation for {name} given up", reply)
+
+
+@click.group()
+def ipam() -> None:
+    """How full networks are, what does not agree, and repairing it."""
+
+
+@ipam.command("show")
+@click.option("--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Only this tenant's.")
+@printing
+@click.pass_obj
+def usage(context: Context, tenant: str | None) -> None:
+    """Show how full each subnet is, and whose its blocks are.
+
+    \b
+    Example:
+      warren ipam show --tenant acme
+    """
+    found = list(context.rest.items("/ipam", {"tenant": tenant}))
+    if context.output != "table":
+        output.data(context.output, {"items": found})
+        return
+    output.listing("table", [row for one in found for row in _rows(one)], USAGE_COLUMNS, "No network yet.")
+    for sentence in context.rest.get("/ipam/warnings").body["warnings"]:
+        click.echo(f"Nearly full: {sentence}.")
+
+
+def _rows(network: dict[str, Any]) -> list[dict[str, Any]]:
+    """A line for each subnet and below it one for each of its blocks."""
+    rows: list[dict[str, Any]] = []
+    for subnet in network["subnets"]:
+        rows.append({**network, **subnet, "reserved": len(network["reservations"])})
+        rows += [{**block, "cidr": f"  {block['cidr']}"} for block in subnet["blocks"]]
+    return rows
+
+
+@ipam.command()
+@printing
+@click.pass_obj
+def check(context: Context) -> int:
+    """Compare the database, Open vSwitch and containers, and list every difference. Exit code 1 if there is one.
+
+    \b
+    Example:
+      warren ipam check
+    """
+    found = context.rest.get("/ipam/check").body["items"]
+    output.listing(context.output, found, DIFFERENCE_COLUMNS, "Everything agrees.")
+    return 1 if found else 0
+
+
+@ipam.command()
+@dry_run
+@changing
+@click.pass_obj
+def gc(context: Context, dry_run: bool) -> None:
+    """Repair what `check` lists with a repair, and say what was done.
+
+    Frees addresses, port numbers and blocks that nobody has, gives up what has expired, and removes endpoints whose
+    container is gone.
+
+    \b
+    Example:
+      warren ipam gc --dry-run
+    """
+    reply = context.rest.post("/ipam/gc", params={"dry_run": "true"} if dry_run else None).body
+    repaired = [one for one in reply["items"] if one["repair"]]
+    if context.output == "table":
+        for one in reply["items"]:
+            click.echo(f"{one['sentence']}: {one['repair'] or 'left as it is'}")
+    said = f"{len(repaired)} of {len(reply['items'])} differences"
+    if dry_run:
+        output.said(context.output, f"Would repair {said}; nothing was changed.", reply)
+    else:
+        report(context, f"Repaired {said}", reply)

@@ -1,0 +1,123 @@
+"""`warren dns`: names that no endpoint has, and the domain that full names end in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from client import output
+from client.context import Context
+from client.options import changing, completes, printing, read_name, read_policy
+from client.output import column
+
+COLUMNS = [column("NAME"), column("SCOPE"), column("ADDRESSES"), column("FULL NAME", "full_name")]
+the_scope = click.argument("scope", metavar="TENANT[/NETWORK]", callback=read_policy)
+the_name = click.argument("name", callback=read_name)
+
+
+@click.group()
+def dns() -> None:
+    """Names of endpoints answer by themselves, at every network's gateway. Here are the others.
+
+    An endpoint is called NAME within its network and tenant, NAME.NETWORK, and NAME.NETWORK.TENANT.DOMAIN.
+    """
+
+
+@dns.command()
+@the_scope
+@the_name
+@click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
+@changing
+@click.pass_obj
+def add(context: Context, scope: str, name: str, addresses: tuple[str, ...]) -> None:
+    """Let a name stand for addresses, in a tenant or one of its networks. A name that is there gets these instead.
+
+    \b
+    Example:
+      warren dns add acme db 10.20.0.200 fd00:20::200
+      warren dns add acme/web printer 10.20.0.201
+    """
+    reply = context.rest.put(_path(scope, name), json={"addresses": list(addresses)}).body
+    _report(context, f"{reply['full_name']} is {', '.join(reply['addresses'])}", reply)
+
+
+@dns.command()
+@the_scope
+@the_name
+@changing
+@click.pass_obj
+def remove(context: Context, scope: str, name: str) -> None:
+    """Remove a name.
+
+    \b
+    Example:
+      warren dns remove acme db
+    """
+    _report(context, f"DNS record {name} in {scope} removed", context.rest.delete(_path(scope, name)).body)
+
+
+@dns.command("list")
+@click.option("--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Only this tenant's.")
+@printing
+@click.pass_obj
+def list_(context: Context, tenant: str | None) -> None:
+    """List names that no endpoint has.
+
+    \b
+    Example:
+      warren dns list --tenant acme
+    """
+    found = context.rest.items("/dns/records", {"tenant": tenant})
+    output.listing(context.output, found, COLUMNS, "No DNS record; `warren dns add` makes one.")
+
+
+@dns.command()
+@click.argument("name", required=False, metavar="[DOMAIN]")
+@changing
+@click.pass_obj
+def domain(context: Context, name: str | None) -> None:
+    """Show or change what full names end in.
+
+    Containers that run keep the search domains that they were started with.
+
+    \b
+    Example:
+      warren dns domain cluster.example.net
+    """
+    if name is None:
+        output.thing(context.output, context.rest.get("/dns").body)
+        return
+    reply = context.rest.patch("/dns", {"domain": name}).body
+    _report(context, f"Full names end in {reply['domain']}", reply)
+
+
+def _path(scope: str, name: str) -> str:
+    return f"/dns/records/{scope}/{name}"
+
+
+def _report(context: Context, said: str, reply: Mapping[str, Any]) -> None:
+    """Names need no flows: what is waited for is that every host's resolver answers from them."""
+    revision = reply["revision"]
+    if context.wait:
+        _wait(context, revision)
+    if context.output != "table":
+        output.data(context.output, dict(reply))
+        return
+    click.echo(f"{said} (revision {revision}{', known on every host concerned' if context.wait else ''})")
+
+
+def _wait(context: Context, revision: int) -> None:
+    deadline = time.monotonic() + context.timeout
+    while True:
+        rest = max(0.0, min(5.0, deadline - time.monotonic()))
+        known = context.rest.get(f"/revisions/{revision}/names", params={"wait": round(rest, 3)}, timeout=rest + 10)
+        if not known.body["waiting"]:
+            return
+        if not rest:
+            raise click.ClickException(
+                f"Revision {revision} is stored, but not known yet on {', '.join(known.body['waiting'])} after "
+                f"{context.timeout:g} s; those hosts' agents take it up as soon as they answer."
+            )

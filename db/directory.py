@@ -1,0 +1,235 @@
+"""The names that one host's resolver knows, whole or as what changed, and which hosts know those of a revision.
+
+Decides who may see whose names: who may reach them, network by network, by the rules of isolation. An agent that asks
+what came after a revision answers from that one, and whoever attached or detached something can wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, and_, func, or_, select, true, update
+from sqlalchemy.orm import Session
+
+from db import records
+from db.changes import PROGRESS_CHANNEL, changes_since, current_revision, notify
+from db.errors import NotFound
+from db.settings import is_flat
+from db.tables import Address, ChangeRow, DnsRecord, Endpoint, Host, HostStatus, Network, Peering, Subnet, Tenant
+from db.zones import GLOBAL
+
+ALIVE = timedelta(seconds=45)
+"""An agent that has not asked for this long does not hold others up; it asks at least every 30 s."""
+HEARTBEAT = timedelta(seconds=10)
+MOST_CHANGES = 2000
+"""More than these are told as the whole."""
+OF_A_TENANT = ("endpoint", "network", "record")
+OF_ALL = ("tenant", "peering", "cluster", records.DNS)
+
+Entries = dict[str, dict[str, Any] | None]
+
+
+class _Network(NamedTuple):
+    id: int
+    name: str
+    tenant_id: int
+    tenant: str
+    zone: int
+    private: bool
+    isolated: bool
+
+
+def document(session: Session, host_id: int, after: int | None = None) -> dict[str, Any]:
+    """What the host's resolver knows; with `after`, only the names that changed since, if the log says which."""
+    rows = None if after is None else changes_since(session, after)
+    local = set(session.execute(select(Endpoint.network_id).where(Endpoint.host_id == host_id).distinct()).scalars())
+    peers, flat = _peers(session), is_flat(session)
+    networks = _networks(session, local, peers, flat)
+    seen = {
+        id: [other.id for other in networks.values() if other.id != id and _sees(networks[id], other, peers, flat)]
+        for id in sorted(local)
+    }
+    visible = local.union(*seen.values()) if seen else local
+    networks = {id: network for id, network in networks.items() if id in visible}
+    askers = session.execute(select(Endpoint.ofport, Endpoint.network_id).where(Endpoint.host_id == host_id)).all()
+    whole = rows is None or len(rows) > MOST_CHANGES
+    return {
+        "revision": current_revision(session),
+        "whole": whole,
+        "domain": records.settings(session).domain,
+        "networks": _described(session, networks),
+        "seen": {str(id): others for id, others in seen.items()},
+        "askers": {str(port): network for port, network in askers},
+        "names": _names(session, networks) if whole else _changed(session, networks, rows or ()),
+    }
+
+
+def changed_for_host(session: Session, host_id: int, after: int) -> bool:
+    """Whether the host's names may differ from those at `after`."""
+    current = current_revision(session)
+    if after == current:
+        return False
+    oldest = session.execute(select(func.min(ChangeRow.revision))).scalar_one()
+    if after > current or oldest is None or oldest > after + 1:
+        return True  # the log does not say
+    tenants = select(Endpoint.tenant_id).where(Endpoint.host_id == host_id).distinct()
+    near = _neighbours(session, session.execute(tenants).scalars())
+    concerns = or_(
+        ChangeRow.host_id == host_id,
+        ChangeRow.noun.in_(OF_ALL),
+        and_(ChangeRow.noun.in_(OF_A_TENANT), ChangeRow.tenant_id.in_(near) if near is not None else true()),
+    )
+    return (
+        session.execute(select(ChangeRow.revision).where(ChangeRow.revision > after, concerns).limit(1)).first()
+        is not None
+    )
+
+
+def note(session: Session, host_id: int, known: int | None, now: datetime) -> None:
+    """The host's agent answers from the names of revision `known`; None: from none that count."""
+    known = known or 0
+    stale = or_(
+        HostStatus.names_revision != known,
+        HostStatus.names_seen_at.is_(None),
+        HostStatus.names_seen_at < now - HEARTBEAT,
+    )
+    statement = update(HostStatus).where(HostStatus.host_id == host_id, stale)
+    noted = session.execute(statement.values(names_revision=known, names_seen_at=now).returning(HostStatus.host_id))
+    if noted.first() is not None:
+        notify(session, PROGRESS_CHANNEL)
+
+
+def is_noted(session: Session, host_id: int, known: int | None, now: datetime) -> bool:
+    """Whether `note` would change nothing: looked at first, so that an agent that asks again costs no write."""
+    query = select(HostStatus.names_revision, HostStatus.names_seen_at).where(HostStatus.host_id == host_id)
+    row = session.execute(query).first()
+    return row is not None and row[0] == (known or 0) and row[1] is not None and row[1] >= now - HEARTBEAT
+
+
+def waiting(session: Session, revision: int, now: datetime) -> list[str]:
+    """The hosts that may be asked for names which `revision` changed, and answer from older ones still."""
+    if not 0 <= revision <= (current := current_revision(session)):
+        raise NotFound(f"there is no revision {revision}", f"the newest is {current}", "revision")
+    rows = session.execute(select(ChangeRow).where(ChangeRow.revision == revision)).scalars().all()
+    concerned: list[ColumnElement[bool]] = [Host.id.in_({row.host_id for row in rows if row.host_id is not None})]
+    if any(row.noun in OF_ALL for row in rows):
+        concerned.append(true())
+    tenants = {row.tenant_id for row in rows if row.noun in OF_A_TENANT and row.tenant_id is not None}
+    if tenants:
+        near = _neighbours(session, tenants)
+        where = Endpoint.host_id.is_not(None) if near is None else Endpoint.tenant_id.in_(near)
+        concerned.append(Host.id.in_(select(Endpoint.host_id).where(where)))
+    behind = select(Host.name).join(HostStatus, HostStatus.host_id == Host.id)
+    behind = behind.where(HostStatus.names_revision < revision, HostStatus.names_seen_at > now - ALIVE)
+    return list(session.execute(behind.where(or_(*concerned)).order_by(Host.name)).scalars())
+
+
+def _neighbours(session: Session, tenants: Iterable[int]) -> set[int] | None:
+    """Tenants some network of which may reach some network of one of these; None for all. It is mutual."""
+    own = set(tenants)
+    if not own:
+        return own
+    zones = set(session.execute(select(Tenant.zone).where(Tenant.id.in_(own))).scalars())
+    if GLOBAL in zones or is_flat(session):
+        return None
+    mates = select(Tenant.id).where(or_(Tenant.zone.in_(zones), Tenant.zone == GLOBAL))
+    near = own | set(session.execute(mates).scalars())
+    peers = _peers(session)
+    return near.union(*(peers.get(tenant, ()) for tenant in own))
+
+
+def _sees(one: _Network, other: _Network, peers: Mapping[int, set[int]], flat: bool) -> bool:
+    """Whether packets pass between two networks, policies aside."""
+    if one.zone == other.zone:
+        return True
+    if GLOBAL in (one.zone, other.zone) and not one.private and not other.private:
+        return True
+    if one.isolated or other.isolated:
+        return False
+    return other.tenant_id in peers.get(one.tenant_id, ()) or (flat and not one.private and not other.private)
+
+
+def _networks(session: Session, local: set[int], peers: Mapping[int, set[int]], flat: bool) -> dict[int, _Network]:
+    """These, and all that one of them may see."""
+    columns = (
+        Network.id,
+        Network.name,
+        Network.tenant_id,
+        Tenant.name,
+        Network.zone,
+        Network.private,
+        Network.isolated,
+    )
+    query = select(*columns).join(Tenant, Tenant.id == Network.tenant_id).order_by(Network.id)
+    own = [_Network(*row) for row in session.execute(query.where(Network.id.in_(local)))]
+    zones = {network.zone for network in own}
+    if GLOBAL not in zones and not flat:
+        near = set().union(*(peers.get(network.tenant_id, ()) for network in own))
+        query = query.where(or_(Network.zone.in_({GLOBAL, *zones}), Network.tenant_id.in_(near)))
+    return {row[0]: _Network(*row) for row in session.execute(query)} if own else {}
+
+
+def _peers(session: Session) -> dict[int, set[int]]:
+    found: dict[int, set[int]] = {}
+    for low, high in session.execute(select(Peering.low_id, Peering.high_id)):
+        found.setdefault(low, set()).add(high)
+        found.setdefault(high, set()).add(low)
+    return found
+
+
+def _described(session: Session, networks: Mapping[int, _Network]) -> dict[str, Any]:
+    subnets: dict[int, list[str]] = {id: [] for id in networks}
+    query = select(Subnet.network_id, Subnet.cidr).where(Subnet.network_id.in_(networks)).order_by(Subnet.id)
+    for id, cidr in session.execute(query):
+        subnets[id].append(cidr)
+    return {
+        str(id): {"name": network.name, "tenant": network.tenant, "subnets": subnets[id]}
+        for id, network in networks.items()
+    }
+
+
+def _names(session: Session, networks: Mapping[int, _Network]) -> Entries:
+    return _endpoints(session, networks, true()) | _records(session, networks, true())
+
+
+def _changed(session: Session, networks: Mapping[int, _Network], rows: Sequence[ChangeRow]) -> Entries:
+    ids = {noun: {row.id for row in rows if row.noun == noun} for noun in ("endpoint", "record")}
+    gone: Entries = {f"{noun}/{id}": None for noun in ids for id in ids[noun]}
+    return (
+        gone
+        | _endpoints(session, networks, Endpoint.id.in_(ids["endpoint"]))
+        | _records(session, networks, DnsRecord.id.in_(ids["record"]))
+    )
+
+
+def _endpoints(session: Session, networks: Mapping[int, _Network], which: ColumnElement[bool]) -> Entries:
+    columns = (Endpoint.id, Endpoint.name, Endpoint.aliases, Endpoint.network_id, Address.ip)
+    query = select(*columns).join(Address, Address.endpoint_id == Endpoint.id).where(which)
+    query = query.where(Endpoint.network_id.in_(networks)).order_by(Endpoint.id, Address.subnet_id)
+    found: Entries = {}
+    for id, name, aliases, network, ip in session.execute(query):
+        entry = found.setdefault(
+            f"endpoint/{id}",
+            {"tenant": networks[network].tenant, "network": network, "labels": [name, *aliases], "addresses": []},
+        )
+        assert entry is not None
+        entry["addresses"].append(ip)
+    return found
+
+
+def _records(session: Session, networks: Mapping[int, _Network], which: ColumnElement[bool]) -> Entries:
+    tenants = {network.tenant_id: network.tenant for network in networks.values()}
+    visible = or_(
+        DnsRecord.network_id.in_(networks), and_(DnsRecord.network_id.is_(None), DnsRecord.tenant_id.in_(tenants))
+    )
+    return {
+        f"record/{row.id}": {
+            "tenant": tenants[row.tenant_id],
+            "network": row.network_id or 0,
+            "labels": [row.name],
+            "addresses": row.addresses,
+        }
+        for row in session.execute(select(DnsRecord).where(which, visible).order_by(DnsRecord.id)).scalars()
+    }

@@ -1,0 +1,230 @@
+"""A Docker engine of its own for each lab host: real dockerd, with its folders, plugin directory and mounts apart.
+
+A host is a network namespace; for Docker it needs a mount namespace as well, so that every host has its own
+/run/docker/plugins. A sleeper holds it as long as the lab is up: an engine that starts again finds the mounts of
+containers that ran on. Containers are found by their cgroup, which bears the lab's name, whatever became of the engine.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tarfile
+from contextlib import suppress
+from pathlib import Path
+
+from client.rest import Problem, Rest
+from lab import netns, ovs
+from lab.names import HostName, LabError
+from lab.process import Daemon, Process, of_lab, stop
+
+TENANT, NETWORK, SUBNET = "docker", "web", "10.30.0.0/24"
+"""What a lab with Docker has from the beginning."""
+IMAGE = "img"
+BUSYBOX = Path("/bin/busybox")
+CGROUPS = Path("/sys/fs/cgroup")
+PAGE = "Warren\n"
+STOP_PATIENCE = 40.0
+"""Seconds: an engine gives its containers fifteen, and a plugin that is away as many for each call."""
+_MOUNTS = """
+set -e
+mkdir -p "$1/cgroup"
+mount --rbind /sys/fs/cgroup "$1/cgroup"
+mount -t sysfs sysfs /sys
+mount --rbind "$1/cgroup" /sys/fs/cgroup
+umount -l "$1/cgroup"
+for place in /run/docker /run/containerd; do mkdir -p "$place"; mount -t tmpfs tmpfs "$place"; done
+mkdir -p /run/docker/plugins
+mount --bind "$1/plugins" /run/docker/plugins
+touch "$1/mounted"
+exec sleep infinity
+"""
+
+
+def folder(host: HostName) -> Path:
+    return host.folder / "docker"
+
+
+def plugins(host: HostName) -> Path:
+    """/run/docker/plugins of that host."""
+    return folder(host) / "plugins"
+
+
+def make_image(lab_dir: Path) -> None:
+    """Busybox under all its names, and a page for its web server. Nothing is fetched from anywhere."""
+    for needed in ("/usr/sbin/dockerd", str(BUSYBOX)):
+        if not Path(needed).exists():
+            raise LabError(f"{needed} is missing: install Debian's docker.io and busybox-static, or run `make test`.")
+    done = _image(lab_dir)
+    if done.exists():
+        return
+    tree, draft = lab_dir / f"image.{os.getpid()}", lab_dir / f"image.{os.getpid()}.tar"
+    for name in ("bin", "dev", "proc", "sys", "etc", "tmp", "root", "www"):
+        (tree / name).mkdir(parents=True)
+    shutil.copy(BUSYBOX, tree / "bin" / "busybox")
+    for applet in netns.run(str(BUSYBOX), "--list").split():
+        if applet != "busybox":
+            (tree / "bin" / applet).symlink_to("busybox")
+    (tree / "sbin").symlink_to("bin")
+    (tree / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    (tree / "www" / "index.html").write_text(PAGE)
+    with tarfile.open(draft, "w") as archive:
+        archive.add(tree, ".")
+    draft.replace(done)
+    shutil.rmtree(tree)
+
+
+def engine(host: HostName) -> Daemon:
+    return Daemon(folder(host), "dockerd")
+
+
+def socket(host: HostName) -> str:
+    return f"unix://{folder(host)}/docker.sock"
+
+
+def start(host: HostName, lab_dir: Path) -> None:
+    """Start what does not run of the host's engine, with the image of the lab."""
+    holder = _hold_mounts(host, lab_dir)
+    runtime = _start_runtime(host, holder, lab_dir)
+    daemon = engine(host)
+    if daemon.process is None:
+        for stale in ("dockerd.pid", "docker.sock"):
+            (folder(host) / stale).unlink(missing_ok=True)
+        arguments = [
+            *(*_inside(holder), "dockerd", "-H", socket(host), "--containerd", str(runtime)),
+            *("--data-root", f"{folder(host)}/data", "--exec-root", f"{folder(host)}/exec"),
+            *("--pidfile", f"{folder(host)}/dockerd.pid", "--cgroup-parent", f"/{cgroup(host)}"),
+        ]
+        with netns.inside(host.netns):
+            daemon.start(arguments, lab_dir, env={"HOME": str(folder(host))})
+        daemon.wait_until(lambda: _answers(host, lab_dir), f"dockerd on {host.name}", seconds=60)
+    if not run(host, lab_dir, "images", "--quiet", IMAGE).strip():
+        changes = ("--change", "ENV PATH=/bin:/sbin", "--change", 'CMD ["sh"]')
+        run(host, lab_dir, "import", *changes, str(_image(lab_dir)), IMAGE)
+
+
+def first_network(host: HostName, lab_dir: Path, rest: Rest) -> None:
+    """The network that people find, the same on every host."""
+    try:
+        rest.post("/tenants", {"name": TENANT, "labels": {"warren/engine-networks": "create"}})
+    except Problem as problem:
+        if problem.status != 409:
+            raise
+    if NETWORK not in run(host, lab_dir, "network", "ls", "--format", "{{.Name}}").split():
+        drivers = ("--driver", "warren", "--ipam-driver", "warren")
+        run(host, lab_dir, "network", "create", *drivers, "--subnet", SUBNET, "-o", f"network={NETWORK}", NETWORK)
+
+
+def run(host: HostName, lab_dir: Path, *arguments: str) -> str:
+    """What the docker command prints there."""
+    return netns.run(program(), *arguments, env=settings(host, lab_dir))
+
+
+def program() -> str:
+    """Debian's, of the same release as the engine; a newer one may refuse what this engine can do."""
+    return "/usr/bin/docker" if Path("/usr/bin/docker").exists() else "docker"
+
+
+def settings(host: HostName, lab_dir: Path) -> dict[str, str]:
+    """Environment for the docker command to find the host's engine, and nothing of the user's own."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("DOCKER_")}
+    return {**inherited, "DOCKER_HOST": socket(host), "DOCKER_CONFIG": str(folder(host) / "config")}
+
+
+def enter(host: HostName) -> list[str]:
+    """The beginning of a command that runs as that host: with its network, and its mounts if it has some."""
+    holder = _holder(host).process
+    mounts = _inside(holder)[1:] if holder else []
+    return ["nsenter", f"--net={netns.path(host.netns)}", *mounts]
+
+
+def host_settings(host: HostName) -> dict[str, str]:
+    return {**ovs.settings(host), "DOCKER_HOST": socket(host)}
+
+
+def cgroup(host: HostName) -> str:
+    return f"warren-{host.lab}-{host.name}"
+
+
+def sweep(lab: str, lab_dir: Path) -> bool:
+    """End every engine of the lab, and its containers, also those whose engine is gone. Answers whether there were
+    any. The mounts go with the last process that sees them."""
+    engines = [one for one in of_lab(lab_dir) if _command(one).startswith(("dockerd", "containerd", "docker-proxy"))]
+    stop(engines, kill=True)
+    groups = [
+        group for top in (CGROUPS, *_folders(CGROUPS)) for group in top.glob(f"warren-{lab}-h*") if group.is_dir()
+    ]
+    inside = {pid for group in groups for path in group.rglob("cgroup.procs") for pid in _pids(path)}
+    stop([process for pid in inside if (process := Process.of(pid))], kill=True)
+    for group in groups:
+        for place in sorted((one for one in (group, *group.rglob("*")) if one.is_dir()), reverse=True):
+            with suppress(OSError):  # a process on its way out holds it for a moment
+                place.rmdir()
+    return bool(engines or groups)
+
+
+def _hold_mounts(host: HostName, lab_dir: Path) -> Process:
+    holder = _holder(host)
+    if holder.process is None:
+        plugins(host).mkdir(parents=True, exist_ok=True)
+        ready = folder(host) / "mounted"
+        ready.unlink(missing_ok=True)
+        with netns.inside(host.netns):
+            unshare = ("unshare", "--mount", "--propagation", "private")
+            holder.start([*unshare, "sh", "-c", _MOUNTS, "_", str(folder(host))], lab_dir)
+        holder.wait_until(ready.exists, f"The mounts of {host.name}")
+    process = holder.process
+    assert process is not None
+    return process
+
+
+def _start_runtime(host: HostName, holder: Process, lab_dir: Path) -> Path:
+    """A containerd beside dockerd, as Debian runs them: it and the containers outlive a dockerd that is killed."""
+    daemon, at = Daemon(folder(host), "containerd"), folder(host) / "containerd"
+    address = at / "containerd.sock"
+    if daemon.process is None:
+        at.mkdir(exist_ok=True)
+        address.unlink(missing_ok=True)
+        config = at / "config.toml"
+        config.write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
+        where = ("--address", str(address), "--root", str(at / "root"), "--state", str(at / "state"))
+        with netns.inside(host.netns):
+            daemon.start([*_inside(holder), "containerd", "--config", str(config), *where], lab_dir)
+        daemon.wait_until(address.exists, f"containerd on {host.name}")
+    return address
+
+
+def _inside(holder: Process) -> list[str]:
+    return ["nsenter", f"--mount=/proc/{holder.pid}/ns/mnt"]
+
+
+def _holder(host: HostName) -> Daemon:
+    return Daemon(folder(host), "mounts")
+
+
+def _answers(host: HostName, lab_dir: Path) -> bool:
+    asked = [program(), "version", "--format", "{{.Server.Version}}"]
+    return subprocess.run(asked, capture_output=True, env=settings(host, lab_dir)).returncode == 0
+
+
+def _image(lab_dir: Path) -> Path:
+    return lab_dir / "image.tar"
+
+
+def _folders(place: Path) -> list[Path]:
+    return [one for one in place.iterdir() if one.is_dir() and not one.is_symlink()] if place.is_dir() else []
+
+
+def _pids(path: Path) -> list[int]:
+    try:
+        return [int(line) for line in path.read_text().split()]
+    except OSError:
+        return []
+
+
+def _command(process: Process) -> str:
+    try:
+        return Path(f"/proc/{process.pid}/comm").read_text().strip()
+    except OSError:
+        return ""

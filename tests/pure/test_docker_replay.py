@@ -1,0 +1,222 @@
+"""What dockerd 20.10 really said to this plugin, said again: dockerd_20_10.jsonl has every call of a session with the
+answer it got, below the command that caused it. Addresses, pools and MACs of this run take the place of the recorded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ovs_agent.docker import driver
+from tests.pure.docker_world import Answered, Plugin
+
+RECORDED = Path(__file__).with_name("dockerd_20_10.jsonl")
+ONCE = ("IpamDriver.RequestPool",)
+"""The one call that is not the same when it comes twice: the first answer may belong to another network."""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Iterator[Plugin]:
+    plugin = Plugin(tmp_path)
+    # The network that the recorded host had before.
+    subnet = {"AddressSpace": "warren", "Pool": "10.30.0.0/24", "SubPool": "", "Options": {}, "V6": False}
+    plugin.pool = plugin.call("IpamDriver.RequestPool", subnet).body["PoolID"]  # type: ignore[attr-defined]
+    yield plugin
+    plugin.stop()
+
+
+def calls() -> list[Any]:
+    lines = RECORDED.read_text().splitlines()
+    return [line if line.startswith("#") else json.loads(line) for line in lines]
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two answers have the same form."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+    return type(one) is type(other)
+
+
+class Session:
+    """Replaces what was recorded by what this run answered."""
+
+    def __init__(self, plugin: Plugin) -> None:
+        self.plugin = plugin
+        self.now: dict[str, str] = {}
+
+    def call(self, recorded: dict[str, Any]) -> Answered:
+        text = json.dumps(recorded["body"])
+        for old, new in sorted(self.now.items(), key=lambda pair: -len(pair[0])):
+            text = text.replace(f'"{old}"', f'"{new}"').replace(f'"{old}/', f'"{new}/')
+        answer = self.plugin.call(recorded["method"], json.loads(text))
+        self.learn(recorded["reply"], answer.body)
+        return answer
+
+    def learn(self, old: Any, new: Any) -> None:
+        for key in ("PoolID", "Address"):
+            if isinstance(old.get(key), str) and isinstance(new.get(key), str):
+                self.now[old[key]] = new[key]
+                if key == "Address":
+                    self.now[old[key].split("/")[0]] = new[key].split("/")[0]
+
+
+def prepared(plugin: Plugin) -> Session:
+    session = Session(plugin)
+    first = next(
+        one["body"]["PoolID"]
+        for one in calls()
+        if not isinstance(one, str) and str((one["body"] or {}).get("PoolID", "")).startswith("10.30.0.0/24/")
+    )
+    session.now[first] = plugin.pool  # type: ignore[attr-defined]
+    web = next(
+        one["body"]["NetworkID"]
+        for one in calls()
+        if not isinstance(one, str) and one["method"] == "NetworkDriver.CreateEndpoint" and "10.30.0." in str(one)
+    )
+    made = plugin.call(
+        "NetworkDriver.CreateNetwork",
+        {
+            "NetworkID": web,
+            "Options": {"com.docker.network.generic": {"network": "web"}},
+            "IPv4Data": [{"AddressSpace": "warren", "Pool": "10.30.0.0/24", "Gateway": "10.30.0.1/24"}],
+            "IPv6Data": [],
+        },
+    )
+    assert made == (200, {})
+    return session
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_the_recorded_session(plugin: Plugin, times: int) -> None:
+    """Once, and with every call sent twice, as after a connection that broke: the second answer is as good."""
+    session = prepared(plugin)
+    before = plugin.left
+    said = 0
+    for recorded in calls():
+        if isinstance(recorded, str):
+            continue
+        for _ in range(1 if recorded["method"] in ONCE else times):
+            answer = session.call(recorded)
+            assert (answer.status, bool(answer.error)) == (recorded["status"], "Err" in recorded["reply"]), recorded
+            assert alike(answer.body, recorded["reply"]), (recorded, answer)
+            said += 1
+    assert said > 100
+    assert sorted(map(str, plugin.left)) == sorted(map(str, before))
+
+
+def test_the_recorded_session_with_an_agent_that_restarts_before_every_call(plugin: Plugin) -> None:
+    session = prepared(plugin)
+    before = len(plugin.left)
+    for recorded in calls():
+        if isinstance(recorded, str):
+            continue
+        plugin.restart()
+        answer = session.call(recorded)
+        assert (answer.status, bool(answer.error)) == (recorded["status"], "Err" in recorded["reply"]), recorded
+    assert len(plugin.left) == before
+
+
+def test_the_recorded_session_while_the_api_is_away(plugin: Plugin) -> None:
+    """Everything is answered, in JSON and with a sentence; what only takes away succeeds."""
+    session = prepared(plugin)
+    plugin.api.away = True
+    for recorded in calls():
+        if isinstance(recorded, str):
+            continue
+        answer = session.call(recorded)
+        assert answer.status == 200
+        assert not answer.error or answer.error.endswith("."), answer
+        if recorded["method"].split(".")[1] in ("Leave", "DeleteEndpoint", "ReleaseAddress", "ReleasePool"):
+            assert answer.body == {}, recorded
+
+
+@pytest.mark.parametrize("method", sorted({one["method"] for one in calls() if not isinstance(one, str)}))
+def test_an_empty_body_changes_nothing(plugin: Plugin, method: str) -> None:
+    before = plugin.left
+    answer = plugin.call(method)
+    needs_none = method.startswith("Plugin.") or "Capabilities" in method or "AddressSpaces" in method
+    assert answer.status == (200 if needs_none else 400), answer
+    assert needs_none or ("without a body" in answer.error and answer.body["Error"] == answer.error)
+    assert plugin.left == before
+
+
+@pytest.mark.parametrize(
+    "method", ["Leave", "DeleteEndpoint", "RevokeExternalConnectivity", "ProgramExternalConnectivity"]
+)
+def test_what_is_unknown_is_as_good_as_gone(plugin: Plugin, method: str) -> None:
+    body = {"NetworkID": "ab" * 32, "EndpointID": "cd" * 32}
+    assert plugin.call(f"NetworkDriver.{method}", body) == (200, {})
+    assert plugin.call("NetworkDriver.DeleteNetwork", {"NetworkID": "ab" * 32}) == (200, {})
+    assert plugin.call("IpamDriver.ReleaseAddress", {"PoolID": "no/such", "Address": "10.0.0.9"}) == (200, {})
+    assert plugin.call("IpamDriver.ReleasePool", {"PoolID": "no/such"}) == (200, {})
+    answer = plugin.call("NetworkDriver.Join", {**body, "SandboxKey": "/x"})
+    assert answer.status == 200 and "not known on this host" in answer.error
+
+
+def test_two_networks_with_one_subnet_are_created_one_after_the_other(
+    plugin: Plugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker does not say which pool a network has: the second waits for the first, or for its time to be over."""
+    monkeypatch.setattr(driver, "PENDING", 0.05)
+    asked = {"AddressSpace": "warren", "Pool": "10.50.0.0/24", "SubPool": "", "Options": {}, "V6": False}
+    first = plugin.call("IpamDriver.RequestPool", asked).body["PoolID"]
+    second = plugin.call("IpamDriver.RequestPool", asked).body["PoolID"]
+    assert first != second and [pool.id for pool in plugin.book.pools.all() if "10.50" in pool.id] == [second]
+    for tenant, id in (("acme", "aa"), ("beta", "bb")):
+        if tenant == "beta":
+            plugin.call("IpamDriver.RequestPool", asked)
+        made = plugin.call(
+            "NetworkDriver.CreateNetwork",
+            {
+                "NetworkID": id,
+                "Options": {"com.docker.network.generic": {"tenant": tenant, "network": "same"}},
+                "IPv4Data": [{"AddressSpace": "warren", "Pool": "10.50.0.0/24", "Gateway": "10.50.0.1/24"}],
+            },
+        )
+        assert made == (200, {})
+    assert sorted(pool.network for pool in plugin.book.pools.all() if "10.50" in pool.id) == ["acme/same", "beta/same"]
+
+
+def test_a_claim_that_nobody_uses_is_released(plugin: Plugin) -> None:
+    """dockerd was killed between asking for an address and the container's start, or could not say that it ended."""
+    prepared(plugin)
+    pool = plugin.pool  # type: ignore[attr-defined]
+    addresses = plugin.driver._addresses
+    mac = {"com.docker.network.endpoint.macaddress": "02:42:00:00:00:01"}
+    given = plugin.call("IpamDriver.RequestAddress", {"PoolID": pool, "Address": "", "Options": mac}).body["Address"]
+    assert plugin.ports.claims
+    assert not addresses.sweep([], 1000.0) and not addresses.sweep([], 1059.0)
+    assert len(addresses.sweep([], 1061.0)) == 1 and not plugin.ports.claims
+    # A container that comes after all gets the same address again.
+    body = {"NetworkID": next(net.id for net in plugin.book.nets.all()), "EndpointID": "ee" * 32}
+    interface = {"Address": given, "AddressIPv6": "", "MacAddress": "02:42:00:00:00:01"}
+    assert plugin.call("NetworkDriver.CreateEndpoint", {**body, "Interface": interface}).body == {"Interface": {}}
+    joined = plugin.call("NetworkDriver.Join", {**body, "SandboxKey": "/x"}).body
+    assert joined["Gateway"] == "10.30.0.1" and plugin.ports.plugged
+    assert not addresses.sweep([], 2000.0) and not addresses.sweep([], 9000.0)
+    (held,) = plugin.ports.claims.values()
+    assert held[0].addresses == (given,)
+
+
+def test_an_address_and_a_mac_in_use_are_refused(plugin: Plugin) -> None:
+    prepared(plugin)
+    pool = plugin.pool  # type: ignore[attr-defined]
+    net = next(net.id for net in plugin.book.nets.all())
+
+    def ask(mac: str, address: str) -> Answered:
+        options = {"com.docker.network.endpoint.macaddress": mac}
+        return plugin.call("IpamDriver.RequestAddress", {"PoolID": pool, "Address": address, "Options": options})
+
+    assert ask("02:42:00:00:00:01", "10.30.0.9").body["Address"] == "10.30.0.9/24"
+    assert ask("02:42:00:00:00:01", "10.30.0.9").body["Address"] == "10.30.0.9/24"
+    interface = {"Address": "10.30.0.9/24", "MacAddress": "02:42:00:00:00:01"}
+    endpoint = {"NetworkID": net, "EndpointID": "ee" * 32, "Interface": interface}
+    assert plugin.call("NetworkDriver.CreateEndpoint", endpoint).body == {"Interface": {}}
+    assert "02:42:00:00:00:01" in ask("02:42:00:00:00:01", "").error
+    assert "10.30.0.9" in ask("02:42:00:00:00:02", "10.30.0.9").error
+    stolen = plugin.call("NetworkDriver.CreateEndpoint", {**endpoint, "EndpointID": "ff" * 32})
+    assert "another endpoint's" in stolen.error and len(plugin.ports.claims) == 1

@@ -1,0 +1,196 @@
+"""Names over HTTP: static records, Warren's domain, what each host's resolver knows, and who knows what."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from apiflask import APIBlueprint
+from flask import Response
+
+from db import directory, records
+from web import present
+from web.api.attachments import host_id
+from web.api.replies import Answer, Json, conditional, deleted, etag, if_match, listed, shown
+from web.api.revisions import of_own_hosts
+from web.api.schemas.common import Deleted, WaitQuery
+from web.api.schemas.dns import (
+    Dns,
+    DnsChange,
+    Names,
+    NamesKnown,
+    NamesQuery,
+    Record,
+    RecordPage,
+    RecordPut,
+    RecordQuery,
+)
+from web.auth.access import AGENTS, ANYONE_KNOWN, CHANGERS, READERS, SIGHT, TENANT_ADMINS, TENANT_READERS, allow
+from web.live import Change
+from web.state import changing, noting, reading, state
+
+blueprint = APIBlueprint("dns", __name__, tag="Names")
+
+OF_TENANT = "/dns/records/<tenant>/<name>"
+OF_NETWORK = "/dns/records/<tenant>/<network>/<name>"
+REPLACED: dict[int | str, dict[str, str | dict[str, dict[str, Any]]]] = {
+    200: {
+        "description": "It was there already, and stands for these addresses now.",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Record"}}},
+    }
+}
+
+
+@blueprint.get("/dns")
+@allow(READERS)
+@blueprint.output(Dns)
+def get() -> Answer:
+    """Show what holds for all names"""
+    return shown(lambda session: records.settings(session)._asdict())
+
+
+@blueprint.patch("/dns")
+@allow(CHANGERS)
+@blueprint.input(DnsChange, arg_name="body")
+@blueprint.output(Dns)
+@conditional
+def set_domain(body: DnsChange) -> Answer:
+    """Change what holds for all names
+
+    Containers that run keep the search domains that they were started with.
+    """
+    with changing() as tx:
+        found = records.set_domain(tx, body.domain, version=if_match())._asdict()
+    found["revision"] = tx.revision
+    return found, 200, etag(found)
+
+
+@blueprint.get("/dns/records")
+@allow(TENANT_READERS, by=SIGHT)
+@blueprint.input(RecordQuery, "query", "query")
+@blueprint.output(RecordPage)
+def find(query: RecordQuery) -> Json:
+    """List static records"""
+    return listed(
+        lambda session: records.find(session, tenant=query.tenant, cursor=query.cursor, limit=query.limit),
+        present.records,
+    )
+
+
+@blueprint.get(OF_TENANT)
+@allow(TENANT_READERS)
+@blueprint.output(Record)
+def get_of_tenant(tenant: str, name: str) -> Answer:
+    """Show a tenant's record"""
+    return shown(lambda session: present.record(session, records.get(session, tenant, name)))
+
+
+@blueprint.put(OF_TENANT)
+@allow(TENANT_ADMINS)
+@blueprint.input(RecordPut, arg_name="body")
+@blueprint.output(Record, 201)
+@blueprint.doc(responses=REPLACED)
+@conditional
+def put_of_tenant(tenant: str, name: str, body: RecordPut) -> Answer:
+    """Create or replace a tenant's record"""
+    return _put(tenant, name, body.addresses)
+
+
+@blueprint.delete(OF_TENANT)
+@allow(TENANT_ADMINS)
+@blueprint.output(Deleted)
+@conditional
+def delete_of_tenant(tenant: str, name: str) -> Json:
+    """Delete a tenant's record"""
+    return deleted(lambda tx: records.delete(tx, tenant, name, version=if_match()))
+
+
+@blueprint.get(OF_NETWORK)
+@allow(TENANT_READERS)
+@blueprint.output(Record)
+def get_of_network(tenant: str, network: str, name: str) -> Answer:
+    """Show a network's record"""
+    return shown(lambda session: present.record(session, records.get(session, f"{tenant}/{network}", name)))
+
+
+@blueprint.put(OF_NETWORK)
+@allow(TENANT_ADMINS)
+@blueprint.input(RecordPut, arg_name="body")
+@blueprint.output(Record, 201)
+@blueprint.doc(responses=REPLACED)
+@conditional
+def put_of_network(tenant: str, network: str, name: str, body: RecordPut) -> Answer:
+    """Create or replace a network's record"""
+    return _put(f"{tenant}/{network}", name, body.addresses)
+
+
+@blueprint.delete(OF_NETWORK)
+@allow(TENANT_ADMINS)
+@blueprint.output(Deleted)
+@conditional
+def delete_of_network(tenant: str, network: str, name: str) -> Json:
+    """Delete a network's record"""
+    return deleted(lambda tx: records.delete(tx, f"{tenant}/{network}", name, version=if_match()))
+
+
+@blueprint.get("/hosts/<host>/names")
+@allow(AGENTS, own_host=True)
+@blueprint.input(NamesQuery, "query", "query")
+@blueprint.output(Names)
+@blueprint.doc(responses={204: "Nothing that this host may see came after `after`."})
+def names(host: str, query: NamesQuery) -> Json | Response:
+    """Show the names that a host's resolver knows
+
+    With `after` and `wait` the answer comes when a name changed. `after` says, too, that the host answers from the
+    names of that revision.
+    """
+    now = datetime.now(UTC)
+    with reading() as session:
+        id = host_id(session, host)
+        is_noted = directory.is_noted(session, id, query.after, now)
+    if not is_noted:
+        with noting() as session:
+            directory.note(session, id, query.after, now)
+    live = state().live
+    with live.patience(query.wait) as deadline:
+        while True:
+            looked = live.seen()
+            with reading() as session:
+                if query.after is None or directory.changed_for_host(session, id, query.after):
+                    return directory.document(session, id, query.after)
+            if not live.wait_for_change(looked.revision, _concerns, deadline - time.monotonic()):
+                return Response(status=204)
+
+
+@blueprint.get("/revisions/<int:revision>/names")
+@allow(ANYONE_KNOWN)
+@blueprint.input(WaitQuery, "query", "query")
+@blueprint.output(NamesKnown)
+def known(revision: int, query: WaitQuery) -> Json:
+    """Show which hosts do not know a revision's names yet
+
+    With `wait` the answer comes when all do, or when the time is over. A host whose agent is silent is not waited for.
+    """
+    live = state().live
+    with live.patience(query.wait) as deadline:
+        while True:
+            pulse = live.seen().pulse
+            with reading() as session:
+                waiting = of_own_hosts(session, directory.waiting(session, revision, datetime.now(UTC)))
+            if not waiting or not live.wait_for_pulse(pulse, deadline - time.monotonic()):
+                return {"revision": revision, "waiting": waiting}
+
+
+def _concerns(changes: Sequence[Change]) -> bool:
+    """Whether a look at the database is worth it; whose names changed is seen there."""
+    return any(change.noun in (*directory.OF_A_TENANT, *directory.OF_ALL) for change in changes)
+
+
+def _put(scope: str, name: str, addresses: Sequence[str]) -> Answer:
+    with changing() as tx:
+        record, is_new = records.put(tx, scope, name, addresses, version=if_match())
+        body = present.record(tx.session, record)
+    body["revision"] = tx.revision
+    return body, 201 if is_new else 200, etag(body)

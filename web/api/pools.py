@@ -1,0 +1,113 @@
+"""Pools and reservations over HTTP. Neither moves a packet, so neither takes a revision."""
+
+from __future__ import annotations
+
+from apiflask import APIBlueprint
+from flask import Response
+
+from db import pools, reservations
+from web import present
+from web.api.replies import Answer, Json, changed, conditional, created, deleted, idempotent, if_match, listed, shown
+from web.api.schemas.address import (
+    Pool,
+    PoolChange,
+    PoolCreate,
+    PoolPage,
+    PoolQuery,
+    ReservationCreate,
+    Reservations,
+    Reserved,
+)
+from web.api.schemas.common import Deleted
+from web.auth.access import CHANGERS, READERS, TENANT_ADMINS, TENANT_READERS, allow
+from web.state import reading
+
+blueprint = APIBlueprint("pools", __name__, tag="Addresses")
+RESERVATIONS = "/networks/<tenant>/<network>/reservations"
+
+
+@blueprint.get("/pools")
+@allow(READERS)
+@blueprint.input(PoolQuery, "query", "query")
+@blueprint.output(PoolPage)
+def find(query: PoolQuery) -> Json:
+    """List pools"""
+    return listed(lambda session: pools.find(session, cursor=query.cursor, limit=query.limit), present.pools)
+
+
+@blueprint.post("/pools")
+@allow(CHANGERS)
+@blueprint.input(PoolCreate, arg_name="body")
+@blueprint.output(Pool, 201)
+@idempotent
+def create(body: PoolCreate) -> Answer | Response:
+    """Create a pool"""
+    return created(
+        lambda tx: present.pool(tx.session, pools.create(tx, body.name, body.cidr, prefix=body.prefix)),
+    )
+
+
+@blueprint.get("/pools/<pool>")
+@allow(READERS)
+@blueprint.output(Pool)
+def get(pool: str) -> Answer:
+    """Show a pool"""
+    return shown(lambda session: present.pool(session, pools.get(session, pool)))
+
+
+@blueprint.patch("/pools/<pool>")
+@allow(CHANGERS)
+@blueprint.input(PoolChange, arg_name="body")
+@blueprint.output(Pool)
+@conditional
+def update(pool: str, body: PoolChange) -> Answer:
+    """Enable, disable or drain a pool"""
+    return changed(
+        lambda tx: present.pool(tx.session, pools.set_state(tx, pool, body.state, version=if_match())),
+    )
+
+
+@blueprint.delete("/pools/<pool>")
+@allow(CHANGERS)
+@blueprint.output(Deleted)
+@conditional
+def delete(pool: str) -> Json:
+    """Delete a pool of which no network has a subnet"""
+    return deleted(lambda tx: pools.delete(tx, pool, version=if_match()))
+
+
+@blueprint.get(RESERVATIONS)
+@allow(TENANT_READERS)
+@blueprint.output(Reservations)
+def reserved(tenant: str, network: str) -> Json:
+    """List the reservations of a network"""
+    with reading() as session:
+        name = f"{tenant}/{network}"
+        return {"items": present.reservations(name, reservations.find(session, name))}
+
+
+@blueprint.post(RESERVATIONS)
+@allow(TENANT_ADMINS)
+@blueprint.input(ReservationCreate, arg_name="body")
+@blueprint.output(Reserved, 201)
+@idempotent
+def reserve(tenant: str, network: str, body: ReservationCreate) -> Answer | Response:
+    """Reserve addresses for a name"""
+    name = f"{tenant}/{network}"
+    return created(
+        lambda tx: present.reservations(
+            name,
+            reservations.create(tx, name, body.name, addresses=body.addresses, expires_at=body.expires_at),
+        )[0]
+    )
+
+
+@blueprint.delete(RESERVATIONS + "/<reservation>")
+@allow(TENANT_ADMINS)
+@blueprint.output(Deleted)
+def unreserve(tenant: str, network: str, reservation: str) -> Json:
+    """Give up a reservation
+
+    An endpoint that has its addresses keeps them.
+    """
+    return deleted(lambda tx: reservations.remove(tx, f"{tenant}/{network}", reservation))
