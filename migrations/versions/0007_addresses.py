@@ -41,10 +41,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_address_pool"),
         sa.UniqueConstraint("name", name="uq_address_pool_name"),
     )
-    with op.batch_alter_table("network") as batch:
-        batch.add_column(sa.Column("plan", sa.String(8), nullable=False, server_default="shared"))
-        batch.add_column(sa.Column("strict", sa.Boolean(), nullable=False, server_default=sa.false()))
-    with op.batch_alter_table("subnet") as batch:
+    # On SQLite a batch copies the table, which must not forget that its ids are never used again.
+    op.add_column("network", sa.Column("plan", sa.String(8), nullable=False, server_default="shared"))
+    op.add_column("network", sa.Column("strict", sa.Boolean(), nullable=False, server_default=sa.false()))
+    with op.batch_alter_table("subnet", table_kwargs={"sqlite_autoincrement": True}) as batch:
         batch.add_column(sa.Column("address_pool_id", sa.Integer(), nullable=True))
         batch.add_column(sa.Column("ip_range", sa.String(43), nullable=True))
         batch.add_column(sa.Column("excludes", JSON, nullable=False, server_default="[]"))
@@ -144,7 +144,7 @@ def downgrade() -> None:
     op.drop_table("reservation")
     op.drop_index("ix_block_host_id", "block")
     op.drop_table("block")
-    with op.batch_alter_table("subnet") as batch:
+    with op.batch_alter_table("subnet", table_kwargs={"sqlite_autoincrement": True}) as batch:
         batch.drop_index("ix_subnet_address_pool_id")
         batch.drop_constraint("fk_subnet_address_pool_id", type_="foreignkey")
         batch.drop_constraint("fk_subnet_block_pool_id", type_="foreignkey")

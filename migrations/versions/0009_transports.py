@@ -17,12 +17,11 @@ SETTING = sa.table("setting", sa.column("name", sa.String), sa.column("value", J
 
 
 def upgrade() -> None:
-    with op.batch_alter_table("network") as network:
-        network.add_column(sa.Column("transport", sa.String(16), nullable=False, server_default="vxlan"))
-        network.add_column(sa.Column("cross_subnet", sa.Boolean(), nullable=False, server_default=sa.false()))
-    with op.batch_alter_table("host") as host:
-        host.add_column(sa.Column("mtu_fixed", sa.Boolean(), nullable=False, server_default=sa.false()))
-        host.add_column(sa.Column("prefix", sa.Integer(), nullable=True))
+    # Not in a batch: on SQLite that copies the table, which then would give ids of rows that are gone to others.
+    op.add_column("network", sa.Column("transport", sa.String(16), nullable=False, server_default="vxlan"))
+    op.add_column("network", sa.Column("cross_subnet", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column("host", sa.Column("mtu_fixed", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column("host", sa.Column("prefix", sa.Integer(), nullable=True))
     # Who has said another MTU than the default meant it.
     op.execute(HOST.update().where(HOST.c.mtu != 1500).values(mtu_fixed=sa.true()))
     op.bulk_insert(SETTING, [{"name": "tunnel_ports", "value": {"vxlan": 4789, "geneve": 6081}}])
