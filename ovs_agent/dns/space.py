@@ -68,6 +68,7 @@ class Space:
             addresses=(f"{v4 + SERVER}/32", f"{v6 + SERVER}/128"),
             gateways=(str(v4 + BEYOND), str(v6 + BEYOND)),
             mtu=MTU,
+            route_mtu=MTU,
             container_id="",
             ifname=IFNAME,
             netns=path,
