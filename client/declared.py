@@ -6,6 +6,7 @@ It decides the requests and their order, and sends none.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -190,11 +191,16 @@ def document(one: Object) -> Json:
         metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
         if one.fields.get("labels"):
             metadata["labels"] = one.fields["labels"]
-    spec = {key: one.fields[field] for key, field in SPEC[one.kind].items() if one.fields.get(field) not in _DEFAULTS}
+    spec = {
+        key: one.fields[field]
+        for key, field in SPEC[one.kind].items()
+        if one.fields.get(field) not in (None, False, [], {}, _DEFAULTS.get(field))
+    }
     return {"apiVersion": API, "kind": one.kind, "metadata": metadata, "spec": spec}
 
 
-_DEFAULTS: tuple[Any, ...] = (None, False, [], {})
+_DEFAULTS = {"plan": "shared", "transport": "vxlan"}
+"""What else than nothing a field is when nobody names it."""
 
 
 def steps(wished: Iterable[Object], there: Iterable[Object], prune: bool) -> list[Step]:
@@ -230,7 +236,8 @@ def _step(one: Object, there: Object | None, brought: bool) -> Step | None:
         if one.fields == there.fields:
             return None
         return Step("~", _what(one), ["its document"], [_creation(one)])
-    different = {key: value for key, value in one.fields.items() if value != there.fields.get(key)}
+    has = there.fields
+    different = {key: value for key, value in one.fields.items() if not _agree(key, value, has.get(key))}
     if not different:
         return None
     if fixed := [key for key in FIXED.get(one.kind, ()) if key in different]:
@@ -243,6 +250,32 @@ def _step(one: Object, there: Object | None, brought: bool) -> Step | None:
             different[key] = {**dict.fromkeys(there.fields.get(key) or {}), **different[key]}
     place = {"Tenant": "tenants", "Network": "networks"}[one.kind]
     return Step("~", _what(one), details, [Request("PATCH", f"/{place}/{one.name}", different, there.version)])
+
+
+def _agree(field: str, asked: Any, has: Any) -> bool:
+    """Whether what is there is what a file says, which may write it in other words or another order."""
+    if field in ("gateways", "block_sizes"):
+        # Of subnets for which the file names none, the API chose.
+        return _all(asked) <= _all(has)
+    if field in ("subnets", "ip_ranges", "excludes"):
+        return _all(asked) == _all(has)
+    return bool(asked == has)
+
+
+def _all(written: Any) -> set[Any]:
+    return {part for one in written or () for part in _plain(one)}
+
+
+def _plain(written: Any) -> list[Any]:
+    """Addresses and ranges as the networks they are; what is none of these stays, for the API to say so."""
+    low, dash, high = str(written).partition("-")
+    try:
+        if dash:
+            ends: list[Any] = [ipaddress.ip_address(end) for end in (low, high)]
+            return list(ipaddress.summarize_address_range(*ends))
+        return [ipaddress.ip_network(written) if isinstance(written, str) else written]
+    except (ValueError, TypeError):
+        return [str(written)]
 
 
 def _creation(one: Object) -> Request:

@@ -111,6 +111,50 @@ def test_what_is_exported_is_what_there_is(cli: Cli, everything: Path, tmp_path:
     assert {one["metadata"].get("namespace") for one in documents if one["kind"] == "Network"} == {"acme", "beta"}
 
 
+PLANNED = """
+apiVersion: warren/v1
+kind: Tenant
+metadata: {name: acme}
+---
+apiVersion: warren/v1
+kind: Network
+metadata: {name: web, namespace: acme}
+spec:
+  subnets: ["FD00:20::/64", 10.20.0.0/24]
+  gateways: [10.20.0.9]
+  ipRanges: [10.20.0.128/25]
+  excludes: [10.20.0.10-10.20.0.20]
+  auxAddresses: {printer: 10.20.0.30}
+  plan: per-host
+  blockSizes: [28]
+  strict: true
+  broadcast: true
+  transport: geneve
+"""
+
+
+def test_an_address_plan_and_a_transport_are_in_files(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "planned.yaml"
+    file.write_text(PLANNED)
+    cli("apply", "-f", str(file), "--no-wait")
+    assert cli("apply", "-f", str(file), "--no-wait") == "Everything is as the files say.\n"
+    exported = cli("export")
+    for one in yaml.safe_load_all(exported):
+        if one["kind"] == "Network" and one["metadata"]["name"] == "web":
+            spec = one["spec"]
+    assert (spec["plan"], spec["strict"], spec["broadcast"], spec["transport"]) == ("per-host", True, True, "geneve")
+    assert spec["auxAddresses"] == {"printer": "10.20.0.30"} and 28 in spec["blockSizes"]
+    again = tmp_path / "exported.yaml"
+    again.write_text(exported)
+    assert cli("apply", "-f", str(again), "--prune", "--dry-run") == "Everything is as the files say.\n"
+    cli("tenant", "delete", "acme")
+    cli("apply", "-f", str(again), "--no-wait")
+    assert cli("apply", "-f", str(file), "--no-wait") == "Everything is as the files say.\n"
+    file.write_text(PLANNED.replace("geneve", "gre"))
+    said = cli("apply", "-f", str(file), "--no-wait").splitlines()
+    assert said == ["~ Network acme/web", "    transport: geneve -> gre", "1 done."]
+
+
 def test_a_change_is_shown_field_by_field_and_made(cli: Cli, everything: Path) -> None:
     cli("apply", "-f", str(everything), "--no-wait")
     changed = ALL.replace("{team: web}", "{team: shop}").replace("role: operator", "role: admin")
