@@ -8,7 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine, delete, select, text, update
 
-from db import audit, bindings, isolation, networks, policies, tenants, tokens, users
+from db import (
+    audit,
+    bindings,
+    isolation,
+    networks,
+    policies,
+    pools,
+    records,
+    reservations,
+    tenants,
+    tokens,
+    transport,
+    users,
+)
 from db.audit import Actor
 from db.changes import rehearsal, transaction
 from db.engine import reading, writing
@@ -77,6 +90,25 @@ def test_what_is_changed_beside_the_objects_is_there_too(engine: Engine) -> None
     )
     assert found["policy", "delete"]["before"]["document"]["metadata"]["name"] == "one"
     assert verified(engine).problem is None
+
+
+def test_addresses_names_and_tunnels_are_there(told: Engine) -> None:
+    did(told, pools.create, "second", "10.200.0.0/16")
+    did(told, pools.set_state, "second", "draining")
+    did(told, networks.create, "acme/db", subnets=["10.21.0.0/24"])
+    did(told, reservations.create, "acme/db", "db1", addresses=["10.21.0.9"])
+    did(told, records.put, "acme/db", "db", ["10.21.0.9"])
+    did(told, records.set_domain, "example.internal")
+    did(told, transport.set_udp_ports, {"vxlan": 8472})
+    pool, drained, _, reserved, record, domain, ports = entries(told)[5:]
+    assert (pool["name"], drained["after"]["state"]) == ("second", "draining")
+    assert (reserved["name"], reserved["before"], reserved["after"]) == (
+        *("acme/db", {"reservations": []}, {"reservations": ["db1 10.21.0.9"]}),
+    )
+    assert (record["noun"], record["name"], record["tenant"]) == ("record", "acme/db/db", "acme")
+    assert (domain["noun"], domain["after"]["domain"]) == ("dns", "example.internal")
+    assert (ports["noun"], ports["after"]["tunnel_ports"]["vxlan"]) == ("cluster", 8472)
+    assert verified(told).problem is None
 
 
 def test_no_secret_and_no_hash_of_one_is_there(engine: Engine) -> None:

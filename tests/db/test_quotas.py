@@ -49,6 +49,17 @@ def test_each_quota_is_kept(engine: Engine) -> None:
         assert quotas.used(session, made.id, "addresses") == 1
 
 
+def test_an_endpoint_takes_one_address_of_each_family_however_many_subnets_there_are(engine: Engine) -> None:
+    host = steps.host(engine)
+    made = steps.tenant(engine, quota={"addresses": 3})
+    steps.do(engine, networks.create, "acme/web", subnets=["10.20.0.0/24", "10.21.0.0/24", "fd00:20::/64"])
+    steps.attach(engine, host, "c1")
+    with pytest.raises(QuotaExceeded, match="has 2 addresses and may have 3"):
+        steps.attach(engine, host, "c2")
+    with reading(engine) as session:
+        assert quotas.used(session, made.id, "addresses") == 2
+
+
 def test_other_tenants_are_not_bounded(engine: Engine) -> None:
     steps.tenant(engine, quota={"networks": 0})
     steps.tenant(engine, "beta")

@@ -147,7 +147,7 @@ def test_an_address_plan_and_a_transport_are_in_files(cli: Cli, tmp_path: Path) 
     again = tmp_path / "exported.yaml"
     again.write_text(exported)
     assert cli("apply", "-f", str(again), "--prune", "--dry-run") == "Everything is as the files say.\n"
-    cli("tenant", "delete", "acme")
+    cli("tenant", "delete", "acme", "--no-wait")
     cli("apply", "-f", str(again), "--no-wait")
     assert cli("apply", "-f", str(file), "--no-wait") == "Everything is as the files say.\n"
     file.write_text(PLANNED.replace("geneve", "gre"))

@@ -56,6 +56,27 @@ def test_a_collision_with_another_tenant_does_not_name_it(acme: People) -> None:
     assert "globex" not in str(told) and "10.66.0.0/24" not in str(told)
     assert "globex/web" in acme.site.admin.post("/networks", asked).text
     assert "acme/web" in acme.boss.post("/networks", {"name": "acme/x", "subnets": ["10.65.0.0/25"]}).text
+    more = {"subnet": "10.66.0.0/25"}
+    told = assert_problem(acme.boss.post("/networks/acme/web/subnets", more), 409, "10.66.0.0/25 is in use elsewhere")
+    assert "globex" not in str(told)
+
+
+def test_subnets_reservations_and_records_are_their_tenants(acme: People) -> None:
+    acme.boss.made("/networks/acme/web/subnets", {"subnet": "10.65.1.0/24"})
+    acme.boss.made("/networks/acme/web/reservations", {"name": "db", "addresses": ["10.65.0.9"]})
+    assert acme.boss.put("/dns/records/acme/web/db", {"addresses": ["10.65.0.9"]}).status_code == 201
+    acme.site.admin.put("/dns/records/globex/db", {"addresses": ["10.66.0.9"]})
+    for caller in (acme.reader, acme.operator, acme.boss):
+        assert [one["scope"] for one in caller.get("/dns/records").get_json()["items"]] == ["acme/web"]
+        kept = caller.get("/networks/acme/web/reservations").get_json()["items"]
+        assert [one["addresses"] for one in kept] == [["10.65.0.9"]]
+        assert len(caller.get("/networks/acme/web").get_json()["subnets"]) == 2
+        assert_problem(caller.get("/networks/globex/web/reservations"), 404)
+        assert_problem(caller.get("/pools"), 403)
+    assert_problem(acme.operator.put("/dns/records/acme/web/db", {"addresses": ["10.65.0.8"]}), 403)
+    assert_problem(acme.boss.put("/dns/records/globex/db", {"addresses": ["10.65.0.8"]}), 404)
+    told = acme.boss.get("/audit").get_json()["items"]
+    assert {one["noun"] for one in told} >= {"record", "network"} and "globex" not in str(told)
 
 
 def test_who_is_joined_or_peers_is_not_told(acme: People) -> None:
