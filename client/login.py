@@ -27,5 +27,6 @@ def login(context: Context, api: str, token: str) -> None:
     rest = Rest(api, token.strip(), ca_file=os.environ.get("WARREN_CA"))
     me = rest.get("/whoami").body
     write(config_file(), rest.api, token.strip())
-    sentence = f"{rest.api} knows you as {me['name']} ({me['role']}); remembered in {config_file()}."
+    roles = ", ".join([me["role"], *(f"{role} of {tenant}" for tenant, role in me["tenants"].items())])
+    sentence = f"{rest.api} knows you as {me['name']} ({roles}); remembered in {config_file()}."
     output.said(context.output, sentence, {"api": rest.api, **me, "remembered_in": str(config_file())})

@@ -33,6 +33,8 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
         "endpoint": Lazy("client.endpoints:endpoint", "Interfaces of containers."),
         "dns": Lazy("client.dns:dns", "Names that no endpoint has."),
         "policy": Lazy("client.policies:policy", "Which connections are allowed."),
+        "apply": Lazy("client.declare:apply", "Make everything as some files say."),
+        "export": Lazy("client.declare:export", "Print everything as such a file."),
         "explain": Lazy("client.explain:explain", "Why a connection is allowed or denied."),
     },
     "Hosts and their state": {
@@ -46,7 +48,11 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
     },
     "Access": {
         "login": Lazy("client.login:login", "Remember an API and a token."),
+        "user": Lazy("client.users:user", "People who log in."),
+        "group": Lazy("client.users:group", "Users who may do the same."),
+        "role": Lazy("client.roles:role", "Who may do what."),
         "token": Lazy("client.tokens:token", "Tokens for programs."),
+        "audit": Lazy("client.audit:audit", "Who changed what."),
         "completion": Lazy("client.completion:completion", "Completion for bash, zsh and fish."),
     },
     "Running Warren": {

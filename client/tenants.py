@@ -97,6 +97,27 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
 
 @tenant.command()
 @the_tenant
+@click.argument("bounds", nargs=-1, required=True, metavar="NOUN=N|NOUN- ...")
+@changing
+@click.pass_obj
+def quota(context: Context, name: str, bounds: tuple[str, ...]) -> None:
+    """Bound how many networks, endpoints, addresses or policies a tenant may have (NOUN=N), or not any more (NOUN-).
+
+    \b
+    Example:
+      warren tenant quota acme endpoints=500 policies-
+    """
+    wanted: dict[str, int | None] = {}
+    for noun, most in label_changes(bounds).items():
+        if most is not None and not most.isdecimal():
+            raise click.UsageError(f"'{noun}={most}' has no number; write it like endpoints=500.")
+        wanted[noun] = None if most is None else int(most)
+    reply = context.rest.patch(f"/tenants/{name}", {"quota": wanted}).body
+    report(context, f"Tenant {name} may have {output.cell(reply['quota'])}", reply)
+
+
+@tenant.command()
+@the_tenant
 @changing
 @click.pass_obj
 def delete(context: Context, name: str) -> None:

@@ -14,6 +14,8 @@ COLUMNS = [
     column("ID"),
     column("NAME"),
     column("ROLE"),
+    column("TENANT"),
+    column("USER"),
     column("HOST"),
     column("CREATED", "created_at"),
     column("EXPIRES", "expires_at"),
@@ -29,23 +31,25 @@ def token() -> None:
 @click.argument("name")
 @click.option(
     "--role",
-    type=click.Choice(["admin", "viewer", "cni"]),
+    type=click.Choice(["admin", "operator", "viewer", "cni"]),
     default="viewer",
     show_default=True,
-    help="What it may do; cni speaks for one host only.",
+    help="What it may do; operator needs --tenant.",
 )
+@click.option("--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Keep it to one tenant.")
 @click.option("--host", metavar="HOST", shell_complete=completes("/hosts"), help="Bind it to one host.")
 @click.option("--expires", metavar="TIME", help="When it ends, like 2030-01-31T12:00:00Z; else never.")
 @printing
 @click.pass_obj
-def create(context: Context, name: str, role: str, host: str | None, expires: str | None) -> None:
-    """Create a token and print it.
+def create(context: Context, name: str, role: str, tenant: str | None, host: str | None, expires: str | None) -> None:
+    """Create a token and print it. It is yours, and reaches no further than you do.
 
     \b
     Example:
-      warren token create ci --role viewer
+      warren token create ci --role operator --tenant acme --expires 2030-01-31T12:00:00Z
     """
-    reply = send(context, "/tokens", {"name": name, "role": role, "host": host, "expires_at": expires})
+    body = {"name": name, "role": role, "tenant": tenant, "host": host, "expires_at": expires}
+    reply = send(context, "/tokens", body)
     output.said(context.output, reply["token"], reply)
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import and_, bindparam, delete, func, insert, literal, or_, select
 from sqlalchemy.orm import Session
 
-from db import allocate, allowed, blocks, choosing, moves, records, reservations, transport, wanted
+from db import allocate, allowed, blocks, choosing, moves, quotas, records, reservations, transport, wanted
 from db.addressing import IPAddress, check_usable, is_made_of_an_address, macs_of, offset_of, parse_mac
 from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
@@ -31,6 +31,7 @@ _PLACE = (
         Host.name.label("host"),
         Host.pool_id.label("ofports"),
         Tenant.id.label("tenant_id"),
+        Tenant.quota,
         Network.id.label("network_id"),
         Network.transport,
         Network.cross_subnet,
@@ -174,6 +175,9 @@ def attach(
     if reservation is not None and not kept:
         remedy = f"reserve an address with `warren reservation create {network} {reservation}`"
         raise NotFound(f"network {network} has no reservation for {reservation}", remedy, "reservation")
+    # One address of each family, of whichever subnet.
+    more = {"endpoints": 1, "addresses": len({row.family for row in place})}
+    quotas.take(session, at.tenant_id, at.quota, more)
     asked = _asked(addresses, place, network)
     ofport = allocate.claim(
         session, at.ofports, tx.now, what=f"the range of ofports of host {at.host}", remedy="remove endpoints from it"

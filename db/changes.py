@@ -19,6 +19,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
+from db import audit
+from db.audit import Actor, Touched
 from db.engine import writing
 from db.errors import Conflict, StaleVersion
 from db.tables import ChangeRow, Revision, utcnow
@@ -44,13 +46,18 @@ class Recorded(NamedTuple):
 
 
 class Transaction:
-    """`revision` is the number this transaction took, or the newest one there was when it changed nothing."""
+    """`revision` is the number this transaction took, or the newest one there was when it changed nothing.
 
-    def __init__(self, session: Session, now: datetime) -> None:
+    What it changes is in the audit log as `actor`'s; without one it is Warren's own doing, and is not.
+    """
+
+    def __init__(self, session: Session, now: datetime, actor: Actor | None = None) -> None:
         self.session = session
         self.now = now
+        self.actor = actor
         self.revision = 0
         self._recorded: dict[tuple[str, int], Recorded] = {}
+        self._noted: dict[tuple[str, int], Operation] = {}
         self._before_commit: list[Callable[[int], None]] = []
 
     def record(
@@ -60,6 +67,11 @@ class Transaction:
         if before is not None and before.op == "create" and op == "update":
             op = "create"
         self._recorded[noun, id] = Recorded(op, tenant_id, host_id)
+
+    def note(self, noun: str, id: int, op: Operation) -> None:
+        """A change of what is no network: it is in the audit log and takes no revision."""
+        before = self._noted.get((noun, id))
+        self._noted[noun, id] = "create" if before == "create" and op == "update" else op
 
     @property
     def recorded(self) -> set[tuple[str, int]]:
@@ -73,6 +85,8 @@ class Transaction:
     def finish(self) -> None:
         """Writes what is outstanding, then takes the revision."""
         self.session.flush()
+        touched = {key: recorded.op for key, recorded in self._recorded.items()} | self._noted
+        seen = audit.images(self.session, (Touched(*key, op) for key, op in touched.items())) if self.actor else []
         if self._recorded:
             self.revision = self.session.execute(_BUMP).scalar_one()
             rows = [
@@ -85,6 +99,8 @@ class Transaction:
             notify(self.session, REVISION_CHANNEL)
         else:
             self.revision = current_revision(self.session)
+        if self.actor is not None:
+            audit.append(self.session, self.actor, self.now, self.revision, seen)
         for call in self._before_commit:
             call(self.revision)
 
@@ -94,10 +110,10 @@ class _Undone(Exception):  # noqa: N818 - nothing went wrong
 
 
 @contextmanager
-def transaction(engine: Engine, now: datetime | None = None) -> Iterator[Transaction]:
+def transaction(engine: Engine, now: datetime | None = None, actor: Actor | None = None) -> Iterator[Transaction]:
     """One change of the network: everything in it happens, or nothing."""
     with _refusing(), writing(engine) as session:
-        tx = Transaction(session, now or utcnow())
+        tx = Transaction(session, now or utcnow(), actor)
         yield tx
         tx.finish()
 

@@ -14,7 +14,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from db import backup as backups
-from db import migrate, tokens, users
+from db import bindings, migrate, tokens, users
+from db.audit import Actor
 from db.changes import transaction
 from db.engine import create_engine, reading
 from db.errors import DomainError, Unauthenticated
@@ -121,12 +122,14 @@ def init_admin(url: str, name: str, password_file: Path, token_file: Path) -> No
         with reading(engine) as session:
             knows_password = users.authenticate(session, name, password) is not None
             has_token = token_file.exists() and _opens(session, token_file.read_text().strip())
-        with transaction(engine) as tx:
-            user = users.find(tx.session, name)
+        with transaction(engine, actor=Actor("local", "init-admin")) as tx:
+            user = users.find_one(tx.session, name)
             if user is None:
                 user = users.create(tx, name, password, role="admin")
             elif not knows_password:
                 users.set_password(tx, user, password)
+            if bindings.grants_of(tx.session, user.id).cluster != "admin":
+                bindings.grant(tx, "admin", user=name)
             if not has_token:
                 text = tokens.create(tx, "admin", name=f"first of {name}", user_id=user.id)[1]
                 # Before the commit: a token that nobody can read would be of no use.

@@ -6,12 +6,12 @@ Written by controllers, in names; never bumps the revision, and asks nobody whet
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from hashlib import blake2b
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, String, cast, delete, or_, select
+from sqlalchemy import ColumnElement, String, cast, delete, false, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from controller.calc.decision import Decision
@@ -53,9 +53,17 @@ def find(
     endpoint: str | None = None,
     policy: str | None = None,
     limit: int = 100,
+    seen: Collection[str] | None = None,
 ) -> Sequence[Denial]:
-    """Newest first. Of a tenant or endpoint at either end, and of a policy by its qualified name."""
+    """Newest first. Of a tenant or endpoint at either end, and of a policy by its qualified name.
+
+    `seen`: only those between endpoints of these tenants, or between one of theirs and what is no endpoint.
+    """
     query = select(Denial).where(Denial.action == action)
+    if seen is not None:
+        for end in (Denial.source, Denial.destination):
+            query = query.where(or_(end == "", _in_one(end, seen)))
+        query = query.where(_at_an_end(lambda end: _in_one(end, seen)))
     if tenant is not None:
         query = query.where(_at_an_end(lambda end: end.startswith(f"{tenant}/", autoescape=True)))
     if endpoint is not None:
@@ -65,6 +73,10 @@ def find(
         query = query.where(cast(Denial.policies, String).contains(json.dumps(policy), autoescape=True))
     order = Denial.last_at.desc(), Denial.key
     return session.execute(query.order_by(*order).limit(limit)).scalars().all()
+
+
+def _in_one(end: InstrumentedAttribute[str], tenants: Collection[str]) -> ColumnElement[bool]:
+    return or_(false(), *(end.startswith(f"{tenant}/", autoescape=True) for tenant in tenants))
 
 
 def _at_an_end(is_it: Callable[[InstrumentedAttribute[str]], ColumnElement[bool]]) -> ColumnElement[bool]:

@@ -26,8 +26,11 @@ URL_FORMS = "sqlite:////path/warren.db or postgresql://user@host/name"
 LOCK_SECONDS = 15.0
 """How long a writer waits for its turn before it gives up."""
 
-_turns: weakref.WeakKeyDictionary[Engine, threading.Lock] = weakref.WeakKeyDictionary()
-"""The writers' turn of each SQLite engine."""
+MOST_WRITERS = 32
+"""On PostgreSQL: a writer may need a second connection to see what is not changed yet, so some must be left."""
+
+_turns: weakref.WeakKeyDictionary[Engine, threading.Lock | threading.Semaphore] = weakref.WeakKeyDictionary()
+"""The writers' turns of each engine: one at a time on SQLite."""
 
 
 def create_engine(url: str | URL, *, foreign_keys: bool = True, echo: bool = False) -> Engine:
@@ -37,7 +40,9 @@ def create_engine(url: str | URL, *, foreign_keys: bool = True, echo: bool = Fal
     """
     parsed = parse_url(url)
     if parsed.get_backend_name() == "postgresql":
-        return sqlalchemy.create_engine(parsed, pool_size=16, max_overflow=32, pool_pre_ping=True, echo=echo)
+        made = sqlalchemy.create_engine(parsed, pool_size=16, max_overflow=32, pool_pre_ping=True, echo=echo)
+        _turns[made] = threading.Semaphore(MOST_WRITERS)
+        return made
     engine = sqlalchemy.create_engine(
         parsed, pool_size=16, max_overflow=128, connect_args={"timeout": LOCK_SECONDS}, echo=echo
     )

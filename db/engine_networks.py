@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db import hosts, networks, tenants
+from db import hosts, networks, tenants, transport
 from db.changes import Transaction
 from db.errors import Conflict, Forbidden, NotFound
 from db.layout import Layout
@@ -111,6 +111,6 @@ def _refuse_difference(
             raise Conflict(f"network {name} has gateway {has}, not {text}", f"give {has}, or none", "gateways")
     if isolated and not known.isolated:
         raise Conflict(f"network {name} is not isolated", "do not ask for an internal one", "isolated")
-    own = known.mtu or networks.default_mtu(session)
+    own = known.mtu or transport.mtus(session)[known.transport]
     if mtu is not None and mtu != own:
         raise Conflict(f"network {name} has MTU {own}, not {mtu}", f"give {own}, or none", "mtu")

@@ -37,6 +37,20 @@ class Conflict(DomainError):
     slug = "conflict"
 
 
+class CollidesElsewhere(Conflict):
+    """With what is another tenant's. `discreet` is the same for those who may not know of that one."""
+
+    def __init__(self, problem: str, remedy: str, field: str, discreet: str) -> None:
+        super().__init__(problem, remedy, field)
+        self.discreet = discreet
+
+
+class QuotaExceeded(Conflict):
+    """The tenant has as much as it may have."""
+
+    slug = "quota-exceeded"
+
+
 class Exhausted(Conflict):
     """A pool has no number left. `retry_after` is in seconds when a resting number will be free again by itself."""
 

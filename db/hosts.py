@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -240,6 +240,14 @@ def silent(session: Session, now: datetime) -> set[str]:
     """The hosts of which nothing was heard for a while: what is said of their ports is old."""
     query = select(Host.name).join(HostStatus).where(Host.enrolled_at.is_not(None))
     return set(session.execute(query.where(HostStatus.agent_seen_at < now - SILENT_AFTER)).scalars())
+
+
+def of_tenants(session: Session, tenant_ids: Collection[int]) -> set[str]:
+    """The hosts that have endpoints of these tenants."""
+    query = select(Host.name).where(
+        select(Endpoint.id).where(Endpoint.host_id == Host.id, Endpoint.tenant_id.in_(tenant_ids)).exists()
+    )
+    return set(session.execute(query).scalars())
 
 
 def _valid_mtu(mtu: int) -> int:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import Session, contains_eager, joinedload, selectinload, undefer, undefer_group
 
-from db import allocate, collisions, segments, subnetting, transport, zones
+from db import allocate, collisions, quotas, segments, subnetting, transport, zones
 from db.addressing import IPNetwork
 from db.changes import Transaction
 from db.collisions import Place
-from db.errors import Conflict, Invalid, NotFound
+from db.errors import CollidesElsewhere, Conflict, Invalid, NotFound
 from db.labels import changed_labels, valid_labels
 from db.layout import PLAIN, Layout
 from db.names import qualified
@@ -70,6 +70,7 @@ def create(
     same = select(Network.id).where(Network.tenant_id == tenant.id, Network.name == short)
     if session.execute(same).scalar() is not None:
         raise Conflict(f"network {name} exists already", "choose another name", "name")
+    quotas.take(session, tenant.id, tenant.quota, {"networks": 1})
     network.tenant = tenant
     transport.check(network)
     if not isolated:
@@ -279,4 +280,5 @@ def _refuse_collisions(session: Session, network: Network) -> None:
     for subnet in network.subnets:
         if found := collisions.find(session, place, subnet.ip_network):
             problem = f"network {name} cannot be routed: its subnet {subnet.cidr} {found.sentence}"
-            raise Conflict(problem, "leave it isolated", "isolated")
+            discreet = f"network {name} cannot be routed: its subnet {subnet.cidr} {subnetting.ELSEWHERE}"
+            raise CollidesElsewhere(problem, "leave it isolated", "isolated", discreet)

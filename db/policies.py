@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, contains_eager
 from controller.calc.documents import FIREWALLS, Draft, Refused, read
 from controller.calc.documents.fields import written
 from controller.model import RULES_OF_A_PRIORITY, Direction, Tier
-from db import zones
+from db import quotas, zones
 from db.changes import Transaction
 from db.errors import Conflict, Exhausted, Invalid, NotFound
 from db.pages import Page, page
@@ -190,6 +190,8 @@ def _put(tx: Transaction, one: Given, tenant: Tenant | None, there: _There) -> P
     draft = one.draft
     row = there.rows.get(draft.name)
     if row is None:
+        if tenant is not None:
+            quotas.take(tx.session, tenant.id, tenant.quota, {"policies": 1})
         ordinal = next(there.free, None)
         if ordinal is None:
             whose = f"tenant {tenant.name}" if tenant else "the cluster"

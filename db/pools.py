@@ -62,6 +62,7 @@ def create(tx: Transaction, name: str, cidr: str, *, prefix: int | None = None) 
     pool = AddressPool(id=id, name=name, state=ENABLED, **values)
     session.add(pool)
     session.flush()
+    tx.note("pool", pool.id, "create")
     return pool
 
 
@@ -84,6 +85,7 @@ def set_state(tx: Transaction, name: str, state: str, *, version: int | None = N
     check_version(pool, version, f"pool {name}")
     if assign(pool, state=state):
         tx.session.flush()
+        tx.note("pool", pool.id, "update")
     return pool
 
 
@@ -102,6 +104,7 @@ def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
     session.delete(pool)
     session.flush()
     allocate.delete_pool(session, pool.id)
+    tx.note("pool", pool.id, "delete")
 
 
 def carve(tx: Transaction, network: str, family: int) -> Carved | None:

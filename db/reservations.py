@@ -64,6 +64,7 @@ def create(
     ]
     session.add_all(made)
     session.flush()
+    tx.note("network", row.id, "update")
     return made
 
 
@@ -87,6 +88,7 @@ def remove(tx: Transaction, network: str, name: str) -> None:
         remedy = f"`warren reservation list {network}` shows those there are"
         raise NotFound(f"network {network} has no reservation for {name}", remedy, "name")
     _give_up(tx.session, keys, tx.now)
+    tx.note("network", row.id, "update")
 
 
 def expire(session: Session, network_id: int, now: datetime) -> list[Key]:

@@ -16,7 +16,7 @@ from db import allocate, allowed, collisions, pools
 from db.addressing import IPNetwork, bounds, number_of, parse_subnet, usable
 from db.changes import Transaction
 from db.collisions import Place
-from db.errors import Conflict, Invalid
+from db.errors import CollidesElsewhere, Conflict, Invalid
 from db.layout import Laid, Layout, Span, block_number, count_within, held, lay, offsets
 from db.pools import Carved
 from db.tables import Address, Claim, Endpoint, Network, Reservation, Subnet, Tenant
@@ -26,6 +26,8 @@ ADDRESS_REST_SECONDS = 5
 matters to small and full subnets only; there it must not starve a runtime that starts and stops containers."""
 
 MOST_SUBNETS = 16
+ELSEWHERE = "is in use elsewhere"
+"""What is said of another tenant's subnet to who may not know of it."""
 _FAMILIES = (4, 6)
 
 
@@ -156,10 +158,12 @@ def _refuse_overlap(session: Session, name: str, place: Place, subnet: IPNetwork
     own = Network.tenant_id == place.tenant_id
     query = query.where(own if place.private else or_(own, Network.private.is_(False)))
     for cidr, other, owner, tenant in session.execute(query.order_by(own.desc(), Subnet.id).limit(1)):
-        remedy = "choose another subnet" + ("" if owner == place.tenant_id else " or create it with --private")
-        raise Conflict(
-            f"network {name}: subnet {subnet} overlaps {cidr} of network {tenant}/{other}", remedy, "subnets"
-        )
+        problem = f"network {name}: subnet {subnet} overlaps {cidr} of network {tenant}/{other}"
+        if owner == place.tenant_id:
+            raise Conflict(problem, "choose another subnet", "subnets")
+        remedy = "choose another subnet or create it with --private"
+        raise CollidesElsewhere(problem, remedy, "subnets", f"network {name}: subnet {subnet} {ELSEWHERE}")
     if found := collisions.find(session, place, subnet):
         remedy = "choose another subnet" + (" or create it with --isolated" if place.private else "")
-        raise Conflict(f"network {name}: subnet {subnet} {found.sentence}", remedy, "subnets")
+        problem, discreet = (f"network {name}: subnet {subnet} {said}" for said in (found.sentence, ELSEWHERE))
+        raise CollidesElsewhere(problem, remedy, "subnets", discreet)

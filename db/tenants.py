@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, undefer_group
 
-from db import allocate, isolation, networks, policies, zones
+from db import allocate, isolation, networks, policies, quotas, zones
 from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
 from db.labels import NAME_LABEL, changed_labels, valid_labels, with_name, without_name
@@ -27,6 +27,7 @@ def create(
     labels: Mapping[str, str] | None = None,
     track_all: bool = False,
     default_deny: Sequence[str] = (),
+    quota: Mapping[str, int | None] | None = None,
 ) -> Tenant:
     """A tenant with a number, a zone of its own and a network called `default`."""
     dns_label(name, "tenant")
@@ -35,12 +36,17 @@ def create(
         raise Conflict(f"tenant {name} exists already", "choose another name", "name")
     tenant = Tenant(name=name, labels=_stored({}, labels or {}, name), track_all=track_all)
     tenant.default_deny = _directions(default_deny)
+    # Its first network comes with it, whatever may follow.
+    tenant.quota = {}
+    tenant.created_at = tx.now
     tenant.id = allocate.claim(session, Shared.TENANT, tx.now, what="the range of tenants", remedy="remove a tenant")
     tenant.zone = zones.take(tx, "remove a tenant")
     session.add(tenant)
     session.flush()
     tx.record("tenant", tenant.id, "create", tenant_id=tenant.id)
     networks.create(tx, f"{name}/{DEFAULT_NETWORK}")
+    tenant.quota = quotas.changed({}, quota or {})
+    session.flush()
     return tenant
 
 
@@ -79,15 +85,17 @@ def update(
     labels: Mapping[str, str | None] | None = None,
     track_all: bool | None = None,
     default_deny: Sequence[str] | None = None,
+    quota: Mapping[str, int | None] | None = None,
     version: int | None = None,
 ) -> Tenant:
-    """Lays `labels` over those that are there (None removes one). `version`: only if it still is that one."""
+    """Lays `labels` and `quota` over those that are there (None removes one). `version`: only of that one."""
     tenant = get(tx.session, name)
     check_version(tenant, version, f"tenant {name}")
     values = {
         "labels": _stored(tenant.labels, labels or {}, name),
         "track_all": tenant.track_all if track_all is None else track_all,
         "default_deny": tenant.default_deny if default_deny is None else _directions(default_deny),
+        "quota": quotas.changed(tenant.quota, quota or {}),
     }
     if assign(tenant, **values):
         tx.session.flush()

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Collection
 from datetime import datetime
 from typing import Literal, get_args
 
@@ -17,9 +18,9 @@ from sqlalchemy.orm import Session, joinedload
 
 from db.changes import Transaction
 from db.errors import EnrolTokenUsed, Invalid, NotFound, Unauthenticated
-from db.tables import Token
+from db.tables import Tenant, Token
 
-Role = Literal["admin", "viewer", "agent", "enrol", "cni"]
+Role = Literal["admin", "operator", "viewer", "agent", "enrol", "cni"]
 _TEXT = re.compile(r"wrn_([0-9]{1,9})_([0-9a-f]{64})")
 
 
@@ -30,6 +31,7 @@ def create(
     name: str,
     host_id: int | None = None,
     user_id: int | None = None,
+    tenant: Tenant | None = None,
     expires_at: datetime | None = None,
 ) -> tuple[Token, str]:
     """The row, and the text that is shown once and never again."""
@@ -39,6 +41,10 @@ def create(
         raise Invalid("a token needs a name of 1 to 80 characters", "say what it is for", "name")
     if role in ("agent", "enrol") and host_id is None:
         raise Invalid(f"a token for role {role} is bound to a host", "use `warren host token NAME`", "role")
+    if role == "operator" and tenant is None:
+        raise Invalid("there is no operator of the whole cluster", "name a tenant, or use admin or viewer", "role")
+    if role in ("agent", "enrol", "cni") and tenant is not None:
+        raise Invalid(f"a token for role {role} is not kept to a tenant", "leave the tenant out", "tenant")
     secret = secrets.token_hex(32)
     token = Token(
         name=name,
@@ -46,11 +52,13 @@ def create(
         hash=hash_of(secret),
         host_id=host_id,
         user_id=user_id,
+        tenant=tenant,
         created_at=tx.now,
         expires_at=expires_at,
     )
     tx.session.add(token)
     tx.session.flush()
+    tx.note("token", token.id, "create")
     return token, f"wrn_{token.id}_{secret}"
 
 
@@ -59,7 +67,7 @@ def verify(session: Session, text: str, now: datetime) -> Token:
     match = _TEXT.fullmatch(text)
     token = None
     if match:
-        query = select(Token).where(Token.id == int(match[1])).options(joinedload(Token.host))
+        query = select(Token).where(Token.id == int(match[1])).options(joinedload(Token.host), joinedload(Token.tenant))
         token = session.execute(query).scalar_one_or_none()
     if match is None or token is None or not hmac.compare_digest(token.hash, hash_of(match[2])):
         raise Unauthenticated("the token is not valid", "check it, or make another with `warren token create`")
@@ -84,14 +92,18 @@ def use(tx: Transaction, token: Token) -> None:
 def find(session: Session) -> list[Token]:
     """Every token but the enrol tokens that are used up."""
     shown = (Token.role != "enrol") | Token.used_at.is_(None)
-    return list(
-        session.execute(select(Token).where(shown).options(joinedload(Token.host)).order_by(Token.id)).scalars()
-    )
+    loaded = joinedload(Token.host), joinedload(Token.tenant), joinedload(Token.user)
+    return list(session.execute(select(Token).where(shown).options(*loaded).order_by(Token.id)).scalars())
 
 
-def revoke(tx: Transaction, id: int) -> None:
-    if tx.session.execute(delete(Token).where(Token.id == id).returning(Token.id)).scalar() is None:
+def revoke(tx: Transaction, id: int, tenants: Collection[int] | None = None) -> None:
+    """`tenants`: only one that is kept to one of these."""
+    among = [] if tenants is None else [Token.tenant_id.in_(tenants)]
+    token = tx.session.execute(select(Token).where(Token.id == id, *among)).scalar_one_or_none()
+    if token is None:
         raise NotFound(f"there is no token {id}", "list them with `warren token list`", "token")
+    tx.note("token", id, "delete")
+    tx.session.execute(delete(Token).where(Token.id == id))
 
 
 def revoke_of_host(tx: Transaction, host_id: int, role: Role) -> None:

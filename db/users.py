@@ -3,49 +3,56 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Literal, get_args
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
+from sqlalchemy import delete as sql_delete
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db import bindings, sessions
 from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
 from db.names import dns_label
-from db.tables import User
+from db.pages import Page, page
+from db.tables import KeptReply, User
 
-Role = Literal["admin", "viewer"]
 LEAST_PASSWORD = 8
 hasher = PasswordHasher()
 
 
-def create(tx: Transaction, name: str, password: str, *, role: Role = "viewer") -> User:
+def create(tx: Transaction, name: str, password: str | None = None, *, role: str | None = None) -> User:
+    """`role` is one in the whole cluster. Without a password nobody logs in with one."""
     dns_label(name, "user")
-    if role not in get_args(Role):
-        raise Invalid(f"role {role!r} is unknown", f"use {' or '.join(get_args(Role))}", "role")
     if tx.session.execute(select(User.id).where(User.name == name)).scalar() is not None:
         raise Conflict(f"user {name} exists already", "choose another name", "name")
-    user = User(name=name, role=role, password=_hashed(password))
+    user = User(name=name, password="" if password is None else hashed(password))
     tx.session.add(user)
     tx.session.flush()
+    tx.note("user", user.id, "create")
+    if role is not None:
+        bindings.grant(tx, role, user=name)
     return user
 
 
-def find(session: Session, name: str) -> User | None:
+def find_one(session: Session, name: str) -> User | None:
     return session.execute(select(User).where(User.name == name)).scalar_one_or_none()
 
 
 def get(session: Session, name: str) -> User:
-    user = find(session, name)
+    user = find_one(session, name)
     if user is None:
-        raise NotFound(f"there is no user {name}", "check the name", "user")
+        raise NotFound(f"there is no user {name}", f"create it with `warren user create {name}`", "user")
     return user
+
+
+def find(session: Session, *, cursor: str | None = None, limit: int = 100) -> Page[User]:
+    return page(session, select(User), (User.name,), lambda user: user.name, cursor, limit)
 
 
 def authenticate(session: Session, name: str, password: str) -> User | None:
     """The user of that name and password. Takes as long for a name that nobody has."""
-    user = find(session, name)
+    user = find_one(session, name)
     known = user.password if user and user.password else _nobody()
     try:
         hasher.verify(known, password)
@@ -55,11 +62,24 @@ def authenticate(session: Session, name: str, password: str) -> User | None:
 
 
 def set_password(tx: Transaction, user: User, password: str) -> None:
-    user.password = _hashed(password)
+    """Whoever is logged in with the old one is not any more."""
+    user.password = hashed(password)
     tx.session.add(user)
+    sessions.end_all(tx, user)
+    tx.note("user", user.id, "update")
 
 
-def _hashed(password: str) -> str:
+def delete(tx: Transaction, name: str) -> None:
+    """With the user go its sessions, tokens, role bindings and memberships."""
+    user = get(tx.session, name)
+    tx.note("user", user.id, "delete")
+    # Its number may be another's one day.
+    tx.session.execute(sql_delete(KeptReply).where(KeptReply.principal == f"user:{user.id}"))
+    with bindings.keeping_an_admin(tx):
+        tx.session.execute(sql_delete(User).where(User.id == user.id))
+
+
+def hashed(password: str) -> str:
     if len(password) < LEAST_PASSWORD:
         raise Invalid("the password is too short", f"use at least {LEAST_PASSWORD} characters", "password")
     return hasher.hash(password)

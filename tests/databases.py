@@ -17,11 +17,11 @@ from sqlalchemy import Engine, Table, insert, select, text
 
 from db import migrate
 from db.engine import create_engine, reading, writing
-from db.tables import AddressPool, Base, Pool, Revision, Setting
+from db.tables import AddressPool, AuditHead, Base, Pool, Revision, Setting
 from tests import postgres
 
 SEEDED: tuple[Table, ...] = tuple(
-    Base.metadata.tables[row.__tablename__] for row in (Revision, Pool, AddressPool, Setting)
+    Base.metadata.tables[row.__tablename__] for row in (Revision, Pool, AddressPool, Setting, AuditHead)
 )
 
 

@@ -9,6 +9,7 @@ from web import openapi, problems
 from web.api import (
     agents,
     attachments,
+    audit,
     dns,
     endpoints,
     engine_networks,
@@ -20,6 +21,7 @@ from web.api import (
     meta,
     names,
     networks,
+    people,
     policies,
     pools,
     revisions,
@@ -29,7 +31,6 @@ from web.api import (
 )
 from web.auth import access, headers
 from web.auth.identity import identify
-from web.auth.lockout import Lockout
 from web.live import Live, Source
 from web.pace import Stopwatch
 from web.state import KEY, State
@@ -53,7 +54,7 @@ API = (
         attachments,
         agents,
     ),
-    *(dns, revisions, events, tokens, meta),
+    *(dns, revisions, events, people, tokens, audit, meta),
 )
 
 
@@ -64,7 +65,7 @@ def create_app(database_url: str, waiting_slots: int = 96) -> APIFlask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     opened = engine.create_engine(database_url)
     live = Live(lambda: Source(opened), waiting_slots)
-    app.extensions[KEY] = State(opened, live, Stopwatch(opened, live), Lockout())
+    app.extensions[KEY] = State(opened, live, Stopwatch(opened, live))
 
     for module in API:
         app.register_blueprint(module.blueprint, url_prefix=PREFIX)

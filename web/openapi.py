@@ -69,6 +69,8 @@ NAMES_IN_PATHS = {
     "endpoint": "Name of the endpoint within its tenant.",
     "host": "Name of the host.",
     "peer": "Name of the other tenant.",
+    "user": "Name of the user.",
+    "group": "Name of the group.",
     "pool": "Name of the pool.",
     "reservation": "The name that the addresses are kept for.",
     "name": "Name of the record within its tenant or network.",
@@ -84,6 +86,7 @@ OTHERS_IN_PATHS: Json = {
     },
     "revision": {"description": "A revision, as changes answer with.", "schema": {"minimum": 0, "maximum": 2**53}},
     "trace": {"description": "The question's id.", "schema": {"minimum": 1, "maximum": 2**53}},
+    "binding": {"description": "The role binding's id.", "schema": {"minimum": 1, "maximum": 2**31 - 1}},
     "token": {"description": "The token's id.", "schema": {"minimum": 1, "maximum": 2**31 - 1}},
 }
 
@@ -146,8 +149,10 @@ def describe(operation: Json, method: str, view: Callable[..., Any], named: bool
     body = "requestBody" in operation
     statuses = {400, 500}
     if rule is not None and rule.roles is not None:
-        operation["security"] = [{"token": []}] + ([{"session": []}] if "admin" in rule.roles else [])
+        operation["security"] = [{"token": []}] + ([{"session": []}] if rule.roles & PEOPLE else [])
         operation["x-roles"] = sorted(rule.roles)
+        if rule.of_tenants:
+            operation["x-tenant-by"] = rule.by
         statuses |= {401, 403}
     else:
         operation["security"] = []
@@ -199,6 +204,7 @@ def describe_parameter(parameter: Json) -> None:
             schema |= OTHERS_IN_PATHS[name]["schema"]
 
 
+PEOPLE = frozenset({"admin", "viewer", "member"})
 VERSIONED = frozenset(
     {
         *("Tenant", "Network", "Endpoint", "Host", "NewHost", "Cluster", "Policy", "Pool"),

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from controller.calc.documents import read
 from controller.model import Tier
+from db import bindings as db_bindings
 from db import blocks as db_blocks
 from db import hosts as db_hosts
 from db import ipam as db_ipam
@@ -44,6 +45,7 @@ def _tenant(row: tables.Tenant, isolation: str) -> Json:
         "labels": with_name(row.labels, row.name),
         "track_all": row.track_all,
         "default_deny": row.default_deny,
+        "quota": row.quota,
         "networks": row.network_count,
         "endpoints": row.endpoint_count,
         "version": row.version,
@@ -77,6 +79,7 @@ def _network(row: tables.Network, mtus: dict[str, int]) -> Json:
         "private": row.private,
         "isolated": row.isolated,
         "mtu": row.mtu or mtus[row.transport],
+        "own_mtu": row.mtu,
         "transport": row.transport,
         "physical": row.physical and row.physical.name,
         "vlan": row.vlan if row.physical else None,
@@ -328,10 +331,50 @@ def token(row: tables.Token) -> Json:
         "id": row.id,
         "name": row.name,
         "role": row.role,
+        "tenant": row.tenant.name if row.tenant else None,
+        "user": row.user.name if row.user else None,
         "host": row.host.name if row.host else None,
         "created_at": row.created_at,
         "expires_at": row.expires_at,
     }
+
+
+def user(session: Session, row: tables.User) -> Json:
+    grants = db_bindings.grants_of(session, row.id)
+    return {
+        "name": row.name,
+        "has_password": bool(row.password),
+        "role": grants.cluster,
+        "tenants": {name: own.role for name, own in sorted(grants.tenants.items())},
+        "created_at": row.created_at,
+    }
+
+
+def users(session: Session, rows: Sequence[tables.User]) -> list[Json]:
+    return [user(session, row) for row in rows]
+
+
+def group(row: tables.Group) -> Json:
+    return {"name": row.name, "members": [member.name for member in row.members], "created_at": row.created_at}
+
+
+def groups(session: Session, rows: Sequence[tables.Group]) -> list[Json]:
+    return [group(row) for row in rows]
+
+
+def binding(row: tables.RoleBinding) -> Json:
+    return {
+        "id": row.id,
+        "role": row.role,
+        "user": row.user.name if row.user else None,
+        "group": row.group.name if row.group else None,
+        "tenant": row.tenant.name if row.tenant else None,
+        "created_at": row.created_at,
+    }
+
+
+def bindings(session: Session, rows: Sequence[tables.RoleBinding]) -> list[Json]:
+    return [binding(row) for row in rows]
 
 
 def change(row: tables.ChangeRow) -> Json:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from db import errors as domain
@@ -36,6 +36,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "not-found": (404, "Not found"),
     "method-not-allowed": (405, "Not possible here"),
     "conflict": (409, "In conflict with what exists"),
+    "quota-exceeded": (409, "The tenant has as much as it may have"),
     "exhausted": (409, "Nothing left to give out"),
     "stale-version": (412, "Changed by someone else meanwhile"),
     "too-large": (413, "Too large"),
@@ -113,6 +114,8 @@ def wants_problem_json() -> bool:
 
 def from_domain(error: domain.DomainError) -> Problem:
     said = str(error)
+    if isinstance(error, domain.CollidesElsewhere) and g.get("sight") is not None:
+        said = f"{error.discreet}; {error.remedy}"
     detail = said[:1].upper() + said[1:] + ("" if said.endswith((".", "?")) else ".")
     headers = {"WWW-Authenticate": CHALLENGE} if isinstance(error, domain.Unauthenticated) else {}
     if isinstance(error, domain.Exhausted) and error.retry_after is not None:

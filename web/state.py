@@ -5,15 +5,19 @@ Views get at them only through the functions here.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple, cast
 
-from flask import current_app
+from flask import current_app, g, request
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from db import changes, engine
-from web.auth.lockout import Lockout
+from db.audit import Actor
+from db.sight import narrow
+from web.auth.access import sight
+from web.auth.principal import Principal
 from web.live import Live
 from web.pace import Stopwatch
 
@@ -24,25 +28,37 @@ class State(NamedTuple):
     engine: Engine
     live: Live
     stopwatch: Stopwatch
-    lockout: Lockout
 
 
 def state() -> State:
     return cast(State, current_app.extensions[KEY])
 
 
-def reading() -> AbstractContextManager[Session]:
-    """One consistent view of the database. Never held while waiting."""
+@contextmanager
+def reading() -> Iterator[Session]:
+    """One consistent view of the database, of what the asker sees of it. Never held while waiting."""
+    with engine.reading(state().engine) as session:
+        narrow(session, sight())
+        yield session
+
+
+def reading_all() -> AbstractContextManager[Session]:
+    """The same of everything: for answers that follow from all of it and tell nothing of what is not the asker's."""
     return engine.reading(state().engine)
 
 
 def changing() -> AbstractContextManager[changes.Transaction]:
-    """One change of the network; its `revision` is known after the block."""
-    return changes.transaction(state().engine)
+    """One change by whoever asks; its `revision` is known after the block. Rules look at everything."""
+    asker: Principal | None = g.get("principal")
+    actor = None
+    if asker is not None:
+        asked = f"{request.method} {request.path}"[:400]
+        actor = Actor(asker.kind, asker.name, request.remote_addr or "", asked)
+    return changes.transaction(state().engine, actor=actor)
 
 
 def recording() -> AbstractContextManager[changes.Transaction]:
-    """The same for what is no change of the network and takes no revision: sessions, tokens."""
+    """The same for what is nobody's change: sessions, questions."""
     return changes.transaction(state().engine)
 
 

@@ -1,6 +1,17 @@
 """The tables, one module per noun. Decides shapes and keys; the rules live in the modules that write them."""
 
-from db.tables.accounts import KeptReply, LoginSession, Setting, Token, User
+from db.tables.accounts import (
+    Group,
+    GroupMember,
+    KeptReply,
+    LoginFailure,
+    LoginSession,
+    RoleBinding,
+    Setting,
+    Token,
+    User,
+)
+from db.tables.audit import AuditHead, AuditRow
 from db.tables.base import Base, utcnow
 from db.tables.dns import DnsRecord
 from db.tables.endpoints import Address, AllowedAddress, Endpoint, EndpointStatus, port_name
@@ -17,6 +28,8 @@ __all__ = [
     "Address",
     "AddressPool",
     "AllowedAddress",
+    "AuditHead",
+    "AuditRow",
     "Base",
     "Block",
     "ChangeRow",
@@ -26,9 +39,12 @@ __all__ = [
     "DnsRecord",
     "Endpoint",
     "EndpointStatus",
+    "Group",
+    "GroupMember",
     "Host",
     "HostStatus",
     "KeptReply",
+    "LoginFailure",
     "LoginSession",
     "Network",
     "Peering",
@@ -39,6 +55,7 @@ __all__ = [
     "ResolvedAddress",
     "ResolvedName",
     "Revision",
+    "RoleBinding",
     "RuleCounter",
     "Setting",
     "Shared",

@@ -32,7 +32,10 @@ _address = table("address", column("subnet_id"))
 
 
 class Tenant(Timestamped, Base):
-    """`id` is the tenant's 16-bit number, claimed from a pool: it is the conntrack zone on every host."""
+    """`id` is the tenant's 16-bit number, claimed from a pool: it is the conntrack zone on every host.
+
+    `quota` is how many of what it may have at most; what is not in it is not bounded.
+    """
 
     __tablename__ = "tenant"
 
@@ -42,6 +45,7 @@ class Tenant(Timestamped, Base):
     labels: Mapped[dict[str, str]] = mapped_column(default=dict)
     track_all: Mapped[bool] = mapped_column(default=False)
     default_deny: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
+    quota: Mapped[dict[str, int]] = mapped_column(default=dict, server_default="{}")
     version: Mapped[int] = mapped_column(default=1)
 
     network_count: Mapped[int] = column_property(

@@ -9,7 +9,7 @@ import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import Engine, select
 
-from db import idempotency, sessions, tokens, users
+from db import bindings, idempotency, sessions, tokens, users
 from db.changes import transaction
 from db.engine import reading
 from db.errors import Conflict, Invalid, NotFound, Unauthenticated
@@ -32,7 +32,9 @@ def test_a_password_is_hashed_and_opens_only_its_user(engine: Engine) -> None:
     with reading(engine) as session:
         stored = session.execute(select(User.password)).scalar_one()
         assert stored.startswith("$argon2id$") and "correct horse" not in stored
-        assert (user := users.authenticate(session, "ada", "correct horse")) and user.role == "admin"
+        assert (user := users.authenticate(session, "ada", "correct horse")) and bindings.grants_of(
+            session, user.id
+        ).cluster == "admin"
         assert users.authenticate(session, "ada", "wrong horse") is None
         assert users.authenticate(session, "eve", "nobody has this password") is None
     with pytest.raises(Conflict, match="user ada exists already"), transaction(engine) as tx:

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import Engine
 
-from db import tokens, users
+from db import bindings, tokens, users
 from db.cli import cli
 from db.engine import reading
 from db.tables import utcnow
@@ -43,7 +43,9 @@ def test_init_admin_makes_an_admin_and_a_token_and_may_be_repeated(
     first = init()
     assert init() == first
     with reading(engine) as session:
-        assert (admin := users.authenticate(session, "admin", first[0])) and admin.role == "admin"
+        assert (admin := users.authenticate(session, "admin", first[0])) and bindings.grants_of(
+            session, admin.id
+        ).cluster == "admin"
         assert tokens.verify(session, first[1], utcnow()).role == "admin"
         assert len(tokens.find(session)) == 1
     assert [stat.S_IMODE(path.stat().st_mode) for path in (password, token)] == [0o600, 0o600]

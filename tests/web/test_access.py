@@ -100,10 +100,25 @@ def test_a_viewer_reads_and_changes_nothing(any_site: Site, unchanged: None) -> 
         assert_problem(viewer(method, path, {}), 403, "viewer")
 
 
+NOBODY = {"kind": "token", "tenants": {}, "host": None}
+
+
 def test_whoami_says_who(any_site: Site) -> None:
-    assert any_site.admin.get("/whoami").get_json() == {"kind": "token", "name": "boss", "role": "admin", "host": None}
+    assert any_site.admin.get("/whoami").get_json() == {
+        "kind": "token",
+        "name": "boss",
+        "role": "admin",
+        "tenants": {},
+        "host": None,
+    }
     agent = any_site.enrolled("h1")
-    assert agent.get("/whoami").get_json() == {"kind": "token", "name": "agent h1", "role": "agent", "host": "h1"}
+    assert agent.get("/whoami").get_json() == {
+        "kind": "token",
+        "name": "agent h1",
+        "role": "agent",
+        "tenants": {},
+        "host": "h1",
+    }
 
 
 # -- agents --

@@ -24,7 +24,9 @@ def test_a_new_tenant_has_a_network_of_its_own(any_site: Site) -> None:
 def test_a_network_shows_how_full_it_is(any_site: Site) -> None:
     any_site.admin.made("/tenants", {"name": "acme"})
     network = any_site.admin.made("/networks", {"name": "acme/web", "subnets": ["10.20.0.0/24"]})
-    assert network["subnets"] == [{"cidr": "10.20.0.0/24", "gateway": "10.20.0.1", "size": 253, "used": 0}]
+    assert [{key: one[key] for key in ("cidr", "gateway", "size", "used", "pool")} for one in network["subnets"]] == [
+        {"cidr": "10.20.0.0/24", "gateway": "10.20.0.1", "size": 253, "used": 0, "pool": None}
+    ]
     agent = any_site.enrolled("h1")
     agent.put("/hosts/h1/attachments/c1/eth0", {"network": "acme/web", "name": "web1", "netns": "/run/netns/web1"})
     network = any_site.admin.get("/networks/acme/web").get_json()

@@ -7,11 +7,14 @@ from itertools import pairwise
 import pytest
 from flask.testing import FlaskClient
 
-from db import sessions, users
+from db import logins, sessions, users
 from db.changes import transaction
+from db.engine import writing
 from tests.web.conftest import PASSWORD, Site
 from tests.web.test_bad_input import assert_problem
-from web.auth.lockout import FREE_FAILURES, LONGEST_WAIT_SECONDS, Lockout
+from web.app import create_app
+from web.auth.lockout import FREE_FAILURES, LONGEST_WAIT_SECONDS, wait_seconds
+from web.state import KEY
 from web.ui.sign_in import local
 
 
@@ -28,7 +31,13 @@ def test_the_right_password_opens_the_pages_and_the_api(people: Site) -> None:
     for attribute in ("HttpOnly", "SameSite=Lax", "Path=/"):
         assert attribute in cookie
     assert browser.get("/").status_code == 200
-    assert browser.get("/api/v1/whoami").get_json() == {"kind": "user", "name": "admin", "role": "admin", "host": None}
+    assert browser.get("/api/v1/whoami").get_json() == {
+        "kind": "user",
+        "name": "admin",
+        "role": "admin",
+        "tenants": {},
+        "host": None,
+    }
 
 
 def test_over_https_the_cookie_is_bound_to_this_host(people: Site) -> None:
@@ -59,19 +68,27 @@ def test_guessing_becomes_slow_and_the_right_password_waits_too(people: Site) ->
     assert log_in(people.browser(), user="viewer") == 303
 
 
-def test_waits_double_and_end() -> None:
-    lockout, now = Lockout(), 1000.0
-    waits = []
-    for _ in range(20):
-        lockout.failed("admin", "192.0.2.1", now)
-        waits.append(lockout.wait_seconds("admin", "192.0.2.1", now))
-    assert waits[: FREE_FAILURES - 1] == [0.0] * (FREE_FAILURES - 1)
-    growing = waits[FREE_FAILURES - 1 :]
-    assert all(later == min(2 * earlier, LONGEST_WAIT_SECONDS) for earlier, later in pairwise(growing))
-    assert lockout.wait_seconds("admin", "192.0.2.2", now) == 0
-    assert lockout.wait_seconds("admin", "192.0.2.1", now + LONGEST_WAIT_SECONDS) == 0
-    lockout.succeeded("admin", "192.0.2.1")
-    assert lockout.wait_seconds("admin", "192.0.2.1", now) == 0
+def test_waits_double_and_end(site: Site) -> None:
+    now, waits = 1000.0, []
+    with writing(site.engine) as session:
+        for _ in range(20):
+            logins.failed(session, "admin", "192.0.2.1", now)
+            waits.append(wait_seconds(session, "admin", "192.0.2.1", now))
+        assert waits[: FREE_FAILURES - 1] == [0.0] * (FREE_FAILURES - 1)
+        growing = waits[FREE_FAILURES - 1 :]
+        assert all(later == min(2 * earlier, LONGEST_WAIT_SECONDS) for earlier, later in pairwise(growing))
+        assert wait_seconds(session, "admin", "192.0.2.2", now) == 0
+        assert wait_seconds(session, "admin", "192.0.2.1", now + LONGEST_WAIT_SECONDS) == 0
+        logins.succeeded(session, "admin", "192.0.2.1")
+        assert wait_seconds(session, "admin", "192.0.2.1", now) == 0
+
+
+def test_another_process_knows_of_the_guesses(people: Site) -> None:
+    for _ in range(FREE_FAILURES):
+        log_in(people.browser(), password="wrong")
+    other = create_app(str(people.engine.url))
+    assert other.test_client().post("/login", data={"user": "admin", "password": PASSWORD}).status_code == 429
+    other.extensions[KEY].engine.dispose()
 
 
 def test_logging_out_ends_the_session_for_good(people: Site) -> None:

@@ -17,7 +17,8 @@ from flask import Request
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from web.api.schemas.common import Schema
+from web.api.schemas.common import AboutTenants, Schema
+from web.auth.access import enter
 from web.problems import FieldFault, Problem
 
 JSON_TYPES = ("application/json", "application/merge-patch+json")
@@ -31,7 +32,9 @@ class ContractAdapter(PydanticAdapter):
     def validate_input(self, request: Request, location: str, **kwargs: Any) -> BaseModel:
         try:
             if location == "json":
-                return self.model_class.model_validate_json(body_bytes(request))
+                body = self.model_class.model_validate_json(body_bytes(request))
+                enter(body.tenants() if isinstance(body, AboutTenants) else ())
+                return body
             return self.model_class.model_validate(query_values(request, self.model_class))
         except ValidationError as error:
             raise fault(error.errors(include_url=False), self.model_class) from None

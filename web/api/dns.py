@@ -14,6 +14,7 @@ from db import directory, records
 from web import present
 from web.api.attachments import host_id
 from web.api.replies import Answer, Json, conditional, deleted, etag, if_match, listed, shown
+from web.api.revisions import of_own_hosts
 from web.api.schemas.common import Deleted, WaitQuery
 from web.api.schemas.dns import (
     Dns,
@@ -26,7 +27,7 @@ from web.api.schemas.dns import (
     RecordPut,
     RecordQuery,
 )
-from web.auth.access import AGENTS, ANYONE_KNOWN, CHANGERS, READERS, allow
+from web.auth.access import AGENTS, ANYONE_KNOWN, CHANGERS, READERS, SIGHT, TENANT_ADMINS, TENANT_READERS, allow
 from web.live import Change
 from web.state import changing, noting, reading, state
 
@@ -67,7 +68,7 @@ def set_domain(body: DnsChange) -> Answer:
 
 
 @blueprint.get("/dns/records")
-@allow(READERS)
+@allow(TENANT_READERS, by=SIGHT)
 @blueprint.input(RecordQuery, "query", "query")
 @blueprint.output(RecordPage)
 def find(query: RecordQuery) -> Json:
@@ -79,7 +80,7 @@ def find(query: RecordQuery) -> Json:
 
 
 @blueprint.get(OF_TENANT)
-@allow(READERS)
+@allow(TENANT_READERS)
 @blueprint.output(Record)
 def get_of_tenant(tenant: str, name: str) -> Answer:
     """Show a tenant's record"""
@@ -87,7 +88,7 @@ def get_of_tenant(tenant: str, name: str) -> Answer:
 
 
 @blueprint.put(OF_TENANT)
-@allow(CHANGERS)
+@allow(TENANT_ADMINS)
 @blueprint.input(RecordPut, arg_name="body")
 @blueprint.output(Record, 201)
 @blueprint.doc(responses=REPLACED)
@@ -98,7 +99,7 @@ def put_of_tenant(tenant: str, name: str, body: RecordPut) -> Answer:
 
 
 @blueprint.delete(OF_TENANT)
-@allow(CHANGERS)
+@allow(TENANT_ADMINS)
 @blueprint.output(Deleted)
 @conditional
 def delete_of_tenant(tenant: str, name: str) -> Json:
@@ -107,7 +108,7 @@ def delete_of_tenant(tenant: str, name: str) -> Json:
 
 
 @blueprint.get(OF_NETWORK)
-@allow(READERS)
+@allow(TENANT_READERS)
 @blueprint.output(Record)
 def get_of_network(tenant: str, network: str, name: str) -> Answer:
     """Show a network's record"""
@@ -115,7 +116,7 @@ def get_of_network(tenant: str, network: str, name: str) -> Answer:
 
 
 @blueprint.put(OF_NETWORK)
-@allow(CHANGERS)
+@allow(TENANT_ADMINS)
 @blueprint.input(RecordPut, arg_name="body")
 @blueprint.output(Record, 201)
 @blueprint.doc(responses=REPLACED)
@@ -126,7 +127,7 @@ def put_of_network(tenant: str, network: str, name: str, body: RecordPut) -> Ans
 
 
 @blueprint.delete(OF_NETWORK)
-@allow(CHANGERS)
+@allow(TENANT_ADMINS)
 @blueprint.output(Deleted)
 @conditional
 def delete_of_network(tenant: str, network: str, name: str) -> Json:
@@ -177,7 +178,7 @@ def known(revision: int, query: WaitQuery) -> Json:
         while True:
             pulse = live.seen().pulse
             with reading() as session:
-                waiting = directory.waiting(session, revision, datetime.now(UTC))
+                waiting = of_own_hosts(session, directory.waiting(session, revision, datetime.now(UTC)))
             if not waiting or not live.wait_for_pulse(pulse, deadline - time.monotonic()):
                 return {"revision": revision, "waiting": waiting}
 

@@ -9,13 +9,13 @@ from web import present
 from web.api.replies import Answer, Json, changed, conditional, deleted, if_match, labels_asked, listed, shown
 from web.api.schemas.common import Deleted
 from web.api.schemas.endpoint import Endpoint, EndpointChange, EndpointPage, EndpointQuery
-from web.auth.access import CHANGERS, READERS, allow
+from web.auth.access import SIGHT, TENANT_OPERATORS, TENANT_READERS, allow
 
 blueprint = APIBlueprint("endpoints", __name__, tag="Endpoints")
 
 
 @blueprint.get("/endpoints")
-@allow(READERS)
+@allow(TENANT_READERS, by=SIGHT)
 @blueprint.input(EndpointQuery, "query", "query")
 @blueprint.output(EndpointPage)
 def find(query: EndpointQuery) -> Json:
@@ -35,7 +35,7 @@ def find(query: EndpointQuery) -> Json:
 
 
 @blueprint.get("/endpoints/<tenant>/<endpoint>")
-@allow(READERS)
+@allow(TENANT_READERS)
 @blueprint.output(Endpoint)
 def get(tenant: str, endpoint: str) -> Answer:
     """Show an endpoint"""
@@ -43,7 +43,7 @@ def get(tenant: str, endpoint: str) -> Answer:
 
 
 @blueprint.patch("/endpoints/<tenant>/<endpoint>")
-@allow(CHANGERS)
+@allow(TENANT_OPERATORS)
 @blueprint.input(EndpointChange, arg_name="body")
 @blueprint.output(Endpoint)
 @conditional
@@ -61,7 +61,7 @@ def update(tenant: str, endpoint: str, body: EndpointChange) -> Answer:
 
 
 @blueprint.delete("/endpoints/<tenant>/<endpoint>")
-@allow(CHANGERS)
+@allow(TENANT_OPERATORS)
 @blueprint.output(Deleted)
 @conditional
 def delete(tenant: str, endpoint: str) -> Json:

@@ -23,7 +23,7 @@ from apiflask import APIBlueprint
 from flask import Response, request
 
 from web.api.schemas.revision import EventsQuery
-from web.auth.access import READERS, allow
+from web.auth.access import SIGHT, TENANT_READERS, allow, sight
 from web.live import Change, Live
 from web.problems import FieldFault, Problem
 from web.state import state
@@ -44,7 +44,7 @@ blueprint = APIBlueprint("events", __name__, tag="Revisions")
 
 
 @blueprint.get("/events")
-@allow(READERS)
+@allow(TENANT_READERS, by=SIGHT)
 @blueprint.input(EventsQuery, "query", "query")
 @blueprint.doc(responses=STREAM)
 def stream(query: EventsQuery) -> Response:
@@ -62,7 +62,7 @@ def stream(query: EventsQuery) -> Response:
             "Too many listeners; try again in a few seconds, or raise --threads.",
             headers={"Retry-After": "5"},
         )
-    response = Response(events(live, after), mimetype="text/event-stream")
+    response = Response(events(live, after, seen_tenants()), mimetype="text/event-stream")
     response.headers["X-Accel-Buffering"] = "no"
     response.call_on_close(held.close)
     return response
@@ -78,7 +78,13 @@ def last_event_id() -> int | None:
     return int(text)
 
 
-def events(live: Live, after: int | None) -> Iterator[str]:
+def seen_tenants() -> frozenset[int] | None:
+    """Of what the asker is told; the answer goes on when the request is over."""
+    found = sight()
+    return None if found is None else frozenset(found.values())
+
+
+def events(live: Live, after: int | None, tenants: frozenset[int] | None = None) -> Iterator[str]:
     seen = live.seen()
     position = seen.revision if after is None else after
     # Whoever comes back may have missed what has no revision.
@@ -94,7 +100,7 @@ def events(live: Live, after: int | None) -> Iterator[str]:
             yield event("reset", {"revision": position}, position)
         elif changes:
             position = changes[-1].revision
-            yield "".join(revision_events(changes))
+            yield "".join(revision_events([one for one in changes if tenants is None or one.tenant_id in tenants]))
         elif status_waits and now >= status_due:
             status_waits, status_due = False, now + STATUS_EVERY_SECONDS
             yield event("status", {})

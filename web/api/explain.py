@@ -23,8 +23,8 @@ from db.changes import current_revision
 from db.errors import Invalid, NotFound
 from web.api.replies import Json
 from web.api.schemas.explain import Explain, Explained
-from web.auth.access import READERS, allow
-from web.state import reading, recording, state
+from web.auth.access import BODY, TENANT_READERS, allow
+from web.state import reading, reading_all, recording, state
 
 blueprint = APIBlueprint("explain", __name__, tag="Policies")
 
@@ -40,7 +40,7 @@ UNJUDGED = frozenset({*range(130, 138), 143})
 
 
 @blueprint.post("/explain")
-@allow(READERS)
+@allow(TENANT_READERS, by=BODY)
 @blueprint.input(Explain, arg_name="body")
 @blueprint.output(Explained)
 def ask(body: Explain) -> Json:
@@ -48,7 +48,7 @@ def ask(body: Explain) -> Json:
 
     By the model, and by asking the switches of both hosts what they would do with its first packet. Changes nothing.
     """
-    with reading() as session:
+    with reading_all() as session:
         ends = tuple(_endpoint(session, getattr(body, field), field) for field in ("source", "destination"))
         revision = current_revision(session)
         world = World().apply(revision, snapshot.between(session, *ends))
@@ -139,7 +139,7 @@ def _why_not(revision: int, explained: Explanation) -> list[str]:
     if explained.agreement != "disagreement":
         return []
     late = []
-    with reading() as session:
+    with reading_all() as session:
         now = current_revision(session)
         for heard in explained.hosts:
             with suppress(NotFound):  # somebody removed the host meanwhile

@@ -20,7 +20,8 @@ health = APIBlueprint("health", __name__, tag="Access")
 def whoami() -> Json:
     """Tell who is asking"""
     asker = whoever()
-    return {"kind": asker.kind, "name": asker.name, "role": asker.role, "host": asker.host}
+    tenants = {name: own.role for name, own in asker.grants.tenants.items()}
+    return {"kind": asker.kind, "name": asker.name, "role": asker.role, "tenants": tenants, "host": asker.host}
 
 
 @health.get("/healthz")

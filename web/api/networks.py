@@ -32,13 +32,13 @@ from web.api.schemas.network import (
     SubnetCreate,
     SubnetLayout,
 )
-from web.auth.access import CHANGERS, READERS, allow
+from web.auth.access import BODY, SIGHT, TENANT_ADMINS, TENANT_READERS, allow
 
 blueprint = APIBlueprint("networks", __name__, tag="Networks")
 
 
 @blueprint.get("/networks")
-@allow(READERS)
+@allow(TENANT_READERS, by=SIGHT)
 @blueprint.input(NetworkQuery, "query", "query")
 @blueprint.output(NetworkPage)
 def find(query: NetworkQuery) -> Json:
@@ -52,7 +52,7 @@ def find(query: NetworkQuery) -> Json:
 
 
 @blueprint.post("/networks")
-@allow(CHANGERS)
+@allow(TENANT_ADMINS, by=BODY)
 @blueprint.input(NetworkCreate, arg_name="body")
 @blueprint.output(Network, 201)
 @idempotent
@@ -81,7 +81,7 @@ def create(body: NetworkCreate) -> Answer | Response:
 
 
 @blueprint.get("/networks/<tenant>/<network>")
-@allow(READERS)
+@allow(TENANT_READERS)
 @blueprint.output(Network)
 def get(tenant: str, network: str) -> Answer:
     """Show a network"""
@@ -89,7 +89,7 @@ def get(tenant: str, network: str) -> Answer:
 
 
 @blueprint.patch("/networks/<tenant>/<network>")
-@allow(CHANGERS)
+@allow(TENANT_ADMINS)
 @blueprint.input(NetworkChange, arg_name="body")
 @blueprint.input(ChangeQuery, "query", "query")
 @blueprint.output(ChangedNetwork)
@@ -121,7 +121,7 @@ def update(tenant: str, network: str, body: NetworkChange, query: ChangeQuery) -
 
 
 @blueprint.post("/networks/<tenant>/<network>/subnets")
-@allow(CHANGERS)
+@allow(TENANT_ADMINS)
 @blueprint.input(SubnetCreate, arg_name="body")
 @blueprint.output(Network, 201)
 @idempotent
@@ -138,7 +138,7 @@ def add_subnet(tenant: str, network: str, body: SubnetCreate) -> Answer | Respon
 
 
 @blueprint.delete("/networks/<tenant>/<network>/subnets/<address>/<int:prefix>")
-@allow(CHANGERS)
+@allow(TENANT_ADMINS)
 @blueprint.output(Deleted)
 def remove_subnet(tenant: str, network: str, address: str, prefix: int) -> Json:
     """Remove a subnet of a network
@@ -161,7 +161,7 @@ def layout(body: SubnetLayout, plan: str, strict: bool) -> Layout:
 
 
 @blueprint.delete("/networks/<tenant>/<network>")
-@allow(CHANGERS)
+@allow(TENANT_ADMINS)
 @blueprint.output(Deleted)
 @conditional
 def delete(tenant: str, network: str) -> Json:

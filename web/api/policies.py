@@ -12,13 +12,13 @@ from web.api.applied import applied, previewable
 from web.api.replies import Answer, Json, conditional, if_match, listed, shown
 from web.api.schemas.isolation import ChangeQuery
 from web.api.schemas.policy import AppliedPolicies, DeletedPolicy, Policy, PolicyDocuments, PolicyPage, PolicyQuery
-from web.auth.access import CHANGERS, READERS, allow
+from web.auth.access import BODY, CHANGERS, READERS, SIGHT, TENANT_ADMINS, TENANT_READERS, allow
 
 blueprint = APIBlueprint("policies", __name__, tag="Policies")
 
 
 @blueprint.get("/policies")
-@allow(READERS)
+@allow(TENANT_READERS, by=SIGHT)
 @blueprint.input(PolicyQuery, "query", "query")
 @blueprint.output(PolicyPage)
 def find(query: PolicyQuery) -> Json:
@@ -33,7 +33,7 @@ def find(query: PolicyQuery) -> Json:
 
 
 @blueprint.post("/policies")
-@allow(CHANGERS)
+@allow(TENANT_ADMINS, by=BODY)
 @blueprint.input(PolicyDocuments, arg_name="body")
 @blueprint.input(ChangeQuery, "query", "query")
 @blueprint.output(AppliedPolicies)
@@ -54,7 +54,7 @@ def apply(body: PolicyDocuments, query: ChangeQuery) -> Answer | Response:
 
 
 @blueprint.get("/policies/<tenant>/<policy>")
-@allow(READERS)
+@allow(TENANT_READERS)
 @blueprint.output(Policy)
 def get(tenant: str, policy: str) -> Answer:
     """Show a tenant's policy"""
@@ -70,7 +70,7 @@ def get_of_cluster(policy: str) -> Answer:
 
 
 @blueprint.delete("/policies/<tenant>/<policy>")
-@allow(CHANGERS)
+@allow(TENANT_ADMINS)
 @blueprint.input(ChangeQuery, "query", "query")
 @blueprint.output(DeletedPolicy)
 @conditional

@@ -19,7 +19,7 @@ from web.api.schemas.address import (
     Reserved,
 )
 from web.api.schemas.common import Deleted
-from web.auth.access import CHANGERS, READERS, allow
+from web.auth.access import CHANGERS, READERS, TENANT_ADMINS, TENANT_READERS, allow
 from web.state import reading
 
 blueprint = APIBlueprint("pools", __name__, tag="Addresses")
@@ -77,7 +77,7 @@ def delete(pool: str) -> Json:
 
 
 @blueprint.get(RESERVATIONS)
-@allow(READERS)
+@allow(TENANT_READERS)
 @blueprint.output(Reservations)
 def reserved(tenant: str, network: str) -> Json:
     """List the reservations of a network"""
@@ -87,7 +87,7 @@ def reserved(tenant: str, network: str) -> Json:
 
 
 @blueprint.post(RESERVATIONS)
-@allow(CHANGERS)
+@allow(TENANT_ADMINS)
 @blueprint.input(ReservationCreate, arg_name="body")
 @blueprint.output(Reserved, 201)
 @idempotent
@@ -103,7 +103,7 @@ def reserve(tenant: str, network: str, body: ReservationCreate) -> Answer | Resp
 
 
 @blueprint.delete(RESERVATIONS + "/<reservation>")
-@allow(CHANGERS)
+@allow(TENANT_ADMINS)
 @blueprint.output(Deleted)
 def unreserve(tenant: str, network: str, reservation: str) -> Json:
     """Give up a reservation

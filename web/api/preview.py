@@ -20,7 +20,8 @@ from db.changes import Transaction, changes_since, rehearsal
 from db.errors import Busy
 from db.snapshot import load, snapshot
 from web.api.schemas.preview import Preview
-from web.state import reading, state
+from web.auth.access import sight
+from web.state import reading_all, state
 
 MOST_CHANGES = 1000
 ATTEMPTS = 3
@@ -34,8 +35,11 @@ def previewed(change: Callable[[Transaction], object]) -> Response:
     old, changes = rehearsed(change)
     new = old.apply(old.revision, changes)
     effort = Effort(MOST_JUDGED)
-    networks = preview.differences(old, new, changes, effort)
-    found = list(islice(chain(networks, openings(old, new, changes)), MOST_CHANGES + 1))
+    rows = chain(preview.differences(old, new, changes, effort), openings(old, new, changes))
+    seen = sight()
+    if seen is not None:
+        rows = (row for row in rows if all(end.partition("/")[0] in seen for end in (row.source, row.destination)))
+    found = list(islice(rows, MOST_CHANGES + 1))
     shown = found[:MOST_CHANGES]
     document = {
         "dry_run": True,
@@ -45,7 +49,7 @@ def previewed(change: Callable[[Transaction], object]) -> Response:
         "more": len(found) > len(shown) or effort.spent,
         "hosts": [
             {"host": old.hosts[id].name, "gained": flows.gained, "lost": flows.lost}
-            for id, flows in sorted(preview.flows(old, new, changes).items())
+            for id, flows in (sorted(preview.flows(old, new, changes).items()) if seen is None else ())
         ],
     }
     return jsonify(Preview.model_validate(document).model_dump(mode="json", by_alias=True))
@@ -66,7 +70,7 @@ def _change(row: Difference | Opening) -> dict[str, str | None]:
 def rehearsed(change: Callable[[Transaction], object]) -> tuple[World, list[Change]]:
     """The world as it is, and what `change` would change of it."""
     # Reading a large world takes a while, so it is done before anybody has to wait for this.
-    with reading() as session:
+    with reading_all() as session:
         revision, objects = snapshot(session)
     world = World().apply(revision, objects)
     for attempt in range(ATTEMPTS):

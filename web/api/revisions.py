@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from apiflask import APIBlueprint
+from sqlalchemy.orm import Session
 
-from db import convergence
+from db import convergence, hosts
 from db.changes import changes_since, current_revision
 from web import present
 from web.api.replies import Json
 from web.api.schemas.revision import Revision, Revisions, RevisionsQuery, RevisionWaitQuery
-from web.auth.access import ANYONE_KNOWN, READERS, allow
+from web.auth.access import ANYONE_KNOWN, READERS, allow, whoever
+from web.auth.principal import MEMBER
 from web.state import reading, state
 
 blueprint = APIBlueprint("revisions", __name__, tag="Revisions")
@@ -59,4 +62,15 @@ def awaited(revision: int, seconds: float, host: str | None = None) -> Json:
 
 def progress(revision: int, host: str | None) -> Json:
     with reading() as session:
-        return convergence.progress(session, revision, host).document()
+        found: Json = convergence.progress(session, revision, host).document()
+        own = of_own_hosts(session, [one["host"] for one in found["hosts"]])
+        found["hosts"] = [one for one in found["hosts"] if one["host"] in own]
+        return found
+
+
+def of_own_hosts(session: Session, names: Sequence[str]) -> list[str]:
+    """Those of the hosts that the asker may know of: others would tell of other tenants' endpoints."""
+    if whoever().role != MEMBER:
+        return list(names)
+    own = hosts.of_tenants(session, [own.id for own in whoever().grants.tenants.values()])
+    return [name for name in names if name in own]

@@ -8,14 +8,14 @@ from db import counters, denials
 from web import present
 from web.api.replies import Json, listed
 from web.api.schemas.rule import DenialQuery, Denials, RulePage, RuleQuery
-from web.auth.access import READERS, allow
+from web.auth.access import SIGHT, TENANT_READERS, allow, sight
 from web.state import reading
 
 blueprint = APIBlueprint("rules", __name__, tag="Policies")
 
 
 @blueprint.get("/rules")
-@allow(READERS)
+@allow(TENANT_READERS, by=SIGHT)
 @blueprint.input(RuleQuery, "query", "query")
 @blueprint.output(RulePage)
 def find(query: RuleQuery) -> Json:
@@ -27,7 +27,7 @@ def find(query: RuleQuery) -> Json:
 
 
 @blueprint.get("/denials")
-@allow(READERS)
+@allow(TENANT_READERS, by=SIGHT)
 @blueprint.input(DenialQuery, "query", "query")
 @blueprint.output(Denials)
 def denied(query: DenialQuery) -> Json:
@@ -36,4 +36,4 @@ def denied(query: DenialQuery) -> Json:
     The newest first; a few thousand are kept. What is alike is one item with a number.
     """
     with reading() as session:
-        return {"items": present.denials(denials.find(session, **query.model_dump()))}
+        return {"items": present.denials(denials.find(session, **query.model_dump(), seen=sight()))}

@@ -23,13 +23,13 @@ from web.api.replies import (
 from web.api.schemas.common import Deleted, LabelledQuery
 from web.api.schemas.isolation import ChangedTenant, ChangeQuery
 from web.api.schemas.tenant import Tenant, TenantChange, TenantCreate, TenantPage
-from web.auth.access import CHANGERS, READERS, allow
+from web.auth.access import CHANGERS, SIGHT, TENANT_READERS, allow
 
 blueprint = APIBlueprint("tenants", __name__, tag="Tenants")
 
 
 @blueprint.get("/tenants")
-@allow(READERS)
+@allow(TENANT_READERS, by=SIGHT)
 @blueprint.input(LabelledQuery, "query", "query")
 @blueprint.output(TenantPage)
 def find(query: LabelledQuery) -> Json:
@@ -47,16 +47,11 @@ def find(query: LabelledQuery) -> Json:
 @idempotent
 def create(body: TenantCreate) -> Answer | Response:
     """Create a tenant"""
-    return created(
-        lambda tx: present.tenant(
-            tx.session,
-            tenants.create(tx, body.name, labels=body.labels, track_all=body.track_all, default_deny=body.default_deny),
-        )
-    )
+    return created(lambda tx: present.tenant(tx.session, tenants.create(tx, **body.model_dump())))
 
 
 @blueprint.get("/tenants/<tenant>")
-@allow(READERS)
+@allow(TENANT_READERS)
 @blueprint.output(Tenant)
 def get(tenant: str) -> Answer:
     """Show a tenant"""
@@ -81,6 +76,7 @@ def update(tenant: str, body: TenantChange, query: ChangeQuery) -> Answer | Resp
                 labels=body.labels,
                 track_all=body.track_all,
                 default_deny=body.default_deny,
+                quota=body.quota,
                 version=if_match(),
             ),
         ),

@@ -5,22 +5,23 @@ from __future__ import annotations
 from apiflask import APIBlueprint
 from flask import Response
 
-from db import hosts, tokens
+from db import hosts, tenants, tokens
 from db.changes import Transaction
 from db.errors import NotFound
 from web import present
+from web.api.cursors import LARGEST_ID
 from web.api.replies import Answer, Json, created, deleted, idempotent
 from web.api.schemas.common import Deleted
 from web.api.schemas.token import NewToken, TokenCreate, TokenPage
-from web.auth.access import CHANGERS, allow
+from web.auth.access import BODY, SIGHT, TENANT_ADMINS, allow, sight, whoever
+from web.auth.principal import CNI
 from web.state import reading
 
 blueprint = APIBlueprint("tokens", __name__, tag="Access")
-LARGEST_ID = 2**31 - 1
 
 
 @blueprint.get("/tokens")
-@allow(CHANGERS)
+@allow(TENANT_ADMINS, by=SIGHT)
 @blueprint.output(TokenPage)
 def find() -> Json:
     """List tokens"""
@@ -29,17 +30,28 @@ def find() -> Json:
 
 
 @blueprint.post("/tokens")
-@allow(CHANGERS)
+@allow(TENANT_ADMINS, by=BODY)
 @blueprint.input(TokenCreate, arg_name="body")
 @blueprint.output(NewToken, 201)
 @idempotent
 def create(body: TokenCreate) -> Answer | Response:
-    """Create a token"""
+    """Create a token
+
+    It is whoever's asks for it, but for one of role `cni`, which is a machine's.
+    """
+    asker = whoever()
 
     def make(tx: Transaction) -> Json:
         host = hosts.get(tx.session, body.host) if body.host is not None else None
+        tenant = tenants.get(tx.session, body.tenant) if body.tenant is not None else None
         row, text = tokens.create(
-            tx, body.role, name=body.name, host_id=host.id if host else None, expires_at=body.expires_at
+            tx,
+            body.role,
+            name=body.name,
+            host_id=host.id if host else None,
+            user_id=None if body.role == CNI else asker.user_id,
+            tenant=tenant,
+            expires_at=body.expires_at,
         )
         row.host = host
         return present.token(row) | {"token": text}
@@ -48,7 +60,7 @@ def create(body: TokenCreate) -> Answer | Response:
 
 
 @blueprint.delete("/tokens/<int:token>")
-@allow(CHANGERS)
+@allow(TENANT_ADMINS, by=SIGHT)
 @blueprint.output(Deleted)
 def delete(token: int) -> Json:
     """Revoke a token
@@ -57,4 +69,5 @@ def delete(token: int) -> Json:
     """
     if token > LARGEST_ID:
         raise NotFound(f"there is no token {token}", "list them with `warren token list`", "token")
-    return deleted(lambda tx: tokens.revoke(tx, token))
+    seen = sight()
+    return deleted(lambda tx: tokens.revoke(tx, token, None if seen is None else seen.values()))

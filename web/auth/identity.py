@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 from flask import request
 
-from db import tokens
+from db import bindings, tokens
 from web.auth import sessions
 from web.auth.access import unauthenticated
-from web.auth.principal import Principal
+from web.auth.principal import AGENT, CNI, ENROL, Principal, of_person
 from web.state import reading
 
 
@@ -23,5 +23,12 @@ def identify() -> Principal | None:
         raise unauthenticated(f"'{scheme[:20]}' is no way in here: send 'Authorization: Bearer wrn_...'.")
     with reading() as session:
         token = tokens.verify(session, text.strip(), datetime.now(UTC))
-        host = token.host.name if token.host else None
-        return Principal("token", token.id, token.name, token.role, host, token.host_id)
+        if token.role in (AGENT, ENROL, CNI):
+            host = token.host.name if token.host else None
+            return Principal("token", token.id, token.name, token.role, host, token.host_id)
+        if token.user_id is None:
+            grants = bindings.scope(token.role, token.tenant)
+        else:
+            # A person's token reaches no further than the person does at this moment.
+            grants = bindings.capped(bindings.grants_of(session, token.user_id), token.role, token.tenant)
+        return of_person("token", token.id, token.name, token.user_id, grants)

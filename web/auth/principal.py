@@ -1,19 +1,28 @@
-"""Somebody who has shown who they are."""
+"""Somebody who has shown who they are, and what they may do."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from db.bindings import NOTHING, Grants
 
 ADMIN = "admin"
 VIEWER = "viewer"
 AGENT = "agent"
 ENROL = "enrol"
 CNI = "cni"
-ROLES = (ADMIN, VIEWER, AGENT, ENROL, CNI)
+MEMBER = "member"
+"""Who has no role in the cluster, but may have some in tenants."""
+TENANT_ADMIN, TENANT_OPERATOR, TENANT_VIEWER = TENANT_ROLES = ("tenant-admin", "tenant-operator", "tenant-viewer")
+ROLES = (ADMIN, VIEWER, *TENANT_ROLES, AGENT, CNI, ENROL)
+"""As rules of routes name them."""
 
 
 class Principal(NamedTuple):
-    """`kind` is "user" (a session) or "token"; `host` is set when a token speaks for one host only."""
+    """`kind` is "user" (a session) or "token"; `host` is set when a token speaks for one host only.
+
+    `role` is that in the cluster. `user_id` is whose the token or session is, if anybody's.
+    """
 
     kind: str
     id: int
@@ -21,6 +30,17 @@ class Principal(NamedTuple):
     role: str
     host: str | None = None
     host_id: int | None = None
+    user_id: int | None = None
+    grants: Grants = NOTHING
 
     def __str__(self) -> str:
         return f"{'User' if self.kind == 'user' else 'Token'} '{self.name}'"
+
+    def roles_in(self, tenant: str) -> set[str]:
+        """As rules name them."""
+        own = self.grants.tenants.get(tenant)
+        return {self.role} | ({f"tenant-{own.role}"} if own else set())
+
+
+def of_person(kind: str, id: int, name: str, user_id: int | None, grants: Grants) -> Principal:
+    return Principal(kind, id, name, grants.cluster or MEMBER, user_id=user_id, grants=grants)

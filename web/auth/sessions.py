@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from flask import Response, request
 
-from db import sessions, users
-from web.auth.principal import Principal
+from db import bindings, sessions, users
+from web.auth.principal import Principal, of_person
 from web.state import reading, recording
 
 # A cookie whose name begins so is taken by browsers only from HTTPS and only for this very host.
@@ -25,7 +25,9 @@ def current() -> Principal | None:
         return None
     with reading() as session:
         user = sessions.user_of(session, secret, datetime.now(UTC))
-        return None if user is None else Principal("user", user.id, user.name, user.role)
+        if user is None:
+            return None
+        return of_person("user", user.id, user.name, user.id, bindings.grants_of(session, user.id))
 
 
 def open_session(name: str, password: str) -> str | None:

@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 
 from flask import Response, make_response, redirect, render_template, request, url_for
 
-from web.auth import sessions
+from db import logins
+from web.auth import lockout, sessions
 from web.auth.access import public
-from web.state import state
+from web.state import noting
 from web.ui.frame import blueprint
 from web.ui.words import duration
 
@@ -30,17 +31,20 @@ def login() -> Response:
     user = request.form.get("user", "").replace("\0", "").strip()[:63]
     password = request.form.get("password", "")[:1024]
     onward = request.form.get("next", "")
-    lockout, address, now = state().lockout, request.remote_addr or ADDRESS_UNKNOWN, time.monotonic()
-    wait = lockout.wait_seconds(user, address, now)
+    address, now = request.remote_addr or ADDRESS_UNKNOWN, time.time()
+    # Counted before it is checked: many attempts at once are as many failures.
+    with noting() as session:
+        wait = lockout.wait_seconds(session, user, address, now)
+        if not wait:
+            logins.failed(session, user, address, now)
     if wait:
         fault = f"Too many attempts for '{user}' from here; try again in {duration(wait * 1000)}."
         return refused(429, user, onward, fault, {"Retry-After": str(int(wait) + 1)})
-    # Counted before it is checked: many attempts at once are as many failures.
-    lockout.failed(user, address, now)
     cookie = sessions.open_session(user, password)
     if cookie is None:
         return refused(401, user, onward, "User or password is wrong; check both.")
-    lockout.succeeded(user, address)
+    with noting() as session:
+        logins.succeeded(session, user, address)
     response = make_response(redirect(local(onward), 303))
     sessions.set_cookie(response, cookie)
     return response

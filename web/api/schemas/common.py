@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -91,6 +92,19 @@ class Contract(BaseModel):
     """Nothing unknown, nothing guessed: `"80"` is not 80."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class AboutTenants(Contract):
+    """A body that says which tenants it is about, for views whose rule looks there."""
+
+    def tenants(self) -> Iterable[str]:
+        """Their names; "" is the cluster."""
+        raise NotImplementedError
+
+
+def owner(qualified: str) -> str:
+    """The tenant of `acme/web`; what is no such name gets as far as to the words that say so."""
+    return qualified.partition("/")[0]
 
 
 class Query(BaseModel):

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from web.api.schemas.common import Contract, Interface, Name, QualifiedName, Revision, example
+from web.api.schemas.common import AboutTenants, Contract, Interface, Name, QualifiedName, Revision, example, owner
 from web.api.schemas.endpoint import PortNumber
 
 Byte = Annotated[int, Field(ge=0, le=255)]
 Verdict = Literal["allowed", "denied"]
 
 
-class Explain(Contract):
+class Explain(AboutTenants):
     """The connection that is asked about."""
 
     model_config = ConfigDict(
@@ -32,6 +33,9 @@ class Explain(Contract):
     version: Literal[4, 6] | SkipJsonSchema[None] = Field(
         None, description="Of the addresses; left out: the first that both have."
     )
+
+    def tenants(self) -> Iterable[str]:
+        return owner(self.source), owner(self.destination)
 
 
 class End(Contract):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, WithJsonSchema
@@ -9,6 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from controller.transport import TRANSPORTS
 from web.api.schemas.common import (
+    AboutTenants,
     Cidr,
     Contract,
     Ip,
@@ -22,6 +24,7 @@ from web.api.schemas.common import (
     Revision,
     Version,
     example,
+    owner,
 )
 
 Mtu = Annotated[int, Field(ge=576, le=65535)]
@@ -70,7 +73,7 @@ class SubnetCreate(SubnetLayout):
     family: Literal[4, 6] = Field(4, description="Which family, when no subnet is chosen.")
 
 
-class NetworkCreate(SubnetLayout):
+class NetworkCreate(SubnetLayout, AboutTenants):
     """A network to make."""
 
     model_config = ConfigDict(json_schema_extra=example({"name": "acme/web", "subnets": ["10.20.0.0/24"]}))
@@ -92,6 +95,9 @@ class NetworkCreate(SubnetLayout):
     vlan: Tag | None = Field(None, description="For vlan: its tag there; 0 or null: frames without one.")
     cross_subnet: bool = Field(False, description="With host-gw: a tunnel to hosts on other segments.")
     labels: Labels = Field({})
+
+    def tenants(self) -> Iterable[str]:
+        return (owner(self.name),)
 
 
 class NetworkChange(Contract):
@@ -156,6 +162,7 @@ class Network(Contract):
     isolated: bool
     broadcast: bool
     mtu: int = Field(description="What endpoints are given.", examples=[1450])
+    own_mtu: int | None = Field(description="What was asked for; null: `mtu` is what the transport leaves.")
     transport: Transport
     physical: Segment | None = Field(description="The physical segment that it sits on.")
     vlan: Tag | None = Field(description="Its tag there; 0: frames without one.")

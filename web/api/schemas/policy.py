@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
-from controller.calc.documents import KINDS
+from controller.calc.documents import KINDS, Refused, read
 from web.api.schemas.common import (
     LABEL,
     SUBDOMAIN,
+    AboutTenants,
     Contract,
     Deleted,
     Moment,
@@ -81,12 +84,18 @@ PolicyName = Annotated[
 Rules = Annotated[int | None, Field(description="How many rules; null: it says nothing about this direction.")]
 
 
-class PolicyDocuments(Contract):
+class PolicyDocuments(AboutTenants):
     """Policies to create, or to replace where one of the name is there. All of them, or none."""
 
     model_config = ConfigDict(json_schema_extra=example({"documents": [EXAMPLE]}))
 
     documents: list[Document] = Field(min_length=1, max_length=MOST_DOCUMENTS)
+
+    def tenants(self) -> Iterator[str]:
+        for document in self.documents:
+            # What cannot be read is refused with all the others.
+            with suppress(Refused):
+                yield read(document).tenant
 
 
 class PolicyQuery(PageQuery):

@@ -18,6 +18,16 @@ Directions = Annotated[
 ]
 
 
+Quotas = Annotated[
+    dict[Literal["networks", "endpoints", "addresses", "policies"], Annotated[int, Field(ge=0, le=2**31 - 1)]],
+    Field(description="How many of what it may have at most.", examples=[{"endpoints": 500}]),
+]
+QuotaChanges = Annotated[
+    dict[Literal["networks", "endpoints", "addresses", "policies"], Annotated[int, Field(ge=0, le=2**31 - 1)] | None],
+    Field(description="Bounds to set; null takes one away. Those not named stay.", examples=[{"endpoints": 500}]),
+]
+
+
 class TenantCreate(Contract):
     """A tenant to make. It gets a network called `default`."""
 
@@ -29,6 +39,7 @@ class TenantCreate(Contract):
         False, description="Send every connection through conntrack, not only what a policy or a service needs."
     )
     default_deny: Directions = Field([])
+    quota: Quotas = Field({})
 
 
 class TenantChange(Contract):
@@ -39,6 +50,7 @@ class TenantChange(Contract):
     labels: LabelChanges = Field({})
     track_all: bool | None = Field(None, description="As on create; null leaves it.")
     default_deny: Directions | None = Field(None, description="As on create; null leaves it.")
+    quota: QuotaChanges = Field({})
 
 
 class ListedTenant(Contract):
@@ -53,6 +65,7 @@ class ListedTenant(Contract):
     labels: Labels = Field(description="Always with `kubernetes.io/metadata.name`, the tenant's name.")
     track_all: bool
     default_deny: Directions
+    quota: Quotas
     networks: int = Field(description="How many networks it has.", examples=[2])
     endpoints: int = Field(description="How many endpoints it has.", examples=[12])
     version: Version

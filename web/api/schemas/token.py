@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from web.api.schemas.common import Contract, Moment, Name, Page, Revision, example
+from web.api.schemas.common import AboutTenants, Contract, Moment, Name, Page, Revision, example
+
+TenantRole = Literal["admin", "operator", "viewer"]
 
 
-class TokenCreate(Contract):
+class TokenCreate(AboutTenants):
     """A token for a program."""
 
     model_config = ConfigDict(json_schema_extra=example({"name": "ci", "role": "viewer"}))
 
     name: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[ -~]+$", examples=["ci"])]
-    role: Literal["admin", "viewer", "cni"] = "viewer"
-    host: Name | None = Field(None, description="Bind it to one host; needed for role `cni`.")
+    role: Literal["admin", "operator", "viewer", "cni"] = "viewer"
+    tenant: Name | None = Field(None, description="Keep it to one tenant; needed for role `operator`.")
+    host: Name | None = Field(None, description="Bind it to one host, for role `cni`.")
     expires_at: Moment | None = Field(None, description="Left out: it does not expire.")
+
+    def tenants(self) -> Iterable[str]:
+        return (self.tenant or "",)
 
 
 class Token(Contract):
@@ -25,7 +32,9 @@ class Token(Contract):
 
     id: int
     name: str
-    role: Literal["admin", "viewer", "agent", "enrol", "cni"]
+    role: Literal["admin", "operator", "viewer", "agent", "enrol", "cni"]
+    tenant: Name | None = Field(description="The only tenant it reaches; null: as far as its role does.")
+    user: Name | None = Field(description="Whose it is; it reaches no further than that user and goes with it.")
     host: Name | None
     created_at: Moment
     expires_at: Moment | None
@@ -45,7 +54,8 @@ class Whoami(Contract):
 
     kind: Literal["user", "token"]
     name: str
-    role: str
+    role: str = Field(description="In the cluster; `member`: none but what `tenants` says.", examples=["admin"])
+    tenants: dict[Name, TenantRole] = Field(description="Roles in tenants, by tenant.")
     host: Name | None = Field(description="The only host this token may speak for.")
 
 

@@ -1,0 +1,95 @@
+"""`warren audit`: who changed what, and whether the log of it is as it was written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+import click
+
+from client import output
+from client.context import Context
+from client.options import completes, printing
+from client.output import column
+
+COLUMNS = [
+    column("NUMBER"),
+    ("WHEN", lambda entry: entry["at"][:19].replace("T", " ")),
+    ("WHO", lambda entry: f"{entry['actor']['kind']} {entry['actor']['name']}"),
+    column("FROM", "address"),
+    column("DID", "op"),
+    ("WHAT", lambda entry: f"{entry['noun']} {entry['name']}"),
+    ("CHANGED", lambda entry: _changed(entry)),
+]
+
+
+@click.group()
+def audit() -> None:
+    """The audit log. Entries are only added, and each holds the hash of the one before."""
+
+
+@audit.command("list")
+@click.option("--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Only in this tenant.")
+@click.option("--actor", metavar="WHO", help="Only by this one, like 'user ada' or 'token ci'.")
+@click.option("--noun", metavar="NOUN", help="Only of such objects, like network or binding.")
+@click.option("--since", metavar="TIME", help="From then on, like 2030-01-31T12:00:00Z.")
+@click.option("--until", metavar="TIME", help="Before then.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="How many at most.")
+@printing
+@click.pass_obj
+def list_(context: Context, limit: int, **asked: str | None) -> None:
+    """List who changed what, the newest first.
+
+    \b
+    Example:
+      warren audit list --tenant acme --since 2030-01-31T00:00:00Z
+    """
+    found = context.rest.items("/audit", {**asked, "limit": min(limit, 1000)})
+    output.listing(context.output, islice(found, limit), COLUMNS, "Nothing was changed.")
+
+
+@audit.command()
+@click.pass_obj
+def export(context: Context) -> None:
+    """Print the whole log, the oldest first: one JSON object a line.
+
+    \b
+    Example:
+      warren audit export > audit.jsonl
+    """
+    for entry in context.rest.items("/audit", {"oldest_first": "true"}):
+        click.echo(json.dumps(entry, ensure_ascii=False, sort_keys=True))
+
+
+@audit.command()
+@printing
+@click.pass_obj
+def verify(context: Context) -> None:
+    """Check that no entry was changed, removed or put elsewhere. Exit code 1 when one was.
+
+    Keep the hash that is printed: a log that somebody has written anew has another at that entry.
+
+    \b
+    Example:
+      warren audit verify
+    """
+    found = context.rest.get("/audit/verification", timeout=600).body
+    entries = f"{found['entries']} entries, the last with hash {found['hash']}"
+    output.said(context.output, entries + ("." if found["intact"] else f"; then {found['problem']}."), found)
+    if not found["intact"]:
+        click.get_current_context().exit(1)
+
+
+def _changed(entry: Mapping[str, Any]) -> str:
+    if entry["op"] != "update":
+        return ""
+    before, after = entry["before"] or {}, entry["after"] or {}
+    said = [f"{key}: {_short(before.get(key))} -> {_short(after[key])}" for key in sorted(after) if key != "version"]
+    return "; ".join(said)
+
+
+def _short(value: Any) -> str:
+    text = output.cell(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

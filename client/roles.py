@@ -1,0 +1,93 @@
+"""`warren role`: who may do what, in one tenant or in the whole cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from client import output
+from client.change import create as send
+from client.context import Context
+from client.options import completes, printing
+from client.output import column
+
+COLUMNS = [column("ID"), column("ROLE"), column("TENANT"), column("USER"), column("GROUP")]
+of_user = click.option("--user", metavar="USER", shell_complete=completes("/users"), help="A user's.")
+of_group = click.option("--group", metavar="GROUP", shell_complete=completes("/groups"), help="A group's.")
+in_tenant = click.option(
+    "--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="In this tenant; else in the cluster."
+)
+
+
+@click.group()
+def role() -> None:
+    """Roles: admin, operator (in a tenant) and viewer, given to users and groups."""
+
+
+@role.command()
+@click.argument("name", metavar="ROLE", type=click.Choice(["admin", "operator", "viewer"]))
+@of_user
+@of_group
+@in_tenant
+@printing
+@click.pass_obj
+def grant(context: Context, name: str, user: str | None, group: str | None, tenant: str | None) -> None:
+    """Give a user or a group a role, in place of the one it has there.
+
+    \b
+    Example:
+      warren role grant operator --user ada --tenant acme
+      warren role grant viewer --group auditors
+    """
+    reply = send(context, "/role-bindings", {"role": name, "user": user, "group": group, "tenant": tenant})
+    output.said(context.output, f"{_who(reply)} is {name} {_where(reply)}.", reply)
+
+
+@role.command("list")
+@of_user
+@of_group
+@in_tenant
+@printing
+@click.pass_obj
+def list_(context: Context, user: str | None, group: str | None, tenant: str | None) -> None:
+    """List who may do what.
+
+    \b
+    Example:
+      warren role list --tenant acme
+    """
+    query = {"user": user, "group": group, "tenant": tenant}
+    output.listing(context.output, context.rest.items("/role-bindings", query), COLUMNS, "No role was given.")
+
+
+@role.command()
+@of_user
+@of_group
+@in_tenant
+@printing
+@click.pass_obj
+def revoke(context: Context, user: str | None, group: str | None, tenant: str | None) -> None:
+    """Take the role of a user or a group away.
+
+    \b
+    Example:
+      warren role revoke --user ada --tenant acme
+    """
+    if (user is None) == (group is None):
+        raise click.UsageError("Say --user or --group.")
+    found = context.rest.items("/role-bindings", {"user": user, "group": group, "tenant": tenant})
+    binding = next((one for one in found if one["tenant"] == tenant), None)
+    if binding is None:
+        where = f"in tenant {tenant}" if tenant else "in the cluster"
+        raise click.ClickException(f"{user or group} has no role {where}; `warren role list` tells who has.")
+    reply = context.rest.delete(f"/role-bindings/{binding['id']}").body
+    output.said(context.output, f"{_who(binding)} is not {binding['role']} {_where(binding)} any more.", reply)
+
+
+def _who(binding: dict[str, Any]) -> str:
+    return f"User {binding['user']}" if binding["user"] else f"Group {binding['group']}"
+
+
+def _where(binding: dict[str, Any]) -> str:
+    return f"in tenant {binding['tenant']}" if binding["tenant"] else "in the cluster"

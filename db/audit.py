@@ -1,0 +1,297 @@
+"""The audit log: who changed which object from what to what. Each entry holds the hash of the one before it.
+
+An entry is written in the transaction of its change: either both are there or neither. What an object was is read
+beside that transaction, where it is not changed yet, so it does not matter how it is changed. Secrets are left out.
+Whoever can write the database can also write the whole chain anew; keep the head's hash elsewhere to notice that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, and_, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from db.engine import reading
+from db.pages import MAX_LIMIT, Page
+from db.tables import (
+    Address,
+    AddressPool,
+    AllowedAddress,
+    AuditHead,
+    AuditRow,
+    Base,
+    DnsRecord,
+    Endpoint,
+    Group,
+    GroupMember,
+    Host,
+    Network,
+    Peering,
+    Policy,
+    Reservation,
+    RoleBinding,
+    Setting,
+    Subnet,
+    Tenant,
+    Token,
+    User,
+)
+
+Json = dict[str, Any]
+Names = dict[tuple[str, int], str | None]
+
+TABLES: Mapping[str, type[Base]] = {
+    "tenant": Tenant,
+    "network": Network,
+    "endpoint": Endpoint,
+    "host": Host,
+    "policy": Policy,
+    "pool": AddressPool,
+    "record": DnsRecord,
+    "peering": Peering,
+    "user": User,
+    "group": Group,
+    "binding": RoleBinding,
+    "token": Token,
+}
+LEFT_OUT = frozenset({"hash", "password", "request", "created_at", "updated_at", "used_at", "owner", "pool_id"})
+"""Secrets and their digests, and what only counts."""
+
+NO_HASH = "0" * 64
+_BATCH = 1000
+
+
+class Actor(NamedTuple):
+    """Who asks: `kind` is user, token or local; `address` is where from, `request` what was sent."""
+
+    kind: str
+    name: str
+    address: str = ""
+    request: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+class Touched(NamedTuple):
+    noun: str
+    id: int
+    op: str
+
+
+class Images(NamedTuple):
+    before: Json | None
+    after: Json | None
+
+
+def images(session: Session, touched: Iterable[Touched]) -> list[tuple[Touched, Images]]:
+    """What each object was and is. Call it before any lock that many wait for."""
+    known = [one for one in touched if one.noun in TABLES or one.noun in _SETTINGS]
+    before: dict[Touched, Json | None] = {}
+    names: Names = {}
+    if any(one.op != "create" for one in known):
+        with reading(session.connection().engine) as beside:
+            before = {one: describe(beside, one, names) for one in known if one.op != "create"}
+    return [
+        (one, Images(before.get(one), None if one.op == "delete" else describe(session, one, names))) for one in known
+    ]
+
+
+def append(
+    session: Session, actor: Actor, now: datetime, revision: int, found: Sequence[tuple[Touched, Images]]
+) -> None:
+    """Holds the log's end until the transaction ends, so entries are committed in their order."""
+    if not found:
+        return
+    grow = update(AuditHead).where(AuditHead.id == 1).values(number=AuditHead.number + len(found))
+    last, previous = session.execute(grow.returning(AuditHead.number, AuditHead.hash)).one()
+    rows = []
+    for number, (one, (before, after)) in enumerate(found, last - len(found) + 1):
+        whole = after or before or {}
+        if before is not None and after is not None:
+            different = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+            before, after = ({key: image.get(key) for key in different} for image in (before, after))
+            if one.noun == "user" and not different:
+                after = {"password": "changed"}
+        entry = canonical(
+            {
+                "number": number,
+                "at": now.isoformat(),
+                "actor": {"kind": actor.kind, "name": actor.name},
+                "address": actor.address,
+                "request": actor.request,
+                "revision": revision,
+                "noun": one.noun,
+                "op": one.op,
+                "name": whole.get("name") or str(one.id),
+                "tenant": whole.get("tenant"),
+                "before": before,
+                "after": after,
+                "previous": previous,
+            }
+        )
+        previous = sha256(entry.encode()).hexdigest()
+        columns = {"at": now, "actor": str(actor), "noun": one.noun, "tenant": whole.get("tenant")}
+        rows.append({"number": number, **columns, "entry": entry, "hash": previous})
+    session.execute(insert(AuditRow), rows)
+    session.execute(update(AuditHead).where(AuditHead.id == 1).values(hash=previous))
+
+
+def canonical(entry: Json) -> str:
+    """The text that is hashed: RFC 8785 in what is used of JSON here (no floats)."""
+    return json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+def find(
+    session: Session,
+    *,
+    tenants: Iterable[int] | None = None,
+    tenant: str | None = None,
+    actor: str | None = None,
+    noun: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    oldest_first: bool = False,
+    cursor: int | None = None,
+    limit: int = 100,
+) -> Page[AuditRow]:
+    """`tenants`: only what happened in these, since there are tenants of that name. `actor` is `user ada`."""
+    wanted: list[ColumnElement[bool]] = []
+    if tenants is not None:
+        rows = session.execute(select(Tenant.name, Tenant.created_at).where(Tenant.id.in_(tuple(tenants))))
+        own = [and_(AuditRow.tenant == name, AuditRow.at >= created) for name, created in rows]
+        wanted.append(or_(*own) if own else AuditRow.number < 0)
+    for asked, column in ((tenant, AuditRow.tenant), (actor, AuditRow.actor), (noun, AuditRow.noun)):
+        if asked is not None:
+            wanted.append(column == asked)
+    wanted += [AuditRow.at >= since] if since is not None else []
+    wanted += [AuditRow.at < until] if until is not None else []
+    if cursor is not None:
+        wanted.append(AuditRow.number > cursor if oldest_first else AuditRow.number < cursor)
+    order = AuditRow.number if oldest_first else AuditRow.number.desc()
+    limit = min(limit, MAX_LIMIT)
+    rows = list(session.execute(select(AuditRow).where(*wanted).order_by(order).limit(limit + 1)).scalars())
+    return Page(rows[:limit], str(rows[limit - 1].number) if len(rows) > limit else None)
+
+
+class Verified(NamedTuple):
+    """`problem` says which entry is not what was written, and is None when all are; `hash` is the newest one's."""
+
+    entries: int
+    hash: str
+    problem: str | None
+
+
+def verify(session: Session) -> Verified:
+    """Looks at every entry: nothing is changed, removed, put in or put elsewhere."""
+    head = session.execute(select(AuditHead.number, AuditHead.hash).where(AuditHead.id == 1)).one()
+    number, previous = 0, NO_HASH
+    for row in _all(session):
+        problem = _wrong(row, number + 1, previous)
+        if problem is not None:
+            return Verified(number, previous, problem)
+        number, previous = row.number, row.hash
+    if (number, previous) != (head.number, head.hash):
+        return Verified(number, previous, f"the log ends with entry {number}, and {head.number} were written")
+    return Verified(number, previous, None)
+
+
+def _wrong(row: AuditRow, number: int, previous: str) -> str | None:
+    if row.number != number:
+        return f"entry {number} is missing"
+    entry = json.loads(row.entry)
+    if sha256(row.entry.encode()).hexdigest() != row.hash or entry["number"] != number:
+        return f"entry {number} was changed"
+    if entry["previous"] != previous:
+        return f"entry {number} does not follow entry {number - 1}: one of them was put there"
+    actor = f"{entry['actor']['kind']} {entry['actor']['name']}"
+    said = (entry["at"], actor, entry["noun"], entry["tenant"])
+    if said != (row.at.isoformat(), row.actor, row.noun, row.tenant):
+        return f"entry {number} is filed under what it does not say"
+    return None
+
+
+def _all(session: Session) -> Iterator[AuditRow]:
+    last = 0
+    while True:
+        query = select(AuditRow).where(AuditRow.number > last).order_by(AuditRow.number).limit(_BATCH)
+        rows = session.execute(query).scalars().all()
+        yield from rows
+        if len(rows) < _BATCH:
+            return
+        last = rows[-1].number
+        session.expunge_all()
+
+
+_SETTINGS = {"cluster": "isolation", "dns": "dns"}
+_TUNNEL_PORTS = "tunnel_ports"
+
+
+def describe(session: Session, one: Touched, names: Names) -> Json | None:
+    """An object in plain JSON, with the names of what it belongs to; None when it is not there.
+
+    Names do not change while a transaction lasts, so `names` keeps those that were looked up.
+    """
+    if one.noun in _SETTINGS:
+        said = {"name": one.noun, **_setting(session, _SETTINGS[one.noun])}
+        return said | {_TUNNEL_PORTS: _setting(session, _TUNNEL_PORTS)} if one.noun == "cluster" else said
+    table = TABLES[one.noun].__table__
+    columns = [column for column in table.columns if column.name not in LEFT_OUT]
+    row = session.execute(select(*columns).where(table.c.id == one.id)).mappings().one_or_none()
+    if row is None:
+        return None
+    image: Json = dict(row)
+    image["tenant"] = image["name"] if one.noun == "tenant" else None
+    for key, other in _REFERENCES.items():
+        if (id := image.pop(key, None)) is not None:
+            if (key, id) not in names:
+                names[key, id] = session.execute(select(other.name).where(other.id == id)).scalar()
+            image[key.removesuffix("_id")] = names[key, id]
+    match one.noun:
+        case "network":
+            image["subnets"] = _column(session, select(Subnet.cidr).where(Subnet.network_id == one.id))
+            reserved = select(Reservation.name + " " + Reservation.ip).join(Subnet).where(Subnet.network_id == one.id)
+            image["reservations"] = _column(session, reserved.order_by(Reservation.name, Reservation.ip))
+        case "endpoint":
+            image["addresses"] = _column(session, select(Address.ip).where(Address.endpoint_id == one.id))
+            allowed = select(AllowedAddress.cidr).where(AllowedAddress.endpoint_id == one.id)
+            image["allowed"] = _column(session, allowed.order_by(AllowedAddress.cidr))
+        case "record":
+            image["name"] = f"{image['scope']}/{image['name']}"
+        case "group":
+            members = select(User.name).join(GroupMember).where(GroupMember.group_id == one.id).order_by(User.name)
+            image["members"] = _column(session, members)
+        case "peering":
+            image["name"] = f"{image['low']} with {image['high']}"
+        case "binding":
+            image["name"] = f"{image['role']} {image.get('user') or image.get('group')}"
+    if image["tenant"] and one.noun in ("network", "endpoint", "policy"):
+        image["name"] = f"{image['tenant']}/{image['name']}"
+    # As it is read again: without what JSON has no word for.
+    plain: Json = json.loads(canonical(image))
+    return plain
+
+
+_REFERENCES: Mapping[str, Any] = {
+    "tenant_id": Tenant,
+    "network_id": Network,
+    "host_id": Host,
+    "user_id": User,
+    "group_id": Group,
+    "low_id": Tenant,
+    "high_id": Tenant,
+}
+
+
+def _setting(session: Session, name: str) -> Json:
+    found: Json | None = session.execute(select(Setting.value).where(Setting.name == name)).scalar()
+    return found or {}
+
+
+def _column(session: Session, query: Any) -> list[Any]:
+    return list(session.execute(query).scalars())

@@ -1,0 +1,185 @@
+"""Role bindings: who may do what, in one tenant or in the whole cluster. Decides what follows of all that one has.
+
+Of two roles the stronger counts. A role in the cluster is one in every tenant, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session, joinedload
+
+from db.changes import Transaction
+from db.errors import Conflict, Invalid, NotFound
+from db.pages import MAX_LIMIT, Page
+from db.tables import Group, GroupMember, RoleBinding, Tenant, User
+
+VIEWER, OPERATOR, ADMIN = "viewer", "operator", "admin"
+RANKS = {VIEWER: 1, OPERATOR: 2, ADMIN: 3}
+"""Of a role in a tenant; in the cluster there are `viewer` and `admin`."""
+
+
+class InTenant(NamedTuple):
+    id: int
+    role: str
+
+
+class Grants(NamedTuple):
+    """What somebody may do: a role in the cluster, if any, and those in tenants by their names."""
+
+    cluster: str | None
+    tenants: Mapping[str, InTenant]
+
+    def role_in(self, tenant: str) -> str | None:
+        own = self.tenants.get(tenant)
+        return stronger(self.cluster, own.role if own else None)
+
+
+NOTHING = Grants(None, {})
+
+
+def stronger(one: str | None, other: str | None) -> str | None:
+    return max(one, other, key=lambda role: RANKS.get(role or "", 0))
+
+
+def weaker(one: str | None, other: str | None) -> str | None:
+    return min(one, other, key=lambda role: RANKS.get(role or "", 0))
+
+
+def grants_of(session: Session, user_id: int) -> Grants:
+    """Of a user, by itself and as a member of groups."""
+    groups = select(GroupMember.group_id).where(GroupMember.user_id == user_id)
+    query = select(RoleBinding.role, Tenant.id, Tenant.name).outerjoin(Tenant, Tenant.id == RoleBinding.tenant_id)
+    query = query.where(or_(RoleBinding.user_id == user_id, RoleBinding.group_id.in_(groups)))
+    cluster: str | None = None
+    tenants: dict[str, InTenant] = {}
+    for role, id, tenant in session.execute(query):
+        if tenant is None:
+            cluster = stronger(cluster, role)
+        else:
+            before = tenants.get(tenant)
+            tenants[tenant] = InTenant(id, stronger(role, before.role if before else None) or role)
+    return Grants(cluster, tenants)
+
+
+def capped(grants: Grants, role: str, tenant: Tenant | None) -> Grants:
+    """What is left of `grants` for a token of that role, in one tenant or in all."""
+    if tenant is None:
+        tenants = {name: InTenant(own.id, weaker(own.role, role) or role) for name, own in grants.tenants.items()}
+        return Grants(weaker(grants.cluster, role), tenants)
+    left = weaker(grants.role_in(tenant.name), role)
+    return Grants(None, {tenant.name: InTenant(tenant.id, left)} if left else {})
+
+
+def scope(role: str, tenant: Tenant | None) -> Grants:
+    """What a token of that role may do that is nobody's."""
+    return Grants(role, {}) if tenant is None else Grants(None, {tenant.name: InTenant(tenant.id, role)})
+
+
+def grant(
+    tx: Transaction, role: str, *, user: str | None = None, group: str | None = None, tenant: str | None = None
+) -> RoleBinding:
+    """Gives a user or a group a role, in place of the one it has there."""
+    session = tx.session
+    known = tuple(RANKS) if tenant is not None else (VIEWER, ADMIN)
+    if role not in known:
+        where = "a tenant" if tenant is not None else "the cluster"
+        raise Invalid(f"there is no role {role!r} in {where}", f"use {' or '.join(known)}", "role")
+    if (user is None) == (group is None):
+        raise Invalid("a role is given to a user or to a group", "name one of them", "user")
+    row = _there(session, user, group, tenant)
+    if row is None:
+        row = RoleBinding(role=role, created_at=tx.now)
+        row.user = _named(session, User, user, "user") if user is not None else None
+        row.group = _named(session, Group, group, "group") if group is not None else None
+        row.tenant = _named(session, Tenant, tenant, "tenant") if tenant is not None else None
+        session.add(row)
+        session.flush()
+        tx.note("binding", row.id, "create")
+    elif row.role != role:
+        with keeping_an_admin(tx):
+            row.role = role
+        tx.note("binding", row.id, "update")
+    return row
+
+
+def get(session: Session, id: int) -> RoleBinding:
+    row = session.execute(_query().where(RoleBinding.id == id)).scalar_one_or_none()
+    if row is None:
+        raise NotFound(f"there is no role binding {id}", "list them with `warren role list`", "binding")
+    return row
+
+
+def find(
+    session: Session,
+    *,
+    user: str | None = None,
+    group: str | None = None,
+    tenant: str | None = None,
+    cursor: int | None = None,
+    limit: int = 100,
+) -> Page[RoleBinding]:
+    query = _query().where(RoleBinding.id > (cursor or 0))
+    for asked, column in ((user, User.name), (group, Group.name), (tenant, Tenant.name)):
+        if asked is not None:
+            query = query.where(column == asked)
+    rows = list(session.execute(query.order_by(RoleBinding.id).limit(min(limit, MAX_LIMIT) + 1)).unique().scalars())
+    return Page(rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None)
+
+
+def revoke(tx: Transaction, row: RoleBinding) -> None:
+    tx.note("binding", row.id, "delete")
+    with keeping_an_admin(tx):
+        tx.session.delete(row)
+
+
+def admins(session: Session) -> set[int]:
+    """The users who administer the cluster, by themselves or as members of groups."""
+    cluster = RoleBinding.tenant_id.is_(None), RoleBinding.role == ADMIN
+    direct = select(RoleBinding.user_id).where(*cluster, RoleBinding.user_id.is_not(None))
+    through = (
+        select(GroupMember.user_id).join(RoleBinding, RoleBinding.group_id == GroupMember.group_id).where(*cluster)
+    )
+    return set(session.execute(direct.union(through)).scalars())
+
+
+@contextmanager
+def keeping_an_admin(tx: Transaction) -> Iterator[None]:
+    """Refuses a change after which nobody would administer the cluster any more."""
+    before = admins(tx.session)
+    yield
+    tx.session.flush()
+    if before and not admins(tx.session):
+        raise Conflict("nobody would be left who administers the cluster", "make another user an admin first")
+
+
+def _query():  # type: ignore[no-untyped-def]
+    joined = select(RoleBinding).outerjoin(RoleBinding.user).outerjoin(RoleBinding.group)
+    return joined.outerjoin(RoleBinding.tenant).options(
+        joinedload(RoleBinding.user), joinedload(RoleBinding.group), joinedload(RoleBinding.tenant)
+    )
+
+
+def _there(session: Session, user: str | None, group: str | None, tenant: str | None) -> RoleBinding | None:
+    found: RoleBinding | None = (
+        session.execute(
+            _query().where(
+                User.name == user if user is not None else RoleBinding.user_id.is_(None),
+                Group.name == group if group is not None else RoleBinding.group_id.is_(None),
+                Tenant.name == tenant if tenant is not None else RoleBinding.tenant_id.is_(None),
+            )
+        )
+        .unique()
+        .scalar_one_or_none()
+    )
+    return found
+
+
+def _named(session: Session, table, name: str, noun: str):  # type: ignore[no-untyped-def]
+    row = session.execute(select(table).where(table.name == name)).scalar_one_or_none()
+    if row is None:
+        raise NotFound(f"there is no {noun} {name}", f"create it with `warren {noun} create {name}`", noun)
+    return row

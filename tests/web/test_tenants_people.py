@@ -1,0 +1,247 @@
+"""People of one tenant: what they can do there, and that they can neither reach nor learn more."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import pytest
+
+from db import bindings, denials, tokens, users
+from db.changes import transaction
+from db.engine import writing
+from db.tables import utcnow
+from tests.web.conftest import PASSWORD, Caller, Json, Site
+from tests.web.test_bad_input import assert_problem
+
+
+class People(NamedTuple):
+    site: Site
+    boss: Caller
+    operator: Caller
+    reader: Caller
+
+
+@pytest.fixture
+def acme(any_site: Site) -> People:
+    """Tenants acme and globex, and the people of acme."""
+    agent = any_site.enrolled("h1")
+    for tenant, subnet in (("acme", "10.65.0.0/24"), ("globex", "10.66.0.0/24")):
+        any_site.admin.made("/tenants", {"name": tenant})
+        any_site.admin.made("/networks", {"name": f"{tenant}/web", "subnets": [subnet]})
+        attached = {"network": f"{tenant}/web", "name": "web1", "netns": "/run/netns/x"}
+        assert agent.put(f"/hosts/h1/attachments/{tenant}/eth0", attached).status_code == 201
+    callers = []
+    with transaction(any_site.engine) as tx:
+        for name, role in (("boss", "admin"), ("op", "operator"), ("reader", "viewer")):
+            user = users.create(tx, name, PASSWORD)
+            bindings.grant(tx, role, user=name, tenant="acme")
+            callers.append(any_site.caller(tokens.create(tx, "admin", name=name, user_id=user.id)[1]))
+    return People(any_site, *callers)
+
+
+def test_each_does_what_the_role_allows(acme: People) -> None:
+    assert acme.reader.get("/endpoints/acme/web1").status_code == 200
+    assert_problem(acme.reader.patch("/endpoints/acme/web1", {"labels": {"a": "b"}}), 403, "tenant-viewer of acme")
+    assert acme.operator.patch("/endpoints/acme/web1", {"labels": {"a": "b"}}).get_json()["labels"] == {"a": "b"}
+    assert_problem(acme.operator.post("/networks", {"name": "acme/db"}), 403, "tenant-operator of acme", "tenant-admin")
+    assert acme.boss.made("/networks", {"name": "acme/db"})["tenant"] == "acme"
+    assert_problem(acme.boss.patch("/tenants/acme", {"quota": {"networks": 9}}), 403)
+    assert_problem(acme.boss.post("/tenants/acme/peer", {"with": "globex"}), 403)
+
+
+def test_a_collision_with_another_tenant_does_not_name_it(acme: People) -> None:
+    asked = {"name": "acme/x", "subnets": ["10.66.0.0/25"]}
+    told = assert_problem(acme.boss.post("/networks", asked), 409, "10.66.0.0/25 is in use elsewhere", "--private")
+    assert "globex" not in str(told) and "10.66.0.0/24" not in str(told)
+    assert "globex/web" in acme.site.admin.post("/networks", asked).text
+    assert "acme/web" in acme.boss.post("/networks", {"name": "acme/x", "subnets": ["10.65.0.0/25"]}).text
+    more = {"subnet": "10.66.0.0/25"}
+    told = assert_problem(acme.boss.post("/networks/acme/web/subnets", more), 409, "10.66.0.0/25 is in use elsewhere")
+    assert "globex" not in str(told)
+
+
+def test_subnets_reservations_and_records_are_their_tenants(acme: People) -> None:
+    acme.boss.made("/networks/acme/web/subnets", {"subnet": "10.65.1.0/24"})
+    acme.boss.made("/networks/acme/web/reservations", {"name": "db", "addresses": ["10.65.0.9"]})
+    assert acme.boss.put("/dns/records/acme/web/db", {"addresses": ["10.65.0.9"]}).status_code == 201
+    acme.site.admin.put("/dns/records/globex/db", {"addresses": ["10.66.0.9"]})
+    for caller in (acme.reader, acme.operator, acme.boss):
+        assert [one["scope"] for one in caller.get("/dns/records").get_json()["items"]] == ["acme/web"]
+        kept = caller.get("/networks/acme/web/reservations").get_json()["items"]
+        assert [one["addresses"] for one in kept] == [["10.65.0.9"]]
+        assert len(caller.get("/networks/acme/web").get_json()["subnets"]) == 2
+        assert_problem(caller.get("/networks/globex/web/reservations"), 404)
+        assert_problem(caller.get("/pools"), 403)
+    assert_problem(acme.operator.put("/dns/records/acme/web/db", {"addresses": ["10.65.0.8"]}), 403)
+    assert_problem(acme.boss.put("/dns/records/globex/db", {"addresses": ["10.65.0.8"]}), 404)
+    told = acme.boss.get("/audit").get_json()["items"]
+    assert {one["noun"] for one in told} >= {"record", "network"} and "globex" not in str(told)
+
+
+def test_who_is_joined_or_peers_is_not_told(acme: People) -> None:
+    acme.site.admin.post("/tenants/acme/peer", {"with": "globex"})
+    assert acme.site.admin.get("/tenants/acme").get_json()["peers"] == ["globex"]
+    assert acme.boss.get("/tenants/acme").get_json()["peers"] == []
+    acme.site.admin.post("/tenants/acme/join", {"to": "globex"})
+    assert "globex" not in acme.boss.get("/tenants/acme").text
+    plan = acme.boss.patch("/networks/acme/web?dry_run=true", {"isolated": True})
+    assert plan.status_code == 200 and "globex" not in plan.text
+    assert "globex" in acme.site.admin.patch("/networks/acme/web?dry_run=true", {"isolated": True}).text
+
+
+def test_why_is_not_told_of_another_tenants_endpoint(acme: People) -> None:
+    asked = {"source": "acme/web1", "protocol": "tcp", "port": 80}
+    there, not_there = (acme.reader.post("/explain", asked | {"destination": f"{t}/web1"}) for t in ("globex", "none"))
+    assert_problem(there, 404)
+    assert there.text.replace("globex", "none") == not_there.text
+
+
+def test_denials_with_another_tenant_are_not_told(acme: People) -> None:
+    with writing(acme.site.engine) as session:
+        for source, destination in (("acme/web1", "globex/web1"), ("acme/web1", ""), ("globex/web1", "")):
+            denials.record(session, {decision(source, destination): denials.Seen(1, utcnow(), utcnow())})
+    assert len(acme.site.viewer.get("/denials").get_json()["items"]) == 3
+    (seen,) = acme.reader.get("/denials").get_json()["items"]
+    assert seen["source"] == "acme/web1" and seen["destination"] is None
+
+
+def decision(source: str, destination: str) -> denials.Decision:
+    return denials.Decision(
+        host="h1",
+        action="deny",
+        direction="egress",
+        policies=("acme/p",),
+        rule=None,
+        rule_name="",
+        source=source,
+        source_address="10.0.0.1",
+        destination=destination,
+        destination_address="10.0.0.2",
+        protocol="tcp",
+        port=80,
+        icmp_type=None,
+        icmp_code=None,
+    )
+
+
+def test_the_cluster_is_not_theirs_to_name(acme: People) -> None:
+    cluster = {"apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy"}
+    cluster |= {"metadata": {"name": "all"}}
+    spec: Json = {"tier": "Admin", "priority": 1, "subject": {"namespaces": {}}}
+    answer = acme.boss.post("/policies", {"documents": [cluster | {"spec": spec}]})
+    assert_problem(answer, 403, "admin")
+    assert_problem(acme.boss.post("/role-bindings", {"role": "admin", "user": "boss"}), 403)
+    assert_problem(acme.boss.post("/tokens", {"name": "x", "role": "admin"}), 403)
+    assert_problem(acme.boss.post("/tokens", {"name": "x", "role": "cni", "host": "h1"}), 403)
+
+
+def test_a_member_is_let_in_and_out_by_the_tenants_admin(acme: People) -> None:
+    with transaction(acme.site.engine) as tx:
+        text = tokens.create(tx, "admin", name="new", user_id=users.create(tx, "new").id)[1]
+    new = acme.site.caller(text)
+    assert_problem(new.get("/networks/acme/web"), 404, "no tenant acme that you may see")
+    binding = acme.boss.made("/role-bindings", {"role": "viewer", "user": "new", "tenant": "acme"})
+    assert new.get("/networks/acme/web").status_code == 200
+    assert new.get("/whoami").get_json()["tenants"] == {"acme": "viewer"}
+    assert acme.boss.delete(f"/role-bindings/{binding['id']}").status_code == 200
+    assert_problem(new.get("/networks/acme/web"), 404)
+    for caller in (acme.boss, acme.site.admin):
+        assert_problem(caller.delete(f"/role-bindings/{binding['id']}"), 404)
+
+
+def test_another_tenants_bindings_and_tokens_are_not_there(acme: People) -> None:
+    binding = acme.site.admin.made("/role-bindings", {"role": "viewer", "user": "op", "tenant": "globex"})
+    token = acme.site.admin.made("/tokens", {"name": "g", "tenant": "globex"})
+    for path in (f"/role-bindings/{binding['id']}", f"/tokens/{token['id']}"):
+        there, not_there = acme.boss.delete(path), acme.boss.delete(path.rpartition("/")[0] + "/99999")
+        assert there.status_code == not_there.status_code == 404
+        id = path.rpartition("/")[2]
+        assert re.sub(rf"\b{id}\b", "99999", there.text) == not_there.text
+    assert acme.site.caller(token["token"]).get("/tenants").get_json()["items"][0]["name"] == "globex"
+
+
+def test_a_group_gives_its_members_its_role(acme: People) -> None:
+    admin = acme.site.admin
+    admin.made("/groups", {"name": "team"})
+    admin.made("/role-bindings", {"role": "admin", "group": "team", "tenant": "globex"})
+    assert_problem(acme.operator.get("/networks/globex/web"), 404)
+    assert admin.put("/groups/team/members/op").get_json()["members"] == ["op"]
+    assert acme.operator.get("/networks/globex/web").status_code == 200
+    assert admin.get("/users/op").get_json()["tenants"] == {"acme": "operator", "globex": "admin"}
+    assert admin.delete("/groups/team/members/op").status_code == 200
+    assert_problem(acme.operator.get("/networks/globex/web"), 404)
+    assert admin.delete("/groups/team").status_code == 200
+    assert acme.site.admin.get("/role-bindings?tenant=globex").get_json()["items"] == []
+
+
+def test_a_token_reaches_no_further_than_its_owner_and_goes_with_it(acme: People) -> None:
+    made = acme.boss.made("/tokens", {"name": "ci", "role": "admin", "tenant": "acme"})
+    assert made["user"] == "boss"
+    ci = acme.site.caller(made["token"])
+    assert ci.made("/networks", {"name": "acme/ci"})
+    acme.site.admin.made("/role-bindings", {"role": "viewer", "user": "boss", "tenant": "acme"})
+    assert_problem(ci.post("/networks", {"name": "acme/more"}), 403)
+    assert ci.get("/networks/acme/ci").status_code == 200
+    again = acme.site.caller(acme.site.admin.made("/tokens", {"name": "x", "tenant": "acme"})["token"])
+    assert acme.site.admin.delete("/users/boss").status_code == 200
+    assert_problem(ci.get("/networks/acme/ci"), 401)
+    assert again.get("/networks/acme/ci").status_code == 200  # it is nobody's
+
+
+def test_a_tokens_scope_narrows_what_its_owner_may(acme: People) -> None:
+    acme.site.admin.made("/role-bindings", {"role": "admin", "user": "boss"})
+    made = acme.boss.made("/tokens", {"name": "narrow", "role": "operator", "tenant": "globex"})
+    narrow = acme.site.caller(made["token"])
+    assert narrow.get("/whoami").get_json()["tenants"] == {"globex": "operator"}
+    assert [one["name"] for one in narrow.get("/tenants").get_json()["items"]] == ["globex"]
+    assert_problem(narrow.get("/networks/acme/web"), 404)
+    assert_problem(narrow.post("/networks", {"name": "globex/x"}), 403)
+
+
+def test_somebody_always_administers_the_cluster(acme: People) -> None:
+    admin = acme.site.admin
+    first = admin.made("/role-bindings", {"role": "admin", "user": "boss"})
+    for answer in (
+        admin.delete(f"/role-bindings/{first['id']}"),
+        admin.delete("/users/boss"),
+        admin.post("/role-bindings", {"role": "viewer", "user": "boss"}),
+    ):
+        assert_problem(answer, 409, "obody would be left", "another user")
+    admin.made("/groups", {"name": "admins"})
+    admin.put("/groups/admins/members/op")
+    admin.made("/role-bindings", {"role": "admin", "group": "admins"})
+    assert admin.delete(f"/role-bindings/{first['id']}").status_code == 200
+    assert_problem(admin.delete("/groups/admins/members/op"), 409, "obody would be left")
+    assert_problem(admin.delete("/groups/admins"), 409, "obody would be left")
+
+
+def test_a_new_password_ends_the_sessions(acme: People) -> None:
+    browser = acme.site.browser()
+    assert browser.post("/login", data={"user": "boss", "password": PASSWORD}).status_code == 303
+    assert browser.get("/api/v1/networks").status_code == 200
+    assert acme.site.admin.put("/users/boss/password", {"password": "another password"}).status_code == 200
+    assert_problem(browser.get("/api/v1/networks"), 401)
+    assert browser.post("/login", data={"user": "boss", "password": PASSWORD}).status_code == 401
+
+
+def test_what_people_do_is_in_the_audit_log_as_theirs(acme: People) -> None:
+    acme.boss.made("/networks", {"name": "acme/db"})
+    acme.site.admin.made("/networks", {"name": "globex/db"})
+    newest = acme.boss.get("/audit").get_json()["items"][0]
+    assert newest["actor"] == {"kind": "token", "name": "boss"} and newest["name"] == "acme/db"
+    assert newest["address"] == "127.0.0.1" and newest["request"] == "POST /api/v1/networks"
+    assert "globex" not in acme.boss.get("/audit").text
+    assert "globex" in acme.site.viewer.get("/audit").text
+    assert acme.site.viewer.get("/audit/verification").get_json()["intact"] is True
+    assert_problem(acme.operator.get("/audit"), 403)
+
+
+def test_what_may_be_said_of_oneself_is_not_more(acme: People) -> None:
+    """Mass assignment: fields that decide over rights are not taken from a body."""
+    for body in (
+        {"name": "x", "role": "viewer", "tenant": "acme", "user": "admin"},
+        {"name": "x", "role": "viewer", "tenant": "acme", "user_id": 1},
+    ):
+        assert_problem(acme.boss.post("/tokens", body), 422, "not known")
+    assert_problem(acme.site.admin.post("/users", {"name": "eve", "role": "admin"}), 422, "not known")
