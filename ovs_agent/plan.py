@@ -329,7 +329,9 @@ def _endpoint_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
 def _removals(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
     if not local.fresh:
         return []
-    keep = local.busy | {endpoint.port_name for endpoint in endpoints(wanted, local)}
+    keep = (
+        local.busy | {endpoint.port_name for endpoint in endpoints(wanted, local)} | {resolver_port(local.bridge).name}
+    )
     ours = {name: port for name, port in sorted(seen.ports.items()) if ENDPOINT in port.external_ids}
     steps: list[Step] = [DropPort(local.bridge, name) for name in ours if name not in keep]
     steps += [LowerLink(name) for name, port in ours.items() if name not in keep and WAS_DOWN in port.external_ids]

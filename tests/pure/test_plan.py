@@ -309,7 +309,7 @@ def test_what_differs_between_the_bridge_and_the_document_is_listed() -> None:
 
 
 def test_the_resolvers_port_is_made_when_its_interface_is_there_and_the_interface_is_left_alone() -> None:
-    links = {"warren0-dns": Link(True, 1500, made=False)}
+    links = {"warren0-dns": Link(True, 1500, made=True)}
     steps = plan(wanted(), Seen(links=links), LOCAL)
     assert PutPort("warren0", Port("warren0-dns", 3)) in steps
     assert DropLink("warren0-dns") not in steps
