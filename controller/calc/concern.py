@@ -196,7 +196,7 @@ class _Gather:
     def _announced(self, network: int, host: int) -> None:
         key = Key(Part.ANNOUNCED, bound(network, host))
         self.rewritten.add(key)
-        self.at.setdefault(host, set()).add(key)
+        self._look_at({host}, key)
 
     def _broadcast(self, id: int) -> None:
         """All that is said of the network's broadcasts; if they begin or end, of its endpoints too."""
@@ -231,7 +231,7 @@ class _Gather:
 
     def _look_at(self, hosts: Iterable[int], *fragments: Key) -> None:
         for host in hosts:
-            self.policies.at.setdefault(host, set()).update(fragments)
+            self.at.setdefault(host, set()).update(fragments)
 
     def _peerings_of(self, tenant: int) -> None:
         for world in (self.old, self.new):
