@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, or_, select
-from sqlalchemy.orm import Session, contains_eager, joinedload, selectinload
+from sqlalchemy import ColumnElement, bindparam, or_, select
+from sqlalchemy.orm import Session, contains_eager, joinedload, lazyload, load_only, selectinload
 
 from db import allowed as db_allowed
 from db import attachments
@@ -18,11 +18,30 @@ from db.pages import Page, containing, having_labels, page
 from db.rows import assign, check_version
 from db.tables import Address, Endpoint, Host, Network, Tenant
 
+_ROW = (
+    select(Endpoint)
+    .join(Endpoint.tenant)
+    .join(Endpoint.network)
+    .join(Endpoint.host)
+    .options(
+        # Of what it belongs to only names are shown.
+        contains_eager(Endpoint.tenant).load_only(Tenant.name),
+        contains_eager(Endpoint.network).options(
+            load_only(Network.name, Network.tenant_id), lazyload(Network.physical)
+        ),
+        contains_eager(Endpoint.host).load_only(Host.name),
+        joinedload(Endpoint.status),
+    )
+)
+_ONE = _ROW.where(Tenant.name == bindparam("tenant"), Endpoint.name == bindparam("endpoint")).options(
+    joinedload(Endpoint.addresses), joinedload(Endpoint.allowed)
+)
+_MANY = _ROW.options(selectinload(Endpoint.addresses), selectinload(Endpoint.allowed))
+
 
 def get(session: Session, name: str) -> Endpoint:
     tenant_name, short = qualified(name, "endpoint", "endpoint")
-    query = _query().where(Tenant.name == tenant_name, Endpoint.name == short)
-    endpoint = session.execute(query).unique().scalar_one_or_none()
+    endpoint = session.execute(_ONE, {"tenant": tenant_name, "endpoint": short}).unique().scalar_one_or_none()
     if endpoint is None:
         raise NotFound(f"there is no endpoint {name}", "list them with `warren endpoint list`", "endpoint")
     return endpoint
@@ -40,7 +59,7 @@ def find(
     limit: int = 100,
 ) -> Page[Endpoint]:
     """`network` is qualified: `acme/web`. `text` is part of the qualified name, the MAC or an address."""
-    query = _query().where(*having_labels(Endpoint.labels, labels), *having_text(text))
+    query = _MANY.where(*having_labels(Endpoint.labels, labels), *having_text(text))
     if tenant is not None:
         query = query.where(Tenant.name == tenant)
     if network is not None:
@@ -87,21 +106,3 @@ def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
     check_version(endpoint, version, f"endpoint {name}")
     attachments.remove(tx, endpoint.id)
     tx.session.expunge(endpoint)
-
-
-def _query() -> Select[Endpoint]:
-    return (
-        select(Endpoint)
-        .join(Endpoint.tenant)
-        .join(Endpoint.network)
-        .join(Endpoint.host)
-        .options(
-            contains_eager(Endpoint.tenant),
-            contains_eager(Endpoint.network).joinedload(Network.tenant),
-            contains_eager(Endpoint.network).selectinload(Network.subnets),
-            contains_eager(Endpoint.host),
-            joinedload(Endpoint.status),
-            selectinload(Endpoint.addresses),
-            selectinload(Endpoint.allowed),
-        )
-    )

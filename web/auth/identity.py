@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 from flask import request
 
-from db import bindings, tokens
+from db import tokens
 from web.auth import sessions
 from web.auth.access import unauthenticated
-from web.auth.principal import AGENT, CNI, ENROL, Principal, of_person
-from web.state import reading
+from web.auth.principal import Principal, of_person
+from web.state import asking
 
 
 def identify() -> Principal | None:
@@ -21,14 +21,8 @@ def identify() -> Principal | None:
     scheme, _, text = header.partition(" ")
     if scheme.lower() != "bearer" or not text.strip():
         raise unauthenticated(f"'{scheme[:20]}' is no way in here: send 'Authorization: Bearer wrn_...'.")
-    with reading() as session:
-        token = tokens.verify(session, text.strip(), datetime.now(UTC))
-        if token.role in (AGENT, ENROL, CNI):
-            host = token.host.name if token.host else None
-            return Principal("token", token.id, token.name, token.role, host, token.host_id)
-        if token.user_id is None:
-            grants = bindings.scope(token.role, token.tenant)
-        else:
-            # A person's token reaches no further than the person does at this moment.
-            grants = bindings.capped(bindings.grants_of(session, token.user_id), token.role, token.tenant)
-        return of_person("token", token.id, token.name, token.user_id, grants)
+    with asking() as connection:
+        token = tokens.bearer(connection, text.strip(), datetime.now(UTC))
+    if token.role in tokens.CARRIED:
+        return Principal("token", token.id, token.name, token.role, token.host, token.host_id)
+    return of_person("token", token.id, token.name, token.user_id, token.grants)
