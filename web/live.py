@@ -46,6 +46,14 @@ class Change(Protocol):
     def host_id(self) -> int | None: ...
 
 
+class News(NamedTuple):
+    """`changes` is the log after a revision, oldest first; None when it does not reach back so far. `questions` are
+    what agents are asked and have not answered yet: the host by the question's id."""
+
+    changes: Sequence[Change] | None
+    questions: Mapping[int, int]
+
+
 class Source:
     """What the reader thread asks of the database; opened and used in that thread only."""
 
@@ -61,15 +69,9 @@ class Source:
         with reading(self._engine) as session:
             return current_revision(session)
 
-    def changes_since(self, revision: int) -> Sequence[Change] | None:
-        """The log after `revision`, oldest first; None when it does not reach back so far."""
+    def since(self, revision: int) -> News:
         with reading(self._engine) as session:
-            return changes_since(session, revision)
-
-    def questions(self) -> Mapping[int, int]:
-        """What agents are asked and have not answered yet: the host by the question's id."""
-        with reading(self._engine) as session:
-            return traces.waiting(session)
+            return News(changes_since(session, revision), traces.waiting(session))
 
     def close(self) -> None:
         self._feed.close()
@@ -224,11 +226,11 @@ class Live:
         while not self.closing:
             if not source.wait(FEED_WAIT_SECONDS):
                 continue
-            changes = source.changes_since(self._seen.revision)
+            changes, questions = source.since(self._seen.revision)
             if changes is None or len(changes) > KEPT_CHANGES:
                 self._forget_before(source.revision())
             else:
-                self._take(changes, source.questions())
+                self._take(changes, questions)
 
     def _take(self, changes: Sequence[Change], questions: Mapping[int, int]) -> None:
         now = time.monotonic()

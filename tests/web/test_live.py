@@ -5,12 +5,12 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
 
-from web.live import KEPT_CHANGES, Change, Live
+from web.live import KEPT_CHANGES, Live, News
 
 
 class Row(NamedTuple):
@@ -48,11 +48,8 @@ class ScriptedSource:
     def revision(self) -> int:
         return self.newest
 
-    def changes_since(self, revision: int) -> Sequence[Change] | None:
-        return self.latest
-
-    def questions(self) -> dict[int, int]:
-        return self.asked
+    def since(self, revision: int) -> News:
+        return News(self.latest, self.asked)
 
     def close(self) -> None:
         pass

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 from sqlalchemy import Engine, event
 
@@ -20,15 +22,17 @@ class Work:
 
 @contextmanager
 def watched(engine: Engine) -> Iterator[Work]:
-    work = Work()
+    """What this thread asks; others follow the feed."""
+    work, mine = Work(), threading.get_ident()
 
     def statement(_connection, _cursor, text, *_rest) -> None:  # type: ignore[no-untyped-def]
-        if not text.startswith("BEGIN"):
+        if threading.get_ident() == mine and not text.startswith("BEGIN"):
             work.statements.append(text)
 
     def begun(connection) -> None:  # type: ignore[no-untyped-def]
         options = connection.get_execution_options()
-        work.transactions += not (options.get("warren_alone") or options.get("isolation_level") == "AUTOCOMMIT")
+        alone = options.get("warren_alone") or options.get("isolation_level") == "AUTOCOMMIT"
+        work.transactions += threading.get_ident() == mine and not alone
 
     event.listen(engine, "before_cursor_execute", statement)
     event.listen(engine, "begin", begun)
@@ -82,3 +86,33 @@ def test_an_attach_and_a_detach_take_few_statements_and_one_transaction_each(any
         assert agent.delete("/hosts/h1/attachments/web2/eth0").status_code == 200
     assert len(work.statements) == 15, "\n".join(work.statements)
     assert work.transactions == 1
+
+
+def test_whether_a_revision_is_live_takes_four_statements_at_each_look(any_site: Site) -> None:
+    """And a look is taken at every commit of anybody, for each attach that waits."""
+    agent = agent_of_a_network(any_site)
+    attach(agent, "web1")
+    with watched(any_site.state().engine) as work:
+        assert agent.get(f"/revisions/{any_site.revision()}").get_json()["state"] == "pending"
+    # Who asks; the newest revision; up to where it is computed; the hosts.
+    assert len(work.statements) == 4, "\n".join(work.statements)
+
+
+def test_whether_names_are_known_takes_one_statement_at_each_further_look(any_site: Site) -> None:
+    agent = agent_of_a_network(any_site)
+    agent.get("/hosts/h1/names?after=0")
+    attach(agent, "web1")
+    counts = []
+    for looks in (1, 3):
+        seen = 0
+
+        def waits(_pulse: int, _left: float, looks: int = looks) -> bool:
+            nonlocal seen
+            seen += 1
+            return seen < looks
+
+        with watched(any_site.state().engine) as work, patch.object(any_site.state().live, "wait_for_pulse", waits):
+            answer = agent.get(f"/revisions/{any_site.revision()}/names?wait=1")
+        assert answer.get_json()["waiting"] == ["h1"] and seen == looks
+        counts.append(len(work.statements))
+    assert counts[1] - counts[0] == 2, counts
