@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import NamedTuple, Protocol
 
 from sqlalchemy import Engine
@@ -152,7 +153,7 @@ class Live:
         with self._lock:
             if revision < self._oldest or revision > self._seen.revision:
                 return None
-            return [change for change in self._recent if change.revision > revision]
+            return self._after(revision)
 
     def wait_for_change(
         self, after: int, interest: Interest, timeout: float, asked: tuple[int, int] | None = None
@@ -165,7 +166,7 @@ class Live:
         with self._lock:
             if not self._oldest <= after <= self._seen.revision:
                 return True
-            if interest([change for change in self._recent if change.revision > after]):
+            if interest(self._after(after)):
                 return True
             if host is not None and self._asked.get(host, 0) > pulse:
                 return True
@@ -181,6 +182,13 @@ class Live:
                 return True
             self._waiters.add(waiter)
         return self._sleep(waiter, timeout)
+
+    def rest(self, seconds: float) -> None:
+        """Until the time is over, whatever happens meanwhile; shorter only when the process is about to end."""
+        waiter = _Waiter(lambda changes: False, threading.Event())
+        with self._lock:
+            self._waiters.add(waiter)
+        self._sleep(waiter, seconds)
 
     def close(self) -> None:
         """Wake everybody for good: the process is about to end."""
@@ -199,6 +207,12 @@ class Live:
                     self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
                     self._thread.start()
             self._ready.wait(5)
+
+    def _after(self, revision: int) -> list[Change]:
+        """The changes in memory after `revision`: from the end, since whoever waits is nearly there."""
+        found = list(takewhile(lambda change: change.revision > revision, reversed(self._recent)))
+        found.reverse()
+        return found
 
     def _sleep(self, waiter: _Waiter, timeout: float) -> bool:
         try:

@@ -96,7 +96,7 @@ class Server(BaseApplication):  # type: ignore[misc]
     help="HOST:PORT, unix:PATH or fd://N to listen on; may be given several times.",
 )  # fmt: skip
 @click.option(
-    "--threads", default=128, type=click.IntRange(2, 4096), help="Requests served at once; a waiting one counts."
+    "--threads", default=512, type=click.IntRange(2, 4096), help="Requests served at once; a waiting one counts."
 )
 @click.option("--access-log", is_flag=True, help="Log each request on standard output.")
 @click.option(
