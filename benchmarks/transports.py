@@ -69,7 +69,7 @@ def throughput(pair: Pair) -> Turn:
     command = ["iperf3", "-c", pair.address, "-p", str(IPERF_PORT), "-t", str(SECONDS), "-J"]
     for _ in range(TRIES):  # a server that has not done with the last turn refuses the next
         with netns.inside(pair.client), worked(pair) as work:
-            said = json.loads(subprocess.run(command, capture_output=True, text=True).stdout)
+            said = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=WAIT).stdout)
             if "error" not in said:
                 received = said["end"]["sum_received"]
                 return Turn(received["bits_per_second"], work() / received["bytes"] / 8)

@@ -58,7 +58,10 @@ def plain(machines: Machines, transport: str, mtu: int, idle: bool = False) -> I
                 _vsctl(one, "add-port", at, name, *patch)
         if idle:
             _add_idle(one)
-    ends = [(near, "client", "198.19.0.1/24"), (far, "server", "198.19.0.2/24")]
+    ends = [
+        (near, "client", f"198.19.{near.n}.1/24"),
+        (far, "server", f"198.19.{near.n}.2/24"),
+    ]  # pairs share a segment
     spaces = [f"{host.netns}.{name}" for host, name, _ in ends]
     try:
         for space, (host, name, address) in zip(spaces, ends, strict=True):
