@@ -114,7 +114,7 @@ def search() -> str:
 @allow(READERS)
 def tenant(name: str) -> str:
     with reading() as session:
-        (item,) = present.tenants(session, [db_tenants.get(session, name)])
+        item = present.tenant(session, db_tenants.get(session, name))
         own_networks, _ = NOUNS["networks"].page(session, RELATED, tenant=name)
         own_endpoints, _ = NOUNS["endpoints"].page(session, RELATED, tenant=name)
     related = [("networks", own_networks, item["networks"]), ("endpoints", own_endpoints, item["endpoints"])]
