@@ -16,7 +16,7 @@ MOST_HOSTS = MAX_LIMIT
 def counts(session: Session) -> dict[str, int]:
     """Of each noun, and of endpoints that are `down`."""
     found = {noun: count(session, noun) for noun in ("tenants", "networks", "hosts", "endpoints")}
-    down = select(func.count()).where(EndpointStatus.state == "down")
+    down = select(func.count()).select_from(Endpoint).join(Endpoint.status).where(EndpointStatus.state == "down")
     return found | {"down": session.execute(down).scalar_one()}
 
 

@@ -15,7 +15,7 @@ from db import networks as db_networks
 from db import summary
 from db import tenants as db_tenants
 from web import present
-from web.auth.access import READERS, allow
+from web.auth.access import READERS, SIGHT, TENANT_READERS, allow, sight
 from web.state import reading, state
 from web.ui import words
 from web.ui.frame import blueprint, render, text_asked
@@ -53,15 +53,22 @@ NOUNS = {
 }
 
 
+def nouns() -> dict[str, Noun]:
+    """Those that the asker sees: hosts are the cluster's."""
+    return {name: noun for name, noun in NOUNS.items() if name != "hosts" or sight() is None}
+
+
 @blueprint.get("/")
-@allow(READERS)
+@allow(TENANT_READERS, by=SIGHT)
 def overview() -> str:
-    pace = state().stopwatch.now()
     with reading() as session:
         counts = summary.counts(session)
-        found = {name: noun.page(session, ON_OVERVIEW)[0] for name, noun in NOUNS.items()}
-        hosts, _ = NOUNS["hosts"].page(session, summary.MOST_HOSTS)
-    lead = words.overview(hosts, counts, pace, datetime.now(UTC))
+        found = {name: noun.page(session, ON_OVERVIEW)[0] for name, noun in nouns().items()}
+        hosts = NOUNS["hosts"].page(session, summary.MOST_HOSTS)[0] if sight() is None else []
+    if sight() is None:
+        lead = words.overview(hosts, counts, state().stopwatch.now(), datetime.now(UTC))
+    else:
+        lead = words.own_overview(counts)
     return render("overview.html", "Overview", counts=counts, found=found, lead=lead)
 
 
@@ -74,13 +81,13 @@ def listing(name: str, lead: Callable[[list[Json]], str]) -> str:
 
 
 @blueprint.get("/tenants")
-@allow(READERS)
+@allow(TENANT_READERS, by=SIGHT)
 def tenants() -> str:
     return listing("tenants", lambda items: "A tenant owns networks and is kept apart from all other tenants.")
 
 
 @blueprint.get("/networks")
-@allow(READERS)
+@allow(TENANT_READERS, by=SIGHT)
 def networks() -> str:
     return listing("networks", lambda items: "A network is one segment; its endpoints reach each other on every host.")
 
@@ -92,38 +99,38 @@ def hosts() -> str:
 
 
 @blueprint.get("/endpoints")
-@allow(READERS)
+@allow(TENANT_READERS, by=SIGHT)
 def endpoints() -> str:
     return listing("endpoints", lambda items: "An endpoint is one interface of a container, pod or VM.")
 
 
 @blueprint.get("/search")
-@allow(READERS)
+@allow(TENANT_READERS, by=SIGHT)
 def search() -> str:
     query = text_asked()
     found: dict[str, list[Json]] = {name: [] for name in NOUNS}
     counts: dict[str, int] = {}
     if query:
         with reading() as session:
-            found = {name: noun.page(session, ON_SEARCH, text=query)[0] for name, noun in NOUNS.items()}
-            counts = {name: summary.count(session, name, query) for name in NOUNS}
+            found = {name: noun.page(session, ON_SEARCH, text=query)[0] for name, noun in nouns().items()}
+            counts = {name: summary.count(session, name, query) for name in nouns()}
     return render("search.html", "Search", found=found, lead=words.found(query, counts))
 
 
-@blueprint.get("/tenants/<name>")
-@allow(READERS)
-def tenant(name: str) -> str:
+@blueprint.get("/tenants/<tenant>")
+@allow(TENANT_READERS)
+def tenant(tenant: str) -> str:
     with reading() as session:
-        item = present.tenant(session, db_tenants.get(session, name))
-        own_networks, _ = NOUNS["networks"].page(session, RELATED, tenant=name)
-        own_endpoints, _ = NOUNS["endpoints"].page(session, RELATED, tenant=name)
+        item = present.tenant(session, db_tenants.get(session, tenant))
+        own_networks, _ = NOUNS["networks"].page(session, RELATED, tenant=tenant)
+        own_endpoints, _ = NOUNS["endpoints"].page(session, RELATED, tenant=tenant)
     related = [("networks", own_networks, item["networks"]), ("endpoints", own_endpoints, item["endpoints"])]
     lead = f"{words.many(item['networks'], 'network')}, {words.many(item['endpoints'], 'endpoint')}."
     return render("tenant.html", "Tenants", item=item, related=related, lead=lead)
 
 
 @blueprint.get("/networks/<tenant>/<name>")
-@allow(READERS)
+@allow(TENANT_READERS)
 def network(tenant: str, name: str) -> str:
     qualified = f"{tenant}/{name}"
     with reading() as session:
@@ -144,7 +151,7 @@ def host(name: str) -> str:
 
 
 @blueprint.get("/endpoints/<tenant>/<name>")
-@allow(READERS)
+@allow(TENANT_READERS)
 def endpoint(tenant: str, name: str) -> str:
     with reading() as session:
         (item,) = endpoints_seen(session, [db_endpoints.get(session, f"{tenant}/{name}")])

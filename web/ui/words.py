@@ -57,6 +57,17 @@ def overview(hosts: Sequence[Item], counts: Mapping[str, int], pace: Pace, now: 
     return Lead(f"{total}, {'all ' if len(hosts) > 1 else ''}in step{live}.", mark="ok")
 
 
+def own_overview(counts: Mapping[str, int]) -> Lead:
+    """The same for somebody who sees some tenants only."""
+    total = f"{many(counts['endpoints'], 'endpoint')} in {many(counts['networks'], 'network')}"
+    if down := counts["down"]:
+        lost = "Its port is" if down == 1 else "Their ports are"
+        return Lead(f"{total}, {thousands(down)} down.", f"{lost} missing on the host; Warren repairs what it can.")
+    if not counts["endpoints"]:
+        return Lead(f"{total}.", "An endpoint appears here when a container is attached.", "unknown")
+    return Lead(f"{total}; none is down.", mark="ok")
+
+
 def _silent(silent: Sequence[Item], total: str, now: datetime) -> Lead:
     longest = min(silent, key=lambda host: host["seen_at"])
     lost = sum(host["endpoints"] for host in silent)

@@ -71,6 +71,12 @@
     event.currentTarget.setAttribute("aria-label", `Theme: ${theme}`);
   });
 
+  // ---- a phone's bar shows four pages, and all of them when asked ----
+  byId("more")?.addEventListener("click", (event) => {
+    const open = event.currentTarget.parentElement.classList.toggle("open");
+    event.currentTarget.setAttribute("aria-expanded", String(open));
+  });
+
   // ---- keys ----
   let going = false;
   const move = (step) => {
