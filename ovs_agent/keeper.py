@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ovs_agent import segments
-from ovs_agent.document import Endpoint, Peer
+from ovs_agent.document import Peer
 from ovs_agent.ledger import Ledger
-from ovs_agent.netlink import look, veth
+from ovs_agent.netlink import look, mtu, veth
 from ovs_agent.netlink.wire import NoNamespace
 from ovs_agent.ovsdb import Database, OvsdbFault
 from ovs_agent.plan import (
+    MTUS,
     DropLink,
     DropPort,
     LowerLink,
@@ -32,6 +33,7 @@ from ovs_agent.plan import (
     Stray,
     endpoints,
     missing,
+    mtus,
     plan,
     problems,
     states,
@@ -177,8 +179,11 @@ class Keeper:
         for step in steps:
             if isinstance(step, RaiseLink):
                 veth.bring_up(step.name)
+        unreached = {s.endpoint.port_name for s in steps if isinstance(s, SetMtu) and not self._set_mtu(s)}
         in_database = [
-            s for s in steps if isinstance(s, SetBridge | segments.AddBridge | SetControllers | PutPort | DropPort)
+            s._replace(port=s.port.without(MTUS)) if isinstance(s, PutPort) and s.port.name in unreached else s
+            for s in steps
+            if isinstance(s, SetBridge | segments.AddBridge | SetControllers | PutPort | DropPort)
         ]
         if in_database:
             self._database.apply(in_database)
@@ -191,15 +196,15 @@ class Keeper:
                     veth.delete(name)
                 case LowerLink(name):
                     veth.bring_down(name)
-                case SetMtu(endpoint):
-                    self._set_mtu(endpoint)
 
-    def _set_mtu(self, endpoint: Endpoint) -> None:
-        """The container's end first: where it cannot be reached, the host's says so at each look."""
+    def _set_mtu(self, step: SetMtu) -> bool:
+        """Whether it could be: else the next look tries again."""
         try:
-            veth.set_mtu(endpoint)
+            mtu.give(step.endpoint)
         except (OSError, NoNamespace) as fault:
-            log.warning("the MTU of %s (%s) stays as it is: %s", endpoint.name, endpoint.port_name, fault)
+            log.warning("the MTU of %s (%s) stays as it is: %s", step.endpoint.name, step.endpoint.port_name, fault)
+            return False
+        return True
 
 
 def describe(step: Step | segments.AddBridge) -> str:
@@ -221,4 +226,4 @@ def describe(step: Step | segments.AddBridge) -> str:
         case DropLink(name):
             return f"delete interface {name}: nothing wants it"
         case SetMtu(endpoint):
-            return f"give {endpoint.name} ({endpoint.port_name}) MTU {endpoint.mtu}"
+            return f"give {endpoint.name} ({endpoint.port_name}) MTU {mtus(endpoint)}"

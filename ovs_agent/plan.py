@@ -20,6 +20,9 @@ ENDPOINT = "warren-endpoint"
 WAS_DOWN = "warren-was-down"
 """The key in a port's external_ids that says: its interface is the host's own, and was down before it became a port."""
 
+MTUS = "warren-mtu"
+"""The key in a port's external_ids for what a container's interface, and its routes out of the network, were given."""
+
 BRIDGE_NAME_LIMIT = 11
 """Ports are named after the bridge (`warren0-tun`), and Linux takes 15 characters."""
 
@@ -39,6 +42,10 @@ class Port(NamedTuple):
     external_ids: Mapping[str, str] = EMPTY
     actual: int | None = None  # the number given; None until Open vSwitch has looked at the port
     error: str | None = None
+
+    def without(self, key: str) -> Port:
+        """The same, with nothing said of one of its external_ids."""
+        return self._replace(external_ids={name: said for name, said in self.external_ids.items() if name != key})
 
 
 class Bridge(NamedTuple):
@@ -145,7 +152,8 @@ class DropLink(NamedTuple):
 
 
 class SetMtu(NamedTuple):
-    """Of both ends of the endpoint's pair."""
+    """Of both ends of the endpoint's pair, and of routes in its container's namespace. What the port says of them is
+    true when that is done, and not before."""
 
     endpoint: Endpoint
 
@@ -179,9 +187,14 @@ def endpoint_port(endpoint: Endpoint) -> Port:
             "container": endpoint.container_id,
             "ifname": endpoint.ifname,
             "netns": endpoint.netns,
-            **({"interface": endpoint.interface} if endpoint.interface else {}),
+            **({"interface": endpoint.interface} if endpoint.interface else {MTUS: mtus(endpoint)}),
         },
     )
+
+
+def mtus(endpoint: Endpoint) -> str:
+    """Of its interface, and of its routes where that is less."""
+    return f"{endpoint.mtu}/{endpoint.route_mtu}" if endpoint.route_mtu < endpoint.mtu else str(endpoint.mtu)
 
 
 def own_ports(wanted: Wanted, local: Local) -> tuple[Port, ...]:
@@ -318,10 +331,11 @@ def _endpoint_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
             continue
         if not link.up:
             steps.append(RaiseLink(name))
-        if link.made and link.mtu != endpoint.mtu:
+        port, there = endpoint_port(endpoint), seen.ports.get(name)
+        told = {} if there is None else there.external_ids
+        if link.made and (link.mtu != endpoint.mtu or (there is not None and told.get(MTUS) != mtus(endpoint))):
             steps.append(SetMtu(endpoint))
-        port = endpoint_port(endpoint)
-        if not agrees(port, seen.ports.get(name)):
+        if not agrees(port, there):
             steps.append(PutPort(local.bridge, port))
     return steps
 
