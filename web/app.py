@@ -35,7 +35,8 @@ from web.auth.told import Refusals
 from web.live import Live, Source
 from web.pace import Stopwatch
 from web.state import KEY, State
-from web.ui import changes, frame, pages, sign_in  # noqa: F401 - their views are on the frame's blueprint
+from web.ui import changes, frame, pages, reachability, sign_in, trace  # noqa: F401 - views on the frame's blueprint
+from web.ui import policies as policy_pages  # noqa: F401
 
 PREFIX = "/api/v1"
 API = (

@@ -27,7 +27,7 @@ from web.ui.frame import blueprint, render
 from web.ui.sign_in import local
 
 BOTH = ["GET", "POST"]
-LONGEST = 400_000
+LONGEST = 200_000
 
 Body = TypeVar("Body", bound=BaseModel)
 Values = Mapping[str, str]
@@ -75,20 +75,21 @@ def carried_out(
     previewed: bool = True,
     onward: Callable[[Values, Json], str] | None = None,
     template: str = "work.html",
+    more: Mapping[str, object] = MappingProxyType({}),
 ) -> Response | str:
     """The page of `work`, or where it leads once it is done. `change` reads the form; `onward` is the page of what was
     made. Without `previewed` there is nothing to tell before: it concerns nobody's packets."""
     told_at_once = previewed and not work.fields
     if request.method == "GET" and not told_at_once:
         asked = {field.name: request.args[field.name] for field in work.fields if field.name in request.args}
-        return page(work, {**work.values, **asked}, template, previewed=previewed)
+        return page(work, {**work.values, **asked}, template, previewed=previewed, **more)
     values = given(work.fields)
     if "again" in request.form:
-        return page(work, values, template, previewed=previewed)
+        return page(work, values, template, previewed=previewed, **more)
     try:
         do = change(values)
         if previewed and request.form.get("step") != "apply":
-            return page(work, values, template, preview=told(do), previewed=True)
+            return page(work, values, template, preview=told(do), previewed=True, **more)
         with changing() as tx:
             made = do(tx)
         body = made if isinstance(made, dict) else {}
@@ -98,14 +99,14 @@ def carried_out(
         return away(back)
     except (Problem, DomainError) as refused:
         problem = refused if isinstance(refused, Problem) else from_domain(refused)
-        return refusal(problem, work, values, template, previewed)
+        return refusal(problem, work, values, template, previewed=previewed, **more)
 
 
 def page(work: Work, values: Values, template: str, **more: object) -> str:
     return render(template, work.section, **{"work": work, "values": values, "faults": {}, **more})
 
 
-def refusal(problem: Problem, work: Work, values: Values, template: str, previewed: bool) -> Response:
+def refusal(problem: Problem, work: Work, values: Values, template: str, **more: object) -> Response:
     """The form as it was filled in, with what is wrong beside the field that is."""
     known = {field.name for field in work.fields}
     faults: dict[str, str] = {}
@@ -113,7 +114,7 @@ def refusal(problem: Problem, work: Work, values: Values, template: str, preview
         name = one.field.partition(".")[0]
         if name in known:
             faults.setdefault(name, one.message)
-    shown = page(work, values, template, faults=faults, problem=problem, previewed=previewed)
+    shown = page(work, values, template, faults=faults, problem=problem, **more)
     return make_response(shown, problem.status)
 
 
@@ -126,6 +127,8 @@ def given(fields: Sequence[Field]) -> dict[str, str]:
     found: dict[str, str] = {}
     for field in fields:
         text = request.form.get(field.name, "").replace("\r\n", "\n")
+        if field.kind == "code" and (file := request.files.get(f"{field.name}_file")):
+            text = file.read(LONGEST + 1).decode(errors="replace") or text
         if "\0" in text or len(text) > LONGEST:
             raise Problem("invalid", f"'{field.label}' holds a NUL character or is too long; shorten it.")
         found[field.name] = text if field.kind in ("password", "code") else text.strip()

@@ -144,6 +144,18 @@ def network(item: Item) -> str:
     return f"{many(item['endpoints'], 'endpoint')}. {reach}"
 
 
+def policy(item: Item, rules: Sequence[Item]) -> str:
+    whom = f"About {item['subject']}"
+    unused = sum(not rule["packets"] for rule in rules)
+    if not rules:
+        return f"{whom}. It has no rules: it denies what nothing else accepts."
+    if unused == len(rules):
+        return f"{whom}. None of its {many(len(rules), 'rule')} has matched a packet yet."
+    return f"{whom}. {many(len(rules), 'rule')}" + (
+        f", {unused} of which never matched." if unused else ", all in use."
+    )
+
+
 def change(progress: Item) -> Lead:
     """How far a change has come."""
     hosts = progress["hosts"]
