@@ -90,6 +90,15 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     help="Who owns Docker networks that name no tenant with -o tenant=.",
 )
 @click.option(
+    "--cni-conf-dir",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="WARREN_CNI_CONF_DIR",
+    default=Path("/etc/cni/net.d"),
+    show_default=True,
+    help="Where *.conflist.template files, as `install-cni` writes them, become *.conflist while the agent is ready.",
+)
+@click.option(
     "--resolv-conf",
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("/etc/resolv.conf"),
@@ -111,6 +120,7 @@ def cli(
     underlay_bridge: str | None,
     docker_plugins: Path | None,
     docker_tenant: str,
+    cni_conf_dir: Path,
     resolv_conf: Path,
 ) -> None:
     """Run this host's agent: its bridge, its ports, and the CNI plugin's other end.
@@ -140,6 +150,7 @@ def cli(
         underlay_bridge,
         docker_plugins,
         docker_tenant,
+        cni_conf_dir,
     )
     _run(settings, token or None, state_dir, address)
 
@@ -206,9 +217,19 @@ def _run(settings: Settings, token: str | None, state_dir: Path, address: str | 
 @click.option(
     "--network", metavar="TENANT/NETWORK", help="Attach everything there; default: as the pod's namespace says."
 )
-def install_cni(bin_dir: Path, conf_dir: Path, socket: Path, network: str | None) -> None:
-    """Install the CNI plugin and a configuration for it."""
+@click.option("--static", is_flag=True, help="The configuration is there always, as Podman needs it.")
+def install_cni(bin_dir: Path, conf_dir: Path, socket: Path, network: str | None, static: bool) -> None:
+    """Install the CNI plugin and a configuration for it.
+
+    The configuration is a template, which the agent makes appear while it can serve containers, and takes away while
+    it cannot. One that is there already stays as it is.
+
+    \b
+    Example:
+      warren agent install-cni
+      warren agent install-cni --static --network acme/web
+    """
     from ovs_agent.cni.install import install
 
-    for path in install(bin_dir, conf_dir, socket, network):
+    for path in install(bin_dir, conf_dir, socket, network, static):
         click.echo(f"installed {path}")

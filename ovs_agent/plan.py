@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from ovs_agent.document import RESOLVER, Endpoint, Tunnel, Wanted
+from ovs_agent.document import ADDRESSES_ONLY, RESOLVER, Endpoint, Tunnel, Wanted
 
 ENDPOINT = "warren-endpoint"
 """The key in a port's external_ids that makes the port ours. Ports without it are never touched."""
@@ -244,11 +244,13 @@ def states(wanted: Wanted, seen: Seen, local: Local) -> dict[int, str]:
 
 
 def missing(wanted: Wanted, seen: Seen, local: Local) -> tuple[int, ...]:
-    """The endpoints without a port on the bridge, by id."""
+    """The endpoints without a port on the bridge, by id, but those that never have one."""
     return tuple(
         endpoint.id
         for endpoint in endpoints(wanted, local)
-        if endpoint.port_name not in local.busy and endpoint.port_name not in seen.ports
+        if endpoint.port_name not in local.busy
+        and endpoint.port_name not in seen.ports
+        and not endpoint.container_id.startswith(ADDRESSES_ONLY)
     )
 
 

@@ -138,6 +138,7 @@ class Host:
             self.site.folder / f"{self.name}.log",
             *("agent", "--api", self.site.api_url, "--bridge", self.bridge, "--datapath", "netdev"),
             *("--state-dir", str(self.folder / "state"), "--run-dir", str(self.folder / "run")),
+            *("--cni-conf-dir", str(self.folder / "net.d")),
             *("--ovsdb", f"unix:{self.site.ovs.folder}/db.sock", "--address", self.address, *more),
         )
 
