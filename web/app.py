@@ -31,10 +31,11 @@ from web.api import (
 )
 from web.auth import access, headers
 from web.auth.identity import identify
+from web.history import History
 from web.live import Live, Source
 from web.pace import Stopwatch
 from web.state import KEY, State
-from web.ui import frame, pages, sign_in  # noqa: F401 - their views are on the frame's blueprint
+from web.ui import frame, overview, pages, sign_in  # noqa: F401 - their views are on the frame's blueprint
 
 PREFIX = "/api/v1"
 API = (
@@ -65,7 +66,7 @@ def create_app(database_url: str, waiting_slots: int = 96) -> APIFlask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     opened = engine.create_engine(database_url)
     live = Live(lambda: Source(opened), waiting_slots)
-    app.extensions[KEY] = State(opened, live, Stopwatch(opened, live))
+    app.extensions[KEY] = State(opened, live, Stopwatch(opened, live), History(opened, live))
 
     for module in API:
         app.register_blueprint(module.blueprint, url_prefix=PREFIX)

@@ -18,6 +18,7 @@ from db.audit import Actor
 from db.sight import narrow
 from web.auth.access import sight
 from web.auth.principal import Principal
+from web.history import History
 from web.live import Live
 from web.pace import Stopwatch
 
@@ -28,6 +29,7 @@ class State(NamedTuple):
     engine: Engine
     live: Live
     stopwatch: Stopwatch
+    history: History
 
 
 def state() -> State:
