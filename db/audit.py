@@ -178,13 +178,15 @@ def find(
     tenant: str | None = None,
     actor: str | None = None,
     noun: str | None = None,
+    name: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     oldest_first: bool = False,
     cursor: int | None = None,
     limit: int = 100,
 ) -> Page[AuditRow]:
-    """`tenants`: only what happened in these, since there are tenants of that name. `actor` is `user ada`."""
+    """`tenants`: only what happened in these, since there are tenants of that name. `actor` is `user ada`. `name`, with
+    a `noun`, is one object's; say its tenant, too, which is looked for in an index."""
     wanted: list[ColumnElement[bool]] = []
     if tenants is not None:
         rows = session.execute(select(Tenant.name, Tenant.created_at).where(Tenant.id.in_(tuple(tenants))))
@@ -193,6 +195,8 @@ def find(
     for asked, column in ((tenant, AuditRow.tenant), (actor, AuditRow.actor), (noun, AuditRow.noun)):
         if asked is not None:
             wanted.append(column == asked)
+    if name is not None:
+        wanted.append(AuditRow.entry.contains(f'"name":{json.dumps(name)},"noun":{json.dumps(noun)}', autoescape=True))
     wanted += [AuditRow.at >= since] if since is not None else []
     wanted += [AuditRow.at < until] if until is not None else []
     if cursor is not None:

@@ -32,10 +32,19 @@ from web.api import (
 from web.auth import access, headers
 from web.auth.identity import identify
 from web.auth.told import Refusals
+from web.history import History
 from web.live import Live, Source
 from web.pace import Stopwatch
 from web.state import KEY, State
-from web.ui import changes, frame, pages, reachability, sign_in, trace  # noqa: F401 - views on the frame's blueprint
+from web.ui import (  # noqa: F401 - their views are on the frame's blueprint
+    changes,
+    frame,
+    overview,
+    pages,
+    reachability,
+    sign_in,
+    trace,
+)
 from web.ui import policies as policy_pages  # noqa: F401
 
 PREFIX = "/api/v1"
@@ -67,7 +76,7 @@ def create_app(database_url: str, waiting_slots: int = 96) -> APIFlask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     opened = engine.create_engine(database_url)
     live = Live(lambda: Source(opened), waiting_slots)
-    app.extensions[KEY] = State(opened, live, Stopwatch(opened, live), Refusals())
+    app.extensions[KEY] = State(opened, live, Stopwatch(opened, live), Refusals(), History(opened, live))
 
     for module in API:
         app.register_blueprint(module.blueprint, url_prefix=PREFIX)

@@ -18,6 +18,7 @@ from db.sight import narrow
 from web.auth.access import sight
 from web.auth.principal import Principal
 from web.auth.told import Refusals, actor
+from web.history import History
 from web.live import Live
 from web.pace import Stopwatch
 
@@ -29,6 +30,7 @@ class State(NamedTuple):
     live: Live
     stopwatch: Stopwatch
     refusals: Refusals
+    history: History
 
 
 def state() -> State:
