@@ -15,6 +15,7 @@ import os
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from logging import getLogger
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -33,6 +34,7 @@ from ovs_agent.dns.forward import Upstreams
 from ovs_agent.docker.book import Book
 from ovs_agent.docker.driver import Driver
 from ovs_agent.docker.server import Server as DockerServer
+from ovs_agent.gateway import Gateway
 from ovs_agent.keeper import Keeper
 from ovs_agent.ledger import Ledger
 from ovs_agent.netlink import look
@@ -97,8 +99,9 @@ class Agent:
             settings.underlay_bridge,
             resolver_port(settings.bridge).name,
         )
-        self._links = look.Watch(self._keeper.wake)
-        self._prober = Prober(self._keeper.surroundings, self._keeper.beyond)
+        self._gateway = Gateway(settings.bridge, partial(self._keeper.beyond, "out"))
+        self._links = look.Watch(self._links_changed)
+        self._prober = Prober(self._keeper.surroundings, partial(self._keeper.beyond, "underlay"))
         tracer = Tracer(rest, identity.host, settings.bridge, settings.ovsdb)
         self._poll = Poll(rest, identity.host, state, ledger, self._keeper.wake, self._reporter.hurry, tracer.answer)
         self._space = space.Space(settings.bridge, settings.datapath != "netdev")
@@ -127,6 +130,7 @@ class Agent:
         keeper = threading.Thread(target=self._keeper.run, name="keeper", daemon=True)
         keeper.start()
         self._keeper.first_look.wait(START_PATIENCE)
+        self._gateway.start()
         self._prober.start()
         self._server.start()
         self._conflist.start()
@@ -147,6 +151,7 @@ class Agent:
         self._links.stop()
         self._reporter.stop()
         self._prober.stop()
+        self._gateway.stop()
         self._keeper.stop()
         keeper.join()
         self._attacher.close()
@@ -157,6 +162,10 @@ class Agent:
     def stop(self) -> None:
         """Safe to call from a signal handler."""
         self._ended.set()
+
+    def _links_changed(self) -> None:
+        self._keeper.wake()
+        self._gateway.wake()
 
     def unfit(self) -> Unfit | None:
         """Why an attach would fail at this moment, or None. Asks the API."""

@@ -87,7 +87,7 @@ class Keeper:
         self._woken = threading.Event()
         self._stopping = False
         self._last = Condition(bridge, False, (), {}, ())
-        self._beyond: tuple[str, ...] = ()
+        self._beyond: dict[str, tuple[str, ...]] = {}
         self.first_look = threading.Event()
 
     def wake(self) -> None:
@@ -102,10 +102,10 @@ class Keeper:
         wanted, _ = self._ledger.knowledge()
         return (wanted.peers if wanted else ()), self._last.underlay
 
-    def beyond(self, problems: tuple[str, ...]) -> None:
-        """What is wrong on the way to other hosts."""
-        if problems != self._beyond:
-            self._beyond = problems
+    def beyond(self, way: str, problems: tuple[str, ...]) -> None:
+        """What is wrong on the way to other hosts, or out."""
+        if problems != self._beyond.get(way, ()):
+            self._beyond = self._beyond | {way: problems}
             self.wake()
 
     def run(self) -> None:
@@ -146,7 +146,7 @@ class Keeper:
             seen.bridge is not None,
             tuple(sorted(seen.connected)),
             states(wanted, seen, local),
-            (*problems(wanted, seen, local), *self._beyond),
+            (*problems(wanted, seen, local), *(one for its in self._beyond.values() for one in its)),
             self._underlay(wanted.address),
             wanted.revision if local.fresh else None,
             missing(wanted, seen, local),

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ovs_agent.document import ADDRESSES_ONLY, RESOLVER, Endpoint, Tunnel, Wanted
+from ovs_agent.nat import gateway_port
 
 ENDPOINT = "warren-endpoint"
 """The key in a port's external_ids that makes the port ours. Ports without it are never touched."""
@@ -208,7 +209,11 @@ def own_ports(wanted: Wanted, local: Local) -> tuple[Port, ...]:
         Port(f"{local.bridge}-{patch.suffix}", patch.ofport, PATCH, options={"peer": far_end(local, patch).name})
         for patch in _patches(wanted, local)
     )
-    return (*tunnels, *patches, Port(f"{local.bridge}-gw", wanted.gateway.ofport, "internal", mac=wanted.gateway.mac))
+    return (
+        *tunnels,
+        *patches,
+        Port(gateway_port(local.bridge), wanted.gateway.ofport, "internal", mac=wanted.gateway.mac),
+    )
 
 
 def _patches(wanted: Wanted, local: Local) -> list[Tunnel]:
