@@ -2,8 +2,8 @@
 
 An entry is written in the transaction of its change: either both are there or neither. What an object was is read
 beside that transaction, where it is not changed yet, so it does not matter how it is changed. Secrets are left out.
-Triggers of the database refuse to change or remove an entry. Whoever may drop these can also write the whole chain anew;
-keep the head's hash elsewhere to notice that.
+Triggers of the database refuse to change or remove an entry. Whoever may drop these can also write the whole chain
+anew; keep the head's hash elsewhere to notice that.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from typing import IO, NamedTuple
 from client import VERSION
 from client.rest import Problem, Rest, Unreachable
 from ovs_agent.attach import Attacher
+from ovs_agent.certificate import Certificate
 from ovs_agent.cni.server import Server
 from ovs_agent.conntrack import Connections
 from ovs_agent.dns import server as dns
@@ -60,6 +61,7 @@ class Settings(NamedTuple):
     underlay_bridge: str | None = None
     docker_plugins: Path | None = None
     docker_tenant: str = ""
+    ca: str | None = None  # file of the API's authority; None: one of the machine's
 
 
 class AlreadyRunning(Exception):  # noqa: N818
@@ -70,7 +72,7 @@ class Agent:
     def __init__(self, settings: Settings, identity: Identity, state: State) -> None:
         self._settings = settings
         self._lock = _lock(settings.run_dir)
-        rest = Rest(settings.api, identity.token)
+        rest = Rest(settings.api, identity.token, ca=settings.ca)
         self._rest = rest
         self._ledger = ledger = Ledger(settings.bridge, settings.datapath, settings.physical, settings.underlay_bridge)
         self._database = Database(settings.ovsdb, lambda: self._keeper.wake())
@@ -97,7 +99,9 @@ class Agent:
         self._links = look.Watch(self._keeper.wake)
         self._prober = Prober(self._keeper.surroundings, self._keeper.beyond)
         tracer = Tracer(rest, identity.host, settings.bridge, settings.ovsdb)
-        self._poll = Poll(rest, identity.host, state, ledger, self._keeper.wake, self._reporter.hurry, tracer.answer)
+        certificate = Certificate(rest, identity.host, state)
+        hears = (self._keeper.wake, self._reporter.hurry, tracer.answer, certificate)
+        self._poll = Poll(rest, identity.host, state, ledger, *hears)
         self._space = space.Space(settings.bridge, settings.datapath != "netdev")
         self._resolver = dns.Server(self._space.sockets, Upstreams(settings.resolv_conf), space.addresses)
         self._names = Follower(rest, identity.host, state, self._resolver.tell)

@@ -28,6 +28,7 @@ from ovs_agent.plan import (
     SetBridge,
     SetControllers,
     SetMtu,
+    SetSsl,
     Step,
     Stray,
     endpoints,
@@ -178,7 +179,9 @@ class Keeper:
             if isinstance(step, RaiseLink):
                 veth.bring_up(step.name)
         in_database = [
-            s for s in steps if isinstance(s, SetBridge | segments.AddBridge | SetControllers | PutPort | DropPort)
+            s
+            for s in steps
+            if isinstance(s, SetBridge | segments.AddBridge | SetSsl | SetControllers | PutPort | DropPort)
         ]
         if in_database:
             self._database.apply(in_database)
@@ -208,6 +211,8 @@ def describe(step: Step | segments.AddBridge) -> str:
             return f"set up bridge {bridge.name} (datapath {bridge.datapath_id}, type {bridge.datapath_type})"
         case segments.AddBridge(name, _, interface):
             return f"make bridge {name} with interface {interface}"
+        case SetSsl(ssl):
+            return f"give Open vSwitch the certificate {ssl.certificate}"
         case SetControllers(bridge, controllers):
             return f"point bridge {bridge} at {', '.join(controller.target for controller in controllers)}"
         case PutPort(bridge, port):
