@@ -23,6 +23,7 @@ from typing import IO, NamedTuple
 from client import VERSION
 from client.rest import Problem, Rest, Unreachable
 from ovs_agent.attach import Attacher
+from ovs_agent.certificate import Certificate
 from ovs_agent.cni.conflist import Conflist
 from ovs_agent.cni.plugin import Unfit
 from ovs_agent.cni.server import Server
@@ -65,6 +66,7 @@ class Settings(NamedTuple):
     docker_plugins: Path | None = None
     docker_tenant: str = ""
     cni_conf_dir: Path = Path("/etc/cni/net.d")
+    ca: str | None = None  # file of the API's authority; None: one of the machine's
 
 
 class AlreadyRunning(Exception):  # noqa: N818
@@ -75,7 +77,7 @@ class Agent:
     def __init__(self, settings: Settings, identity: Identity, state: State) -> None:
         self._settings = settings
         self._lock = _lock(settings.run_dir)
-        rest = Rest(settings.api, identity.token)
+        rest = Rest(settings.api, identity.token, ca=settings.ca)
         self._rest = rest
         self._ledger = ledger = Ledger(settings.bridge, settings.datapath, settings.physical, settings.underlay_bridge)
         self._database = Database(settings.ovsdb, lambda: self._keeper.wake())
@@ -103,7 +105,9 @@ class Agent:
         self._links = look.Watch(self._links_changed)
         self._prober = Prober(self._keeper.surroundings, partial(self._keeper.beyond, "underlay"))
         tracer = Tracer(rest, identity.host, settings.bridge, settings.ovsdb)
-        self._poll = Poll(rest, identity.host, state, ledger, self._keeper.wake, self._reporter.hurry, tracer.answer)
+        certificate = Certificate(rest, identity.host, state)
+        hears = (self._keeper.wake, self._reporter.hurry, tracer.answer, certificate)
+        self._poll = Poll(rest, identity.host, state, ledger, *hears)
         self._space = space.Space(settings.bridge, settings.datapath != "netdev")
         self._resolver = dns.Server(self._space.sockets, Upstreams(settings.resolv_conf), space.addresses)
         self._names = Follower(rest, identity.host, state, self._resolver.tell)

@@ -29,6 +29,7 @@ from ovs_agent.plan import (
     SetBridge,
     SetControllers,
     SetMtu,
+    SetSsl,
     Step,
     Stray,
     endpoints,
@@ -183,7 +184,7 @@ class Keeper:
         in_database = [
             s._replace(port=s.port.without(MTUS)) if isinstance(s, PutPort) and s.port.name in unreached else s
             for s in steps
-            if isinstance(s, SetBridge | segments.AddBridge | SetControllers | PutPort | DropPort)
+            if isinstance(s, SetBridge | segments.AddBridge | SetSsl | SetControllers | PutPort | DropPort)
         ]
         if in_database:
             self._database.apply(in_database)
@@ -213,6 +214,8 @@ def describe(step: Step | segments.AddBridge) -> str:
             return f"set up bridge {bridge.name} (datapath {bridge.datapath_id}, type {bridge.datapath_type})"
         case segments.AddBridge(name, _, interface):
             return f"make bridge {name} with interface {interface}"
+        case SetSsl(ssl):
+            return f"give Open vSwitch the certificate {ssl.certificate}"
         case SetControllers(bridge, controllers):
             return f"point bridge {bridge} at {', '.join(controller.target for controller in controllers)}"
         case PutPort(bridge, port):

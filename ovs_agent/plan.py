@@ -69,6 +69,18 @@ class Controller(NamedTuple):
     connection_mode: str = "out-of-band"
 
 
+TLS_TARGET = "ssl:"
+"""How the address of a controller begins that is reached by TLS."""
+
+
+class Ssl(NamedTuple):
+    """Files that the switch shows and believes. It has one such set for all of its bridges."""
+
+    key: str
+    certificate: str
+    authority: str
+
+
 class Link(NamedTuple):
     """An interface in the host's namespace; `made`: the host's end of a pair of our making."""
 
@@ -87,6 +99,7 @@ class Seen(NamedTuple):
     ports: Mapping[str, Port] = MappingProxyType({})
     links: Mapping[str, Link] = MappingProxyType({})
     others: Mapping[str, Mapping[str, Port]] = MappingProxyType({})
+    ssl: Ssl | None = None
 
 
 class Stray(NamedTuple):
@@ -103,7 +116,8 @@ class Local(NamedTuple):
     `fresh`: the wanted document was received in this run, not read from disk. `attached`: endpoints made in this run,
     each with the revision that introduced it, so that an older document does not count against them. `busy`: port
     names which an attach or a detach is working on at this moment. `physical`: by the names of the segments that the
-    host has, the bridge or the interface by which it has them. `underlay_bridge` has the underlay's interface.
+    host has, the bridge or the interface by which it has them. `underlay_bridge` has the underlay's interface. `ssl` is
+    what the API signed for this host.
     """
 
     bridge: str
@@ -113,12 +127,17 @@ class Local(NamedTuple):
     busy: frozenset[str] = frozenset()
     physical: Mapping[str, str] = EMPTY
     underlay_bridge: str | None = None
+    ssl: Ssl | None = None
 
 
 class SetBridge(NamedTuple):
     """Make the bridge or correct its settings."""
 
     bridge: Bridge
+
+
+class SetSsl(NamedTuple):
+    ssl: Ssl
 
 
 class SetControllers(NamedTuple):
@@ -159,7 +178,7 @@ class SetMtu(NamedTuple):
     endpoint: Endpoint
 
 
-Step = SetBridge | SetControllers | PutPort | DropPort | RaiseLink | LowerLink | DropLink | SetMtu
+Step = SetBridge | SetSsl | SetControllers | PutPort | DropPort | RaiseLink | LowerLink | DropLink | SetMtu
 
 
 def plan(wanted: Wanted, seen: Seen, local: Local) -> tuple[Step, ...]:
@@ -282,8 +301,10 @@ def problems(wanted: Wanted, seen: Seen, local: Local) -> tuple[str, ...]:
         return (f"The bridge {local.bridge} does not exist.",)
     ports = list(own_ports(wanted, local))
     ports += [endpoint_port(endpoint) for endpoint in endpoints(wanted, local) if endpoint.port_name not in local.busy]
+    untrusted = seen.ssl is None and any(target.startswith(TLS_TARGET) for target in wanted.controllers)
+    without = ("The controller wants TLS, and this switch has no certificate yet; the agent's log says why.",)
     found = (port_problem(port, seen.ports[port.name]) for port in ports if port.name in seen.ports)
-    return tuple(sentence for sentence in found if sentence)
+    return (*(without if untrusted else ()), *(sentence for sentence in found if sentence))
 
 
 def port_problem(wanted: Port, seen: Port) -> str | None:
@@ -311,6 +332,11 @@ def _bridge_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
     if seen.bridge != bridge:
         steps.append(SetBridge(bridge))
     controllers = tuple(Controller(target) for target in sorted(set(wanted.controllers)))
+    # What somebody else gave the switch is theirs, and may do.
+    needed = any(controller.target.startswith(TLS_TARGET) for controller in controllers)
+    ours = seen.ssl is None or (local.ssl is not None and seen.ssl.key == local.ssl.key)
+    if needed and local.ssl is not None and ours and seen.ssl != local.ssl:
+        steps.append(SetSsl(local.ssl))
     # A document without controllers says that none has introduced itself yet; a bridge that has some keeps them.
     if controllers and sorted(seen.controllers) != list(controllers):
         steps.append(SetControllers(local.bridge, controllers))
