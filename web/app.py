@@ -34,7 +34,8 @@ from web.auth.identity import identify
 from web.live import Live, Source
 from web.pace import Stopwatch
 from web.state import KEY, State
-from web.ui import changes, frame, pages, reachability, sign_in, trace  # noqa: F401 - views on the frame's blueprint
+from web.ui import addresses, changes, frame, pages, reachability, settings, sign_in, trace  # noqa: F401 - views on the frame's blueprint  # noqa: F401
+from web.ui import audit as audit_pages  # noqa: F401
 from web.ui import policies as policy_pages  # noqa: F401
 
 PREFIX = "/api/v1"
