@@ -39,14 +39,17 @@ from web.live import Live, Source
 from web.pace import Stopwatch
 from web.state import KEY, State
 from web.ui import (  # noqa: F401 - their views are on the frame's blueprint
+    addresses,
     changes,
     frame,
     overview,
     pages,
     reachability,
+    settings,
     sign_in,
     trace,
 )
+from web.ui import audit as audit_pages  # noqa: F401
 from web.ui import policies as policy_pages  # noqa: F401
 
 PREFIX = "/api/v1"
