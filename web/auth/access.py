@@ -160,6 +160,17 @@ def enter(tenants: Iterable[str]) -> None:
             raise _too_little(roles, principal)
 
 
+def admits(view: str, principal: Principal) -> bool:
+    """Whether the view of this name is there and lets the principal in, in some tenant at least."""
+    function = current_app.view_functions.get(view)
+    rule = None if function is None else rule_of(function)
+    if rule is None:
+        return False
+    if rule.roles is None or principal.role in rule.roles:
+        return True
+    return any(f"tenant-{own.role}" in rule.roles for own in principal.grants.tenants.values())
+
+
 def sight() -> Sight | None:
     """The tenants that whoever asks sees in this request; None: all, and what belongs to none."""
     found: Sight | None = g.get("sight")
@@ -173,9 +184,7 @@ def unseen(tenant: str) -> Problem:
 
 def _too_little(roles: frozenset[str], principal: Principal) -> Problem:
     needed = " or ".join(sorted(roles))
-    own = (f"tenant-{own.role} of {name}" for name, own in principal.grants.tenants.items())
-    has = ", ".join([principal.role, *own])
-    return Problem("forbidden", f"{principal} has the role {has}; this needs {needed}.")
+    return Problem("forbidden", f"{principal} has the role {', '.join(principal.words())}; this needs {needed}.")
 
 
 def _rule() -> Rule:

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from flask import request
 
 from db import tokens
-from web.auth import sessions
+from db.errors import Unauthenticated
+from web.auth import sessions, told
 from web.auth.access import unauthenticated
 from web.auth.principal import Principal, of_person
-from web.state import asking
+from web.state import asking, reading, recording, state
 
 
 def identify() -> Principal | None:
@@ -21,8 +22,21 @@ def identify() -> Principal | None:
     scheme, _, text = header.partition(" ")
     if scheme.lower() != "bearer" or not text.strip():
         raise unauthenticated(f"'{scheme[:20]}' is no way in here: send 'Authorization: Bearer wrn_...'.")
-    with asking() as connection:
-        token = tokens.bearer(connection, text.strip(), datetime.now(UTC))
+    try:
+        with asking() as connection:
+            token = tokens.bearer(connection, text.strip(), datetime.now(UTC))
+    except Unauthenticated as error:
+        refused(text.strip(), error)
+        raise
     if token.role in tokens.CARRIED:
         return Principal("token", token.id, token.name, token.role, token.host, token.host_id)
     return of_person("token", token.id, token.name, token.user_id, token.grants)
+
+
+def refused(text: str, error: Unauthenticated) -> None:
+    """Tells the audit log, outside of any transaction that is undone by the refusal."""
+    with reading() as session:
+        entry = told.token_refused(session, state().refusals, text, error.problem)
+    if entry is not None:
+        with recording() as tx:
+            tx.tell(entry)
