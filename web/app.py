@@ -31,13 +31,13 @@ from web.api import (
     tenants,
     tokens,
 )
-from web.auth import access, headers
+from web.auth import access, headers, oidc
 from web.auth.identity import identify
 from web.auth.told import Refusals
 from web.live import Live, Source
 from web.pace import Stopwatch
 from web.state import KEY, State
-from web.ui import frame, pages, sign_in  # noqa: F401 - their views are on the frame's blueprint
+from web.ui import frame, pages, sign_in, sign_in_oidc  # noqa: F401 - their views are on the frame's blueprint
 
 PREFIX = "/api/v1"
 API = (
@@ -63,17 +63,22 @@ API = (
 
 
 def create_app(
-    database_url: str, waiting_slots: int = 96, authority: Authority | None = None, shown: bool = False
+    database_url: str,
+    waiting_slots: int = 96,
+    authority: Authority | None = None,
+    shown: bool = False,
+    sign_in_at: oidc.Settings | None = None,
 ) -> APIFlask:
     """`waiting_slots` bounds how many requests may wait for a change at once; each holds a thread. `authority` signs
-    hosts' certificates, and the API's own if it is `shown`."""
+    hosts' certificates, and the API's own if it is `shown`. `sign_in_at` is where people may log in, too."""
     app = APIFlask("web", json_errors=False, static_folder=None, docs_path=None, spec_path=None)  # type: ignore[arg-type]
     app.config["MAX_CONTENT_LENGTH"] = problems.MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config[certificates.AUTHORITY], app.config[certificates.SHOWN] = authority, shown
     opened = engine.create_engine(database_url)
     live = Live(lambda: Source(opened), waiting_slots)
-    app.extensions[KEY] = State(opened, live, Stopwatch(opened, live), Refusals())
+    provider = oidc.Provider(sign_in_at) if sign_in_at else None
+    app.extensions[KEY] = State(opened, live, Stopwatch(opened, live), Refusals(), provider)
 
     for module in API:
         app.register_blueprint(module.blueprint, url_prefix=PREFIX)

@@ -25,6 +25,8 @@ from db import migrate
 from db.authority import Authority, Files, own_names
 from db.cli import database, opened, tls_dir
 from db.errors import DomainError
+from web.auth import oidc_options as oidc
+from web.auth.oidc import Settings
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +72,12 @@ class Server(BaseApplication):  # type: ignore[misc]
         options: dict[str, Any],
         authority: Authority | None = None,
         shown: bool = False,
+        sign_in_at: Settings | None = None,
     ) -> None:
         self.database_url = database_url
         self.authority = authority
         self.shown = shown
+        self.sign_in_at = sign_in_at
         self.binds = binds
         self.threads = threads
         self.more = options
@@ -101,7 +105,8 @@ class Server(BaseApplication):  # type: ignore[misc]
         # In the worker, after the fork: no thread and no connection crosses it.
         from web.app import create_app
 
-        return create_app(self.database_url, max(self.threads - KEPT_FREE, 1), self.authority, self.shown)
+        slots = max(self.threads - KEPT_FREE, 1)
+        return create_app(self.database_url, slots, self.authority, self.shown, self.sign_in_at)
 
 
 @click.command("web", context_settings={"show_default": True})
@@ -127,6 +132,7 @@ class Server(BaseApplication):  # type: ignore[misc]
     help="Another name or address that clients know this machine by; may be given several times.",
 )  # fmt: skip
 @click.option("--insecure-http", is_flag=True, help="Serve plain HTTP: for labs, or behind a proxy on this machine.")
+@oidc.options
 def cli(
     url: str,
     binds: tuple[str, ...],
@@ -137,6 +143,7 @@ def cli(
     folder: Path,
     names: tuple[str, ...],
     insecure_http: bool,
+    **sign_in: Any,
 ) -> None:
     """Serve the REST API and the admin pages, by HTTPS.
 
@@ -162,7 +169,7 @@ def cli(
             log.info("HTTPS with the authority %s, whose fingerprint is %s", authority.files.certificate, authority.pin)
     elif any(map(reachable, binds)):
         log.warning("plain HTTP on %s: whoever is on the way reads passwords and tokens", ", ".join(binds))
-    Server(url, list(binds), threads, options, authority, certificate is None).run()
+    Server(url, list(binds), threads, options, authority, certificate is None, oidc.chosen(**sign_in)).run()
 
 
 def reachable(bind: str) -> bool:

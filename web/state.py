@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from db import changes, engine
 from db.sight import narrow
 from web.auth.access import sight
+from web.auth.oidc import Provider
 from web.auth.principal import Principal
 from web.auth.told import Refusals, actor
 from web.live import Live
@@ -29,6 +30,7 @@ class State(NamedTuple):
     live: Live
     stopwatch: Stopwatch
     refusals: Refusals
+    provider: Provider | None
 
 
 def state() -> State:
