@@ -33,6 +33,7 @@ from web.api import (
 )
 from web.auth import access, headers, oidc
 from web.auth.identity import identify
+from web.auth.rate import USUAL, Limits, Rates
 from web.auth.told import Refusals
 from web.live import Live, Source
 from web.pace import Stopwatch
@@ -68,6 +69,7 @@ def create_app(
     authority: Authority | None = None,
     shown: bool = False,
     sign_in_at: oidc.Settings | None = None,
+    rates: Rates = USUAL,
 ) -> APIFlask:
     """`waiting_slots` bounds how many requests may wait for a change at once; each holds a thread. `authority` signs
     hosts' certificates, and the API's own if it is `shown`. `sign_in_at` is where people may log in, too."""
@@ -87,6 +89,6 @@ def create_app(
     frame.register(app)
     openapi.register(app)
     problems.register(app, frame.error_page)
-    access.register(app, identify)
+    access.register(app, identify, Limits(rates))
     headers.register(app)
     return app

@@ -9,7 +9,7 @@ from flask import Response, make_response, redirect, render_template, request, u
 
 from db import logins, users
 from web.auth import lockout, sessions, told
-from web.auth.access import public
+from web.auth.access import costly, public
 from web.state import noting, recording, state
 from web.ui.frame import blueprint
 from web.ui.words import duration
@@ -24,7 +24,7 @@ def login_form() -> Response | str:
 
 
 @blueprint.post("/login", endpoint="login")
-@public
+@costly
 def login() -> Response:
     user = request.form.get("user", "").replace("\0", "").strip()[:63]
     password = request.form.get("password", "")[:1024]

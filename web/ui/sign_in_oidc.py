@@ -10,7 +10,7 @@ from db import oidc as people
 from db.audit import Actor
 from db.errors import DomainError
 from web.auth import sessions, told
-from web.auth.access import public
+from web.auth.access import costly
 from web.auth.oidc import Provider, Question, Refused
 from web.problems import Problem
 from web.state import recording, state
@@ -21,7 +21,7 @@ METHOD = "oidc"
 
 
 @blueprint.get("/login/oidc")
-@public
+@costly
 def begin() -> Response:
     """Sends the browser to the provider, and keeps what its answer must fit to."""
     provider = configured()
@@ -42,7 +42,7 @@ def begin() -> Response:
 
 
 @blueprint.get("/login/oidc/callback")
-@public
+@costly
 def callback() -> Response:
     provider = configured()
     asked, browser = request.args.get("state", ""), request.cookies.get(cookie(), "")
