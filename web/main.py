@@ -26,6 +26,9 @@ from db import migrate
 from db.authority import Authority, Files, own_names
 from db.cli import database, opened, tls_dir
 from db.errors import DomainError
+from web.auth import oidc_options as oidc
+from web.auth.oidc import Settings
+from web.auth.rate import USUAL, Rates
 
 log = logging.getLogger(__name__)
 
@@ -82,10 +85,14 @@ class Server(BaseApplication):  # type: ignore[misc]
         options: dict[str, Any],
         authority: Authority | None = None,
         shown: bool = False,
+        sign_in_at: Settings | None = None,
+        rates: Rates = USUAL,
     ) -> None:
         self.database_url = database_url
         self.authority = authority
         self.shown = shown
+        self.sign_in_at = sign_in_at
+        self.rates = rates
         self.binds = binds
         self.threads = threads
         self.more = options
@@ -113,7 +120,8 @@ class Server(BaseApplication):  # type: ignore[misc]
         # In the worker, after the fork: no thread and no connection crosses it.
         from web.app import create_app
 
-        return create_app(self.database_url, max(self.threads - KEPT_FREE, 1), self.authority, self.shown)
+        slots = max(self.threads - KEPT_FREE, 1)
+        return create_app(self.database_url, slots, self.authority, self.shown, self.sign_in_at, self.rates)
 
 
 @click.command("web", context_settings={"show_default": True})
@@ -139,6 +147,15 @@ class Server(BaseApplication):  # type: ignore[misc]
     help="Another name or address that clients know this machine by; may be given several times.",
 )  # fmt: skip
 @click.option("--insecure-http", is_flag=True, help="Serve plain HTTP: for labs, or behind a proxy on this machine.")
+@click.option(
+    "--asker-rate", default=USUAL.asker, type=click.FloatRange(0),
+    help="Requests a second that one user or token may send; 0: any number.",
+)  # fmt: skip
+@click.option(
+    "--stranger-rate", default=USUAL.stranger, type=click.FloatRange(0),
+    help="The same of one address for log-ins, and for requests with no token or one that opens nothing.",
+)  # fmt: skip
+@oidc.options
 def cli(
     url: str,
     binds: tuple[str, ...],
@@ -149,6 +166,9 @@ def cli(
     folder: Path,
     names: tuple[str, ...],
     insecure_http: bool,
+    asker_rate: float,
+    stranger_rate: float,
+    **sign_in: Any,
 ) -> None:
     """Serve the REST API and the admin pages, by HTTPS.
 
@@ -174,7 +194,8 @@ def cli(
             log.info("HTTPS with the authority %s, whose fingerprint is %s", authority.files.certificate, authority.pin)
     elif any(map(reachable, binds)):
         log.warning("plain HTTP on %s: whoever is on the way reads passwords and tokens", ", ".join(binds))
-    Server(url, list(binds), threads, options, authority, certificate is None).run()
+    more = (authority, certificate is None, oidc.chosen(**sign_in), Rates(asker_rate, stranger_rate))
+    Server(url, list(binds), threads, options, *more).run()
 
 
 def reachable(bind: str) -> bool:

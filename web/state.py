@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from db import changes, engine
 from db.sight import narrow
 from web.auth.access import sight
+from web.auth.oidc import Provider
 from web.auth.principal import Principal
 from web.auth.told import Refusals, actor
 from web.history import History
@@ -31,6 +32,7 @@ class State(NamedTuple):
     stopwatch: Stopwatch
     refusals: Refusals
     history: History
+    provider: Provider | None
 
 
 def state() -> State:
