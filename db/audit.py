@@ -33,6 +33,7 @@ from db.tables import (
     Network,
     Peering,
     Policy,
+    Publication,
     Reservation,
     RoleBinding,
     Setting,
@@ -53,6 +54,7 @@ TABLES: Mapping[str, type[Base]] = {
     "policy": Policy,
     "pool": AddressPool,
     "record": DnsRecord,
+    "publication": Publication,
     "peering": Peering,
     "user": User,
     "group": Group,
@@ -263,6 +265,8 @@ def describe(session: Session, one: Touched, names: Names) -> Json | None:
             image["allowed"] = _column(session, allowed.order_by(AllowedAddress.cidr))
         case "record":
             image["name"] = f"{image['scope']}/{image['name']}"
+        case "publication":
+            image["name"] = f"{image['tenant']}/{image['endpoint']} {image['protocol']}/{image['host_port']}"
         case "group":
             members = select(User.name).join(GroupMember).where(GroupMember.group_id == one.id).order_by(User.name)
             image["members"] = _column(session, members)
@@ -280,6 +284,7 @@ def describe(session: Session, one: Touched, names: Names) -> Json | None:
 _REFERENCES: Mapping[str, Any] = {
     "tenant_id": Tenant,
     "network_id": Network,
+    "endpoint_id": Endpoint,
     "host_id": Host,
     "user_id": User,
     "group_id": Group,

@@ -38,6 +38,7 @@ from ovs_agent.ledger import Ledger
 from ovs_agent.netlink import look
 from ovs_agent.ovsdb import Database
 from ovs_agent.plan import resolver_port
+from ovs_agent.publish import Publisher
 from ovs_agent.report import Reporter
 from ovs_agent.state import Identity, State
 from ovs_agent.tracer import Tracer
@@ -96,19 +97,20 @@ class Agent:
             settings.underlay_bridge,
             resolver_port(settings.bridge).name,
         )
-        self._gateway = Gateway(settings.bridge, partial(self._keeper.beyond, "out"))
-        self._links = look.Watch(self._links_changed)
+        self._gateway = Gateway(settings.bridge, ledger, partial(self._keeper.beyond, "out"))
+        publisher = Publisher(rest, identity.host, self._reporter.now, self._gateway.settled)
+        self._links = look.Watch(self._changed)
         self._prober = Prober(self._keeper.surroundings, partial(self._keeper.beyond, "underlay"))
         tracer = Tracer(rest, identity.host, settings.bridge, settings.ovsdb)
-        self._poll = Poll(rest, identity.host, state, ledger, self._keeper.wake, self._reporter.hurry, tracer.answer)
+        self._poll = Poll(rest, identity.host, state, ledger, self._changed, self._reporter.hurry, tracer.answer)
         self._space = space.Space(settings.bridge, settings.datapath != "netdev")
         self._resolver = dns.Server(self._space.sockets, Upstreams(settings.resolv_conf), space.addresses)
         self._names = Follower(rest, identity.host, state, self._resolver.tell)
-        self._server = Server(settings.run_dir / SOCKET, self._attacher, self.unfit)
+        self._server = Server(settings.run_dir / SOCKET, self._attacher, publisher, self.unfit)
         self._docker: DockerServer | None = None
         if settings.docker_plugins is not None:
             book = Book(state.folder / "docker")
-            driver = Driver(self._attacher, rest, identity.host, settings.docker_tenant, book)
+            driver = Driver(self._attacher, rest, identity.host, settings.docker_tenant, book, publisher)
             self._docker = DockerServer(settings.docker_plugins, driver)
         self._ended = threading.Event()
 
@@ -157,7 +159,7 @@ class Agent:
         """Safe to call from a signal handler."""
         self._ended.set()
 
-    def _links_changed(self) -> None:
+    def _changed(self) -> None:
         self._keeper.wake()
         self._gateway.wake()
 

@@ -16,14 +16,15 @@ from logging import getLogger
 from pathlib import Path
 
 from ovs_agent import nat
-from ovs_agent.netlink import veth
+from ovs_agent.ledger import Ledger
+from ovs_agent.listening import listeners
+from ovs_agent.netlink import routes, veth
 from ovs_agent.netlink.look import index_of
+from ovs_agent.plan import endpoints
 
 log = getLogger(__name__)
 INTERVAL = 10.0
 """Seconds between looks when nobody wakes it."""
-BREATH = 0.1
-"""Seconds from a change to a look: others' tables change by many rules at once."""
 NETLINK_NETFILTER, NFTABLES = 12, 7  # the protocol, and its group that tells of changed rules
 _SYSCTL = Path("/proc/sys/net")
 _NOT_INSTALLED = "nft is not installed here, so endpoints do not get out: install Debian's package nftables."
@@ -36,14 +37,16 @@ class Fault(Exception):  # noqa: N818
 class Gateway:
     """`told` gets what is wrong and cannot be put right, a sentence each, when that changes."""
 
-    def __init__(self, bridge: str, told: Callable[[tuple[str, ...]], None]) -> None:
+    def __init__(self, bridge: str, ledger: Ledger, told: Callable[[tuple[str, ...]], None]) -> None:
         self._name = nat.gateway_port(bridge)
+        self._ledger = ledger
         self._told = told
         self._woken = threading.Event()
         self._stopping = False
         self._loaded: tuple[str, str] | None = None  # the rules, and how the kernel lists them
         self._problems: tuple[str, ...] = ()
-        self._others = ""
+        self._done = threading.Condition()
+        self._revision = 0  # whose published ports are loaded
 
     def wake(self) -> None:
         self._woken.set()
@@ -56,6 +59,11 @@ class Gateway:
         """What is set up stays, as containers keep their network."""
         self._stopping = True
         self.wake()
+
+    def settled(self, revision: int, seconds: float) -> bool:
+        """Whether the ports that are published at a revision are open, at the latest after `seconds`."""
+        with self._done:
+            return self._done.wait_for(lambda: self._revision >= revision, seconds)
 
     def _run(self) -> None:
         while not self._stopping:
@@ -70,8 +78,7 @@ class Gateway:
             if problems != self._problems:
                 self._problems = problems
                 self._told(problems)
-            if self._woken.wait(INTERVAL) and not self._stopping:
-                threading.Event().wait(BREATH)
+            self._woken.wait(INTERVAL)
 
     def _listen(self) -> None:
         """Wakes it after every change of a rule in this namespace, whoever made it."""
@@ -92,9 +99,17 @@ class Gateway:
         if index_of(self._name) is None:
             return ()  # the bridge is being made
         self._set_up()
-        self._load(nat.ruleset(self._name))
+        wanted, local = self._ledger.knowledge()
+        published = wanted.published if wanted else ()
+        here = endpoints(wanted, local) if wanted else ()
+        routes.keep(self._name, nat.reached(here))
+        self._load(nat.ruleset(self._name, published, here))
+        if wanted is not None and local.fresh:
+            with self._done:
+                self._revision = wanted.revision
+                self._done.notify_all()
         listed = json.loads(_nft("-j", "list", "ruleset"))["nftables"]
-        return nat.obstacles(listed, self._name)
+        return *nat.obstacles(listed, self._name), *nat.unheard(published, listeners())
 
     def _set_up(self) -> None:
         veth.host_end(self._name, nat.host_addresses())

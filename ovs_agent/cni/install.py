@@ -28,7 +28,7 @@ def install(bin_dir: Path, conf_dir: Path, socket: Path, network: str | None) ->
         entry = {
             "type": PLUGIN,
             **({"network": network} if network else {}),
-            "capabilities": {"ips": True, "mac": True, "aliases": True, "dns": True},
+            "capabilities": {"ips": True, "mac": True, "aliases": True, "dns": True, "portMappings": True},
         }
         content = {"cniVersion": SUPPORTED[-2], "name": "warren", "plugins": [entry]}
         _write(configuration, json.dumps(content, indent=2) + "\n", 0o644)

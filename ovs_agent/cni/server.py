@@ -25,10 +25,11 @@ from ovs_agent import attach, by_hand, confirm, plug
 from ovs_agent.attach import CONCURRENCY, Attacher
 from ovs_agent.cni import spec
 from ovs_agent.cni.spec import Call, CniError
-from ovs_agent.ledger import Busy
+from ovs_agent.ledger import Busy, Key
 from ovs_agent.netlink.veth import InterfaceExists, NoGateway
 from ovs_agent.netlink.wire import NoNamespace
 from ovs_agent.ovsdb import OvsdbFault
+from ovs_agent.publish import NotOpened, Publisher
 
 log = getLogger(__name__)
 REQUEST_LIMIT = 1 << 20
@@ -39,7 +40,8 @@ REQUEST_PATIENCE = 10.0
 class Server:
     """`fit` answers None when an ADD can be served, or the sentence that says why not."""
 
-    def __init__(self, path: Path, attacher: Attacher, fit: Callable[[], str | None]) -> None:
+    def __init__(self, path: Path, attacher: Attacher, publisher: Publisher, fit: Callable[[], str | None]) -> None:
+        self._publisher = publisher
         self._path = path
         self._attacher = attacher
         self._fit = fit
@@ -123,7 +125,10 @@ class Server:
         key = call.container_id, call.ifname
         match call.command:
             case "ADD":
+                ports = spec.port_mappings(call)
                 done = self._attacher.attach(key, call.netns, spec.attachment(call), call.name, gone)
+                if ports:
+                    self._publish(key, ports)
                 return spec.result(call, done.endpoint, done.host_mac, done.gateways)
             case "DEL":
                 self._attacher.detach(key)
@@ -141,6 +146,14 @@ class Server:
             case _:
                 return spec.version_reply(call.config)
         return None
+
+    def _publish(self, key: Key, ports: list[dict[str, Any]]) -> None:
+        """All of them, or the interface goes again."""
+        try:
+            self._publisher.publish(key, ports)
+        except BaseException:
+            self._attacher.detach(key)
+            raise
 
 
 def refused(fault: Exception) -> CniError:
@@ -160,7 +173,9 @@ def refused(fault: Exception) -> CniError:
             return CniError(spec.BAD_CONFIG, f"Field '{field}': {fault}")
         case Problem(status=status) if 400 <= status < 500 and status not in (401, 408, 429):
             return CniError(spec.REFUSED, str(fault))
-        case Problem() | Unreachable() | Busy() | confirm.FlowsLate() | confirm.Abandoned() | OvsdbFault():
+        case (
+            Problem() | Unreachable() | Busy() | NotOpened() | confirm.FlowsLate() | confirm.Abandoned() | OvsdbFault()
+        ):
             return CniError(spec.TRY_AGAIN, str(fault))
         case plug.PortFailed():
             return CniError(spec.PORT_FAILED, str(fault))

@@ -104,6 +104,26 @@ def attachment(call: Call) -> dict[str, Any]:
     }
 
 
+def port_mappings(call: Call) -> list[dict[str, Any]]:
+    """What the runtime publishes, as the API is asked for it. Raises CniError."""
+    field = "runtimeConfig.portMappings"
+    listed = _mapping(call.config, "runtimeConfig").get("portMappings")
+    if not isinstance(listed, list | None):
+        _wrong(field, listed, "a list of ports")
+    found = []
+    for one in listed or ():
+        host_port, port = (one.get(key) for key in ("hostPort", "containerPort")) if isinstance(one, dict) else (0, 0)
+        protocol = str(one.get("protocol") or "tcp").lower() if isinstance(one, dict) else ""
+        if not all(type(number) is int and 0 <= number <= 65535 for number in (host_port, port)) or not port:
+            _wrong(field, one, "an object with hostPort and containerPort, each 1 to 65535")
+        if protocol not in ("tcp", "udp", "sctp"):
+            _wrong(field, one, "an object whose protocol is tcp, udp or sctp")
+        if host_port:  # 0: the container's port is named, and not published
+            ip = one.get("hostIP") or None
+            found.append({"protocol": protocol, "port": port, "host_port": host_port, "host_ip": ip})
+    return found
+
+
 def network(call: Call) -> str:
     return _network(call)
 

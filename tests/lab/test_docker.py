@@ -192,6 +192,26 @@ def test_every_option(site: Site) -> None:
     assert "--ipam-driver warren" in site.fails("h1", "network", "create", "-d", "warren", "n")
 
 
+def test_published_ports_lead_to_containers_as_long_as_they_are_there(site: Site) -> None:
+    tenant, address = site.tenants[0], site.lab.host("h1").address
+    for host in ("h1", "h2"):
+        site.network(host, "open", "--subnet", "10.52.0.0/24", "-o", f"tenant={tenant}", "-o", "network=open")
+    site.run("h2", "client", "open")
+    site.run("h1", "server", "open", "-p", "18080:80", "-p", f"{address}:18081:80", "-p", "80")
+    assert site.hears("h2", "client", f"{address}:18080") and site.hears("h2", "client", f"{address}:18081")
+    assert site.hears("h1", "server", f"{address}:18080"), "itself"
+    published = {one["host_port"]: one for one in site.rest.items("/publications", {"tenant": tenant})}
+    (chosen,) = published.keys() - {18080, 18081}
+    assert site.hears("h2", "client", f"{address}:{chosen}") and all(one["by_runtime"] for one in published.values())
+    taken = ("run", "--rm", "--network", "open", "-p", "18080:80", docker.IMAGE, "true")
+    assert "Port tcp/18080 of host h1 is published for" in site.fails("h1", *taken)
+    site.remove("h1", "server")
+    assert not site.hears("h2", "client", f"{address}:18080")
+    assert not list(site.rest.items("/publications", {"tenant": tenant}))
+    site.run("h1", "server", "open", "-p", "18080:80")
+    assert site.hears("h2", "client", f"{address}:18080")
+
+
 def test_a_network_is_joined_by_name(site: Site) -> None:
     tenant = site.tenants[0]
     site.rest.post("/networks", {"name": f"{tenant}/there", "subnets": ["10.45.0.0/24"], "gateways": ["10.45.0.9"]})

@@ -176,3 +176,19 @@ def test_a_firewall_in_the_way_is_said_with_its_remedy(lab: Lab, world: World, t
         assert asked(one.netns, FAR) == lab.host("h2").address
     finally:
         nft(space, "delete", "table", "ip", "filter")
+
+
+def test_explanations_of_the_way_out_agree_with_the_switches(world: World, there: Internet) -> None:
+    (one,) = overlapping(world, "h1")
+
+    def explain(address: str) -> tuple[str, str]:
+        body = {"source": f"{one.tenant}/{one.name}", "destination": address, "protocol": "tcp", "port": PORT}
+        said = world.rest.post("/explain", body).body
+        assert said["destination"] == {"name": address, "host": None, "address": address}
+        return said["verdict"], said["agreement"]
+
+    assert explain(FAR) == explain(FAR6) == ("allowed", "confirmed")
+    apply(world, policy(one.tenant, egress=[{"to": [{"ipBlock": {"cidr": f"{FAR2}/32"}}]}]))
+    assert explain(FAR2) == ("allowed", "confirmed") and explain(FAR) == ("denied", "confirmed")
+    set_network(world, one, outbound=False)
+    assert explain(FAR2) == ("denied", "confirmed")
