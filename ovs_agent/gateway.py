@@ -25,6 +25,8 @@ from ovs_agent.plan import endpoints
 log = getLogger(__name__)
 INTERVAL = 10.0
 """Seconds between looks when nobody wakes it."""
+BREATH, LONGEST_BREATH = 0.05, 1.0
+"""Seconds from a change to a look: it waits until nothing was attached for one breath, but not for ever."""
 NETLINK_NETFILTER, NFTABLES = 12, 7  # the protocol, and its group that tells of changed rules
 _SYSCTL = Path("/proc/sys/net")
 _NOT_INSTALLED = "nft is not installed here, so endpoints do not get out: install Debian's package nftables."
@@ -43,6 +45,8 @@ class Gateway:
         self._told = told
         self._woken = threading.Event()
         self._stopping = False
+        self._disturbed = True  # something may be other than it was left
+        self._index: int | None = None
         self._loaded: tuple[str, str] | None = None  # the rules, and how the kernel lists them
         self._problems: tuple[str, ...] = ()
         self._done = threading.Condition()
@@ -68,17 +72,21 @@ class Gateway:
     def _run(self) -> None:
         while not self._stopping:
             self._woken.clear()
+            whole, self._disturbed = self._disturbed, False
             try:
-                problems = self._look()
+                problems = self._look(whole)
             except (Fault, OSError) as fault:
-                problems = (str(fault),)
+                problems, self._disturbed = (str(fault),), True
             except Exception:
                 log.exception("a look at the way out failed")
-                problems = ()
+                problems, self._disturbed = (), True
             if problems != self._problems:
                 self._problems = problems
                 self._told(problems)
-            self._woken.wait(INTERVAL)
+            if self._woken.wait(INTERVAL):
+                self._ledger.quiet(BREATH, LONGEST_BREATH)
+            else:
+                self._disturbed = True
 
     def _listen(self) -> None:
         """Wakes it after every change of a rule in this namespace, whoever made it."""
@@ -93,21 +101,30 @@ class Gateway:
                 except OSError as fault:
                     if fault.errno != errno.ENOBUFS:  # more changes than fit: that is a change, too
                         raise
+                self._disturbed = True
                 self.wake()
 
-    def _look(self) -> tuple[str, ...]:
-        if index_of(self._name) is None:
+    def _look(self, whole: bool) -> tuple[str, ...]:
+        """What is wanted, and with `whole` also whether it is still there: an attach is not to wait for that."""
+        index = index_of(self._name)
+        if index is None:
             return ()  # the bridge is being made
-        self._set_up()
+        if whole or index != self._index:
+            self._set_up()
+            self._index, whole = index, True
         wanted, local = self._ledger.knowledge()
         published = wanted.published if wanted else ()
         here = endpoints(wanted, local) if wanted else ()
-        routes.keep(self._name, nat.reached(here))
-        self._load(nat.ruleset(self._name, published, here))
+        rules = nat.ruleset(self._name, published, here)
+        if whole or self._loaded is None or self._loaded[0] != rules:
+            routes.keep(self._name, nat.reached(here))
+            self._load(rules)
         if wanted is not None and local.fresh:
             with self._done:
                 self._revision = wanted.revision
                 self._done.notify_all()
+        if not whole:
+            return self._problems
         listed = json.loads(_nft("-j", "list", "ruleset"))["nftables"]
         return *nat.obstacles(listed, self._name), *nat.unheard(published, listeners())
 
