@@ -67,7 +67,7 @@ class _Reacher(NamedTuple):
 
 
 def inside(session: Session, address: ipaddress.IPv4Address | ipaddress.IPv6Address, tenant_id: int) -> bool:
-    """Whether an address is in a network that the tenant's endpoints may be led to: in one of its own, or not private."""
+    """Whether an address is in a network that the tenant's endpoints may be led to: its own, or not private."""
     low, high = bounds(ipaddress.ip_network(address))
     query = select(Subnet.id).join(Network, Network.id == Subnet.network_id)
     query = query.where(Subnet.family == address.version, Subnet.low <= high, Subnet.high >= low)

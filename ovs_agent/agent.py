@@ -23,6 +23,9 @@ from typing import IO, NamedTuple
 from client import VERSION
 from client.rest import Problem, Rest, Unreachable
 from ovs_agent.attach import Attacher
+from ovs_agent.certificate import Certificate
+from ovs_agent.cni.conflist import Conflist
+from ovs_agent.cni.plugin import Unfit
 from ovs_agent.cni.server import Server
 from ovs_agent.conntrack import Connections
 from ovs_agent.dns import server as dns
@@ -63,6 +66,8 @@ class Settings(NamedTuple):
     underlay_bridge: str | None = None
     docker_plugins: Path | None = None
     docker_tenant: str = ""
+    cni_conf_dir: Path = Path("/etc/cni/net.d")
+    ca: str | None = None  # file of the API's authority; None: one of the machine's
 
 
 class AlreadyRunning(Exception):  # noqa: N818
@@ -73,7 +78,7 @@ class Agent:
     def __init__(self, settings: Settings, identity: Identity, state: State) -> None:
         self._settings = settings
         self._lock = _lock(settings.run_dir)
-        rest = Rest(settings.api, identity.token)
+        rest = Rest(settings.api, identity.token, ca=settings.ca)
         self._rest = rest
         self._ledger = ledger = Ledger(settings.bridge, settings.datapath, settings.physical, settings.underlay_bridge)
         self._database = Database(settings.ovsdb, lambda: self._keeper.wake())
@@ -102,11 +107,14 @@ class Agent:
         self._links = look.Watch(self._changed)
         self._prober = Prober(self._keeper.surroundings, partial(self._keeper.beyond, "underlay"))
         tracer = Tracer(rest, identity.host, settings.bridge, settings.ovsdb)
-        self._poll = Poll(rest, identity.host, state, ledger, self._changed, self._reporter.hurry, tracer.answer)
+        certificate = Certificate(rest, identity.host, state)
+        hears = (self._changed, self._reporter.hurry, tracer.answer, certificate)
+        self._poll = Poll(rest, identity.host, state, ledger, *hears)
         self._space = space.Space(settings.bridge, settings.datapath != "netdev")
         self._resolver = dns.Server(self._space.sockets, Upstreams(settings.resolv_conf), space.addresses)
         self._names = Follower(rest, identity.host, state, self._resolver.tell)
         self._server = Server(settings.run_dir / SOCKET, self._attacher, publisher, self.unfit)
+        self._conflist = Conflist(settings.cni_conf_dir, lambda: self._poll.trouble or self._not_ready())
         self._docker: DockerServer | None = None
         if settings.docker_plugins is not None:
             book = Book(state.folder / "docker")
@@ -131,12 +139,14 @@ class Agent:
         self._gateway.start()
         self._prober.start()
         self._server.start()
+        self._conflist.start()
         log.info("ready for calls at %s", self._settings.run_dir / SOCKET)
         if self._docker is not None:
             self._docker.start()
             log.info("ready for Docker at %s", self._docker.path)
         self._ended.wait()
         log.info("host agent stops; containers keep their network")
+        self._conflist.stop()
         self._server.stop()
         if self._docker is not None:
             self._docker.stop()
@@ -163,12 +173,18 @@ class Agent:
         self._keeper.wake()
         self._gateway.wake()
 
-    def unfit(self) -> str | None:
-        """Why an attach would fail at this moment, or None."""
+    def unfit(self) -> Unfit | None:
+        """Why an attach would fail at this moment, or None. Asks the API."""
+        condition = self._reporter.condition
+        impaired = condition is None or not condition.exists
         try:
             self._rest.get("/whoami", timeout=2.0)
         except (Unreachable, Problem) as fault:
-            return str(fault)
+            return Unfit(str(fault), impaired)
+        why = self._not_ready()
+        return Unfit(why, impaired) if why else None
+
+    def _not_ready(self) -> str | None:
         condition = self._reporter.condition
         if condition is None or not condition.exists:
             return f"The bridge {self._settings.bridge} is not there yet; try again in a moment."

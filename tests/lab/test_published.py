@@ -196,7 +196,7 @@ def test_cni_port_mappings_are_open_when_the_plugin_returns(lab: Lab, world: Wor
     mapping = [{"hostPort": 18085, "containerPort": SERVED, "protocol": "tcp"}]
 
     def call(command: str, container: str = "c1", ports: Any = mapping) -> subprocess.CompletedProcess[str]:
-        configuration = json.loads(next(conf_dir(h1).glob("*.conflist")).read_text())
+        configuration = json.loads(next(conf_dir(h1).glob("*.conflist*")).read_text())
         entry = configuration["plugins"][0]
         assert entry["capabilities"]["portMappings"]
         stdin = {"cniVersion": "1.0.0", "name": "warren", **entry, "network": network}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from flask import request
-from sqlalchemy.orm import Session
 
 from db import endpoints as db_endpoints
 from db import hosts as db_hosts
@@ -15,54 +14,16 @@ from db import networks as db_networks
 from db import summary
 from db import tenants as db_tenants
 from web import present
-from web.auth.access import READERS, allow
-from web.state import reading, state
+from web.auth.access import READERS, SIGHT, TENANT_READERS, allow
+from web.state import reading
 from web.ui import words
 from web.ui.frame import blueprint, render, text_asked
+from web.ui.nouns import NOUNS, endpoints_seen, nouns
 
 Json = dict[str, Any]
-ON_OVERVIEW = 8
 ON_SEARCH = 20
 RELATED = 50
 PER_PAGE = 100
-
-
-def endpoints_seen(session: Session, rows: Sequence[Any]) -> list[Json]:
-    """Endpoints, and of each whether what is said of it is old because its host is silent."""
-    silent = db_hosts.silent(session, datetime.now(UTC))
-    return [item | {"out_of_sight": item["host"] in silent} for item in present.endpoints(session, rows)]
-
-
-class Noun:
-    """How a noun is listed and shown."""
-
-    def __init__(self, find: Callable[..., Any], show: Callable[[Session, Any], list[Json]]) -> None:
-        self.find = find
-        self.show = show
-
-    def page(self, session: Session, limit: int, **which: Any) -> tuple[list[Json], str | None]:
-        page = self.find(session, limit=limit, **which)
-        return self.show(session, page.items), page.next
-
-
-NOUNS = {
-    "hosts": Noun(db_hosts.find, present.hosts),
-    "tenants": Noun(db_tenants.find, present.tenants),
-    "networks": Noun(db_networks.find, present.networks),
-    "endpoints": Noun(db_endpoints.find, endpoints_seen),
-}
-
-
-@blueprint.get("/")
-@allow(READERS)
-def overview() -> str:
-    pace = state().stopwatch.now()
-    with reading() as session:
-        counts = summary.counts(session)
-        found = {name: noun.page(session, ON_OVERVIEW)[0] for name, noun in NOUNS.items()}
-        hosts, _ = NOUNS["hosts"].page(session, summary.MOST_HOSTS)
-    lead = words.overview(hosts, counts, pace, datetime.now(UTC))
-    return render("overview.html", "Overview", counts=counts, found=found, lead=lead)
 
 
 def listing(name: str, lead: Callable[[list[Json]], str]) -> str:
@@ -74,13 +35,13 @@ def listing(name: str, lead: Callable[[list[Json]], str]) -> str:
 
 
 @blueprint.get("/tenants")
-@allow(READERS)
+@allow(TENANT_READERS, by=SIGHT)
 def tenants() -> str:
     return listing("tenants", lambda items: "A tenant owns networks and is kept apart from all other tenants.")
 
 
 @blueprint.get("/networks")
-@allow(READERS)
+@allow(TENANT_READERS, by=SIGHT)
 def networks() -> str:
     return listing("networks", lambda items: "A network is one segment; its endpoints reach each other on every host.")
 
@@ -92,38 +53,38 @@ def hosts() -> str:
 
 
 @blueprint.get("/endpoints")
-@allow(READERS)
+@allow(TENANT_READERS, by=SIGHT)
 def endpoints() -> str:
     return listing("endpoints", lambda items: "An endpoint is one interface of a container, pod or VM.")
 
 
 @blueprint.get("/search")
-@allow(READERS)
+@allow(TENANT_READERS, by=SIGHT)
 def search() -> str:
     query = text_asked()
     found: dict[str, list[Json]] = {name: [] for name in NOUNS}
     counts: dict[str, int] = {}
     if query:
         with reading() as session:
-            found = {name: noun.page(session, ON_SEARCH, text=query)[0] for name, noun in NOUNS.items()}
-            counts = {name: summary.count(session, name, query) for name in NOUNS}
+            found = {name: noun.page(session, ON_SEARCH, text=query)[0] for name, noun in nouns().items()}
+            counts = {name: summary.count(session, name, query) for name in nouns()}
     return render("search.html", "Search", found=found, lead=words.found(query, counts))
 
 
-@blueprint.get("/tenants/<name>")
-@allow(READERS)
-def tenant(name: str) -> str:
+@blueprint.get("/tenants/<tenant>")
+@allow(TENANT_READERS)
+def tenant(tenant: str) -> str:
     with reading() as session:
-        (item,) = present.tenants(session, [db_tenants.get(session, name)])
-        own_networks, _ = NOUNS["networks"].page(session, RELATED, tenant=name)
-        own_endpoints, _ = NOUNS["endpoints"].page(session, RELATED, tenant=name)
+        item = present.tenant(session, db_tenants.get(session, tenant))
+        own_networks, _ = NOUNS["networks"].page(session, RELATED, tenant=tenant)
+        own_endpoints, _ = NOUNS["endpoints"].page(session, RELATED, tenant=tenant)
     related = [("networks", own_networks, item["networks"]), ("endpoints", own_endpoints, item["endpoints"])]
     lead = f"{words.many(item['networks'], 'network')}, {words.many(item['endpoints'], 'endpoint')}."
     return render("tenant.html", "Tenants", item=item, related=related, lead=lead)
 
 
 @blueprint.get("/networks/<tenant>/<name>")
-@allow(READERS)
+@allow(TENANT_READERS)
 def network(tenant: str, name: str) -> str:
     qualified = f"{tenant}/{name}"
     with reading() as session:
@@ -144,7 +105,7 @@ def host(name: str) -> str:
 
 
 @blueprint.get("/endpoints/<tenant>/<name>")
-@allow(READERS)
+@allow(TENANT_READERS)
 def endpoint(tenant: str, name: str) -> str:
     with reading() as session:
         (item,) = endpoints_seen(session, [db_endpoints.get(session, f"{tenant}/{name}")])

@@ -69,6 +69,13 @@
     document.cookie = `theme=${theme}; path=/; max-age=31536000; samesite=lax`;
     event.currentTarget.title = `Theme: ${theme}`;
     event.currentTarget.setAttribute("aria-label", `Theme: ${theme}`);
+    document.dispatchEvent(new Event("theme"));
+  });
+
+  // ---- a phone's bar shows four pages, and all of them when asked ----
+  byId("more")?.addEventListener("click", (event) => {
+    const open = event.currentTarget.parentElement.classList.toggle("open");
+    event.currentTarget.setAttribute("aria-expanded", String(open));
   });
 
   // ---- keys ----
