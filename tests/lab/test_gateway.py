@@ -72,8 +72,7 @@ def test_the_switch_stops_an_open_connection_and_opens_it_again(lab: Lab, world:
         assert line.ask() == others.ask() == lab.host("h1").address
         set_network(world, one, outbound=False)
         assert not pings(one.netns, FAR) and asked(one.netns, FAR6) is None
-        with pytest.raises(TimeoutError):
-            line.ask()
+        assert line.falls_silent()
         assert others.ask() == lab.host("h1").address
     set_network(world, one, outbound=True)
     assert asked(one.netns, FAR) == lab.host("h1").address
@@ -104,8 +103,7 @@ def test_policies_hold_for_what_goes_out(world: World, there: Internet) -> None:
     with closing(Line(one.netns, FAR)) as line:
         assert line.ask()
         apply(world, policy(one.tenant, egress=[{"to": [{"ipBlock": {"cidr": f"{FAR2}/32"}}]}]))
-        with pytest.raises(TimeoutError):
-            line.ask()
+        assert line.falls_silent()
     assert asked(one.netns, FAR) is None and asked(one.netns, FAR6) is None and not pings(one.netns, FAR)
     assert asked(one.netns, FAR2) and pings(one.netns, FAR2)
     assert asked(other.netns, FAR), "another tenant's"
