@@ -337,6 +337,11 @@ def test_bridges_have_the_tunnels_that_networks_use_and_the_default(engine: Engi
     assert not is_told(lambda tx: networks.create(tx, "acme/b", carried_by="geneve")), "nothing new for bridges"
     assert is_told(lambda tx: networks.update(tx, "acme/a", carried_by="gre")) and types() == ["vxlan", "geneve", "gre"]
     assert is_told(lambda tx: networks.delete(tx, "acme/b")) and types() == ["vxlan", "gre"]
+    assert is_told(lambda tx: networks.update(tx, "acme/a", carried_by="host-gw")) and types() == ["vxlan"]
+    with reading(engine) as session:
+        said = wanted.wanted(session, h1.id)
+        assert said.segments == [{"name": "underlay", "ofport": 9}]
+        assert said.tunnels_revision == said.revision == current_revision(session)
 
 
 def test_a_local_network_keeps_to_one_host(engine: Engine) -> None:

@@ -1,0 +1,25 @@
+"""Which hosts have the tunnels that networks need."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+SETTING = sa.table("setting", sa.column("name", sa.String), sa.column("value", JSON))
+
+revision = "0014"
+down_revision = "0013"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("host_status", sa.Column("tunnels_revision", sa.BigInteger(), nullable=True))
+    op.bulk_insert(SETTING, [{"name": "tunnels_revision", "value": 0}])
+
+
+def downgrade() -> None:
+    op.execute(SETTING.delete().where(SETTING.c.name == "tunnels_revision"))
+    op.drop_column("host_status", "tunnels_revision")
