@@ -56,30 +56,15 @@ def test_the_options_of_docker_and_calico_are_those_of_network_create(api: Scrip
 
 
 def test_how_addresses_are_given_out_is_changed_as_a_whole(api: ScriptedApi) -> None:
-    assert (
-        run(
-            ["network", "update", "acme/web", "--ip-range", "all", "--exclude", "10.20.0.9", "--borrowing", "--no-wait"]
-        )
-        == 0
-    )
-    assert api.asked[0].body == {"ip_ranges": [], "excludes": ["10.20.0.9"], "strict": False}
-    assert (
-        run(
-            [
-                "network",
-                "update",
-                "acme/web",
-                "--ip-range",
-                "10.20.0.0/25",
-                "--exclude",
-                "none",
-                "--strict",
-                "--no-wait",
-            ]
-        )
-        == 0
-    )
-    assert api.asked[1].body == {"ip_ranges": ["10.20.0.0/25"], "excludes": [], "strict": True}
+    for words, body in (
+        (
+            "--ip-range all --exclude 10.20.0.9 --borrowing",
+            {"ip_ranges": [], "excludes": ["10.20.0.9"], "strict": False},
+        ),
+        ("--ip-range 10.20.0.0/25 --exclude none", {"ip_ranges": ["10.20.0.0/25"], "excludes": []}),
+    ):
+        assert run(["network", "update", "acme/web", *words.split(), "--no-wait"]) == 0
+        assert api.asked[-1].body == body
 
 
 def test_a_pool_is_enabled_disabled_and_drained(api: ScriptedApi, capsys: pytest.CaptureFixture[str]) -> None:
