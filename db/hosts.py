@@ -156,6 +156,7 @@ def delete(tx: Transaction, name: str, *, force: bool = False, version: int | No
     for id, _, _ in rows:
         attachments.remove(tx, id)
     blocks.release_of_host(session, host.id, tx.now)
+    session.execute(sql_update(Endpoint).where(Endpoint.move_to == host.name).values(move_to=None))
     session.delete(host)
     session.flush()
     allocate.delete_pool(session, host.pool_id)

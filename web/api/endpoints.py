@@ -54,7 +54,13 @@ def update(tenant: str, endpoint: str, body: EndpointChange) -> Answer:
     return changed(
         lambda tx: present.endpoint(
             endpoints.update(
-                tx, f"{tenant}/{endpoint}", labels=body.labels, ports=ports, allowed=allowed, version=if_match()
+                tx,
+                f"{tenant}/{endpoint}",
+                labels=body.labels,
+                ports=ports,
+                allowed=allowed,
+                move_to=body.move_to,
+                version=if_match(),
             )
         )
     )

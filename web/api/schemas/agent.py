@@ -63,7 +63,9 @@ class Attach(Contract):
         "", description="An interface of the host's own that becomes the port, as a VM's tap; empty: one is made."
     )
     move: bool = Field(
-        False, description="The endpoint of this name leaves the host or container where it is and comes here."
+        False,
+        description="The endpoint of this name leaves the host or container where it is and comes here; an agent takes "
+        "one of another host only where `move_to` of the endpoint names its own.",
     )
     reservation: Name | None = Field(
         None, description="The name whose reserved addresses it gets; left out: its own, if there are any."

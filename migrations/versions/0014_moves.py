@@ -1,4 +1,4 @@
-"""Which hosts have the tunnels that networks need."""
+"""Which hosts have the tunnels that networks need, and to which an endpoint may be moved."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("host_status", sa.Column("tunnels_revision", sa.BigInteger(), nullable=True))
+    op.add_column("endpoint", sa.Column("move_to", sa.String(63), nullable=True))
     op.bulk_insert(SETTING, [{"name": "tunnels_revision", "value": 0}])
 
 
 def downgrade() -> None:
     op.execute(SETTING.delete().where(SETTING.c.name == "tunnels_revision"))
+    op.drop_column("endpoint", "move_to")
     op.drop_column("host_status", "tunnels_revision")
