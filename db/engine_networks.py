@@ -111,6 +111,6 @@ def _refuse_difference(
             raise Conflict(f"network {name} has gateway {has}, not {text}", f"give {has}, or none", "gateways")
     if isolated and not known.isolated:
         raise Conflict(f"network {name} is not isolated", "do not ask for an internal one", "isolated")
-    own = known.mtu or transport.mtus(session)[known.transport]
+    own = known.mtu or transport.mtus(session)[transport.narrowest(known)]
     if mtu is not None and mtu != own:
         raise Conflict(f"network {name} has MTU {own}, not {mtu}", f"give {own}, or none", "mtu")

@@ -72,7 +72,7 @@ _ENDPOINTS = (
         Tenant.name.label("tenant"),
         Network.name.label("network"),
         Network.transport,
-        func.coalesce(Network.mtu, transport.mtu_of(Network.transport)).label("mtu"),
+        func.coalesce(Network.mtu, transport.mtu_of(transport.NARROWEST)).label("mtu"),
         transport.mtu_of(literal(transport.DEFAULT.name)).label("route_mtu"),
         Address.ip,
         Address.prefix,
