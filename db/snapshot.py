@@ -105,7 +105,7 @@ def _networks(session: Session, ids: Ids) -> Iterator[Change]:
     columns = select(
         n.id, t.name, n.name, n.tenant_id, n.vni, n.zone, n.private, n.transport, n.cross_subnet, n.broadcast
     )
-    columns = columns.add_columns(func.coalesce(n.physical_id, 0), n.vlan).join(t, t.id == n.tenant_id)
+    columns = columns.add_columns(func.coalesce(n.physical_id, 0), n.vlan, n.outbound).join(t, t.id == n.tenant_id)
     for id, tenant, name, tenant_id, vni, zone, *more in session.execute(
         columns.where(*_those(n.id, ids)).order_by(n.id)
     ):

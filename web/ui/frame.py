@@ -131,6 +131,8 @@ def register(app: Flask) -> None:
         free=words.free,
         prose=words.prose,
         room=words.room,
+        size=words.size,
+        duration=words.duration,
         ago=lambda moment: words.ago(moment, datetime.now(UTC)),
         iso=lambda moment: moment.isoformat(timespec="seconds"),
     )

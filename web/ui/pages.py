@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from flask import request
-from sqlalchemy.orm import Session
 
 from db import endpoints as db_endpoints
 from db import hosts as db_hosts
@@ -15,61 +14,16 @@ from db import networks as db_networks
 from db import summary
 from db import tenants as db_tenants
 from web import present
-from web.auth.access import READERS, SIGHT, TENANT_READERS, allow, sight
-from web.state import reading, state
+from web.auth.access import READERS, SIGHT, TENANT_READERS, allow
+from web.state import reading
 from web.ui import words
 from web.ui.frame import blueprint, render, text_asked
+from web.ui.nouns import NOUNS, endpoints_seen, nouns
 
 Json = dict[str, Any]
-ON_OVERVIEW = 8
 ON_SEARCH = 20
 RELATED = 50
 PER_PAGE = 100
-
-
-def endpoints_seen(session: Session, rows: Sequence[Any]) -> list[Json]:
-    """Endpoints, and of each whether what is said of it is old because its host is silent."""
-    silent = db_hosts.silent(session, datetime.now(UTC))
-    return [item | {"out_of_sight": item["host"] in silent} for item in present.endpoints(session, rows)]
-
-
-class Noun:
-    """How a noun is listed and shown."""
-
-    def __init__(self, find: Callable[..., Any], show: Callable[[Session, Any], list[Json]]) -> None:
-        self.find = find
-        self.show = show
-
-    def page(self, session: Session, limit: int, **which: Any) -> tuple[list[Json], str | None]:
-        page = self.find(session, limit=limit, **which)
-        return self.show(session, page.items), page.next
-
-
-NOUNS = {
-    "hosts": Noun(db_hosts.find, present.hosts),
-    "tenants": Noun(db_tenants.find, present.tenants),
-    "networks": Noun(db_networks.find, present.networks),
-    "endpoints": Noun(db_endpoints.find, endpoints_seen),
-}
-
-
-def nouns() -> dict[str, Noun]:
-    """Those that the asker sees: hosts are the cluster's."""
-    return {name: noun for name, noun in NOUNS.items() if name != "hosts" or sight() is None}
-
-
-@blueprint.get("/")
-@allow(TENANT_READERS, by=SIGHT)
-def overview() -> str:
-    with reading() as session:
-        counts = summary.counts(session)
-        found = {name: noun.page(session, ON_OVERVIEW)[0] for name, noun in nouns().items()}
-        hosts = NOUNS["hosts"].page(session, summary.MOST_HOSTS)[0] if sight() is None else []
-    if sight() is None:
-        lead = words.overview(hosts, counts, state().stopwatch.now(), datetime.now(UTC))
-    else:
-        lead = words.own_overview(counts)
-    return render("overview.html", "Overview", counts=counts, found=found, lead=lead)
 
 
 def listing(name: str, lead: Callable[[list[Json]], str]) -> str:

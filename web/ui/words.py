@@ -105,6 +105,40 @@ def hosts(items: Sequence[Item]) -> str:
     return f"{', '.join(said)}." if said else "None has an agent that reports yet."
 
 
+def host_states(items: Sequence[Item]) -> list[tuple[str, int, str]]:
+    """How many hosts are in each state, as (mark, count, word); only states that there are."""
+    applying = sum(item["state"] == "up" and item["wanted_revision"] > item["confirmed_revision"] for item in items)
+    count = {state: sum(item["state"] == state for item in items) for state in ("up", "degraded", "silent", "new")}
+    waiting = count["new"] + sum(item["state"] == "enrolled" for item in items)
+    said = (
+        ("ok", count["up"] - applying, "in step"),
+        ("changing", applying, "applying"),
+        ("wrong", count["degraded"], "degraded"),
+        ("wrong", count["silent"], "silent"),
+        ("unknown", waiting, "not heard yet"),
+    )
+    return [one for one in said if one[1]]
+
+
+def host_mark(item: Item) -> tuple[str, str]:
+    """A host's state as a mark and a word."""
+    match item["state"]:
+        case "up":
+            behind = item["wanted_revision"] > item["confirmed_revision"]
+            return ("changing", "applying") if behind else ("ok", "in step")
+        case "degraded" | "silent":
+            return "wrong", str(item["state"])
+    return "unknown", str(item["state"])
+
+
+def size(octets: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if octets < 1000:
+            return f"{octets:.0f} {unit}"
+        octets /= 1000
+    return f"{octets:.1f} GB"
+
+
 def host(item: Item, now: datetime) -> str:
     match item["state"]:
         case "new":

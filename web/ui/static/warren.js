@@ -69,6 +69,7 @@
     document.cookie = `theme=${theme}; path=/; max-age=31536000; samesite=lax`;
     event.currentTarget.title = `Theme: ${theme}`;
     event.currentTarget.setAttribute("aria-label", `Theme: ${theme}`);
+    document.dispatchEvent(new Event("theme"));
   });
 
   // ---- a phone's bar shows four pages, and all of them when asked ----
