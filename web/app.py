@@ -35,7 +35,7 @@ from web.history import History
 from web.live import Live, Source
 from web.pace import Stopwatch
 from web.state import KEY, State
-from web.ui import frame, overview, pages, sign_in  # noqa: F401 - their views are on the frame's blueprint
+from web.ui import frame, overview, pages, removal, sign_in, topology  # noqa: F401 - their views are on the frame's blueprint
 
 PREFIX = "/api/v1"
 API = (
