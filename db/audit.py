@@ -2,7 +2,8 @@
 
 An entry is written in the transaction of its change: either both are there or neither. What an object was is read
 beside that transaction, where it is not changed yet, so it does not matter how it is changed. Secrets are left out.
-Whoever can write the database can also write the whole chain anew; keep the head's hash elsewhere to notice that.
+Triggers of the database refuse to change or remove an entry. Whoever may drop these can also write the whole chain
+anew; keep the head's hash elsewhere to notice that.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ _BATCH = 1000
 
 
 class Actor(NamedTuple):
-    """Who asks: `kind` is user, token or local; `address` is where from, `request` what was sent."""
+    """Who asks: `kind` is user, token, local or, who did not show who it is, anonymous; `address` is where from,
+    `request` what was sent."""
 
     kind: str
     name: str
@@ -89,6 +91,16 @@ class Images(NamedTuple):
     after: Json | None
 
 
+class Told(NamedTuple):
+    """What happened to no object: somebody logged in or out, or was turned away."""
+
+    actor: Actor
+    noun: str
+    op: str
+    name: str
+    after: Json
+
+
 def images(session: Session, touched: Iterable[Touched]) -> list[tuple[Touched, Images]]:
     """What each object was and is. Call it before any lock that many wait for."""
     known = [one for one in touched if one.noun in TABLES or one.noun in _SETTINGS]
@@ -105,19 +117,37 @@ def images(session: Session, touched: Iterable[Touched]) -> list[tuple[Touched, 
 def append(
     session: Session, actor: Actor, now: datetime, revision: int, found: Sequence[tuple[Touched, Images]]
 ) -> None:
-    """Holds the log's end until the transaction ends, so entries are committed in their order."""
-    if not found:
-        return
-    grow = update(AuditHead).where(AuditHead.id == 1).values(number=AuditHead.number + len(found))
-    last, previous = session.execute(grow.returning(AuditHead.number, AuditHead.hash)).one()
-    rows = []
-    for number, (one, (before, after)) in enumerate(found, last - len(found) + 1):
+    entries = []
+    for one, (before, after) in found:
         whole = after or before or {}
         if before is not None and after is not None:
             different = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
             before, after = ({key: image.get(key) for key in different} for image in (before, after))
             if one.noun == "user" and not different:
                 after = {"password": "changed"}
+        said = {"name": whole.get("name") or str(one.id), "tenant": whole.get("tenant")}
+        entries.append(
+            (actor, {"noun": one.noun, "op": one.op, **said, "before": before, "after": after, "revision": revision})
+        )
+    _grow(session, now, entries)
+
+
+def tell(session: Session, now: datetime, revision: int, told: Sequence[Told]) -> None:
+    entries = []
+    for actor, noun, op, name, after in told:
+        what = {"noun": noun, "op": op, "name": name, "tenant": None, "before": None, "after": after}
+        entries.append((actor, {**what, "revision": revision}))
+    _grow(session, now, entries)
+
+
+def _grow(session: Session, now: datetime, entries: Sequence[tuple[Actor, Json]]) -> None:
+    """Holds the log's end until the transaction ends, so entries are committed in their order."""
+    if not entries:
+        return
+    grow = update(AuditHead).where(AuditHead.id == 1).values(number=AuditHead.number + len(entries))
+    last, previous = session.execute(grow.returning(AuditHead.number, AuditHead.hash)).one()
+    rows = []
+    for number, (actor, what) in enumerate(entries, last - len(entries) + 1):
         entry = canonical(
             {
                 "number": number,
@@ -125,18 +155,12 @@ def append(
                 "actor": {"kind": actor.kind, "name": actor.name},
                 "address": actor.address,
                 "request": actor.request,
-                "revision": revision,
-                "noun": one.noun,
-                "op": one.op,
-                "name": whole.get("name") or str(one.id),
-                "tenant": whole.get("tenant"),
-                "before": before,
-                "after": after,
+                **what,
                 "previous": previous,
             }
         )
         previous = sha256(entry.encode()).hexdigest()
-        columns = {"at": now, "actor": str(actor), "noun": one.noun, "tenant": whole.get("tenant")}
+        columns = {"at": now, "actor": str(actor), "noun": what["noun"], "tenant": what["tenant"]}
         rows.append({"number": number, **columns, "entry": entry, "hash": previous})
     session.execute(insert(AuditRow), rows)
     session.execute(update(AuditHead).where(AuditHead.id == 1).values(hash=previous))
@@ -193,13 +217,15 @@ class Verified(NamedTuple):
 
 def verify(session: Session) -> Verified:
     """Looks at every entry: nothing is changed, removed, put in or put elsewhere."""
-    head = session.execute(select(AuditHead.number, AuditHead.hash).where(AuditHead.id == 1)).one()
+    head = session.execute(select(AuditHead.number, AuditHead.hash).where(AuditHead.id == 1)).one_or_none()
     number, previous = 0, NO_HASH
     for row in _all(session):
         problem = _wrong(row, number + 1, previous)
         if problem is not None:
             return Verified(number, previous, problem)
         number, previous = row.number, row.hash
+    if head is None:
+        return Verified(number, previous, "what was written last is noted nowhere any more")
     if (number, previous) != (head.number, head.hash):
         return Verified(number, previous, f"the log ends with entry {number}, and {head.number} were written")
     return Verified(number, previous, None)
@@ -208,13 +234,19 @@ def verify(session: Session) -> Verified:
 def _wrong(row: AuditRow, number: int, previous: str) -> str | None:
     if row.number != number:
         return f"entry {number} is missing"
-    entry = json.loads(row.entry)
-    if sha256(row.entry.encode()).hexdigest() != row.hash or entry["number"] != number:
+    if sha256(row.entry.encode()).hexdigest() != row.hash:
         return f"entry {number} was changed"
-    if entry["previous"] != previous:
+    try:
+        entry = json.loads(row.entry)
+        actor = f"{entry['actor']['kind']} {entry['actor']['name']}"
+        said = (entry["at"], actor, entry["noun"], entry["tenant"])
+        before = entry["number"], entry["previous"]
+    except (ValueError, LookupError, TypeError):
+        return f"entry {number} was changed to what is none"
+    if before[0] != number:
+        return f"entry {number} was changed"
+    if before[1] != previous:
         return f"entry {number} does not follow entry {number - 1}: one of them was put there"
-    actor = f"{entry['actor']['kind']} {entry['actor']['name']}"
-    said = (entry["at"], actor, entry["noun"], entry["tenant"])
     if said != (row.at.isoformat(), row.actor, row.noun, row.tenant):
         return f"entry {number} is filed under what it does not say"
     return None

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
 from db import audit
-from db.audit import Actor, Touched
+from db.audit import Actor, Told, Touched
 from db.engine import writing
 from db.errors import Conflict, StaleVersion
 from db.tables import ChangeRow, Revision, utcnow
@@ -58,6 +58,7 @@ class Transaction:
         self.revision = 0
         self._recorded: dict[tuple[str, int], Recorded] = {}
         self._noted: dict[tuple[str, int], Operation] = {}
+        self._told: list[Told] = []
         self._before_commit: list[Callable[[int], None]] = []
 
     def record(
@@ -72,6 +73,10 @@ class Transaction:
         """A change of what is no network: it is in the audit log and takes no revision."""
         before = self._noted.get((noun, id))
         self._noted[noun, id] = "create" if before == "create" and op == "update" else op
+
+    def tell(self, told: Told) -> None:
+        """What is in the audit log though it changes no object."""
+        self._told.append(told)
 
     @property
     def recorded(self) -> set[tuple[str, int]]:
@@ -101,6 +106,7 @@ class Transaction:
             self.revision = current_revision(self.session)
         if self.actor is not None:
             audit.append(self.session, self.actor, self.now, self.revision, seen)
+        audit.tell(self.session, self.now, self.revision, self._told)
         for call in self._before_commit:
             call(self.revision)
 

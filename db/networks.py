@@ -33,6 +33,7 @@ def create(
     private: bool = False,
     isolated: bool = False,
     broadcast: bool = False,
+    outbound: bool = True,
     mtu: int | None = None,
     carried_by: str = transport.DEFAULT.name,
     physical: str | None = None,
@@ -51,6 +52,7 @@ def create(
         private=private,
         isolated=isolated,
         broadcast=broadcast,
+        outbound=outbound,
         mtu=_valid_mtu(mtu, chosen),
         transport=transport.valid(carried_by),
         cross_subnet=cross_subnet,
@@ -150,6 +152,7 @@ def update(
     mtu: int | None = None,
     isolated: bool | None = None,
     broadcast: bool | None = None,
+    outbound: bool | None = None,
     carried_by: str | None = None,
     physical: str | None = None,
     vlan: int | None = None,
@@ -168,6 +171,8 @@ def update(
     tunnels = transport.used(tx.session)
     if broadcast is not None:
         values["broadcast"] = broadcast
+    if outbound is not None:
+        values["outbound"] = outbound
     if carried_by is not None:
         values |= {"transport": transport.valid(carried_by), "cross_subnet": False}
     if cross_subnet is not None:

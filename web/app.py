@@ -5,11 +5,13 @@ from __future__ import annotations
 from apiflask import APIFlask
 
 from db import engine
+from db.authority import Authority
 from web import openapi, problems
 from web.api import (
     agents,
     attachments,
     audit,
+    certificates,
     dns,
     endpoints,
     engine_networks,
@@ -31,11 +33,23 @@ from web.api import (
 )
 from web.auth import access, headers
 from web.auth.identity import identify
+from web.auth.told import Refusals
 from web.history import History
 from web.live import Live, Source
 from web.pace import Stopwatch
 from web.state import KEY, State
-from web.ui import frame, overview, pages, removal, sign_in, topology  # noqa: F401 - their views are on the frame's blueprint
+from web.ui import (  # noqa: F401 - their views are on the frame's blueprint
+    changes,
+    frame,
+    overview,
+    pages,
+    reachability,
+    removal,
+    sign_in,
+    topology,
+    trace,
+)
+from web.ui import policies as policy_pages  # noqa: F401
 
 PREFIX = "/api/v1"
 API = (
@@ -54,23 +68,29 @@ API = (
         hosts,
         attachments,
         agents,
+        certificates,
     ),
     *(dns, revisions, events, people, tokens, audit, meta),
 )
 
 
-def create_app(database_url: str, waiting_slots: int = 96) -> APIFlask:
-    """`waiting_slots` bounds how many requests may wait for a change at once; each holds a thread."""
+def create_app(
+    database_url: str, waiting_slots: int = 96, authority: Authority | None = None, shown: bool = False
+) -> APIFlask:
+    """`waiting_slots` bounds how many requests may wait for a change at once; each holds a thread. `authority` signs
+    hosts' certificates, and the API's own if it is `shown`."""
     app = APIFlask("web", json_errors=False, static_folder=None, docs_path=None, spec_path=None)  # type: ignore[arg-type]
     app.config["MAX_CONTENT_LENGTH"] = problems.MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config[certificates.AUTHORITY], app.config[certificates.SHOWN] = authority, shown
     opened = engine.create_engine(database_url)
     live = Live(lambda: Source(opened), waiting_slots)
-    app.extensions[KEY] = State(opened, live, Stopwatch(opened, live), History(opened, live))
+    app.extensions[KEY] = State(opened, live, Stopwatch(opened, live), Refusals(), History(opened, live))
 
     for module in API:
         app.register_blueprint(module.blueprint, url_prefix=PREFIX)
     app.register_blueprint(meta.health)
+    app.register_blueprint(certificates.authority)
     frame.register(app)
     openapi.register(app)
     problems.register(app, frame.error_page)

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -21,7 +22,11 @@ from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
 from db import migrate
-from db.cli import database, opened
+from db.authority import Authority, Files, own_names
+from db.cli import database, opened, tls_dir
+from db.errors import DomainError
+
+log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
 GRACE_SECONDS = 5
@@ -57,8 +62,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
 
 class Server(BaseApplication):  # type: ignore[misc]
-    def __init__(self, database_url: str, binds: list[str], threads: int, options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        binds: list[str],
+        threads: int,
+        options: dict[str, Any],
+        authority: Authority | None = None,
+        shown: bool = False,
+    ) -> None:
         self.database_url = database_url
+        self.authority = authority
+        self.shown = shown
         self.binds = binds
         self.threads = threads
         self.more = options
@@ -86,7 +101,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         # In the worker, after the fork: no thread and no connection crosses it.
         from web.app import create_app
 
-        return create_app(self.database_url, waiting_slots=max(self.threads - KEPT_FREE, 1))
+        return create_app(self.database_url, max(self.threads - KEPT_FREE, 1), self.authority, self.shown)
 
 
 @click.command("web", context_settings={"show_default": True})
@@ -100,22 +115,57 @@ class Server(BaseApplication):  # type: ignore[misc]
 )
 @click.option("--access-log", is_flag=True, help="Log each request on standard output.")
 @click.option(
-    "--certificate", type=click.Path(exists=True, dir_okay=False), help="Serve HTTPS with this certificate chain."
+    "--certificate", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Serve HTTPS with this certificate chain instead of one that Warren's own authority signs.",
+)  # fmt: skip
+@click.option(
+    "--key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Private key of the certificate."
 )
-@click.option("--key", type=click.Path(exists=True, dir_okay=False), help="Private key of the certificate.")
+@tls_dir
+@click.option(
+    "--tls-name", "names", multiple=True, metavar="NAME",
+    help="Another name or address that clients know this machine by; may be given several times.",
+)  # fmt: skip
+@click.option("--insecure-http", is_flag=True, help="Serve plain HTTP: for labs, or behind a proxy on this machine.")
 def cli(
     url: str,
     binds: tuple[str, ...],
     threads: int,
     access_log: bool,
-    certificate: str | None,
-    key: str | None,
+    certificate: Path | None,
+    key: Path | None,
+    folder: Path,
+    names: tuple[str, ...],
+    insecure_http: bool,
 ) -> None:
-    """Serve the REST API and the admin pages."""
+    """Serve the REST API and the admin pages, by HTTPS.
+
+    The first start makes an authority and a certificate in --tls-dir; the log has the authority's fingerprint, which
+    clients and agents are told once (`--ca-pin`).
+    """
+    if insecure_http and certificate:
+        raise click.UsageError("--insecure-http and --certificate exclude each other; leave one out.")
     with opened(url) as engine:
         migrate.require(engine)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     options: dict[str, Any] = {"accesslog": "-" if access_log else None}
-    if certificate:
-        options |= {"certfile": certificate, "keyfile": key or certificate}
-    Server(url, list(binds), threads, options).run()
+    authority = None
+    if not insecure_http:
+        try:
+            authority = Authority(folder)
+            files = Files(certificate, key or certificate) if certificate else None
+            files = files or authority.for_this_machine("web", own_names(binds) | set(names))
+        except DomainError as error:
+            raise click.ClickException(f"{error}; or serve plain HTTP in a lab with --insecure-http.") from error
+        options |= {"certfile": str(files.certificate), "keyfile": str(files.key)}
+        if not certificate:
+            log.info("HTTPS with the authority %s, whose fingerprint is %s", authority.files.certificate, authority.pin)
+    elif any(map(reachable, binds)):
+        log.warning("plain HTTP on %s: whoever is on the way reads passwords and tokens", ", ".join(binds))
+    Server(url, list(binds), threads, options, authority, certificate is None).run()
+
+
+def reachable(bind: str) -> bool:
+    """From other machines. Of an inherited socket nothing is known."""
+    host = bind.rpartition(":")[0].strip("[]")
+    return not bind.startswith(("unix:", "fd:")) and host not in ("127.0.0.1", "::1", "localhost")

@@ -85,6 +85,7 @@ def _network(row: tables.Network, mtus: dict[str, int]) -> Json:
         "vlan": row.vlan if row.physical else None,
         "cross_subnet": row.cross_subnet,
         "broadcast": row.broadcast,
+        "outbound": row.outbound,
         "labels": row.labels,
         "endpoints": row.endpoint_count,
         "version": row.version,

@@ -19,6 +19,7 @@ from db import bindings, users
 from db.changes import transaction
 from db.engine import create_engine
 from tests.databases import *  # noqa: F403 - the fixtures of databases
+from tests.ui.visitor import boss, two  # noqa: F401 - fixtures
 from tests.web.conftest import PASSWORD, bootstrap, people, site  # noqa: F401 - fixtures for pages without a browser
 from tests.web.servers import Server, serving
 

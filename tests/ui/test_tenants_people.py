@@ -24,6 +24,7 @@ from web.auth.access import Rule, rule_of
 OWN, OTHER, NOWHERE = "acme", "globex", "nowhere"
 ROLES = ("admin", "viewer", "tenant-admin", "tenant-operator", "tenant-viewer", "nothing")
 NAMES = {"name": "secret", "network": "secret", "endpoint": "secret", "policy": "secret", "host": "h1"}
+NAMES |= {"peer": "nobody", "revision": "1"}
 APP = create_app("sqlite:////nowhere/warren.db")
 
 

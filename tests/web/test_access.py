@@ -15,7 +15,7 @@ from tests.web.test_bad_input import assert_problem
 from web.auth import access
 from web.auth.access import rule_of
 
-PUBLIC = {"/healthz", "/openapi.json", "/login", "/logout", "/static/<path:path>"}
+PUBLIC = {"/ca.pem", "/healthz", "/openapi.json", "/login", "/logout", "/static/<path:path>"}
 
 
 def test_only_what_must_be_is_public(site: Site) -> None:

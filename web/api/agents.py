@@ -12,11 +12,13 @@ from flask import Response
 
 from db import hosts, tables, traces, wanted
 from db.changes import current_revision
+from db.errors import EnrolTokenUsed
 from db.transport import TUNNELS_CHANGED
 from web.api.attachments import host_id
 from web.api.replies import Json
 from web.api.schemas.agent import Enrol, Enrolled, Report, Reported, Traced, Wanted, WantedQuery
 from web.auth.access import AGENTS, ENROLLERS, WATCHERS, allow, whoever
+from web.auth.identity import refused
 from web.live import Change
 from web.state import changing, noting, reading, state
 
@@ -32,10 +34,14 @@ def enrol(body: Enrol) -> Json:
 
     Uses up the one-time token; from then on the agent speaks with the token it gets here.
     """
-    with changing() as tx:
-        once = tx.session.get_one(tables.Token, whoever().id)
-        host, token = hosts.enrol(tx, once, address=body.address, datapath_type=body.datapath_type, facts=body.facts)
-        return {"host": host.name, "token": token}
+    facts = {"address": body.address, "datapath_type": body.datapath_type, "facts": body.facts}
+    try:
+        with changing() as tx:
+            host, token = hosts.enrol(tx, tx.session.get_one(tables.Token, whoever().id), **facts)
+            return {"host": host.name, "token": token}
+    except EnrolTokenUsed as error:
+        refused(f"wrn_{whoever().id}_", error)
+        raise
 
 
 @blueprint.get("/hosts/<host>/wanted")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from flask import Response, request
 
 from db import bindings, sessions, users
+from web.auth import told
 from web.auth.principal import Principal, of_person
 from web.state import reading, recording
 
@@ -39,12 +40,15 @@ def open_session(name: str, password: str) -> str | None:
     with recording() as tx:
         if old := request.cookies.get(cookie_name()):
             sessions.end(tx, old)
+        tx.tell(told.logged_in(user.name, "password"))
         return sessions.create(tx, user)
 
 
 def close_session() -> None:
     if secret := request.cookies.get(cookie_name()):
         with recording() as tx:
+            if user := sessions.user_of(tx.session, secret, tx.now):
+                tx.tell(told.logged_out(user.name))
             sessions.end(tx, secret)
 
 

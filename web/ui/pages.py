@@ -111,8 +111,7 @@ def search() -> str:
 @allow(TENANT_READERS)
 def tenant(tenant: str) -> str:
     with reading() as session:
-        row = db_tenants.get(session, tenant)
-        item = present.tenant(session, row)
+        item = present.tenant(session, db_tenants.get(session, tenant))
         own_networks, _ = NOUNS["networks"].page(session, RELATED, tenant=tenant)
         own_endpoints, _ = NOUNS["endpoints"].page(session, RELATED, tenant=tenant)
         down = summary.COUNTED["endpoints"].count(session, tenant=tenant, state="down")  # type: ignore[attr-defined]

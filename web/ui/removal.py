@@ -77,7 +77,7 @@ def confirmation(noun: str, look: Callable[[Session, str], Doomed]) -> str:
     kept = [one for one in doomed if one.keeps]
     gone = [one for one in doomed if not one.keeps]
     facts = {"gone": gone, "kept": kept, "lead": lead(noun, gone, kept)}
-    return render("removal.html", noun.capitalize(), noun=noun, still=True, **facts)
+    return render("removal.html", noun.capitalize(), noun=noun, **facts)
 
 
 def lead(noun: str, gone: Sequence[Doomed], kept: Sequence[Doomed]) -> str:

@@ -7,14 +7,12 @@ from urllib.parse import urlsplit
 
 from flask import Response, make_response, redirect, render_template, request, url_for
 
-from db import logins
-from web.auth import lockout, sessions
+from db import logins, users
+from web.auth import lockout, sessions, told
 from web.auth.access import public
-from web.state import noting
+from web.state import noting, recording
 from web.ui.frame import blueprint
 from web.ui.words import duration
-
-ADDRESS_UNKNOWN = "unknown"
 
 
 @blueprint.get("/login")
@@ -31,7 +29,7 @@ def login() -> Response:
     user = request.form.get("user", "").replace("\0", "").strip()[:63]
     password = request.form.get("password", "")[:1024]
     onward = request.form.get("next", "")
-    address, now = request.remote_addr or ADDRESS_UNKNOWN, time.time()
+    address, now = told.address(), time.time()
     # Counted before it is checked: many attempts at once are as many failures.
     with noting() as session:
         wait = lockout.wait_seconds(session, user, address, now)
@@ -42,6 +40,9 @@ def login() -> Response:
         return refused(429, user, onward, fault, {"Retry-After": str(int(wait) + 1)})
     cookie = sessions.open_session(user, password)
     if cookie is None:
+        with recording() as tx:
+            known = users.find_one(tx.session, user)
+            tx.tell(told.login_refused(known.name if known else None, "password", "user or password is wrong"))
         return refused(401, user, onward, "User or password is wrong; check both.")
     with noting() as session:
         logins.succeeded(session, user, address)

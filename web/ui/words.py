@@ -183,6 +183,39 @@ def network(item: Item) -> str:
     return f"{many(item['endpoints'], 'endpoint')}. {reach}"
 
 
+def policy(item: Item, rules: Sequence[Item]) -> str:
+    whom = f"About {item['subject']}"
+    unused = sum(not rule["packets"] for rule in rules)
+    if not rules:
+        return f"{whom}. It has no rules: it denies what nothing else accepts."
+    if unused == len(rules):
+        return f"{whom}. None of its {many(len(rules), 'rule')} has matched a packet yet."
+    return f"{whom}. {many(len(rules), 'rule')}" + (
+        f", {unused} of which never matched." if unused else ", all in use."
+    )
+
+
+def change(progress: Item) -> Lead:
+    """How far a change has come."""
+    hosts = progress["hosts"]
+    number = progress["revision"]
+    failed = [host for host in hosts if host["state"] == "failed"]
+    if failed:
+        said = "; ".join(f"{host['host']}: {host['error']}" for host in failed[:NAMES_IN_A_SENTENCE])
+        return Lead(
+            f"Change {number} was refused by {many(len(failed), 'host')}.", f"{said}. Undo it, or mend the host."
+        )
+    if progress["state"] == "applied":
+        where = f"live on {many(len(hosts), 'host')}" if hosts else "live; no host had to change"
+        return Lead(f"Change {number} is {where}.", mark="ok")
+    away = [host["host"] for host in hosts if host["state"] == "disconnected"]
+    done = sum(host["state"] == "applied" for host in hosts)
+    under = f"{', '.join(away[:NAMES_IN_A_SENTENCE])} not connected: it is applied when they are back." if away else ""
+    if not hosts:
+        return Lead(f"Change {number} waits for a controller.", "Look whether `warren controller` runs.", "changing")
+    return Lead(f"Change {number} is applying, {done} of {many(len(hosts), 'host')} done.", under, "changing")
+
+
 def found(query: str, counts: Mapping[str, int]) -> str:
     if not query:
         return "Type a name, an address, a MAC or a VNI."
