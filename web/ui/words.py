@@ -167,6 +167,11 @@ def endpoint(item: Item) -> str:
     return f"Wanted {where}; {item['host']}'s agent has not said yet that its port is there."
 
 
+def tenant(item: Item, down: int) -> str:
+    lost = f", {thousands(down)} of them down" if down else ""
+    return f"{many(item['networks'], 'network')}, {many(item['endpoints'], 'endpoint')}{lost}."
+
+
 def network(item: Item) -> str:
     reach = (
         "Reachable from its own zone only; its addresses may exist elsewhere, too."
