@@ -42,8 +42,10 @@ COLUMNS = [
     column("PRIVATE"),
     column("ISOLATED"),
     column("BROADCAST"),
+    column("OUTBOUND"),
     column("LABELS"),
 ]
+OUTBOUND_HELP = "Whether its endpoints reach what their host reaches, with the host's address; on by default."
 BROADCAST_HELP = "Whether broadcast and multicast reach all of its endpoints; off by default."
 TRANSPORT_HELP = (
     "vxlan, geneve, gre; host-gw, without a tunnel; vlan, on a physical segment; local, which keeps to one host."
@@ -68,6 +70,7 @@ def network() -> None:
 @click.option("--private", is_flag=True, help="May overlap other tenants' subnets; reachable from its own zone only.")
 @click.option("--isolated", is_flag=True, help="Does not talk to the tenant's other networks.")
 @click.option("--broadcast/--no-broadcast", default=False, help=BROADCAST_HELP)
+@click.option("--outbound/--no-outbound", default=True, help=OUTBOUND_HELP)
 @click.option("--transport", default="vxlan", help=TRANSPORT_HELP)
 @click.option("--physical", metavar="SEGMENT", help=PHYSICAL_HELP)
 @click.option("--vlan", type=int, metavar="TAG", help=VLAN_HELP)
@@ -85,6 +88,7 @@ def create(
     private: bool,
     isolated: bool,
     broadcast: bool,
+    outbound: bool,
     transport: str,
     physical: str | None,
     vlan: int | None,
@@ -108,6 +112,7 @@ def create(
         "private": private,
         "isolated": isolated,
         "broadcast": broadcast,
+        "outbound": outbound,
         "mtu": mtu,
         "transport": transport,
         "physical": physical,
@@ -171,6 +176,7 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
 @the_network
 @click.option("--isolated/--routed", default=None, help="A zone of its own, or its tenant's.")
 @click.option("--broadcast/--no-broadcast", default=None, help="Whether broadcasts reach all of its endpoints.")
+@click.option("--outbound/--no-outbound", default=None, help="Whether its endpoints reach what their host reaches.")
 @click.option("--transport", help=TRANSPORT_HELP)
 @click.option("--physical", metavar="SEGMENT", help=PHYSICAL_HELP)
 @click.option("--vlan", type=int, metavar="TAG", help=VLAN_HELP)
@@ -198,6 +204,7 @@ def update(
     name: str,
     isolated: bool | None,
     broadcast: bool | None,
+    outbound: bool | None,
     transport: str | None,
     physical: str | None,
     vlan: int | None,
@@ -207,18 +214,20 @@ def update(
     strict: bool | None,
     dry_run: bool,
 ) -> None:
-    """Set a network apart from its tenant's other networks or back among them, let its endpoints broadcast or not, move
-    it to another transport, or change how its addresses are given out.
+    """Set a network apart from its tenant's other networks or back among them, let its endpoints broadcast or get out
+    or not, move it to another transport, or change how its addresses are given out.
 
     \b
     Examples:
       warren network update acme/web --isolated
       warren network update acme/web --broadcast --transport geneve
+      warren network update acme/web --no-outbound
       warren network update acme/web --ip-range 10.20.0.128/25 --exclude none
     """
     body = {
         "isolated": isolated,
         "broadcast": broadcast,
+        "outbound": outbound,
         "transport": transport,
         "physical": physical,
         "vlan": vlan,
@@ -234,6 +243,8 @@ def update(
         said.append("isolated" if isolated else "routed")
     if broadcast is not None:
         said.append("open to broadcasts" if broadcast else "closed to broadcasts")
+    if outbound is not None:
+        said.append("open to the outside" if outbound else "closed to the outside")
     if transport is not None:
         said.append(f"carried by {transport}")
     if physical is not None:

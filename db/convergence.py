@@ -63,19 +63,34 @@ class RevisionProgress(NamedTuple):
         return {**self._asdict(), "hosts": [host._asdict() for host in self.hosts]}
 
 
+_host, _status, _controller = Host.__table__.c, HostStatus.__table__.c, Controller.__table__.c
+_OF_TUNNELS = cast(NEWEST_TUNNELS.scalar_subquery(), BigInteger) == bindparam("revision")
 _HOSTS = (
     select(
-        Host.name,
-        HostStatus.connected,
-        HostStatus.wanted_revision,
-        HostStatus.confirmed_revision,
-        HostStatus.error,
-        HostStatus.tunnels_revision,
-        HostStatus.agent_seen_at,
+        _host.name,
+        _status.connected,
+        _status.wanted_revision,
+        _status.confirmed_revision,
+        _status.error,
+        _status.tunnels_revision,
+        _status.agent_seen_at,
         NEWEST_TUNNELS.scalar_subquery().label("newest_tunnels"),
     )
-    .join(HostStatus, HostStatus.host_id == Host.id)
-    .order_by(Host.name)
+    .select_from(Host.__table__.join(HostStatus.__table__, _status.host_id == _host.id))
+    .where(
+        _host.enrolled_at.is_not(None),
+        # A change of the tunnels concerns every host that is there, whether its flows change or not.
+        or_(_status.wanted_revision >= bindparam("least"), and_(_OF_TUNNELS, _status.connected)),
+    )
+    .order_by(_host.name)
+)
+_ONE_HOST = _HOSTS.where(_host.name == bindparam("host"))
+_COMPUTED = select(
+    func.coalesce(
+        select(func.min(_controller.revision)).where(_controller.seen_at > bindparam("alive")).scalar_subquery(),
+        select(_controller.revision).order_by(_controller.seen_at.desc()).limit(1).scalar_subquery(),
+        0,
+    )
 )
 
 _FIELDS = ("controller", "connected", "wanted_revision", "confirmed_revision", "error", "flows", "drops", "repaired")
@@ -119,10 +134,7 @@ def record(
 
 def computed(session: Session, now: datetime | None = None) -> int:
     """The revision up to which every controller that is alive has computed; that of the last one when none is."""
-    alive = select(func.min(Controller.revision)).where(Controller.seen_at > (now or utcnow()) - ALIVE)
-    latest = select(Controller.revision).order_by(Controller.seen_at.desc()).limit(1)
-    query = select(func.coalesce(alive.scalar_subquery(), latest.scalar_subquery(), 0))
-    return int(session.execute(query).scalar_one())
+    return int(session.execute(_COMPUTED, {"alive": (now or utcnow()) - ALIVE}).scalar_one())
 
 
 def progress(session: Session, revision: int, host: str | None = None, now: datetime | None = None) -> RevisionProgress:
@@ -130,14 +142,9 @@ def progress(session: Session, revision: int, host: str | None = None, now: date
     if not 0 <= revision <= (current := current_revision(session)):
         raise NotFound(f"there is no revision {revision}", f"the newest is {current}", "revision")
     is_computed = computed(session, now) >= revision
-    query = _HOSTS.where(Host.enrolled_at.is_not(None))
-    if host is not None:
-        query = query.where(Host.name == host)
-    if is_computed:
-        # A change of the tunnels concerns every host that is there, whether its flows change or not.
-        of_tunnels = cast(NEWEST_TUNNELS.scalar_subquery(), BigInteger) == revision
-        query = query.where(or_(HostStatus.wanted_revision >= revision, and_(of_tunnels, HostStatus.connected)))
-    states = [_host(row, revision, is_computed, now or utcnow()) for row in session.execute(query)]
+    asked = {"least": revision if is_computed else 0, "revision": revision, "host": host}
+    rows = session.execute(_HOSTS if host is None else _ONE_HOST, asked)
+    states = [_state_of(row, revision, is_computed, now or utcnow()) for row in rows]
     if host is not None and not states:
         if session.execute(select(Host.id).where(Host.name == host)).scalar() is None:
             raise NotFound(f"there is no host {host}", "list them with `warren host list`", "host")
@@ -149,7 +156,7 @@ def progress(session: Session, revision: int, host: str | None = None, now: date
     return RevisionProgress(revision, "applied" if done else "pending", states)
 
 
-def _host(row: Any, revision: int, is_computed: bool, now: datetime) -> HostState:
+def _state_of(row: Any, revision: int, is_computed: bool, now: datetime) -> HostState:
     wanted, confirmed = row.wanted_revision, row.confirmed_revision
     if not (is_computed and not row.error and (wanted <= confirmed or confirmed >= revision)):
         state: State = "failed" if row.error else "pending"

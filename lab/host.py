@@ -51,7 +51,7 @@ def start_agent(host: HostName, lab_dir: Path, token: str | None = None) -> None
         *("agent", "--api", f"http://{FABRIC_ADDRESS}:{WEB_PORT}", "--address", host.address),
         *("--state-dir", str(host.folder / "agent"), "--run-dir", str(host.cni_socket.parent)),
         *("--ovsdb", host.ovsdb, "--datapath", "netdev", "--physical", f"{SEGMENT}={ovs.BRIDGE}"),
-        *("--resolv-conf", str(resolv_conf(host))),
+        *("--resolv-conf", str(resolv_conf(host)), "--cni-conf-dir", str(conf_dir(host))),
         *("--docker-plugins", str(docker.plugins(host)), "--docker-tenant", docker.TENANT),
     ]
     # A host of the lab has no way out, so it knows nobody to ask for others' names until a nameserver is written there.
@@ -71,7 +71,8 @@ def install_cni(host: HostName, lab_dir: Path) -> None:
     if plugin(host).exists():
         return
     where = ("--bin-dir", str(bin_dir(host)), "--conf-dir", str(conf_dir(host)), "--socket", str(host.cni_socket))
-    netns.run(*warren("agent", "install-cni", *where), env=environment(lab_dir))
+    # The lab's own calls are to come also while something is away that an agent would take its configuration back for.
+    netns.run(*warren("agent", "install-cni", "--static", *where), env=environment(lab_dir))
 
 
 def bin_dir(host: HostName) -> Path:

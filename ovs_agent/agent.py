@@ -15,6 +15,7 @@ import os
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from logging import getLogger
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -22,6 +23,9 @@ from typing import IO, NamedTuple
 from client import VERSION
 from client.rest import Problem, Rest, Unreachable
 from ovs_agent.attach import Attacher
+from ovs_agent.certificate import Certificate
+from ovs_agent.cni.conflist import Conflist
+from ovs_agent.cni.plugin import Unfit
 from ovs_agent.cni.server import Server
 from ovs_agent.conntrack import Connections
 from ovs_agent.dns import server as dns
@@ -31,6 +35,7 @@ from ovs_agent.dns.forward import Upstreams
 from ovs_agent.docker.book import Book
 from ovs_agent.docker.driver import Driver
 from ovs_agent.docker.server import Server as DockerServer
+from ovs_agent.gateway import Gateway
 from ovs_agent.keeper import Keeper
 from ovs_agent.ledger import Ledger
 from ovs_agent.netlink import look
@@ -59,6 +64,8 @@ class Settings(NamedTuple):
     resolv_conf: Path
     docker_plugins: Path | None = None
     docker_tenant: str = ""
+    cni_conf_dir: Path = Path("/etc/cni/net.d")
+    ca: str | None = None  # file of the API's authority; None: one of the machine's
 
 
 class AlreadyRunning(Exception):  # noqa: N818
@@ -69,7 +76,7 @@ class Agent:
     def __init__(self, settings: Settings, identity: Identity, state: State) -> None:
         self._settings = settings
         self._lock = _lock(settings.run_dir)
-        rest = Rest(settings.api, identity.token)
+        rest = Rest(settings.api, identity.token, ca=settings.ca)
         self._rest = rest
         self._ledger = ledger = Ledger(settings.bridge, settings.datapath, settings.physical)
         self._database = Database(settings.ovsdb, lambda: self._keeper.wake())
@@ -93,14 +100,18 @@ class Agent:
             self._everywhere,
             resolver_port(settings.bridge).name,
         )
-        self._links = look.Watch(self._keeper.wake)
-        self._prober = Prober(self._keeper.surroundings, self._keeper.beyond)
+        self._gateway = Gateway(settings.bridge, partial(self._keeper.beyond, "out"))
+        self._links = look.Watch(self._links_changed)
+        self._prober = Prober(self._keeper.surroundings, partial(self._keeper.beyond, "underlay"))
         tracer = Tracer(rest, identity.host, settings.bridge, settings.ovsdb)
-        self._poll = Poll(rest, identity.host, state, ledger, self._keeper.wake, self._reporter.hurry, tracer.answer)
+        certificate = Certificate(rest, identity.host, state)
+        hears = (self._keeper.wake, self._reporter.hurry, tracer.answer, certificate)
+        self._poll = Poll(rest, identity.host, state, ledger, *hears)
         self._space = space.Space(settings.bridge, settings.datapath != "netdev")
         self._resolver = dns.Server(self._space.sockets, Upstreams(settings.resolv_conf), space.addresses)
         self._names = Follower(rest, identity.host, state, self._resolver.tell)
         self._server = Server(settings.run_dir / SOCKET, self._attacher, self.unfit)
+        self._conflist = Conflist(settings.cni_conf_dir, lambda: self._poll.trouble or self._not_ready())
         self._docker: DockerServer | None = None
         if settings.docker_plugins is not None:
             book = Book(state.folder / "docker")
@@ -122,14 +133,17 @@ class Agent:
         keeper = threading.Thread(target=self._keeper.run, name="keeper", daemon=True)
         keeper.start()
         self._keeper.first_look.wait(START_PATIENCE)
+        self._gateway.start()
         self._prober.start()
         self._server.start()
+        self._conflist.start()
         log.info("ready for calls at %s", self._settings.run_dir / SOCKET)
         if self._docker is not None:
             self._docker.start()
             log.info("ready for Docker at %s", self._docker.path)
         self._ended.wait()
         log.info("host agent stops; containers keep their network")
+        self._conflist.stop()
         self._server.stop()
         if self._docker is not None:
             self._docker.stop()
@@ -140,6 +154,7 @@ class Agent:
         self._links.stop()
         self._reporter.stop()
         self._prober.stop()
+        self._gateway.stop()
         self._keeper.stop()
         keeper.join()
         self._attacher.close()
@@ -158,12 +173,22 @@ class Agent:
         except (Unreachable, Problem):
             return False
 
-    def unfit(self) -> str | None:
-        """Why an attach would fail at this moment, or None."""
+    def _links_changed(self) -> None:
+        self._keeper.wake()
+        self._gateway.wake()
+
+    def unfit(self) -> Unfit | None:
+        """Why an attach would fail at this moment, or None. Asks the API."""
+        condition = self._reporter.condition
+        impaired = condition is None or not condition.exists
         try:
             self._rest.get("/whoami", timeout=2.0)
         except (Unreachable, Problem) as fault:
-            return str(fault)
+            return Unfit(str(fault), impaired)
+        why = self._not_ready()
+        return Unfit(why, impaired) if why else None
+
+    def _not_ready(self) -> str | None:
         condition = self._reporter.condition
         if condition is None or not condition.exists:
             return f"The bridge {self._settings.bridge} is not there yet; try again in a moment."

@@ -80,7 +80,7 @@ class Attacher:
         self._state = state
         self._confirmation = Confirmation(rest, host, bridge)
         self._plugs = Plugs(database, bridge, checksum_offload)
-        self._aside = ThreadPoolExecutor(CONCURRENCY, "aside")
+        self._aside = ThreadPoolExecutor(2 * CONCURRENCY, "aside")  # an attach uses two: a slow one holds up no other
 
     def attach(
         self,
@@ -201,7 +201,7 @@ class Attacher:
         endpoint = self._ledger.find(key)
         if endpoint is None:
             raise NotAttached(f"Interface {key[1]} of container {key[0]} is not attached.")
-        found = look.complaints(endpoint, gateways)
+        found = look.complaints(endpoint, [one for one in gateways if one in endpoint.gateways])  # others are others'
         port = self._database.port(endpoint.port_name)
         if port is None:
             found.append(f"Port {endpoint.port_name} is not on the bridge {self._bridge}.")

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+ADDRESSES_ONLY = "ipam:"
+"""How the container id of an endpoint begins whose interface another plugin makes: it never has a port."""
+
 
 class Tunnel(NamedTuple):
     """A port that joins the bridge with other hosts; `suffix` is its name's, after the bridge's."""

@@ -29,6 +29,7 @@ from ovs_agent.plan import (
     SetBridge,
     SetControllers,
     SetMtu,
+    SetSsl,
     Step,
     Stray,
     endpoints,
@@ -90,7 +91,7 @@ class Keeper:
         self._woken = threading.Event()
         self._stopping = False
         self._last = Condition(bridge, False, (), {}, ())
-        self._beyond: tuple[str, ...] = ()
+        self._beyond: dict[str, tuple[str, ...]] = {}
         self.first_look = threading.Event()
 
     def wake(self) -> None:
@@ -105,10 +106,10 @@ class Keeper:
         wanted, _ = self._ledger.knowledge()
         return (wanted.peers if wanted else ()), self._last.underlay
 
-    def beyond(self, problems: tuple[str, ...]) -> None:
-        """What is wrong on the way to other hosts."""
-        if problems != self._beyond:
-            self._beyond = problems
+    def beyond(self, way: str, problems: tuple[str, ...]) -> None:
+        """What is wrong on the way to other hosts, or out."""
+        if problems != self._beyond.get(way, ()):
+            self._beyond = self._beyond | {way: problems}
             self.wake()
 
     def run(self) -> None:
@@ -155,7 +156,7 @@ class Keeper:
             seen.bridge is not None,
             tuple(sorted(seen.connected)),
             states(wanted, seen, local),
-            (*own_problems, *self._beyond),
+            (*own_problems, *(one for its in self._beyond.values() for one in its)),
             underlay and underlay._replace(bridged=segments.underlay_bridge(seen) is not None),
             wanted.revision if local.fresh else None,
             missing(wanted, seen, local),
@@ -189,7 +190,7 @@ class Keeper:
         in_database = [
             s._replace(port=s.port.without(MTUS)) if isinstance(s, PutPort) and s.port.name in unreached else s
             for s in steps
-            if isinstance(s, SetBridge | segments.AddBridge | SetControllers | PutPort | DropPort)
+            if isinstance(s, SetBridge | segments.AddBridge | SetSsl | SetControllers | PutPort | DropPort)
         ]
         if in_database:
             self._database.apply(in_database)
@@ -219,6 +220,8 @@ def describe(step: Step | segments.AddBridge) -> str:
             return f"set up bridge {bridge.name} (datapath {bridge.datapath_id}, type {bridge.datapath_type})"
         case segments.AddBridge(name, _, interface):
             return f"make bridge {name} with interface {interface}"
+        case SetSsl(ssl):
+            return f"give Open vSwitch the certificate {ssl.certificate}"
         case SetControllers(bridge, controllers):
             return f"point bridge {bridge} at {', '.join(controller.target for controller in controllers)}"
         case PutPort(bridge, port):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from ovs_agent.document import Endpoint, Wanted
-from ovs_agent.plan import Local, endpoints
+from ovs_agent.plan import Local, Ssl, endpoints
 
 Key = tuple[str, str]
 """Container and interface name."""
@@ -33,6 +33,7 @@ class Ledger:
         self._attached: dict[int, tuple[int, Endpoint]] = {}
         self._working: dict[Key, set[str]] = {}  # with the port names concerned
         self._touched: set[str] = set()
+        self.ssl: Ssl | None = None
 
     def received(self, wanted: Wanted, fresh: bool) -> None:
         """A document from the API, or (not `fresh`) the last one of an earlier run, read from disk."""
@@ -65,6 +66,7 @@ class Ledger:
                 tuple(self._attached.values()),
                 frozenset(self._touched),
                 self._physical,
+                self.ssl,
             )
             return self._wanted, local
 

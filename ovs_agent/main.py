@@ -30,6 +30,18 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     help="The host's one-time enrolment token, from `warren host create`; needed once.",
 )
 @click.option(
+    "--ca-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="WARREN_CA",
+    help="Who signed the API's certificate, in PEM; else one of the machine's authorities.",
+)
+@click.option(
+    "--ca-pin",
+    metavar="SHA256",
+    envvar="WARREN_CA_PIN",
+    help="Fingerprint of that authority, which is fetched from the API once; `warren host create` prints it.",
+)
+@click.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("/var/lib/warren"),
@@ -86,6 +98,15 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     help="Who owns Docker networks that name no tenant with -o tenant=.",
 )
 @click.option(
+    "--cni-conf-dir",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="WARREN_CNI_CONF_DIR",
+    default=Path("/etc/cni/net.d"),
+    show_default=True,
+    help="Where *.conflist.template files, as `install-cni` writes them, become *.conflist while the agent is ready.",
+)
+@click.option(
     "--resolv-conf",
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("/etc/resolv.conf"),
@@ -97,6 +118,8 @@ def cli(
     context: click.Context,
     api: str | None,
     token: str | None,
+    ca_file: Path | None,
+    ca_pin: str | None,
     state_dir: Path,
     run_dir: Path,
     ovsdb: str,
@@ -106,6 +129,7 @@ def cli(
     segments: dict[str, str],
     docker_plugins: Path | None,
     docker_tenant: str,
+    cni_conf_dir: Path,
     resolv_conf: Path,
 ) -> None:
     """Run this host's agent: its bridge, its ports, and the CNI plugin's other end.
@@ -134,8 +158,9 @@ def cli(
         resolv_conf,
         docker_plugins,
         docker_tenant,
+        cni_conf_dir,
     )
-    _run(settings, token or None, state_dir, address)
+    _run(settings, token or None, state_dir, address, ca_file, ca_pin or None)
 
 
 def read_segments(given: tuple[str, ...]) -> dict[str, str]:
@@ -158,7 +183,15 @@ def read_segments(given: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _run(settings: Settings, token: str | None, state_dir: Path, address: str | None) -> None:
+def _run(
+    settings: Settings,
+    token: str | None,
+    state_dir: Path,
+    address: str | None,
+    ca_file: Path | None,
+    ca_pin: str | None,
+) -> None:
+    from client.rest import Unreachable
     from ovs_agent import enrol
     from ovs_agent.agent import Agent, AlreadyRunning
     from ovs_agent.state import State
@@ -168,9 +201,10 @@ def _run(settings: Settings, token: str | None, state_dir: Path, address: str | 
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         state = State(state_dir)
-        identity = enrol.identify(settings.api, state, token, address, settings.datapath, time.sleep)
+        settings = settings._replace(ca=enrol.authority(settings.api, state, ca_file, ca_pin, time.sleep))
+        identity = enrol.identify(settings.api, state, token, address, settings.datapath, time.sleep, settings.ca)
         agent = Agent(settings, identity, state)
-    except (enrol.NotEnrolled, AlreadyRunning) as fault:
+    except (enrol.NotEnrolled, AlreadyRunning, Unreachable) as fault:
         raise click.ClickException(str(fault)) from None
     except KeyboardInterrupt:
         return
@@ -204,9 +238,19 @@ def _run(settings: Settings, token: str | None, state_dir: Path, address: str | 
 @click.option(
     "--network", metavar="TENANT/NETWORK", help="Attach everything there; default: as the pod's namespace says."
 )
-def install_cni(bin_dir: Path, conf_dir: Path, socket: Path, network: str | None) -> None:
-    """Install the CNI plugin and a configuration for it."""
+@click.option("--static", is_flag=True, help="The configuration is there always, as Podman needs it.")
+def install_cni(bin_dir: Path, conf_dir: Path, socket: Path, network: str | None, static: bool) -> None:
+    """Install the CNI plugin and a configuration for it.
+
+    The configuration is a template, which the agent makes appear while it can serve containers, and takes away while
+    it cannot. One that is there already stays as it is.
+
+    \b
+    Example:
+      warren agent install-cni
+      warren agent install-cni --static --network acme/web
+    """
     from ovs_agent.cni.install import install
 
-    for path in install(bin_dir, conf_dir, socket, network):
+    for path in install(bin_dir, conf_dir, socket, network, static):
         click.echo(f"installed {path}")

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from ovs_agent.document import RESOLVER, Endpoint, Tunnel, Wanted
+from ovs_agent.document import ADDRESSES_ONLY, RESOLVER, Endpoint, Tunnel, Wanted
+from ovs_agent.nat import gateway_port
 
 ENDPOINT = "warren-endpoint"
 """The key in a port's external_ids that makes the port ours. Ports without it are never touched."""
@@ -72,6 +73,18 @@ class Controller(NamedTuple):
     connection_mode: str = "out-of-band"
 
 
+TLS_TARGET = "ssl:"
+"""How the address of a controller begins that is reached by TLS."""
+
+
+class Ssl(NamedTuple):
+    """Files that the switch shows and believes. It has one such set for all of its bridges."""
+
+    key: str
+    certificate: str
+    authority: str
+
+
 class Link(NamedTuple):
     """An interface in the host's namespace; `made`: the host's end of a pair of our making."""
 
@@ -91,6 +104,7 @@ class Seen(NamedTuple):
     links: Mapping[str, Link] = MappingProxyType({})
     others: Mapping[str, Mapping[str, Port]] = MappingProxyType({})
     underlay: str | None = None
+    ssl: Ssl | None = None
 
 
 class Stray(NamedTuple):
@@ -107,8 +121,8 @@ class Local(NamedTuple):
     `fresh`: the wanted document was received in this run, not read from disk. `attached`: endpoints made in this run,
     each with the revision that introduced it, so that an older document does not count against them. `busy`: port
     names which an attach or a detach is working on at this moment. `physical`: by the names of the segments that the
-    host has, the bridge or the interface by which it has them. `everywhere`: every host has the flows that need no
-    more tunnels and segments than the document has.
+    host has, the bridge or the interface by which it has them. `ssl` is what the API signed for this host.
+    `everywhere`: every host has the flows that need no more tunnels and segments than the document has.
     """
 
     bridge: str
@@ -117,6 +131,7 @@ class Local(NamedTuple):
     attached: tuple[tuple[int, Endpoint], ...] = ()
     busy: frozenset[str] = frozenset()
     physical: Mapping[str, str] = EMPTY
+    ssl: Ssl | None = None
     everywhere: bool = False
 
 
@@ -124,6 +139,10 @@ class SetBridge(NamedTuple):
     """Make the bridge or correct its settings."""
 
     bridge: Bridge
+
+
+class SetSsl(NamedTuple):
+    ssl: Ssl
 
 
 class SetControllers(NamedTuple):
@@ -164,7 +183,7 @@ class SetMtu(NamedTuple):
     endpoint: Endpoint
 
 
-Step = SetBridge | SetControllers | PutPort | DropPort | RaiseLink | LowerLink | DropLink | SetMtu
+Step = SetBridge | SetSsl | SetControllers | PutPort | DropPort | RaiseLink | LowerLink | DropLink | SetMtu
 
 
 def plan(wanted: Wanted, seen: Seen, local: Local) -> tuple[Step, ...]:
@@ -215,7 +234,7 @@ def own_ports(wanted: Wanted, local: Local) -> tuple[Port, ...]:
         )
         for tunnel in wanted.tunnels
     )
-    return (*tunnels, Port(f"{local.bridge}-gw", wanted.gateway.ofport, "internal", mac=wanted.gateway.mac))
+    return (*tunnels, Port(gateway_port(local.bridge), wanted.gateway.ofport, "internal", mac=wanted.gateway.mac))
 
 
 def leaving(wanted: Wanted, seen: Seen, local: Local) -> tuple[str, ...]:
@@ -249,11 +268,13 @@ def states(wanted: Wanted, seen: Seen, local: Local) -> dict[int, str]:
 
 
 def missing(wanted: Wanted, seen: Seen, local: Local) -> tuple[int, ...]:
-    """The endpoints without a port on the bridge, by id."""
+    """The endpoints without a port on the bridge, by id, but those that never have one."""
     return tuple(
         endpoint.id
         for endpoint in endpoints(wanted, local)
-        if endpoint.port_name not in local.busy and endpoint.port_name not in seen.ports
+        if endpoint.port_name not in local.busy
+        and endpoint.port_name not in seen.ports
+        and not endpoint.container_id.startswith(ADDRESSES_ONLY)
     )
 
 
@@ -280,8 +301,10 @@ def problems(wanted: Wanted, seen: Seen, local: Local) -> tuple[str, ...]:
         return (f"The bridge {local.bridge} does not exist.",)
     ports = list(own_ports(wanted, local))
     ports += [endpoint_port(endpoint) for endpoint in endpoints(wanted, local) if endpoint.port_name not in local.busy]
+    untrusted = seen.ssl is None and any(target.startswith(TLS_TARGET) for target in wanted.controllers)
+    without = ("The controller wants TLS, and this switch has no certificate yet; the agent's log says why.",)
     found = (port_problem(port, seen.ports[port.name]) for port in ports if port.name in seen.ports)
-    return tuple(sentence for sentence in found if sentence)
+    return (*(without if untrusted else ()), *(sentence for sentence in found if sentence))
 
 
 def port_problem(wanted: Port, seen: Port) -> str | None:
@@ -309,6 +332,11 @@ def _bridge_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
     if seen.bridge != bridge:
         steps.append(SetBridge(bridge))
     controllers = tuple(Controller(target) for target in sorted(set(wanted.controllers)))
+    # What somebody else gave the switch is theirs, and may do.
+    needed = any(controller.target.startswith(TLS_TARGET) for controller in controllers)
+    ours = seen.ssl is None or (local.ssl is not None and seen.ssl.key == local.ssl.key)
+    if needed and local.ssl is not None and ours and seen.ssl != local.ssl:
+        steps.append(SetSsl(local.ssl))
     # A document without controllers says that none has introduced itself yet; a bridge that has some keeps them.
     if controllers and sorted(seen.controllers) != list(controllers):
         steps.append(SetControllers(local.bridge, controllers))

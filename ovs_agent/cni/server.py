@@ -24,10 +24,11 @@ from client.rest import Problem, Unreachable
 from ovs_agent import attach, by_hand, confirm, plug
 from ovs_agent.attach import CONCURRENCY, Attacher
 from ovs_agent.cni import spec
-from ovs_agent.cni.spec import Call, CniError
+from ovs_agent.cni.plugin import Plugin, Unfit
+from ovs_agent.cni.spec import CniError
 from ovs_agent.ledger import Busy
 from ovs_agent.netlink.veth import InterfaceExists, NoGateway
-from ovs_agent.netlink.wire import NoNamespace
+from ovs_agent.netlink.wire import KernelRefusal, NoNamespace
 from ovs_agent.ovsdb import OvsdbFault
 
 log = getLogger(__name__)
@@ -37,12 +38,10 @@ REQUEST_PATIENCE = 10.0
 
 
 class Server:
-    """`fit` answers None when an ADD can be served, or the sentence that says why not."""
-
-    def __init__(self, path: Path, attacher: Attacher, fit: Callable[[], str | None]) -> None:
+    def __init__(self, path: Path, attacher: Attacher, fit: Callable[[], Unfit | None]) -> None:
         self._path = path
         self._attacher = attacher
-        self._fit = fit
+        self._plugin = Plugin(attacher, fit)
         self._pool = ThreadPoolExecutor(CONCURRENCY, "cni")
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
 
@@ -88,7 +87,7 @@ class Server:
                     connection.sendall(reply)
                 except OSError:
                     if environment["CNI_COMMAND"] == "ADD" and reply[:1] == b"0":  # nobody knows that it succeeded
-                        self._attacher.detach((environment["CNI_CONTAINERID"], environment["CNI_IFNAME"]))
+                        self._plugin.delete(spec.parse(environment, request["stdin"]), environment)
                     raise
             except (OSError, ValueError, KeyError, TypeError) as fault:
                 log.warning("a call could not be answered: %s", fault)
@@ -111,36 +110,13 @@ class Server:
 
     def _answer(self, environment: dict[str, str], stdin: str, gone: Callable[[], bool]) -> bytes:
         try:
-            printed = self._carry_out(spec.parse(environment, stdin), gone)
+            printed = self._plugin.carry_out(spec.parse(environment, stdin), environment, gone)
             return b"0" + (json.dumps(printed).encode() if printed is not None else b"")
         except Exception as fault:
             refusal = refused(fault)
             command = environment.get("CNI_COMMAND", "")
             log.warning("CNI %s refused with code %d: %s", command, refusal.code, refusal.msg)
             return b"1" + json.dumps(spec.error(refusal, spec.version_of(stdin))).encode()
-
-    def _carry_out(self, call: Call, gone: Callable[[], bool]) -> dict[str, Any] | None:
-        key = call.container_id, call.ifname
-        match call.command:
-            case "ADD":
-                done = self._attacher.attach(key, call.netns, spec.attachment(call), call.name, gone)
-                return spec.result(call, done.endpoint, done.host_mac, done.gateways)
-            case "DEL":
-                self._attacher.detach(key)
-            case "CHECK":
-                found = self._attacher.complaints(key, spec.routed(call))
-                if found:
-                    raise CniError(spec.CHECK_FAILED, found[0], " ".join(found[1:]))
-            case "GC":
-                for stale in self._attacher.attachments(call.name) - spec.valid_attachments(call):
-                    self._attacher.detach(stale)
-            case "STATUS":
-                unfit = self._fit()
-                if unfit:
-                    raise CniError(spec.NOT_AVAILABLE, unfit)
-            case _:
-                return spec.version_reply(call.config)
-        return None
 
 
 def refused(fault: Exception) -> CniError:
@@ -168,6 +144,8 @@ def refused(fault: Exception) -> CniError:
             return CniError(spec.FLOWS_FAILED, str(fault))
         case attach.NotAttached():
             return CniError(spec.CHECK_FAILED, str(fault))
+        case OSError() if not isinstance(fault, KernelRefusal):
+            return CniError(spec.IO_FAILURE, f"The agent could not read or write: {fault}.")
         case _:
             log.error("unexpected", exc_info=fault)
             return CniError(spec.INTERNAL, f"The agent failed: {fault}.", repr(fault))

@@ -1,24 +1,23 @@
-"""The CNI specification as values: a call understood or refused, a result and an error in the shape asked for.
+"""The CNI specification as values: a call understood or refused, and an error in the shape asked for.
 
-It decides what a call means and which error code a mistake has. It refuses to know files, sockets and what an
-attachment takes; it is given text and answers with values.
+It decides what kind of call it is and which error code a mistake has. It refuses to know files, sockets and what an
+attachment takes; it is given text and answers with values. What an ADD asks for is `wish`, what it answers `result`.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
-from ovs_agent.document import Endpoint
-
+PLUGIN = "warren"
+"""The plugin's `type`, which is the name of its file."""
 SUPPORTED = ("0.3.1", "0.4.0", "1.0.0", "1.1.0")
 
 INCOMPATIBLE, UNSUPPORTED, UNKNOWN_CONTAINER, BAD_ENVIRONMENT = 1, 2, 3, 4
-UNDECODABLE, BAD_CONFIG, BAD_NETNS, TRY_AGAIN = 6, 7, 8, 11
-NOT_AVAILABLE = 50
+IO_FAILURE, UNDECODABLE, BAD_CONFIG, BAD_NETNS, TRY_AGAIN = 5, 6, 7, 8, 11
+NOT_AVAILABLE, IMPAIRED = 50, 51
 INTERFACE_EXISTS, REFUSED, PORT_FAILED, FLOWS_FAILED, CHECK_FAILED, INTERNAL = 100, 101, 102, 103, 104, 999
 
 REQUIRED = {
@@ -58,6 +57,25 @@ class Call(NamedTuple):
     args: Mapping[str, str]  # CNI_ARGS
     config: Mapping[str, Any]
 
+    @property
+    def is_ipam(self) -> bool:
+        """Whether another plugin makes the interface and wants addresses only. It passes its own configuration on."""
+        return self.config.get("type", PLUGIN) != PLUGIN and self._ipam == PLUGIN
+
+    @property
+    def delegate(self) -> str:
+        """The plugin that gives the addresses in Warren's place; "" for none."""
+        return "" if self.is_ipam or self._ipam == PLUGIN else self._ipam
+
+    @property
+    def previous(self) -> Mapping[str, Any]:
+        """The result of the plugins before this one, or of the whole ADD."""
+        return self.config.get("prevResult") or {}
+
+    @property
+    def _ipam(self) -> str:
+        return str((self.config.get("ipam") or {}).get("type", ""))
+
 
 def parse(environment: Mapping[str, str], stdin: str) -> Call:
     """Raises CniError."""
@@ -68,9 +86,13 @@ def parse(environment: Mapping[str, str], stdin: str) -> Call:
         return Call(command, version, "", "", "", "", {}, config)
     name = config.get("name")
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        _wrong("name", name, "a network name of letters, digits, '.', '_' and '-'")
+        wrong("name", name, "a network name of letters, digits, '.', '_' and '-'")
     if command == "CHECK" and not isinstance(config.get("prevResult"), dict):
-        _wrong("prevResult", config.get("prevResult"), "the result of the ADD that is to be checked")
+        wrong("prevResult", config.get("prevResult"), "the result of the ADD that is to be checked")
+    if command in ("ADD", "CHECK"):
+        _check_previous(mapping(config, "prevResult"))
+    if not re.fullmatch(r"[^/\\\0]*", str(mapping(config, "ipam").get("type", ""))):
+        wrong("ipam.type", mapping(config, "ipam")["type"], "the name of a plugin in CNI_PATH")
     return Call(
         command,
         version,
@@ -83,69 +105,12 @@ def parse(environment: Mapping[str, str], stdin: str) -> Call:
     )
 
 
-def attachment(call: Call) -> dict[str, Any]:
-    """What the API is asked for by an ADD. Raises CniError."""
-    config = call.config
-    if config.get("ipam"):
-        given = json.dumps(config["ipam"])
-        raise CniError(UNSUPPORTED, f"Field 'ipam' is {given}, but Warren gives the addresses itself; remove it.")
-    conventions = _mapping(_mapping(config, "args"), "cni", "args.cni")
-    runtime = _mapping(config, "runtimeConfig")
-    return {
-        "network": _network(call),
-        "name": _endpoint_name(call, conventions),
-        "netns": call.netns,
-        "labels": _labels(conventions.get("labels")),
-        "ports": _ports(config.get("ports")),
-        "addresses": _addresses(call, conventions, runtime),
-        "mac": _mac(call, runtime),
-        **_reservation(call, conventions),
-        "aliases": _aliases(runtime),
-    }
-
-
-def network(call: Call) -> str:
-    return _network(call)
-
-
-def result(call: Call, endpoint: Endpoint, host_mac: str, gateways: Sequence[str]) -> dict[str, Any]:
-    """The result of an ADD; `gateways` are those that got a default route."""
-    host: dict[str, Any] = {"name": endpoint.port_name, "mac": host_mac}
-    container: dict[str, Any] = {"name": endpoint.ifname, "mac": endpoint.mac, "sandbox": endpoint.netns}
-    if at_least(call.version, "1.1.0"):
-        host["mtu"] = container["mtu"] = endpoint.mtu
-    by_version = {ipaddress.ip_address(gateway).version: gateway for gateway in endpoint.gateways}
-    ips = []
-    for address in endpoint.addresses:
-        version = ipaddress.ip_interface(address).version
-        ip: dict[str, Any] = {"address": address, "interface": 1}
-        if version in by_version:
-            ip["gateway"] = by_version[version]
-        if not at_least(call.version, "1.0.0"):
-            ip["version"] = str(version)
-        ips.append(ip)
-    routes = [{"dst": "::/0" if ":" in gateway else "0.0.0.0/0", "gw": gateway} for gateway in gateways]
-    return {
-        "cniVersion": call.version,
-        "interfaces": [host, container],
-        "ips": ips,
-        "routes": routes,
-        "dns": _dns(call, endpoint),
-    }
-
-
-def routed(call: Call) -> list[str]:
-    """The gateways of the default routes that the previous result lists."""
-    routes = call.config["prevResult"].get("routes") or []
-    return [route["gw"] for route in routes if route.get("dst") in ("0.0.0.0/0", "::/0") and route.get("gw")]
-
-
 def valid_attachments(call: Call) -> set[tuple[str, str]]:
     """What a GC says is still in use: container and interface name of each."""
     field = "cni.dev/valid-attachments"
     listed = call.config.get(field)
     if not isinstance(listed, list):
-        _wrong(field, listed, 'a list of {"containerID": .., "ifname": ..}')
+        wrong(field, listed, 'a list of {"containerID": .., "ifname": ..}')
     return {(str(one.get("containerID")), str(one.get("ifname"))) for one in listed if isinstance(one, dict)}
 
 
@@ -162,9 +127,9 @@ def version_of(stdin: str) -> str:
     """The version in which to answer even a call that is refused."""
     try:
         asked = json.loads(stdin).get("cniVersion")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return SUPPORTED[-1]
-    return asked if asked in SUPPORTED else SUPPORTED[-1]
+    return asked if isinstance(asked, str) and asked in SUPPORTED else SUPPORTED[-1]
 
 
 def at_least(version: str, other: str) -> bool:
@@ -199,10 +164,18 @@ def _command(environment: Mapping[str, str]) -> str:
     return command
 
 
+def _check_previous(result: Mapping[str, Any]) -> None:
+    for key in ("interfaces", "ips", "routes"):
+        listed = [] if result.get(key) is None else result[key]
+        if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+            wrong(f"prevResult.{key}", listed, "a list of JSON objects")
+    mapping(result, "dns", "prevResult.dns")
+
+
 def _decode(stdin: str) -> Mapping[str, Any]:
     try:
         config = json.loads(stdin)
-    except ValueError as fault:
+    except (ValueError, RecursionError) as fault:
         raise CniError(UNDECODABLE, f"The network configuration is not JSON: {fault}.") from None
     if not isinstance(config, dict):
         raise CniError(UNDECODABLE, "The network configuration is not a JSON object.")
@@ -214,7 +187,7 @@ def _version(config: Mapping[str, Any], command: str) -> str:
     known = ", ".join(SUPPORTED)
     if command == "VERSION":
         return SUPPORTED[-1]
-    if version not in SUPPORTED:
+    if not isinstance(version, str) or version not in SUPPORTED:
         raise CniError(INCOMPATIBLE, f"cniVersion '{version}' is not supported; set it to one of {known}.")
     since = SINCE.get(command, SUPPORTED[0])
     if not at_least(version, since):
@@ -232,141 +205,15 @@ def _arguments(text: str) -> Mapping[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def _network(call: Call) -> str:
-    named = call.config.get("network")
-    if named is None:
-        namespace = call.args.get("K8S_POD_NAMESPACE")
-        if not namespace:
-            _wrong("network", named, "TENANT/NETWORK, like 'acme/web'; only Kubernetes pods can go without")
-        return f"{namespace}/default"
-    parts = named.split("/") if isinstance(named, str) else []
-    if len(parts) != 2 or not all(LABEL.fullmatch(part) for part in parts):
-        _wrong("network", named, "TENANT/NETWORK, like 'acme/web'")
-    return str(named)
-
-
-def _endpoint_name(call: Call, conventions: Mapping[str, Any]) -> str:
-    """After the pod, else as the configuration says, else after the container. Further interfaces add their name."""
-    explicit = conventions.get("name")
-    if explicit is not None and not (isinstance(explicit, str) and LABEL.fullmatch(explicit)):
-        _wrong("args.cni.name", explicit, "a DNS label of at most 63 characters")
-    pod = dns_label(call.args.get("K8S_POD_NAME", ""))
-    if explicit and not pod:
-        return str(explicit)
-    name = pod or dns_label(call.container_id[:12])
-    further = dns_label(call.ifname) if call.ifname != FIRST_INTERFACE else ""
-    return f"{name[: 62 - len(further)]}-{further}" if further else name
-
-
-def _labels(listed: Any) -> dict[str, str]:
-    if listed is None:
-        return {}
-    expected = 'a list of {"key": .., "value": ..}'
-    if not isinstance(listed, list):
-        _wrong("args.cni.labels", listed, expected)
-    labels = {}
-    for one in listed:
-        if not isinstance(one, dict) or not isinstance(one.get("key"), str) or not isinstance(one.get("value"), str):
-            _wrong("args.cni.labels", one, expected)
-        labels[one["key"]] = one["value"]
-    return labels
-
-
-def _ports(listed: Any) -> list[dict[str, Any]]:
-    if listed is None:
-        return []
-    expected = 'a list of {"name": "http", "port": 80, "protocol": "tcp"}'
-    if not isinstance(listed, list):
-        _wrong("ports", listed, expected)
-    ports = []
-    for one in listed:
-        port = one.get("port") if isinstance(one, dict) else None
-        if type(port) is not int or not 1 <= port <= 65535 or not isinstance(one.get("name"), str):
-            _wrong("ports", one, expected)
-        protocol = str(one.get("protocol", "tcp")).lower()
-        if protocol not in ("tcp", "udp", "sctp"):
-            _wrong("ports", one, "a protocol of tcp, udp or sctp")
-        ports.append({"name": one["name"], "port": port, "protocol": protocol})
-    return ports
-
-
-def _addresses(call: Call, conventions: Mapping[str, Any], runtime: Mapping[str, Any]) -> list[str] | None:
-    """The addresses asked for, without prefix length: the subnet has it. None when any will do."""
-    asked_in_args = [one for one in call.args.get("IP", "").split(",") if one]
-    for field, listed in (
-        ("runtimeConfig.ips", runtime.get("ips")),
-        ("args.cni.ips", conventions.get("ips")),
-        ("CNI_ARGS IP", asked_in_args),
-    ):
-        if not listed:
-            continue
-        if not isinstance(listed, list):
-            _wrong(field, listed, "a list of addresses")
-        try:
-            found = [str(ipaddress.ip_interface(one).ip) for one in listed]
-        except ValueError:
-            _wrong(field, listed, "a list of IP addresses, like ['10.20.0.9']")
-        return list(dict.fromkeys(found))
-    return None
-
-
-def _reservation(call: Call, conventions: Mapping[str, Any]) -> dict[str, str]:
-    """The name whose reserved addresses are asked for, if it is said."""
-    for field, name in (
-        ("args.cni.reservation", conventions.get("reservation")),
-        ("CNI_ARGS RESERVATION", call.args.get("RESERVATION")),
-    ):
-        if name:
-            if not isinstance(name, str):
-                _wrong(field, name, "a name, like db1")
-            return {"reservation": name}
-    return {}
-
-
-def _mac(call: Call, runtime: Mapping[str, Any]) -> str | None:
-    for field, mac in (("runtimeConfig.mac", runtime.get("mac")), ("CNI_ARGS MAC", call.args.get("MAC"))):
-        if mac:
-            if not isinstance(mac, str) or not MAC.fullmatch(mac.lower()):
-                _wrong(field, mac, "a MAC address, like 02:00:0a:14:00:09")
-            return mac.lower()
-    return None
-
-
-def _aliases(runtime: Mapping[str, Any]) -> list[str]:
-    """Names as runtimes have them, made into DNS labels. One that is none at all is an error."""
-    listed = runtime.get("aliases")
-    if listed is None:
-        return []
-    if not isinstance(listed, list):
-        _wrong("runtimeConfig.aliases", listed, "a list of names")
-    for one in listed:
-        if not isinstance(one, str) or not dns_label(one):
-            _wrong("runtimeConfig.aliases", one, "a name of letters, digits and '-'")
-    return list(dict.fromkeys(dns_label(one) for one in listed))
-
-
-def _dns(call: Call, endpoint: Endpoint) -> dict[str, Any]:
-    """Where names are answered, or what the runtime or the configuration would rather have."""
-    if asked := _mapping(_mapping(call.config, "runtimeConfig"), "dns", "runtimeConfig.dns"):
-        named = {"nameservers": "servers", "search": "searches", "options": "options"}
-        return {ours: asked[theirs] for ours, theirs in named.items() if asked.get(theirs)}
-    if configured := _mapping(call.config, "dns"):
-        return dict(configured)
-    return {
-        "nameservers": list(endpoint.nameservers),
-        **({"domain": endpoint.search[0], "search": list(endpoint.search)} if endpoint.search else {}),
-    }
-
-
-def _mapping(parent: Mapping[str, Any], key: str, field: str | None = None) -> Mapping[str, Any]:
+def mapping(parent: Mapping[str, Any], key: str, field: str | None = None) -> Mapping[str, Any]:
     value = parent.get(key)
     if value is None:
         return {}
     if not isinstance(value, dict):
-        _wrong(field or key, value, "a JSON object")
+        wrong(field or key, value, "a JSON object")
     return value
 
 
-def _wrong(field: str, value: Any, expected: str) -> NoReturn:
+def wrong(field: str, value: Any, expected: str) -> NoReturn:
     said = "is missing" if value is None else f"is {json.dumps(value)}"
     raise CniError(BAD_CONFIG, f"Field '{field}' {said}; give {expected}.")

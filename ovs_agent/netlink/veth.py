@@ -23,7 +23,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from ovs_agent.document import Endpoint
-from ovs_agent.netlink.look import GROUP, IFF_UP, index_of
+from ovs_agent.netlink.look import GROUP, IFF_NOARP, IFF_UP, index_of
 from ovs_agent.netlink.mtu import of_route
 from ovs_agent.netlink.wire import CREATE, KernelRefusal, Request, change, inside, open_netns
 
@@ -113,6 +113,23 @@ def bring_down(name: str) -> None:
     message["change"] = IFF_UP
     message["attrs"] = [("IFLA_IFNAME", name)]
     change([Request(f"bring down interface {name}", rtnl.RTM_NEWLINK, message, accept=GONE)])
+
+
+def host_end(name: str, addresses: Sequence[str]) -> None:
+    """Bring up an interface of the host's with these addresses, that asks for no neighbour: behind it is the bridge
+    alone, which takes everything. One that is as it should be stays as it is."""
+    index = index_of(name)
+    if index is None:
+        raise KernelRefusal(errno.ENODEV, f"configure {name}")
+    _set_ipv6(name, True)
+    message = _up()
+    message["index"] = index
+    message["flags"] |= IFF_NOARP
+    message["change"] |= IFF_NOARP
+    message["attrs"] = [("IFLA_AF_SPEC", {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", 1)]})]})]
+    there = frozenset({errno.EEXIST})
+    given = (_new_address(index, ipaddress.ip_interface(one))._replace(accept=there) for one in addresses)
+    change([Request(f"bring up {name}", rtnl.RTM_NEWLINK, message), *given])
 
 
 def without_checksum_offload(ifname: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ovs_agent.cni import shim, spec
+from ovs_agent.cni import result, shim, spec, wish
 from ovs_agent.cni.spec import CniError
 from ovs_agent.document import Endpoint
 
@@ -42,7 +42,7 @@ def call(config: Any = None, **environment: str | None) -> spec.Call:
 
 
 def asked(config: Any = None, **environment: str | None) -> dict[str, Any]:
-    return spec.attachment(call(config, **environment))
+    return wish.attachment(call(config, **environment))
 
 
 def refusal(config: Any = None, **environment: str | None) -> CniError:
@@ -147,11 +147,11 @@ def test_check_needs_the_result_to_check_against() -> None:
     assert fault.code == 7 and "prevResult" in fault.msg
 
 
-def test_foreign_address_plugins_are_unsupported_by_name() -> None:
-    fault = refusal({"ipam": {"type": "host-local"}})
-    assert fault.code == 2 and "ipam" in fault.msg and "host-local" in fault.msg
-    assert asked({"ipam": {}})["network"] == "acme/web"
-    assert call({"ipam": {"type": "host-local"}}, CNI_COMMAND="DEL").command == "DEL"
+def test_what_warren_cannot_give_is_unsupported_by_name() -> None:
+    for name, value in (("deviceID", "0000:04:00.5"), ("infinibandGUID", "c2:11"), ("ipRanges", [[{}]])):
+        fault = refusal({"runtimeConfig": {name: value}})
+        assert fault.code == 2 and name in fault.msg and json.dumps(value) in fault.msg
+        assert asked({"runtimeConfig": {name: None}})["network"] == "acme/web"
 
 
 def test_fields_that_runtimes_add_are_no_mistakes() -> None:
@@ -216,17 +216,17 @@ def test_labels_and_ports_are_passed_on() -> None:
 
 @pytest.mark.parametrize("version", spec.SUPPORTED)
 def test_results_keep_to_the_version_asked_for(version: str) -> None:
-    result = spec.result(call({"cniVersion": version}), ENDPOINT, "fe:00:00:00:00:01", ENDPOINT.gateways)
-    assert result["cniVersion"] == version
-    assert [ip["address"] for ip in result["ips"]] == list(ENDPOINT.addresses)
-    assert [ip["gateway"] for ip in result["ips"]] == list(ENDPOINT.gateways)
-    assert [ip.get("version") for ip in result["ips"]] == (["4", "6"] if version < "1.0.0" else [None, None])
-    assert [interface.get("mtu") for interface in result["interfaces"]] == [1450 if version >= "1.1.0" else None] * 2
-    assert result["routes"] == [{"dst": "0.0.0.0/0", "gw": "10.20.0.1"}, {"dst": "::/0", "gw": "fd00:20::1"}]
+    answer = result.attached(call({"cniVersion": version}), ENDPOINT, "fe:00:00:00:00:01", ENDPOINT.gateways)
+    assert answer["cniVersion"] == version
+    assert [ip["address"] for ip in answer["ips"]] == list(ENDPOINT.addresses)
+    assert [ip["gateway"] for ip in answer["ips"]] == list(ENDPOINT.gateways)
+    assert [ip.get("version") for ip in answer["ips"]] == (["4", "6"] if version < "1.0.0" else [None, None])
+    assert [interface.get("mtu") for interface in answer["interfaces"]] == [1450 if version >= "1.1.0" else None] * 2
+    assert answer["routes"] == [{"dst": "0.0.0.0/0", "gw": "10.20.0.1"}, {"dst": "::/0", "gw": "fd00:20::1"}]
 
 
 def test_a_route_that_was_not_made_is_not_claimed() -> None:
-    assert spec.result(call(), ENDPOINT, "fe:00:00:00:00:01", ())["routes"] == []
+    assert result.attached(call(), ENDPOINT, "fe:00:00:00:00:01", ())["routes"] == []
 
 
 def test_an_error_is_told_in_the_version_that_was_asked_for() -> None:
@@ -262,6 +262,9 @@ def test_aliases_become_labels_of_dns() -> None:
     assert asked()["aliases"] == []
     for wrong in ("db", [7], ["..."]):
         assert "runtimeConfig.aliases" in refusal({"runtimeConfig": {"aliases": wrong}}).msg
+    of_podman = {"aliases": {"warren": ["zz", "684787e6d537"], "other": ["no"]}}
+    assert asked({"runtimeConfig": of_podman})["aliases"] == ["zz", "684787e6d537"]
+    assert asked({"runtimeConfig": {"aliases": {"other": ["no"]}}})["aliases"] == []
 
 
 def test_the_result_says_where_names_are_answered_unless_somebody_wants_it_otherwise() -> None:
@@ -269,7 +272,7 @@ def test_the_result_says_where_names_are_answered_unless_somebody_wants_it_other
     endpoint = ENDPOINT._replace(nameservers=ENDPOINT.gateways, search=search)
 
     def dns(config: Any = None) -> Any:
-        return spec.result(call(config), endpoint, "fe:00:00:00:00:01", ())["dns"]
+        return result.attached(call(config), endpoint, "fe:00:00:00:00:01", ())["dns"]
 
     assert dns() == {"nameservers": list(ENDPOINT.gateways), "domain": search[0], "search": list(search)}
     asked_for = {"servers": ["192.0.2.53"], "searches": ["example.org"], "options": ["ndots:2"]}
@@ -277,3 +280,5 @@ def test_the_result_says_where_names_are_answered_unless_somebody_wants_it_other
     assert dns({"runtimeConfig": {"dns": asked_for}}) == given
     assert dns({"dns": given}) == given
     assert dns({"dns": {}}) == dns()
+    of_containerd = {"Servers": ["192.0.2.53"], "Searches": ["example.org"], "Options": None}
+    assert dns({"runtimeConfig": {"dns": of_containerd}}) == {"nameservers": ["192.0.2.53"], "search": ["example.org"]}

@@ -22,6 +22,8 @@ PURE += [
     "ovs_agent/segments.py",
     "ovs_agent/trace.py",
     "ovs_agent/cni/spec.py",
+    "ovs_agent/cni/wish.py",
+    "ovs_agent/cni/result.py",
     "ovs_agent/docker/messages.py",
 ]
 IMPURE_STANDARD = {"threading", "time", "socket", "logging", "asyncio", "subprocess", "random", "os"}

@@ -321,6 +321,8 @@ def test_what_differs_between_the_bridge_and_the_document_is_listed() -> None:
     assert missing(wanted(1, 2), there, LOCAL) == (2,)
     assert strays(wanted(1, 2), there, LOCAL) == ()
     assert strays(wanted(1, 2), odd_there, LOCAL) == (Stray("eth9", None, ""), Stray("wrn9", 9, "c9"))
+    addresses_only = wanted(1, 2)._replace(endpoints=(endpoint(1), endpoint(2)._replace(container_id="ipam:lan:c2")))
+    assert missing(addresses_only, there, LOCAL) == ()
     busy = LOCAL._replace(busy=frozenset({"wrn2", "wrn9"}))
     assert missing(wanted(1, 2), there, busy) == ()
     assert strays(wanted(1, 2), odd_there, busy) == (Stray("eth9", None, ""),)
