@@ -62,7 +62,8 @@ def test_a_policy_is_written_previewed_applied_edited_and_deleted(shop: Site, bo
     assert "namespace: acme" in boss.open("/new/policy?tenant=acme")
     assert "EgressFirewall" in boss.open("/new/policy?like=Egress%20firewall")
     seen = words(boss.send("/new/policy", documents=LOCK).text)
-    assert "acme/web1 to acme/db1 tcp/0-5431 allowed → denied by policy acme/lock: no ingress rule allows it" in seen
+    services = "tcp/0-5431, tcp/5433-65535, udp, sctp, icmp, other protocols"
+    assert f"acme/web1 to acme/db1 {services} allowed → denied by policy acme/lock: no ingress rule allows" in seen
     assert shop.admin.get("/policies/acme/lock").status_code == 404
     assert "back=/policies/acme/lock" in boss.confirm("/new/policy", documents=LOCK)
     page = words(boss.open("/policies/acme/lock"))
