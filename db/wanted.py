@@ -55,6 +55,7 @@ class Wanted(NamedTuple):
     endpoints: list[WantedEndpoint]
     peers: list[dict[str, str]]
     published: list[dict[str, Any]]
+    tunnels_revision: int  # that of their newest change
 
     def document(self) -> dict[str, Any]:
         return {**self._asdict(), "endpoints": [endpoint._asdict() for endpoint in self.endpoints]}
@@ -75,7 +76,7 @@ _ENDPOINTS = (
         Network.transport,
         Network.outbound,
         Network.private,
-        func.coalesce(Network.mtu, transport.mtu_of(Network.transport)).label("mtu"),
+        func.coalesce(Network.mtu, transport.mtu_of(transport.NARROWEST)).label("mtu"),
         transport.mtu_of(literal(transport.DEFAULT.name)).label("route_mtu"),
         Address.ip,
         Address.prefix,
@@ -111,6 +112,7 @@ def wanted(session: Session, host_id: int) -> Wanted:
         _endpoints(session, Endpoint.host_id == host_id),
         [{"name": name, "address": address} for name, address in session.execute(others)],
         _published(session, host_id),
+        session.execute(transport.NEWEST_TUNNELS).scalar_one(),
     )
 
 

@@ -22,8 +22,12 @@ class Tunnel(NamedTuple):
     ofport: int
 
 
+UNDERLAY = "underlay"
+
+
 class Segment(NamedTuple):
-    """A physical segment that networks are on; `ofport` is its port's on every host that has it."""
+    """A physical segment that networks are on; `ofport` is its port's on every host that has it. UNDERLAY is the one
+    that the host's own address is on."""
 
     name: str
     ofport: int
@@ -123,6 +127,7 @@ class Wanted(NamedTuple):
     endpoints: tuple[Endpoint, ...]
     peers: tuple[Peer, ...] = ()
     published: tuple[Published, ...] = ()
+    tunnels_revision: int = 0  # that of their newest change
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Wanted:
@@ -140,4 +145,5 @@ class Wanted(NamedTuple):
             endpoints=tuple(Endpoint.parse(endpoint) for endpoint in document["endpoints"]),
             peers=tuple(Peer(peer["name"], peer["address"]) for peer in document["peers"]),
             published=tuple(Published.parse(one) for one in document.get("published", ())),
+            tunnels_revision=int(document["tunnels_revision"]),
         )

@@ -109,6 +109,7 @@ class Reporter:
             "physical": self._physical,
             "listening": listening.report(listening.listeners()),
             "revision": condition.revision,
+            "tunnels_revision": condition.tunnels_revision,
             "missing": list(condition.missing[:MOST_LISTED]),
             "gone": list(condition.gone[:MOST_LISTED]),
             "strays": [stray._asdict() for stray in condition.strays[:MOST_LISTED]],

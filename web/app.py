@@ -47,9 +47,11 @@ from web.ui import (  # noqa: F401 - their views are on the frame's blueprint
     overview,
     pages,
     reachability,
+    removal,
     settings,
     sign_in,
     sign_in_oidc,
+    topology,
     trace,
 )
 from web.ui import audit as audit_pages  # noqa: F401

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple, cast
 
 from flask import current_app, g
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
 from db import changes, engine
@@ -50,6 +50,11 @@ def reading() -> Iterator[Session]:
 def reading_all() -> AbstractContextManager[Session]:
     """The same of everything: for answers that follow from all of it and tell nothing of what is not the asker's."""
     return engine.reading(state().engine)
+
+
+def asking() -> AbstractContextManager[Connection]:
+    """For one statement that reads everything."""
+    return engine.asking(state().engine)
 
 
 def changing() -> AbstractContextManager[changes.Transaction]:
