@@ -19,6 +19,8 @@ TRANSIT = {4: ipaddress.IPv4Network("240.119.0.0/16"), 6: ipaddress.IPv6Network(
 """Behind the gateway's port and nowhere else; the low 16 bits are a port's number."""
 HOST = 1
 """The low 16 bits of the host's own address there."""
+_MTU = 1280
+"""Of the resolver's port, and so of the gateway's."""
 _FAMILIES = {4: "ip", 6: "ip6"}
 _ANY = {"0.0.0.0": 4, "::": 6}
 
@@ -56,6 +58,11 @@ def ruleset(gateway: str, published: Iterable[Published] = (), endpoints: Iterab
             f'oifname "{gateway}" ct status dnat accept',
             f'oifname "{gateway}" drop',
             f'iifname "{gateway}" tcp flags syn tcp option maxseg size set rt mtu',
+            # The interface is as narrow as the bridge's narrowest port: nobody outside is to learn that by errors.
+            *(
+                f'iifname "{gateway}" meta nfproto {nfproto} tcp flags syn tcp option maxseg size set {_MTU - headers}'
+                for nfproto, headers in (("ipv4", 40), ("ipv6", 60))
+            ),
         ],
         **{
             name: [f"type nat hook {name} priority {priority}; policy accept;", *_ways_in(published), *more]
