@@ -123,6 +123,11 @@ def internet(lab: Lab) -> Iterator[Internet]:
         netns.delete(space)
 
 
+def rules(space: str) -> str:
+    """All of nftables there."""
+    return netns.run("ip", "netns", "exec", space, "nft", "list", "ruleset")
+
+
 class Line:
     """An open TCP connection from a namespace; it asks as often as it likes who it is."""
 

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from contextlib import closing
-
-import pytest
 
 from lab import netns
 from lab.lab import Lab
 from lab.state import Placed
-from tests.lab.internet import FAR, FAR2, FAR6, PORT, Internet, Line, asked, asked_udp, internet, serving
+from tests.lab.internet import FAR, FAR2, FAR6, PORT, Internet, Line, asked, asked_udp, rules, serving
 from tests.lab.outside import pings
 from tests.lab.rules import apply, policy
 from tests.lab.world import World
 from tests.ovs import wait_for
-
-
-@pytest.fixture(scope="module")
-def there(lab: Lab) -> Iterator[Internet]:
-    with internet(lab) as machine:
-        for host in lab.hosts:
-            wait_for(lambda host=host: "masquerade" in rules(host.netns), f"the rules of {host.name}")
-        yield machine
-
-
-def rules(space: str) -> str:
-    done = subprocess.run(["ip", "netns", "exec", space, "nft", "list", "ruleset"], capture_output=True, text=True)
-    return done.stdout
 
 
 def nft(space: str, *arguments: str) -> None:

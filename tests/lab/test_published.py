@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -16,23 +15,15 @@ from lab import netns
 from lab.host import conf_dir, plugin
 from lab.lab import Lab
 from lab.state import Placed
-from tests.lab.internet import ROUTER, ROUTER6, Internet, Line, asked, asked_udp, internet, serving
+from tests.lab.internet import ROUTER, ROUTER6, Internet, Line, asked, asked_udp, rules, serving
 from tests.lab.outside import pings
 from tests.lab.rules import apply, policy
-from tests.lab.test_gateway import overlapping, ports, rules
+from tests.lab.test_gateway import overlapping, ports
 from tests.lab.world import World
 from tests.ovs import wait_for
 
 SERVED = 8001
 """A port that nobody has in the lab's endpoints."""
-
-
-@pytest.fixture(scope="module")
-def there(lab: Lab) -> Iterator[Internet]:
-    with internet(lab) as machine:
-        for host in lab.hosts:
-            wait_for(lambda host=host: "masquerade" in rules(host.netns), f"the rules of {host.name}")
-        yield machine
 
 
 def publish(world: World, placed: Placed, host_port: int, port: int, **more: Any) -> dict[str, Any]:
@@ -151,7 +142,7 @@ def test_the_host_reaches_its_endpoints_and_they_reach_it(lab: Lab, world: World
         assert asked(one.netns, h1.address6, 18090)
         assert not pings(h1.netns, private.addresses[0].partition("/")[0]), "whose address may be another's, too"
         apply(world, policy(one.tenant, egress=[]))
-        assert asked(one.netns, h1.address, 18090, seconds=1) is None
+        wait_for(lambda: asked(one.netns, h1.address, 18090, seconds=1) is None, "the policy to hold")
     world.remove(one)
     wait_for(lambda: not any(address in rules(h1.netns) for address in addresses), "the way in to go")
     assert "proto 119" not in netns.run("ip", "-n", h1.netns, "route")
