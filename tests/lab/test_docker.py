@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from client.rest import Problem
-from lab import docker, netns
+from lab import docker, image, netns
 from lab.lab import Lab, sweep_orphans
 from lab.names import LabError
 from lab.process import Process, of_lab
@@ -73,7 +73,7 @@ class Site:
     def hears(self, host: str, container: str, target: str) -> bool:
         """Whether the web page there is heard."""
         try:
-            return docker.PAGE.strip() in self.docker(
+            return image.PAGE.strip() in self.docker(
                 host, "exec", container, "timeout", "3", "wget", "-qO-", f"http://{target}/"
             )
         except LabError:
