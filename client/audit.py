@@ -83,6 +83,8 @@ def verify(context: Context) -> None:
 
 
 def _changed(entry: Mapping[str, Any]) -> str:
+    if entry["op"] in ("login", "logout", "refuse"):
+        return "; ".join(f"{key}: {_short(value)}" for key, value in sorted(entry["after"].items()))
     if entry["op"] != "update":
         return ""
     before, after = entry["before"] or {}, entry["after"] or {}

@@ -29,9 +29,10 @@ class Context:
         if self._rest is None:
             from client.rest import Rest  # urllib3 takes longer to load than `--help` takes
 
-            api, token = self._api, self._token
+            api, token, ca = self._api, self._token, None
             if api is None or token is None:
                 said = read(config_file())
+                ca = said.get("ca") if api is None or api == said.get("api") else None
                 # A token belongs to its API: one from the file never goes to an address from elsewhere.
                 if api is None or api == said.get("api"):
                     token = token or said.get("token")
@@ -40,7 +41,7 @@ class Context:
                 raise click.ClickException(
                     "No API is known: start a lab with `make up`, run `warren login URL`, or give --api and --token."
                 )
-            self._rest = Rest(api, token, timeout=self.timeout, ca_file=os.environ.get("WARREN_CA"))
+            self._rest = Rest(api, token, timeout=self.timeout, ca=os.environ.get("WARREN_CA") or ca)
         return self._rest
 
 
@@ -68,9 +69,10 @@ def read(source: Path) -> dict[str, str]:
     return said
 
 
-def write(target: Path, api: str, token: str) -> None:
+def write(target: Path, api: str, token: str, ca: str | None = None) -> None:
+    """`ca`: its authority, in PEM."""
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     fresh.touch(mode=0o600)
-    fresh.write_text(json.dumps({"api": api, "token": token}, indent=1) + "\n")
+    fresh.write_text(json.dumps({"api": api, "token": token} | ({"ca": ca} if ca else {}), indent=1) + "\n")
     fresh.replace(target)

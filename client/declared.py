@@ -30,7 +30,7 @@ SPEC = {
     "Tenant": {"trackAll": "track_all", "defaultDeny": "default_deny", "quota": "quota"},
     "Network": {
         **{key: key for key in ("subnets", "gateways", "private", "isolated", "mtu", "plan", "strict")},
-        **{key: key for key in ("broadcast", "transport")},
+        **{key: key for key in ("broadcast", "outbound", "transport")},
         "crossSubnet": "cross_subnet",
         **LAYOUT,
     },
@@ -127,7 +127,7 @@ def _tenants(rest: Rest) -> Iterator[Object]:
         yield Object("Tenant", item["name"], fields, item["version"])
 
 
-_OF_NETWORK = ("private", "isolated", "labels", "plan", "strict", "broadcast", "transport", "cross_subnet")
+_OF_NETWORK = ("private", "isolated", "labels", "plan", "strict", "broadcast", "outbound", "transport", "cross_subnet")
 
 
 def _networks(rest: Rest) -> Iterator[Object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from client.change import report
 from client.context import Context
 from client.options import changing, label, label_changes, named, printing
 from client.output import column
+
+if TYPE_CHECKING:
+    from client.rest import Rest
 
 COLUMNS = [
     column("NAME"),
@@ -26,8 +29,11 @@ COLUMNS = [
 the_host = named("name", "/hosts", "HOST")
 
 
-def _enrolment(api: str, name: str, token: str) -> list[str]:
-    return ["", f"On {name} (the token works once):", f"  warren agent --api {api} --token {token}"]
+def _enrolment(rest: Rest, name: str, token: str) -> list[str]:
+    from client import trust
+
+    pin = f" --ca-pin {trust.pin(rest.ca)}" if rest.ca else ""
+    return ["", f"On {name} (the token works once):", f"  warren agent --api {rest.api}{pin} --token {token}"]
 
 
 @click.group()
@@ -50,7 +56,7 @@ def create(context: Context, name: str, address: str | None, mtu: int | None, la
       warren host create h1 --address 192.0.2.11
     """
     reply = send(context, "/hosts", {"name": name, "address": address, "mtu": mtu, "labels": labels})
-    report(context, f"Host {name} created", reply, _enrolment(context.rest.api, name, reply["enrol_token"]))
+    report(context, f"Host {name} created", reply, _enrolment(context.rest, name, reply["enrol_token"]))
 
 
 @host.command("list")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 import click
 
-from client import output
+from client import output, trust
 from client.context import Context, config_file, write
 from client.options import printing
 from client.rest import Rest
@@ -15,18 +15,28 @@ from client.rest import Rest
 @click.command()
 @click.argument("api", metavar="URL")
 @click.option("--token", prompt=True, hide_input=True, help="Asked for if not given, so that it stays out of history.")
+@click.option(
+    "--ca-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="WARREN_CA",
+    help="Who signed its certificate, in PEM; else one of the machine's authorities.",
+)
+@click.option("--ca-pin", metavar="SHA256", help="Fingerprint of the authority, which is then fetched from the API.")
 @printing
 @click.pass_obj
-def login(context: Context, api: str, token: str) -> None:
-    """Remember an API and a token for later commands.
+def login(context: Context, api: str, token: str, ca_file: Path | None, ca_pin: str | None) -> None:
+    """Remember an API, its authority and a token for later commands.
 
     \b
     Example:
-      warren login https://warren.example:8443
+      warren login https://warren.example:8443 --ca-pin sha256:3f1c...
     """
-    rest = Rest(api, token.strip(), ca_file=os.environ.get("WARREN_CA"))
+    if ca_file and ca_pin:
+        raise click.UsageError("--ca-file and --ca-pin say the same; leave one out.")
+    ca = trust.fetch(api, ca_pin) if ca_pin else ca_file.read_text() if ca_file else None
+    rest = Rest(api, token.strip(), ca=ca)
     me = rest.get("/whoami").body
-    write(config_file(), rest.api, token.strip())
+    write(config_file(), rest.api, token.strip(), ca)
     roles = ", ".join([me["role"], *(f"{role} of {tenant}" for tenant, role in me["tenants"].items())])
     sentence = f"{rest.api} knows you as {me['name']} ({roles}); remembered in {config_file()}."
     output.said(context.output, sentence, {"api": rest.api, **me, "remembered_in": str(config_file())})

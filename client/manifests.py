@@ -36,11 +36,15 @@ def read(files: Iterable[str], tenant: str | None = None) -> list[Json]:
     """All documents of some files (`-` is standard input). Those without a namespace get `tenant`."""
     documents = []
     for file in files:
-        before = len(documents)
-        for found in _unpacked(_parsed(file, _text(file))):
-            documents.append(_in_tenant(found, tenant))
-        if len(documents) == before:
-            raise click.ClickException(f"{_called(file)} holds no document; write one as Kubernetes has it.")
+        documents += of_text(_called(file), _text(file), tenant)
+    return documents
+
+
+def of_text(name: str, text: str, tenant: str | None = None) -> list[Json]:
+    """The documents of one text, which is called `name` where something is wrong with it."""
+    documents = [_in_tenant(found, tenant) for found in _unpacked(_parsed(name, text))]
+    if not documents:
+        raise click.ClickException(f"{name} holds no document; write one as Kubernetes has it.")
     return documents
 
 
@@ -58,9 +62,8 @@ def _text(file: str) -> str:
         raise click.ClickException(f"{_called(file)} is not UTF-8 text (at byte {fault.start}); convert it.") from None
 
 
-def _parsed(file: str, text: str) -> Iterator[Found]:
+def _parsed(name: str, text: str) -> Iterator[Found]:
     """What is not empty of a file."""
-    name = _called(file)
     if text.lstrip()[:1] == "{":
         # Most JSON is YAML, too, but not all: not with tabs, or characters beyond 16 bits.
         try:

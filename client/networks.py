@@ -37,8 +37,10 @@ COLUMNS = [
     column("PRIVATE"),
     column("ISOLATED"),
     column("BROADCAST"),
+    column("OUTBOUND"),
     column("LABELS"),
 ]
+OUTBOUND_HELP = "Whether its endpoints reach what their host reaches, with the host's address; on by default."
 BROADCAST_HELP = "Whether broadcast and multicast reach all of its endpoints; off by default."
 TRANSPORT_HELP = (
     "vxlan, geneve, gre; host-gw, without a tunnel; vlan, on a physical segment; local, which keeps to one host."
@@ -63,6 +65,7 @@ def network() -> None:
 @click.option("--private", is_flag=True, help="May overlap other tenants' subnets; reachable from its own zone only.")
 @click.option("--isolated", is_flag=True, help="Does not talk to the tenant's other networks.")
 @click.option("--broadcast/--no-broadcast", default=False, help=BROADCAST_HELP)
+@click.option("--outbound/--no-outbound", default=True, help=OUTBOUND_HELP)
 @click.option("--transport", default="vxlan", help=TRANSPORT_HELP)
 @click.option("--physical", metavar="SEGMENT", help=PHYSICAL_HELP)
 @click.option("--vlan", type=int, metavar="TAG", help=VLAN_HELP)
@@ -80,6 +83,7 @@ def create(
     private: bool,
     isolated: bool,
     broadcast: bool,
+    outbound: bool,
     transport: str,
     physical: str | None,
     vlan: int | None,
@@ -103,6 +107,7 @@ def create(
         "private": private,
         "isolated": isolated,
         "broadcast": broadcast,
+        "outbound": outbound,
         "mtu": mtu,
         "transport": transport,
         "physical": physical,
@@ -166,6 +171,7 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
 @the_network
 @click.option("--isolated/--routed", default=None, help="A zone of its own, or its tenant's.")
 @click.option("--broadcast/--no-broadcast", default=None, help="Whether broadcasts reach all of its endpoints.")
+@click.option("--outbound/--no-outbound", default=None, help="Whether its endpoints reach what their host reaches.")
 @click.option("--transport", help=TRANSPORT_HELP)
 @click.option("--physical", metavar="SEGMENT", help=PHYSICAL_HELP)
 @click.option("--vlan", type=int, metavar="TAG", help=VLAN_HELP)
@@ -180,36 +186,41 @@ def update(
     name: str,
     isolated: bool | None,
     broadcast: bool | None,
+    outbound: bool | None,
     transport: str | None,
     physical: str | None,
     vlan: int | None,
     cross_subnet: bool | None,
     dry_run: bool,
 ) -> None:
-    """Set a network apart from its tenant's other networks or back among them, let its endpoints broadcast or not, or
-    move it to another transport.
+    """Set a network apart from its tenant's other networks or back among them, let its endpoints broadcast or get out
+    or not, or move it to another transport.
 
     \b
     Examples:
       warren network update acme/web --isolated
       warren network update acme/web --broadcast --transport geneve
+      warren network update acme/web --no-outbound
     """
     body = {
         "isolated": isolated,
         "broadcast": broadcast,
+        "outbound": outbound,
         "transport": transport,
         "physical": physical,
         "vlan": vlan,
         "cross_subnet": cross_subnet,
     }
     if set(body.values()) == {None}:
-        said = "--isolated, --routed, --broadcast, --no-broadcast, --transport, --physical, --vlan or --cross-subnet"
-        raise click.UsageError(f"Say {said}.")
+        said = "--isolated, --routed, --broadcast, --no-broadcast, --outbound, --no-outbound, --transport, --physical"
+        raise click.UsageError(f"Say {said}, --vlan or --cross-subnet.")
     said = []
     if isolated is not None:
         said.append("isolated" if isolated else "routed")
     if broadcast is not None:
         said.append("open to broadcasts" if broadcast else "closed to broadcasts")
+    if outbound is not None:
+        said.append("open to the outside" if outbound else "closed to the outside")
     if transport is not None:
         said.append(f"carried by {transport}")
     if physical is not None:

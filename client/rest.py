@@ -7,6 +7,7 @@ and refuses to know what any path means. Safe to share between threads.
 from __future__ import annotations
 
 import json as jsonlib
+import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
@@ -45,17 +46,19 @@ class Unreachable(Exception):  # noqa: N818
 class Rest:
     """A session with one API. `api` is its root (`https://warren.example:8443`); paths are below `/api/v1`.
 
-    `timeout` (seconds) bounds the wait for an answer; a long poll passes its own.
+    `timeout` (seconds) bounds the wait for an answer; a long poll passes its own. `ca` is the authority that must have
+    signed its certificate: a file's name, or PEM; the machine's authorities if not given.
     """
 
-    def __init__(self, api: str, token: str | None = None, timeout: float = 30.0, ca_file: str | None = None) -> None:
+    def __init__(self, api: str, token: str | None = None, timeout: float = 30.0, ca: str | None = None) -> None:
         self.api = api.rstrip("/").removesuffix(PREFIX)
         self.token = token
         self.timeout = timeout
+        self.ca = ca
         parts = urlsplit(self.api)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Unreachable(f"'{api}' is not an API address: give one like http://127.0.0.1:8080.")
-        tls = {"ca_certs": ca_file} if ca_file and parts.scheme == "https" else {}
+        tls = {"ssl_context": _trusting(ca)} if ca and parts.scheme == "https" else {}
         root = f"{parts.scheme}://{parts.netloc}"
         self._base = parts.path + PREFIX
         self._pool = urllib3.connectionpool.connection_from_url(root, maxsize=32, block=False, **tls)
@@ -134,10 +137,13 @@ class Rest:
             except broken.ProtocolError as fault:
                 if attempts:
                     continue
-                raise Unreachable(f"The API at {self.api} closed the connection; try again.") from fault
+                spoken = "" if self.api.startswith("https:") else "; if it speaks HTTPS, write https://"
+                raise Unreachable(f"The API at {self.api} closed the connection; try again{spoken}.") from fault
             except broken.SSLError as fault:
                 raise Unreachable(
-                    f"The API at {self.api} has no certificate that is trusted here ({fault})."
+                    f"The API at {self.api} has no certificate that is trusted here ({_said(fault)}); name its "
+                    "authority with --ca-file or WARREN_CA, or with --ca-pin the fingerprint that "
+                    "the log of `warren web` has."
                 ) from fault
             except broken.HTTPError as fault:
                 raise Unreachable(f"The API at {self.api} could not be asked: {fault}.") from fault
@@ -159,6 +165,23 @@ class Rest:
         title = said.get("title") or answer.reason or "Refused"
         detail = said.get("detail") or f"The API at {self.api} answered {answer.status} {title}."
         raise Problem(answer.status, title, str(detail), said.get("type", "about:blank"), body)
+
+
+def _trusting(ca: str) -> ssl.SSLContext:
+    try:
+        if ca.lstrip().startswith("-----BEGIN"):
+            return ssl.create_default_context(cadata=ca)
+        return ssl.create_default_context(cafile=ca)
+    except OSError as fault:  # ssl.SSLError is one
+        name = "the authority that was remembered" if ca.lstrip().startswith("-----BEGIN") else f"'{ca}'"
+        reason = fault.strerror or type(fault).__name__
+        raise Unreachable(f"{name} cannot be read as a certificate ({reason}); give a file in PEM.") from fault
+
+
+def _said(fault: Exception) -> str:
+    """The reason alone: `[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: ... (_ssl.c:992)`."""
+    text = str(fault).rpartition("failed: ")[2]
+    return text.rpartition(" (_ssl")[0] or text
 
 
 def _reason(fault: BaseException) -> str:

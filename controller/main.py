@@ -22,6 +22,8 @@ from controller.switch.app import Switches, Tls
 from controller.watch import Watcher, first_world
 from controller.world import World
 from db import controllers, convergence, counters, denials, migrate
+from db.authority import Authority, own_names
+from db.cli import tls_dir
 from db.engine import create_engine, writing
 from db.errors import DomainError
 
@@ -35,7 +37,9 @@ log = logging.getLogger("warren.controller")
 @click.option("--listen", default="127.0.0.1:6653", show_default=True, help="ADDRESS:PORT that bridges connect to.")
 @click.option("--name", default=socket.gethostname, show_default="this machine's name", help="This controller's name.")
 @click.option("--audit-seconds", default=15.0, show_default=True, help="How often each bridge's flows are read back.")
-@click.option("--tls-key", type=click.Path(exists=True, path_type=Path), help="Private key; bridges then use TLS.")
+@tls_dir
+@click.option("--insecure-tcp", is_flag=True, help="OpenFlow without TLS: for labs.")
+@click.option("--tls-key", type=click.Path(exists=True, path_type=Path), help="Private key, instead of --tls-dir's.")
 @click.option("--tls-cert", type=click.Path(exists=True, path_type=Path), help="Certificate of this controller.")
 @click.option("--tls-ca", type=click.Path(exists=True, path_type=Path), help="Who signs the bridges' certificates.")
 @click.option("--verbose", is_flag=True, help="Log every revision.")
@@ -48,8 +52,13 @@ def cli(
     tls_cert: Path | None,
     tls_ca: Path | None,
     verbose: bool,
+    folder: Path,
+    insecure_tcp: bool,
 ) -> None:
     """Compile the database into flows and keep every host's bridge at them.
+
+    Bridges connect by TLS and show certificates that the API signed for their hosts. The authority is in --tls-dir,
+    which the API and the controller share; where they run on two machines, copy it.
 
     Example: warren controller --db sqlite:////var/lib/warren/warren.db --listen 192.0.2.10:6653
     """
@@ -59,9 +68,12 @@ def cli(
         stream=sys.stderr,
     )
     logging.getLogger("os_ken").setLevel(logging.WARNING)
-    tls = _tls(tls_key, tls_cert, tls_ca)
+    given = _tls(tls_key, tls_cert, tls_ca)
+    if given and insecure_tcp:
+        raise click.UsageError("--insecure-tcp and --tls-key exclude each other; leave one out")
     address, port = _listen(listen)
     try:
+        tls = None if insecure_tcp else given or _own_tls(folder, listen)
         run(database, address, port, name, audit_seconds, tls)
     except (DomainError, OSError) as error:
         raise click.ClickException(str(error)) from error
@@ -130,6 +142,12 @@ def _listen(text: str) -> tuple[str, int]:
 
 def _bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
+
+
+def _own_tls(folder: Path, listen: str) -> Tls:
+    authority = Authority(folder)
+    files = authority.for_this_machine("controller", own_names([listen]))
+    return Tls(files.key, files.certificate, authority.files.certificate)
 
 
 def _tls(key: Path | None, certificate: Path | None, authority: Path | None) -> Tls | None:

@@ -74,7 +74,7 @@ class Subnet(NamedTuple):
 
 
 class Tenant(NamedTuple):
-    """`id` is the tenant's 16-bit number, its conntrack zone on every host.
+    """`id` is the tenant's 15-bit number, its conntrack zone on every host.
 
     `track_all` sends every connection of the tenant through conntrack, not only what a policy or a
     service needs. `default_deny` are the directions in which an endpoint that no policy of the tenant selects is
@@ -95,7 +95,7 @@ class Network(NamedTuple):
     A `private` network's subnets may overlap other tenants': it is reachable from its own zone only. `transport` is the
     name of what carries its packets between hosts (`controller.transport`), `cross_subnet` allows it tunnels.
     `broadcast`: what is sent to all reaches all of its endpoints. On a `physical` segment (a number, 0: none) `vlan` is
-    its tag, 0 for frames without one.
+    its tag, 0 for frames without one. `outbound`: its endpoints reach what is outside of all networks.
     """
 
     id: int
@@ -110,6 +110,7 @@ class Network(NamedTuple):
     broadcast: bool = False
     physical: int = 0
     vlan: int = 0
+    outbound: bool = False
 
 
 class Host(NamedTuple):

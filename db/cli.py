@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from db import backup as backups
 from db import bindings, migrate, tokens, users
 from db.audit import Actor
+from db.authority import DEFAULT_FOLDER
 from db.changes import transaction
 from db.engine import create_engine, reading
 from db.errors import DomainError, Unauthenticated
@@ -33,6 +34,13 @@ def database(command: Callable[..., None]) -> Callable[..., None]:
         show_envvar=True,
     )
     return option(command)
+
+
+tls_dir = click.option(
+    "--tls-dir", "folder", envvar="WARREN_TLS_DIR", default=DEFAULT_FOLDER, show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Warren's own certificate authority and what it signed for this machine; made when it is not there.",
+)  # fmt: skip
 
 
 @click.group(help="The database: create, check, back up, restore.")

@@ -15,6 +15,11 @@ from db.tables import Controller, HostStatus
 _TARGET = re.compile(r"(tcp|ssl):(\[[0-9a-fA-F:.]+\]|[0-9.]+):[0-9]{1,5}")
 
 
+def find(session: Session) -> list[Controller]:
+    """All that have ever spoken and were not forgotten."""
+    return list(session.execute(select(Controller).order_by(Controller.name)).scalars())
+
+
 def seen(session: Session, name: str, target: str, revision: int, now: datetime) -> None:
     """The controller is alive and has computed up to `revision`.
 

@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, or_, select
-from sqlalchemy.orm import Session, contains_eager, joinedload, selectinload
+from sqlalchemy import ColumnElement, bindparam, func, or_, select
+from sqlalchemy.orm import Session, contains_eager, joinedload, lazyload, load_only, selectinload
 
 from db import allowed as db_allowed
 from db import attachments
 from db.changes import Transaction
-from db.errors import NotFound
+from db.errors import Invalid, NotFound
 from db.labels import changed_labels, valid_ports
 from db.names import qualified
-from db.pages import Page, containing, having_labels, page
+from db.pages import Page, Sort, containing, having_labels, page
 from db.rows import assign, check_version
-from db.tables import Address, Endpoint, Host, Network, Tenant
+from db.tables import Address, Endpoint, EndpointStatus, Host, Network, Tenant
+
+_ROW = (
+    select(Endpoint)
+    .join(Endpoint.tenant)
+    .join(Endpoint.network)
+    .join(Endpoint.host)
+    .options(
+        # Of what it belongs to only names are shown.
+        contains_eager(Endpoint.tenant).load_only(Tenant.name),
+        contains_eager(Endpoint.network).options(
+            load_only(Network.name, Network.tenant_id), lazyload(Network.physical)
+        ),
+        contains_eager(Endpoint.host).load_only(Host.name),
+        joinedload(Endpoint.status),
+    )
+)
+_ONE = _ROW.where(Tenant.name == bindparam("tenant"), Endpoint.name == bindparam("endpoint")).options(
+    joinedload(Endpoint.addresses), joinedload(Endpoint.allowed)
+)
+_MANY = _ROW.options(selectinload(Endpoint.addresses), selectinload(Endpoint.allowed))
 
 
 def get(session: Session, name: str) -> Endpoint:
     tenant_name, short = qualified(name, "endpoint", "endpoint")
-    query = _query().where(Tenant.name == tenant_name, Endpoint.name == short)
-    endpoint = session.execute(query).unique().scalar_one_or_none()
+    endpoint = session.execute(_ONE, {"tenant": tenant_name, "endpoint": short}).unique().scalar_one_or_none()
     if endpoint is None:
         raise NotFound(f"there is no endpoint {name}", "list them with `warren endpoint list`", "endpoint")
     return endpoint
@@ -35,20 +55,55 @@ def find(
     network: str | None = None,
     host: str | None = None,
     labels: Mapping[str, str] | None = None,
+    state: str | None = None,
     text: str | None = None,
+    sort: str | None = None,
     cursor: str | None = None,
     limit: int = 100,
 ) -> Page[Endpoint]:
-    """`network` is qualified: `acme/web`. `text` is part of the qualified name, the MAC or an address."""
-    query = _query().where(*having_labels(Endpoint.labels, labels), *having_text(text))
-    if tenant is not None:
-        query = query.where(Tenant.name == tenant)
+    """`network` is qualified: `acme/web`. `text` is part of the qualified name, the MAC or an address. `sort` is by
+    "name", "host", "network" or "created", with "-" the other way round."""
+    query = _MANY.where(*which(tenant=tenant, network=network, host=host, labels=labels, state=state, text=text))
+    order = Tenant.name, Endpoint.name
+    return page(session, query, order, lambda row: row.qualified_name, cursor, limit, sort, SORTS)
+
+
+def count(session: Session, **wanted: Any) -> int:
+    """How many `find` has in all its pages."""
+    query = select(func.count()).select_from(Endpoint).join(Endpoint.tenant).join(Endpoint.network).join(Endpoint.host)
+    return session.execute(query.where(*which(**wanted))).scalar_one()
+
+
+def which(
+    *,
+    tenant: str | None = None,
+    network: str | None = None,
+    host: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    state: str | None = None,
+    text: str | None = None,
+) -> list[ColumnElement[bool]]:
+    """The conditions, where its tenant, network and host are joined."""
+    wanted = [*having_labels(Endpoint.labels, labels), *having_text(text)]
+    wanted += [] if tenant is None else [Tenant.name == tenant]
     if network is not None:
         owner, short = qualified(network, "network", "network")
-        query = query.where(Tenant.name == owner, Network.name == short)
-    if host is not None:
-        query = query.where(Host.name == host)
-    return page(session, query, (Tenant.name, Endpoint.name), lambda row: row.qualified_name, cursor, limit)
+        wanted += [Tenant.name == owner, Network.name == short]
+    wanted += [] if host is None else [Host.name == host]
+    if state is not None:
+        if state not in STATES:
+            raise Invalid(f"{state!r} is no state of an endpoint", f"use {', '.join(STATES)}", "state")
+        said = select(EndpointStatus.endpoint_id).where(EndpointStatus.endpoint_id == Endpoint.id)
+        wanted.append(~said.exists() if state == "pending" else said.where(EndpointStatus.state == state).exists())
+    return wanted
+
+
+STATES = ("up", "down", "pending")
+SORTS = {
+    "host": Sort(Host.name, lambda row: row.host.name),
+    "network": Sort(Network.name, lambda row: row.network.name),
+    "created": Sort(Endpoint.created_at, lambda row: row.created_at.isoformat(), datetime.fromisoformat),
+}
 
 
 def having_text(text: str | None) -> list[ColumnElement[bool]]:
@@ -87,21 +142,3 @@ def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
     check_version(endpoint, version, f"endpoint {name}")
     attachments.remove(tx, endpoint.id)
     tx.session.expunge(endpoint)
-
-
-def _query() -> Select[Endpoint]:
-    return (
-        select(Endpoint)
-        .join(Endpoint.tenant)
-        .join(Endpoint.network)
-        .join(Endpoint.host)
-        .options(
-            contains_eager(Endpoint.tenant),
-            contains_eager(Endpoint.network).joinedload(Network.tenant),
-            contains_eager(Endpoint.network).selectinload(Network.subnets),
-            contains_eager(Endpoint.host),
-            joinedload(Endpoint.status),
-            selectinload(Endpoint.addresses),
-            selectinload(Endpoint.allowed),
-        )
-    )

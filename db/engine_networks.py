@@ -65,6 +65,7 @@ def provide(
         layout=Layout(gateways=gateways),
         private=bool(subnets),
         isolated=isolated,
+        outbound=not isolated,
         mtu=mtu,
         labels={MADE_BY: host},
     )
@@ -111,6 +112,12 @@ def _refuse_difference(
             raise Conflict(f"network {name} has gateway {has}, not {text}", f"give {has}, or none", "gateways")
     if isolated and not known.isolated:
         raise Conflict(f"network {name} is not isolated", "do not ask for an internal one", "isolated")
+    if isolated and known.outbound:
+        raise Conflict(
+            f"network {name} lets its endpoints out, and an internal one does not",
+            f"close it with `warren network update {name} --no-outbound`, or do not ask for an internal one",
+            "isolated",
+        )
     own = known.mtu or transport.mtus(session)[known.transport]
     if mtu is not None and mtu != own:
         raise Conflict(f"network {name} has MTU {own}, not {mtu}", f"give {own}, or none", "mtu")

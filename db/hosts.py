@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, insert, select
+from sqlalchemy import ColumnElement, func, insert, select
 from sqlalchemy import update as sql_update
-from sqlalchemy.orm import Session, joinedload, undefer_group
+from sqlalchemy.orm import Session, contains_eager, joinedload, undefer_group
 
 from db import allocate, attachments, blocks, tokens
 from db.addressing import parse_underlay
@@ -16,7 +16,7 @@ from db.changes import PROGRESS_CHANNEL, Transaction, notify
 from db.errors import Conflict, Invalid, NotFound
 from db.labels import changed_labels, valid_labels
 from db.names import dns_label
-from db.pages import Page, containing, having_labels, page
+from db.pages import Page, Sort, containing, having_labels, page
 from db.rows import assign, check_version, shortened
 from db.settings import CLUSTER_ID
 from db.tables import Endpoint, EndpointStatus, Host, HostStatus, Tenant, Token
@@ -73,13 +73,30 @@ def find(
     *,
     labels: Mapping[str, str] | None = None,
     text: str | None = None,
+    sort: str | None = None,
     cursor: str | None = None,
     limit: int = 100,
 ) -> Page[Host]:
-    """`text` is part of the name or the address."""
-    query = select(Host).where(*having_labels(Host.labels, labels), *having_text(text))
-    query = query.options(joinedload(Host.status), undefer_group("counts"))
-    return page(session, query, (Host.name,), lambda host: host.name, cursor, limit)
+    """`text` is part of the name or the address. `sort` is by "name", "endpoints", "flows" or "created"."""
+    query = select(Host).join(Host.status).where(*which(labels=labels, text=text))
+    query = query.options(contains_eager(Host.status), undefer_group("counts"))
+    return page(session, query, (Host.name,), lambda host: host.name, cursor, limit, sort, SORTS)
+
+
+def count(session: Session, **wanted: Any) -> int:
+    """How many `find` has in all its pages."""
+    return session.execute(select(func.count()).select_from(Host).where(*which(**wanted))).scalar_one()
+
+
+def which(*, labels: Mapping[str, str] | None = None, text: str | None = None) -> list[ColumnElement[bool]]:
+    return [*having_labels(Host.labels, labels), *having_text(text)]
+
+
+SORTS = {
+    "endpoints": Sort(Host.endpoint_count, lambda row: row.endpoint_count, int),
+    "flows": Sort(HostStatus.flows, lambda row: row.status.flows, int),
+    "created": Sort(Host.created_at, lambda row: row.created_at.isoformat(), datetime.fromisoformat),
+}
 
 
 def having_text(text: str | None) -> list[ColumnElement[bool]]:

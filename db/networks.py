@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session, contains_eager, joinedload, selectinload, undefer, undefer_group
 
 from db import allocate, collisions, quotas, segments, subnetting, transport, zones
@@ -15,7 +17,7 @@ from db.errors import CollidesElsewhere, Conflict, Invalid, NotFound
 from db.labels import changed_labels, valid_labels
 from db.layout import PLAIN, Layout
 from db.names import qualified
-from db.pages import Page, containing, having_labels, page
+from db.pages import Page, Sort, containing, having_labels, page
 from db.rows import assign, check_version, shortened
 from db.tables import Address, Endpoint, Network, Pool, Shared, Subnet, Tenant
 
@@ -31,6 +33,7 @@ def create(
     private: bool = False,
     isolated: bool = False,
     broadcast: bool = False,
+    outbound: bool = True,
     mtu: int | None = None,
     carried_by: str = transport.DEFAULT.name,
     physical: str | None = None,
@@ -49,6 +52,7 @@ def create(
         private=private,
         isolated=isolated,
         broadcast=broadcast,
+        outbound=outbound,
         mtu=_valid_mtu(mtu, chosen),
         transport=transport.valid(carried_by),
         cross_subnet=cross_subnet,
@@ -103,14 +107,34 @@ def find(
     tenant: str | None = None,
     labels: Mapping[str, str] | None = None,
     text: str | None = None,
+    sort: str | None = None,
     cursor: str | None = None,
     limit: int = 100,
 ) -> Page[Network]:
-    """`text` is part of the qualified name or of a subnet."""
-    query = _query().where(*having_labels(Network.labels, labels), *having_text(text))
-    if tenant is not None:
-        query = query.where(Tenant.name == tenant)
-    return page(session, query, (Tenant.name, Network.name), lambda row: row.qualified_name, cursor, limit)
+    """`text` is part of the qualified name or of a subnet. `sort` is by "name", "endpoints" or "created"."""
+    query = _query().where(*which(tenant=tenant, labels=labels, text=text))
+    order = Tenant.name, Network.name
+    return page(session, query, order, lambda row: row.qualified_name, cursor, limit, sort, SORTS)
+
+
+def count(session: Session, **wanted: Any) -> int:
+    """How many `find` has in all its pages."""
+    query = select(func.count()).select_from(Network).join(Network.tenant)
+    return session.execute(query.where(*which(**wanted))).scalar_one()
+
+
+def which(
+    *, tenant: str | None = None, labels: Mapping[str, str] | None = None, text: str | None = None
+) -> list[ColumnElement[bool]]:
+    """The conditions, where its tenant is joined."""
+    wanted = [*having_labels(Network.labels, labels), *having_text(text)]
+    return wanted if tenant is None else [*wanted, Tenant.name == tenant]
+
+
+SORTS = {
+    "endpoints": Sort(Network.endpoint_count, lambda row: row.endpoint_count, int),
+    "created": Sort(Network.created_at, lambda row: row.created_at.isoformat(), datetime.fromisoformat),
+}
 
 
 def having_text(text: str | None) -> list[ColumnElement[bool]]:
@@ -128,6 +152,7 @@ def update(
     mtu: int | None = None,
     isolated: bool | None = None,
     broadcast: bool | None = None,
+    outbound: bool | None = None,
     carried_by: str | None = None,
     physical: str | None = None,
     vlan: int | None = None,
@@ -146,6 +171,8 @@ def update(
     tunnels = transport.used(tx.session)
     if broadcast is not None:
         values["broadcast"] = broadcast
+    if outbound is not None:
+        values["outbound"] = outbound
     if carried_by is not None:
         values |= {"transport": transport.valid(carried_by), "cross_subnet": False}
     if cross_subnet is not None:

@@ -53,18 +53,39 @@ def load(session: Session, wanted: Iterable[tuple[str, int]]) -> list[Change]:
 
 def between(session: Session, one: int, other: int) -> list[Change]:
     """What decides about connections between two endpoints, and nothing of the rest of the world."""
-    e, p = tables.Endpoint, tables.Policy
+    e = tables.Endpoint
     ends = session.execute(select(e.id, e.host_id, e.network_id, e.tenant_id).where(e.id.in_((one, other)))).all()
-    wanted = {("cluster", CLUSTER_ID)}
+    tenants = sorted({end.tenant_id for end in ends})
+    wanted = _deciding(session, tenants)
     for end in ends:
-        wanted |= {("endpoint", end.id), ("host", end.host_id), ("network", end.network_id), ("tenant", end.tenant_id)}
-    tenants = {end.tenant_id for end in ends}
-    peerings = select(tables.Peering.id).where(tables.Peering.low_id.in_(tenants), tables.Peering.high_id.in_(tenants))
-    wanted |= {("peering", id) for id in session.execute(peerings).scalars()}
-    policies = select(p.id).where(p.owner.in_({0, *tenants}))
-    wanted |= {("policy", id) for id in session.execute(policies).scalars()}
-    wanted |= {("name", id) for id in session.execute(select(tables.ResolvedName.id)).scalars()}
+        wanted |= {("endpoint", end.id), ("host", end.host_id), ("network", end.network_id)}
     return load(session, wanted)
+
+
+def among(session: Session, tenants: Sequence[int]) -> list[Change]:
+    """What decides about connections among endpoints of these tenants, and nothing of the rest of the world."""
+    e, n = tables.Endpoint, tables.Network
+    wanted = _deciding(session, tenants)
+    for noun, query in (
+        ("network", select(n.id).where(n.tenant_id.in_(tenants))),
+        ("endpoint", select(e.id).where(e.tenant_id.in_(tenants))),
+        ("host", select(e.host_id).where(e.tenant_id.in_(tenants)).distinct()),
+    ):
+        wanted |= {(noun, id) for id in session.execute(query).scalars()}
+    return load(session, wanted)
+
+
+def _deciding(session: Session, tenants: Sequence[int]) -> set[tuple[str, int]]:
+    """What decides beside networks and endpoints."""
+    p, g = tables.Policy, tables.Peering
+    wanted = {("cluster", CLUSTER_ID), *(("tenant", id) for id in tenants)}
+    for noun, query in (
+        ("peering", select(g.id).where(g.low_id.in_(tenants), g.high_id.in_(tenants))),
+        ("policy", select(p.id).where(p.owner.in_({0, *tenants}))),
+        ("name", select(tables.ResolvedName.id)),
+    ):
+        wanted |= {(noun, id) for id in session.execute(query).scalars()}
+    return wanted
 
 
 def _tenants(session: Session, ids: Ids) -> Iterator[Change]:
@@ -84,7 +105,7 @@ def _networks(session: Session, ids: Ids) -> Iterator[Change]:
     columns = select(
         n.id, t.name, n.name, n.tenant_id, n.vni, n.zone, n.private, n.transport, n.cross_subnet, n.broadcast
     )
-    columns = columns.add_columns(func.coalesce(n.physical_id, 0), n.vlan).join(t, t.id == n.tenant_id)
+    columns = columns.add_columns(func.coalesce(n.physical_id, 0), n.vlan, n.outbound).join(t, t.id == n.tenant_id)
     for id, tenant, name, tenant_id, vni, zone, *more in session.execute(
         columns.where(*_those(n.id, ids)).order_by(n.id)
     ):

@@ -60,7 +60,7 @@ def start_web(lab: str, port: int) -> None:
         with _listen(FABRIC_ADDRESS, WEB_PORT) as agents:
             fds = (people.fileno(), agents.fileno())
             binds = [part for fd in fds for part in ("--bind", f"fd://{fd}")]
-            web.start(warren("web", "--db", database(lab_dir), *binds), lab_dir, fds=fds)
+            web.start(warren("web", "--insecure-http", "--db", database(lab_dir), *binds), lab_dir, fds=fds)
 
 
 def start_controller(lab: str) -> None:
@@ -68,10 +68,7 @@ def start_controller(lab: str) -> None:
     controller = daemon(lab_dir, "controller")
     if controller.process:
         return
-    where = (
-        "--listen",
-        f"{FABRIC_ADDRESS}:{OPENFLOW_PORT}",
-    )
+    where = ("--insecure-tcp", "--listen", f"{FABRIC_ADDRESS}:{OPENFLOW_PORT}")
     with netns.inside(fabric_netns(lab)):
         controller.start(warren("controller", "--db", database(lab_dir), *where, "--name", "ctl1"), lab_dir)
 

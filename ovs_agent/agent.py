@@ -15,6 +15,7 @@ import os
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from logging import getLogger
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -22,6 +23,7 @@ from typing import IO, NamedTuple
 from client import VERSION
 from client.rest import Problem, Rest, Unreachable
 from ovs_agent.attach import Attacher
+from ovs_agent.certificate import Certificate
 from ovs_agent.cni.conflist import Conflist
 from ovs_agent.cni.plugin import Unfit
 from ovs_agent.cni.server import Server
@@ -33,6 +35,7 @@ from ovs_agent.dns.forward import Upstreams
 from ovs_agent.docker.book import Book
 from ovs_agent.docker.driver import Driver
 from ovs_agent.docker.server import Server as DockerServer
+from ovs_agent.gateway import Gateway
 from ovs_agent.keeper import Keeper
 from ovs_agent.ledger import Ledger
 from ovs_agent.netlink import look
@@ -63,6 +66,7 @@ class Settings(NamedTuple):
     docker_plugins: Path | None = None
     docker_tenant: str = ""
     cni_conf_dir: Path = Path("/etc/cni/net.d")
+    ca: str | None = None  # file of the API's authority; None: one of the machine's
 
 
 class AlreadyRunning(Exception):  # noqa: N818
@@ -73,7 +77,7 @@ class Agent:
     def __init__(self, settings: Settings, identity: Identity, state: State) -> None:
         self._settings = settings
         self._lock = _lock(settings.run_dir)
-        rest = Rest(settings.api, identity.token)
+        rest = Rest(settings.api, identity.token, ca=settings.ca)
         self._rest = rest
         self._ledger = ledger = Ledger(settings.bridge, settings.datapath, settings.physical, settings.underlay_bridge)
         self._database = Database(settings.ovsdb, lambda: self._keeper.wake())
@@ -97,10 +101,13 @@ class Agent:
             settings.underlay_bridge,
             resolver_port(settings.bridge).name,
         )
-        self._links = look.Watch(self._keeper.wake)
-        self._prober = Prober(self._keeper.surroundings, self._keeper.beyond)
+        self._gateway = Gateway(settings.bridge, partial(self._keeper.beyond, "out"))
+        self._links = look.Watch(self._links_changed)
+        self._prober = Prober(self._keeper.surroundings, partial(self._keeper.beyond, "underlay"))
         tracer = Tracer(rest, identity.host, settings.bridge, settings.ovsdb)
-        self._poll = Poll(rest, identity.host, state, ledger, self._keeper.wake, self._reporter.hurry, tracer.answer)
+        certificate = Certificate(rest, identity.host, state)
+        hears = (self._keeper.wake, self._reporter.hurry, tracer.answer, certificate)
+        self._poll = Poll(rest, identity.host, state, ledger, *hears)
         self._space = space.Space(settings.bridge, settings.datapath != "netdev")
         self._resolver = dns.Server(self._space.sockets, Upstreams(settings.resolv_conf), space.addresses)
         self._names = Follower(rest, identity.host, state, self._resolver.tell)
@@ -127,6 +134,7 @@ class Agent:
         keeper = threading.Thread(target=self._keeper.run, name="keeper", daemon=True)
         keeper.start()
         self._keeper.first_look.wait(START_PATIENCE)
+        self._gateway.start()
         self._prober.start()
         self._server.start()
         self._conflist.start()
@@ -147,6 +155,7 @@ class Agent:
         self._links.stop()
         self._reporter.stop()
         self._prober.stop()
+        self._gateway.stop()
         self._keeper.stop()
         keeper.join()
         self._attacher.close()
@@ -157,6 +166,10 @@ class Agent:
     def stop(self) -> None:
         """Safe to call from a signal handler."""
         self._ended.set()
+
+    def _links_changed(self) -> None:
+        self._keeper.wake()
+        self._gateway.wake()
 
     def unfit(self) -> Unfit | None:
         """Why an attach would fail at this moment, or None. Asks the API."""

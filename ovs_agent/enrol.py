@@ -10,9 +10,11 @@ import platform
 import socket
 from collections.abc import Callable
 from logging import getLogger
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from client import trust
 from client.rest import Problem, Rest, Unreachable
 from ovs_agent.state import Identity, State, fingerprint
 
@@ -26,7 +28,13 @@ class NotEnrolled(Exception):  # noqa: N818
 
 
 def identify(
-    api: str, state: State, token: str | None, address: str | None, datapath_type: str, sleep: Callable[[float], Any]
+    api: str,
+    state: State,
+    token: str | None,
+    address: str | None,
+    datapath_type: str,
+    sleep: Callable[[float], Any],
+    ca: str | None = None,
 ) -> Identity:
     """The saved identity, or a new one when there is none, or when a token is given that was not used before."""
     saved = state.identity()
@@ -37,14 +45,36 @@ def identify(
             "This host is not enrolled yet; run `warren host create NAME`, or `warren host token NAME` when it exists, "
             "and start the agent with --token and what that prints."
         )
-    identity = _enrol(api, token, address, datapath_type, sleep)
+    identity = _enrol(api, token, address, datapath_type, sleep, ca)
     state.save_identity(identity)
     log.info("enrolled as host %s", identity.host)
     return identity
 
 
-def _enrol(api: str, token: str, address: str | None, datapath_type: str, sleep: Callable[[float], Any]) -> Identity:
-    rest = Rest(api, token)
+def authority(
+    api: str, state: State, ca_file: Path | None, pin: str | None, sleep: Callable[[float], Any]
+) -> str | None:
+    """The file of the API's authority; None: one of the machine's. What a pin names is fetched once and kept."""
+    if ca_file is not None:
+        return str(ca_file)
+    kept = state.ca_file()
+    if pin is None:
+        return str(kept) if kept.exists() and api.startswith("https:") else None
+    while not kept.exists() or trust.pin_of(kept.read_text()) != pin.lower():
+        try:
+            state.save_ca(trust.fetch(api, pin))
+        except trust.Distrusted as fault:
+            raise NotEnrolled(str(fault)) from None
+        except Unreachable as fault:
+            log.warning("%s Trying again.", fault)
+            sleep(PAUSE)
+    return str(kept)
+
+
+def _enrol(
+    api: str, token: str, address: str | None, datapath_type: str, sleep: Callable[[float], Any], ca: str | None
+) -> Identity:
+    rest = Rest(api, token, ca=ca)
     try:
         while True:
             facts = {"hostname": socket.gethostname(), "kernel": platform.release(), "cpus": os.cpu_count()}

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ovs_agent import segments
-from ovs_agent.document import Endpoint, Peer
+from ovs_agent.document import Peer
 from ovs_agent.ledger import Ledger
-from ovs_agent.netlink import look, veth
+from ovs_agent.netlink import look, mtu, veth
 from ovs_agent.netlink.wire import NoNamespace
 from ovs_agent.ovsdb import Database, OvsdbFault
 from ovs_agent.plan import (
+    MTUS,
     DropLink,
     DropPort,
     LowerLink,
@@ -28,10 +29,12 @@ from ovs_agent.plan import (
     SetBridge,
     SetControllers,
     SetMtu,
+    SetSsl,
     Step,
     Stray,
     endpoints,
     missing,
+    mtus,
     plan,
     problems,
     states,
@@ -85,7 +88,7 @@ class Keeper:
         self._woken = threading.Event()
         self._stopping = False
         self._last = Condition(bridge, False, (), {}, ())
-        self._beyond: tuple[str, ...] = ()
+        self._beyond: dict[str, tuple[str, ...]] = {}
         self.first_look = threading.Event()
 
     def wake(self) -> None:
@@ -100,10 +103,10 @@ class Keeper:
         wanted, _ = self._ledger.knowledge()
         return (wanted.peers if wanted else ()), self._last.underlay
 
-    def beyond(self, problems: tuple[str, ...]) -> None:
-        """What is wrong on the way to other hosts."""
-        if problems != self._beyond:
-            self._beyond = problems
+    def beyond(self, way: str, problems: tuple[str, ...]) -> None:
+        """What is wrong on the way to other hosts, or out."""
+        if problems != self._beyond.get(way, ()):
+            self._beyond = self._beyond | {way: problems}
             self.wake()
 
     def run(self) -> None:
@@ -144,7 +147,7 @@ class Keeper:
             seen.bridge is not None,
             tuple(sorted(seen.connected)),
             states(wanted, seen, local),
-            (*problems(wanted, seen, local), *self._beyond),
+            (*problems(wanted, seen, local), *(one for its in self._beyond.values() for one in its)),
             self._underlay(wanted.address),
             wanted.revision if local.fresh else None,
             missing(wanted, seen, local),
@@ -177,8 +180,11 @@ class Keeper:
         for step in steps:
             if isinstance(step, RaiseLink):
                 veth.bring_up(step.name)
+        unreached = {s.endpoint.port_name for s in steps if isinstance(s, SetMtu) and not self._set_mtu(s)}
         in_database = [
-            s for s in steps if isinstance(s, SetBridge | segments.AddBridge | SetControllers | PutPort | DropPort)
+            s._replace(port=s.port.without(MTUS)) if isinstance(s, PutPort) and s.port.name in unreached else s
+            for s in steps
+            if isinstance(s, SetBridge | segments.AddBridge | SetSsl | SetControllers | PutPort | DropPort)
         ]
         if in_database:
             self._database.apply(in_database)
@@ -191,15 +197,15 @@ class Keeper:
                     veth.delete(name)
                 case LowerLink(name):
                     veth.bring_down(name)
-                case SetMtu(endpoint):
-                    self._set_mtu(endpoint)
 
-    def _set_mtu(self, endpoint: Endpoint) -> None:
-        """The container's end first: where it cannot be reached, the host's says so at each look."""
+    def _set_mtu(self, step: SetMtu) -> bool:
+        """Whether it could be: else the next look tries again."""
         try:
-            veth.set_mtu(endpoint)
+            mtu.give(step.endpoint)
         except (OSError, NoNamespace) as fault:
-            log.warning("the MTU of %s (%s) stays as it is: %s", endpoint.name, endpoint.port_name, fault)
+            log.warning("the MTU of %s (%s) stays as it is: %s", step.endpoint.name, step.endpoint.port_name, fault)
+            return False
+        return True
 
 
 def describe(step: Step | segments.AddBridge) -> str:
@@ -208,6 +214,8 @@ def describe(step: Step | segments.AddBridge) -> str:
             return f"set up bridge {bridge.name} (datapath {bridge.datapath_id}, type {bridge.datapath_type})"
         case segments.AddBridge(name, _, interface):
             return f"make bridge {name} with interface {interface}"
+        case SetSsl(ssl):
+            return f"give Open vSwitch the certificate {ssl.certificate}"
         case SetControllers(bridge, controllers):
             return f"point bridge {bridge} at {', '.join(controller.target for controller in controllers)}"
         case PutPort(bridge, port):
@@ -221,4 +229,4 @@ def describe(step: Step | segments.AddBridge) -> str:
         case DropLink(name):
             return f"delete interface {name}: nothing wants it"
         case SetMtu(endpoint):
-            return f"give {endpoint.name} ({endpoint.port_name}) MTU {endpoint.mtu}"
+            return f"give {endpoint.name} ({endpoint.port_name}) MTU {mtus(endpoint)}"

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from ovs_agent.document import Endpoint, Wanted
-from ovs_agent.plan import Local, endpoints
+from ovs_agent.plan import Local, Ssl, endpoints
 
 Key = tuple[str, str]
 """Container and interface name."""
@@ -36,6 +36,7 @@ class Ledger:
         self._attached: dict[int, tuple[int, Endpoint]] = {}
         self._working: dict[Key, set[str]] = {}  # with the port names concerned
         self._touched: set[str] = set()
+        self.ssl: Ssl | None = None
 
     def received(self, wanted: Wanted, fresh: bool) -> None:
         """A document from the API, or (not `fresh`) the last one of an earlier run, read from disk."""
@@ -69,6 +70,7 @@ class Ledger:
                 frozenset(self._touched),
                 self._physical,
                 self._underlay_bridge,
+                self.ssl,
             )
             return self._wanted, local
 

@@ -29,6 +29,18 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     help="The host's one-time enrolment token, from `warren host create`; needed once.",
 )
 @click.option(
+    "--ca-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="WARREN_CA",
+    help="Who signed the API's certificate, in PEM; else one of the machine's authorities.",
+)
+@click.option(
+    "--ca-pin",
+    metavar="SHA256",
+    envvar="WARREN_CA_PIN",
+    help="Fingerprint of that authority, which is fetched from the API once; `warren host create` prints it.",
+)
+@click.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("/var/lib/warren"),
@@ -110,6 +122,8 @@ def cli(
     context: click.Context,
     api: str | None,
     token: str | None,
+    ca_file: Path | None,
+    ca_pin: str | None,
     state_dir: Path,
     run_dir: Path,
     ovsdb: str,
@@ -152,7 +166,7 @@ def cli(
         docker_tenant,
         cni_conf_dir,
     )
-    _run(settings, token or None, state_dir, address)
+    _run(settings, token or None, state_dir, address, ca_file, ca_pin or None)
 
 
 def read_segments(given: tuple[str, ...]) -> dict[str, str]:
@@ -179,7 +193,15 @@ def read_network_name(name: str) -> str:
     return name
 
 
-def _run(settings: Settings, token: str | None, state_dir: Path, address: str | None) -> None:
+def _run(
+    settings: Settings,
+    token: str | None,
+    state_dir: Path,
+    address: str | None,
+    ca_file: Path | None,
+    ca_pin: str | None,
+) -> None:
+    from client.rest import Unreachable
     from ovs_agent import enrol
     from ovs_agent.agent import Agent, AlreadyRunning
     from ovs_agent.state import State
@@ -189,9 +211,10 @@ def _run(settings: Settings, token: str | None, state_dir: Path, address: str | 
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         state = State(state_dir)
-        identity = enrol.identify(settings.api, state, token, address, settings.datapath, time.sleep)
+        settings = settings._replace(ca=enrol.authority(settings.api, state, ca_file, ca_pin, time.sleep))
+        identity = enrol.identify(settings.api, state, token, address, settings.datapath, time.sleep, settings.ca)
         agent = Agent(settings, identity, state)
-    except (enrol.NotEnrolled, AlreadyRunning) as fault:
+    except (enrol.NotEnrolled, AlreadyRunning, Unreachable) as fault:
         raise click.ClickException(str(fault)) from None
     except KeyboardInterrupt:
         return

@@ -13,12 +13,16 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ovs_agent.document import ADDRESSES_ONLY, RESOLVER, Endpoint, Tunnel, Wanted
+from ovs_agent.nat import gateway_port
 
 ENDPOINT = "warren-endpoint"
 """The key in a port's external_ids that makes the port ours. Ports without it are never touched."""
 
 WAS_DOWN = "warren-was-down"
 """The key in a port's external_ids that says: its interface is the host's own, and was down before it became a port."""
+
+MTUS = "warren-mtu"
+"""The key in a port's external_ids for what a container's interface, and its routes out of the network, were given."""
 
 BRIDGE_NAME_LIMIT = 11
 """Ports are named after the bridge (`warren0-tun`), and Linux takes 15 characters."""
@@ -39,6 +43,10 @@ class Port(NamedTuple):
     external_ids: Mapping[str, str] = EMPTY
     actual: int | None = None  # the number given; None until Open vSwitch has looked at the port
     error: str | None = None
+
+    def without(self, key: str) -> Port:
+        """The same, with nothing said of one of its external_ids."""
+        return self._replace(external_ids={name: said for name, said in self.external_ids.items() if name != key})
 
 
 class Bridge(NamedTuple):
@@ -61,6 +69,18 @@ class Controller(NamedTuple):
     connection_mode: str = "out-of-band"
 
 
+TLS_TARGET = "ssl:"
+"""How the address of a controller begins that is reached by TLS."""
+
+
+class Ssl(NamedTuple):
+    """Files that the switch shows and believes. It has one such set for all of its bridges."""
+
+    key: str
+    certificate: str
+    authority: str
+
+
 class Link(NamedTuple):
     """An interface in the host's namespace; `made`: the host's end of a pair of our making."""
 
@@ -79,6 +99,7 @@ class Seen(NamedTuple):
     ports: Mapping[str, Port] = MappingProxyType({})
     links: Mapping[str, Link] = MappingProxyType({})
     others: Mapping[str, Mapping[str, Port]] = MappingProxyType({})
+    ssl: Ssl | None = None
 
 
 class Stray(NamedTuple):
@@ -95,7 +116,8 @@ class Local(NamedTuple):
     `fresh`: the wanted document was received in this run, not read from disk. `attached`: endpoints made in this run,
     each with the revision that introduced it, so that an older document does not count against them. `busy`: port
     names which an attach or a detach is working on at this moment. `physical`: by the names of the segments that the
-    host has, the bridge or the interface by which it has them. `underlay_bridge` has the underlay's interface.
+    host has, the bridge or the interface by which it has them. `underlay_bridge` has the underlay's interface. `ssl` is
+    what the API signed for this host.
     """
 
     bridge: str
@@ -105,12 +127,17 @@ class Local(NamedTuple):
     busy: frozenset[str] = frozenset()
     physical: Mapping[str, str] = EMPTY
     underlay_bridge: str | None = None
+    ssl: Ssl | None = None
 
 
 class SetBridge(NamedTuple):
     """Make the bridge or correct its settings."""
 
     bridge: Bridge
+
+
+class SetSsl(NamedTuple):
+    ssl: Ssl
 
 
 class SetControllers(NamedTuple):
@@ -145,12 +172,13 @@ class DropLink(NamedTuple):
 
 
 class SetMtu(NamedTuple):
-    """Of both ends of the endpoint's pair."""
+    """Of both ends of the endpoint's pair, and of routes in its container's namespace. What the port says of them is
+    true when that is done, and not before."""
 
     endpoint: Endpoint
 
 
-Step = SetBridge | SetControllers | PutPort | DropPort | RaiseLink | LowerLink | DropLink | SetMtu
+Step = SetBridge | SetSsl | SetControllers | PutPort | DropPort | RaiseLink | LowerLink | DropLink | SetMtu
 
 
 def plan(wanted: Wanted, seen: Seen, local: Local) -> tuple[Step, ...]:
@@ -179,9 +207,14 @@ def endpoint_port(endpoint: Endpoint) -> Port:
             "container": endpoint.container_id,
             "ifname": endpoint.ifname,
             "netns": endpoint.netns,
-            **({"interface": endpoint.interface} if endpoint.interface else {}),
+            **({"interface": endpoint.interface} if endpoint.interface else {MTUS: mtus(endpoint)}),
         },
     )
+
+
+def mtus(endpoint: Endpoint) -> str:
+    """Of its interface, and of its routes where that is less."""
+    return f"{endpoint.mtu}/{endpoint.route_mtu}" if endpoint.route_mtu < endpoint.mtu else str(endpoint.mtu)
 
 
 def own_ports(wanted: Wanted, local: Local) -> tuple[Port, ...]:
@@ -195,7 +228,11 @@ def own_ports(wanted: Wanted, local: Local) -> tuple[Port, ...]:
         Port(f"{local.bridge}-{patch.suffix}", patch.ofport, PATCH, options={"peer": far_end(local, patch).name})
         for patch in _patches(wanted, local)
     )
-    return (*tunnels, *patches, Port(f"{local.bridge}-gw", wanted.gateway.ofport, "internal", mac=wanted.gateway.mac))
+    return (
+        *tunnels,
+        *patches,
+        Port(gateway_port(local.bridge), wanted.gateway.ofport, "internal", mac=wanted.gateway.mac),
+    )
 
 
 def _patches(wanted: Wanted, local: Local) -> list[Tunnel]:
@@ -264,8 +301,10 @@ def problems(wanted: Wanted, seen: Seen, local: Local) -> tuple[str, ...]:
         return (f"The bridge {local.bridge} does not exist.",)
     ports = list(own_ports(wanted, local))
     ports += [endpoint_port(endpoint) for endpoint in endpoints(wanted, local) if endpoint.port_name not in local.busy]
+    untrusted = seen.ssl is None and any(target.startswith(TLS_TARGET) for target in wanted.controllers)
+    without = ("The controller wants TLS, and this switch has no certificate yet; the agent's log says why.",)
     found = (port_problem(port, seen.ports[port.name]) for port in ports if port.name in seen.ports)
-    return tuple(sentence for sentence in found if sentence)
+    return (*(without if untrusted else ()), *(sentence for sentence in found if sentence))
 
 
 def port_problem(wanted: Port, seen: Port) -> str | None:
@@ -293,6 +332,11 @@ def _bridge_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
     if seen.bridge != bridge:
         steps.append(SetBridge(bridge))
     controllers = tuple(Controller(target) for target in sorted(set(wanted.controllers)))
+    # What somebody else gave the switch is theirs, and may do.
+    needed = any(controller.target.startswith(TLS_TARGET) for controller in controllers)
+    ours = seen.ssl is None or (local.ssl is not None and seen.ssl.key == local.ssl.key)
+    if needed and local.ssl is not None and ours and seen.ssl != local.ssl:
+        steps.append(SetSsl(local.ssl))
     # A document without controllers says that none has introduced itself yet; a bridge that has some keeps them.
     if controllers and sorted(seen.controllers) != list(controllers):
         steps.append(SetControllers(local.bridge, controllers))
@@ -320,10 +364,11 @@ def _endpoint_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
             continue
         if not link.up:
             steps.append(RaiseLink(name))
-        if link.made and link.mtu != endpoint.mtu:
+        port, there = endpoint_port(endpoint), seen.ports.get(name)
+        told = {} if there is None else there.external_ids
+        if link.made and (link.mtu != endpoint.mtu or (there is not None and told.get(MTUS) != mtus(endpoint))):
             steps.append(SetMtu(endpoint))
-        port = endpoint_port(endpoint)
-        if not agrees(port, seen.ports.get(name)):
+        if not agrees(port, there):
             steps.append(PutPort(local.bridge, port))
     return steps
 

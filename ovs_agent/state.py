@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +45,27 @@ class State:
 
     def save_identity(self, identity: Identity) -> None:
         write_json(self.folder / "token.json", identity._asdict())
+
+    def ca_file(self) -> Path:
+        """The authority that signed the API's certificate, where it was fetched."""
+        return self.folder / "ca.pem"
+
+    def save_ca(self, pem: str) -> None:
+        _write(self.ca_file(), pem, force=True)
+
+    def certificate_files(self) -> tuple[Path, Path, Path]:
+        """Key, certificate and authority for the switch."""
+        return self.folder / "switch.key", self.folder / "switch.pem", self.folder / "switch-ca.pem"
+
+    def certificate_ends(self) -> datetime | None:
+        """When to ask for another."""
+        saved = read_json(self.folder / "switch.json")
+        return None if saved is None else datetime.fromisoformat(saved["renew_at"])
+
+    def save_certificate(self, key: str, certificate: str, authority: str, renew_at: str) -> None:
+        for path, text in zip(self.certificate_files(), (key, certificate, authority), strict=True):
+            _write(path, text, force=True)
+        write_json(self.folder / "switch.json", {"renew_at": renew_at})
 
     def wanted(self) -> dict[str, Any] | None:
         return read_json(self.folder / "wanted.json")
@@ -90,10 +112,14 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_json(path: Path, content: dict[str, Any], force: bool = True) -> None:
+    _write(path, json.dumps(content), force)
+
+
+def _write(path: Path, text: str, force: bool) -> None:
     """Whoever reads finds the old content or the new; with `force` also after a power cut. Only root may read."""
     draft = path.with_suffix(".new")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
-        file.write(json.dumps(content))
+        file.write(text)
         if force:
             file.flush()
             os.fsync(file.fileno())

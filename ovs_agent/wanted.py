@@ -12,6 +12,7 @@ from logging import getLogger
 from typing import Any
 
 from client.rest import Problem, Rest, Unreachable
+from ovs_agent.certificate import Certificate
 from ovs_agent.document import Wanted
 from ovs_agent.ledger import Ledger
 from ovs_agent.state import State
@@ -36,6 +37,7 @@ class Poll:
         changed: Callable[[], None],
         reached: Callable[[], None],
         answer: Callable[[list[dict[str, Any]]], None],
+        certificate: Certificate,
     ) -> None:
         self._rest = rest
         self._path = f"/hosts/{host}/wanted"
@@ -44,12 +46,14 @@ class Poll:
         self._changed = changed
         self._reached = reached
         self._answer = answer
+        self._certificate = certificate
         self._stopping = threading.Event()
         self._failures = 0
         self.trouble: str | None = "The API has not answered yet."
 
     def recall(self) -> None:
         """The document of the last run, if there is one."""
+        self._ledger.ssl = self._certificate.ssl
         saved = self._state.wanted()
         if saved is None:
             return
@@ -84,15 +88,23 @@ class Poll:
             self.trouble, self._failures = None, 0
             self._reached()
         if reply.status == 204:
+            self._certify()
             return
         questions = reply.body.pop("traces", [])
         if reply.body["revision"] != after:
             self._ledger.received(Wanted.parse(reply.body), fresh=True)
+            self._certify()
             self._changed()
             self._state.save_wanted(reply.body)
         elif not questions:
             self._stopping.wait(1.0)  # the same again: an API that answers too eagerly is not to be asked as eagerly
         self._answer(questions)
+
+    def _certify(self) -> None:
+        wanted, _ = self._ledger.knowledge()
+        if wanted is not None and (ssl := self._certificate.refresh(wanted.controllers)):
+            self._ledger.ssl = ssl
+            self._changed()
 
     def _failed(self, sentence: str) -> None:
         if self.trouble != sentence:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from apiflask import APIFlask
 
 from db import engine
+from db.authority import Authority
 from web import openapi, problems
 from web.api import (
     agents,
     attachments,
     audit,
+    certificates,
     dns,
     endpoints,
     engine_networks,
@@ -29,12 +31,30 @@ from web.api import (
     tenants,
     tokens,
 )
-from web.auth import access, headers
+from web.auth import access, headers, oidc
 from web.auth.identity import identify
+from web.auth.rate import USUAL, Limits, Rates
+from web.auth.told import Refusals
+from web.history import History
 from web.live import Live, Source
 from web.pace import Stopwatch
 from web.state import KEY, State
-from web.ui import frame, pages, sign_in  # noqa: F401 - their views are on the frame's blueprint
+from web.ui import (  # noqa: F401 - their views are on the frame's blueprint
+    addresses,
+    changes,
+    frame,
+    overview,
+    pages,
+    reachability,
+    removal,
+    settings,
+    sign_in,
+    sign_in_oidc,
+    topology,
+    trace,
+)
+from web.ui import audit as audit_pages  # noqa: F401
+from web.ui import policies as policy_pages  # noqa: F401
 
 PREFIX = "/api/v1"
 API = (
@@ -53,26 +73,38 @@ API = (
         hosts,
         attachments,
         agents,
+        certificates,
     ),
     *(dns, revisions, events, people, tokens, audit, meta),
 )
 
 
-def create_app(database_url: str, waiting_slots: int = 96) -> APIFlask:
-    """`waiting_slots` bounds how many requests may wait for a change at once; each holds a thread."""
+def create_app(
+    database_url: str,
+    waiting_slots: int = 96,
+    authority: Authority | None = None,
+    shown: bool = False,
+    sign_in_at: oidc.Settings | None = None,
+    rates: Rates = USUAL,
+) -> APIFlask:
+    """`waiting_slots` bounds how many requests may wait for a change at once; each holds a thread. `authority` signs
+    hosts' certificates, and the API's own if it is `shown`. `sign_in_at` is where people may log in, too."""
     app = APIFlask("web", json_errors=False, static_folder=None, docs_path=None, spec_path=None)  # type: ignore[arg-type]
     app.config["MAX_CONTENT_LENGTH"] = problems.MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config[certificates.AUTHORITY], app.config[certificates.SHOWN] = authority, shown
     opened = engine.create_engine(database_url)
     live = Live(lambda: Source(opened), waiting_slots)
-    app.extensions[KEY] = State(opened, live, Stopwatch(opened, live))
+    provider = oidc.Provider(sign_in_at) if sign_in_at else None
+    app.extensions[KEY] = State(opened, live, Stopwatch(opened, live), Refusals(), History(opened, live), provider)
 
     for module in API:
         app.register_blueprint(module.blueprint, url_prefix=PREFIX)
     app.register_blueprint(meta.health)
+    app.register_blueprint(certificates.authority)
     frame.register(app)
     openapi.register(app)
     problems.register(app, frame.error_page)
-    access.register(app, identify)
+    access.register(app, identify, Limits(rates))
     headers.register(app)
     return app

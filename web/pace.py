@@ -1,7 +1,7 @@
 """How long changes take to be live everywhere, measured by watching: from the commit to the last host's confirmation.
 
 Watches only while somebody looks at the result, in a thread of its own. A change that was overtaken by a newer one
-is not measured: the newer one is.
+is not measured: the newer one is. Watching costs a query with each change, and nothing while there is none.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from typing import NamedTuple
 
 from sqlalchemy import Engine
@@ -19,7 +20,9 @@ from web.live import Live
 
 log = logging.getLogger(__name__)
 
-UNWATCHED_SECONDS = 120.0
+UNWATCHED_SECONDS = 3600.0
+KEPT_SECONDS = 3600.0
+MOST_KEPT = 2000
 LEAST_PAUSE_SECONDS = 0.005
 
 
@@ -32,6 +35,14 @@ class Pace(NamedTuple):
     milliseconds: float | None
 
 
+class Measured(NamedTuple):
+    """A change that was live everywhere `milliseconds` after its commit; `at` in seconds since 1970."""
+
+    at: float
+    revision: int
+    milliseconds: float
+
+
 class Stopwatch:
     def __init__(self, engine: Engine, live: Live) -> None:
         self._engine = engine
@@ -39,7 +50,7 @@ class Stopwatch:
         self._lock = threading.Lock()
         self._looked_at = 0.0
         self._running = False
-        self._measured: float | None = None
+        self._measured: deque[Measured] = deque(maxlen=MOST_KEPT)
 
     def now(self) -> Pace:
         """The newest revision's progress as it is, and the last measurement."""
@@ -52,7 +63,13 @@ class Stopwatch:
         with reading(self._engine) as session:
             progress = convergence.progress(session, revision)
         waiting = tuple(host.host for host in progress.hosts if host.state != "applied")
-        return Pace(revision, progress.state, waiting, self._measured)
+        last = self._measured[-1].milliseconds if self._measured else None
+        return Pace(revision, progress.state, waiting, last)
+
+    def measured(self) -> list[Measured]:
+        """Those of the last hour, oldest first."""
+        since = time.time() - KEPT_SECONDS
+        return [one for one in tuple(self._measured) if one.at >= since]
 
     def _watch(self) -> None:
         try:
@@ -61,7 +78,8 @@ class Stopwatch:
                 seen = self._live.seen()
                 if seen.revision > timed and self._applied(seen.revision):
                     timed = seen.revision
-                    self._measured = (time.monotonic() - seen.at) * 1000
+                    took = (time.monotonic() - seen.at) * 1000
+                    self._measured.append(Measured(time.time(), seen.revision, took))
                 time.sleep(LEAST_PAUSE_SECONDS)
                 self._live.wait_for_pulse(seen.pulse, 1.0)
         except Exception:

@@ -85,6 +85,7 @@ def _network(row: tables.Network, mtus: dict[str, int]) -> Json:
         "vlan": row.vlan if row.physical else None,
         "cross_subnet": row.cross_subnet,
         "broadcast": row.broadcast,
+        "outbound": row.outbound,
         "labels": row.labels,
         "endpoints": row.endpoint_count,
         "version": row.version,
@@ -175,7 +176,7 @@ def endpoint(row: tables.Endpoint) -> Json:
     return {
         "name": row.qualified_name,
         "tenant": row.tenant.name,
-        "network": row.network.qualified_name,
+        "network": f"{row.tenant.name}/{row.network.name}",
         "host": row.host.name,
         "mac": row.mac,
         "addresses": [str(address) for address in row.addresses],

@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple, cast
 
-from flask import current_app, g, request
-from sqlalchemy import Engine
+from flask import current_app, g
+from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
 from db import changes, engine
-from db.audit import Actor
 from db.sight import narrow
 from web.auth.access import sight
+from web.auth.oidc import Provider
 from web.auth.principal import Principal
+from web.auth.told import Refusals, actor
+from web.history import History
 from web.live import Live
 from web.pace import Stopwatch
 
@@ -28,6 +30,9 @@ class State(NamedTuple):
     engine: Engine
     live: Live
     stopwatch: Stopwatch
+    refusals: Refusals
+    history: History
+    provider: Provider | None
 
 
 def state() -> State:
@@ -47,14 +52,15 @@ def reading_all() -> AbstractContextManager[Session]:
     return engine.reading(state().engine)
 
 
+def asking() -> AbstractContextManager[Connection]:
+    """For one statement that reads everything."""
+    return engine.asking(state().engine)
+
+
 def changing() -> AbstractContextManager[changes.Transaction]:
     """One change by whoever asks; its `revision` is known after the block. Rules look at everything."""
     asker: Principal | None = g.get("principal")
-    actor = None
-    if asker is not None:
-        asked = f"{request.method} {request.path}"[:400]
-        actor = Actor(asker.kind, asker.name, request.remote_addr or "", asked)
-    return changes.transaction(state().engine, actor=actor)
+    return changes.transaction(state().engine, actor=actor(asker.kind, asker.name) if asker else None)
 
 
 def recording() -> AbstractContextManager[changes.Transaction]:

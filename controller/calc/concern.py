@@ -73,7 +73,7 @@ def _standing(network: Network) -> tuple[object, ...]:
 
 def _segment(network: Network) -> tuple[object, ...]:
     """What endpoints' own flows say of it."""
-    return transport(network.transport).on_segment, network.physical, network.vlan
+    return transport(network.transport).on_segment, network.physical, network.vlan, network.outbound
 
 
 def _outlook(world: World, host: int) -> tuple[object, ...]:
@@ -174,6 +174,8 @@ class _Gather:
 
     def cluster(self, id: int) -> None:
         if self.old.tunnel_ports != self.new.tunnel_ports:
+            self.rewritten.add(Key(Part.BASE, 0))
+            self.everywhere.add(Key(Part.BASE, 0))
             for host in self.new.hosts:
                 self.host(host)
         if self.old.flat == self.new.flat:

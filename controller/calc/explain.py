@@ -13,7 +13,7 @@ from controller.calc.judge import Asked, Decision, judge, named_rule
 from controller.model import Address, Direction, Endpoint, Host, Tier, ip_address
 from controller.pipeline.firewall import firewall
 from controller.pipeline.flow import Kind, Match, Reason
-from controller.pipeline.packet import ROUTER_MAC, ip, ip_destination, ip_source
+from controller.pipeline.packet import GATEWAY_OFPORT, ROUTER_MAC, ip, ip_destination, ip_source
 from controller.pipeline.stages import Stage
 from controller.transport import DEFAULT, TUNNEL_OFPORTS, transport
 from controller.transport.host_gw import SEGMENT_OFPORT
@@ -151,7 +151,7 @@ def explain(
     segment = _segment(world, source)
     tenant = world.networks[source.network].tenant
     unproven = frozenset() if firewall(world, tenant) is None else frozenset({_OUTSIDE})
-    hidden, leaves = _may_be_hidden(world, source, destination), segment != SEGMENT_OFPORT
+    hidden, leaves = _may_be_hidden(world, source, destination), world.networks[source.network].outbound
     expected = _expected(here, there, decisions[-1], hidden, leaves, unproven)
     within = segment == SEGMENT_OFPORT or source.network == destination.network
     heard: list[Heard] = []
@@ -177,7 +177,7 @@ def explain(
 def _expected(
     here: Host, there: Host, last: Decision, hidden: bool, leaves: bool, unproven: frozenset[Reason]
 ) -> dict[int, Expected]:
-    """By host; none for where the packet should never come. `leaves`: by a segment, for whom nobody here is."""
+    """By host; none for where the packet should never come. `leaves`: it may go outside, where nobody it is for is."""
     deliver = Expected("deliver it")
     forward = deliver if here.id == there.id else Expected(f"send it to {there.name}")
     if last.allowed:
@@ -224,9 +224,10 @@ def _hear(
     if host.id == target.id and destination.ofport in fate.outputs:
         agrees = None if expected is None else not expected.reasons
         return Heard(host, True, "delivered", f"delivers it{lost}", table, agrees)
-    if segment in fate.outputs and not within:
+    if GATEWAY_OFPORT in fate.outputs or (segment in fate.outputs and not within):
         agrees = None if expected is None else Reason.NO_ROUTE in expected.reasons
-        words = f"sends it out by the physical segment, not to {destination.name}{lost}"
+        way = "to its gateway" if GATEWAY_OFPORT in fate.outputs else "by the physical segment"
+        words = f"sends it out {way}, not to {destination.name}{lost}"
         return Heard(host, False, "sent outside", words, table, agrees)
     if host.id != target.id and _is_sent(fate, target, segment):
         agrees = None if expected is None else expected.elsewhere or not expected.reasons

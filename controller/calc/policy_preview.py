@@ -40,7 +40,7 @@ def openings(old: World, new: World, changes: Iterable[Change]) -> Iterator[Open
         for subjects, peers in _pairs(old, new, direction, identity):
             sources, destinations = (subjects, peers) if direction is Direction.EGRESS else (peers, subjects)
             pairs = [(one, other) for one, other in product(sources, destinations) if one.id != other.id]
-            for service, after, reason in turned(old, new, *pairs[0]) if pairs else ():
+            for service, after, reason, _ in turned(old, new, *pairs[0]) if pairs else ():
                 for source, destination in pairs:
                     ends = source.name, destination.name
                     found[ends][Opening(*ends, service, after, reason)] = None

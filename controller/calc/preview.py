@@ -221,7 +221,7 @@ def _pair(old: World, new: World, one: Network, other: Network, after: Reach, ef
     said: dict[tuple[int, int], tuple[str, ...] | None] = {}
     for (i, sources), (j, destinations) in product(enumerate(groups[0]), enumerate(groups[1])):
         asked = sources[0], destinations[0]
-        its = tuple(service for service, _, _ in turned(old, new, *asked)) if _may_talk(*asked) else None
+        its = tuple(said.service for said in turned(old, new, *asked)) if _may_talk(*asked) else None
         said[i, j] = its
     told = {its for its in said.values() if its is not None}
     services = None if len(told) > 1 else next(iter(told), (EVERYTHING,))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import pairwise, product
+from typing import NamedTuple
 
 from controller.calc.judge import PROTOCOLS, Asked, Decision, judge, within
 from controller.model import Block, Direction, DomainName, Endpoint, Network, Rule
@@ -48,32 +49,66 @@ def _is(world: World, one: Addressed, endpoint: Endpoint) -> bool:
     return any(a.version == one.version and within(one, a.value) for a in endpoint.addresses)
 
 
-Said = tuple[str, bool, str]
-"""A service in words, whether it is allowed from then on, and why."""
-_Turned = dict[tuple[bool, str], dict[int, list[tuple[int, int]]]]  # by that: ranges of ports by protocol
+class Said(NamedTuple):
+    """A service in words, whether it is allowed, and why; `asked` is a connection of it, None where none can be asked
+    about."""
+
+    service: str
+    allowed: bool
+    reason: str
+    asked: Asked | None
+
+
+_Ranges = dict[int, list[tuple[int, int]]]  # of ports, by protocol
+_Found = dict[int, dict[tuple[bool, str], _Ranges]]  # by version, then by what is said
 
 
 def turned(old: World, new: World, source: Endpoint, destination: Endpoint) -> list[Said]:
     """The services whose connections are judged otherwise than before."""
-    by_version: dict[int, _Turned] = {}
+    found: _Found = {}
+    for asked, last, (before, after) in _judged((old, new), source, destination):
+        of = found.setdefault(asked.version, defaultdict(lambda: defaultdict(list)))
+        if before[-1].allowed != after[-1].allowed:
+            key = after[-1].allowed, _because(before, after)
+            _extend(of[key][asked.protocol], asked.port, last)
+    return _in_words(found)
+
+
+def opened(world: World, source: Endpoint, destination: Endpoint) -> list[Said]:
+    """What is said of every service; none where the two have no address family in common."""
+    found: _Found = {}
+    for asked, last, (said,) in _judged((world,), source, destination):
+        of = found.setdefault(asked.version, defaultdict(lambda: defaultdict(list)))
+        _extend(of[said[-1].allowed, why(said)][asked.protocol], asked.port, last)
+    return _in_words(found)
+
+
+def why(said: list[Decision]) -> str:
+    """Who denies; or which policies allow, and if none has to, why isolation does."""
+    if not said[-1].allowed:
+        return said[-1].reason
+    return " and ".join(one.reason for one in said if one.policy is not None) or f"as {said[0].reason}"
+
+
+_Answer = tuple[Asked, int, list[list[Decision]]]
+
+
+def _judged(worlds: tuple[World, ...], source: Endpoint, destination: Endpoint) -> Iterator[_Answer]:
+    """A connection to the first of each range of ports that all rules treat alike, the last of the range, and what each
+    world says of it."""
+    new = worlds[-1]
     ends = (Direction.EGRESS, new.identity_of(source)), (Direction.INGRESS, new.identity_of(destination))
     judging = [
         rule
-        for world, (direction, its) in product((old, new), ends)
+        for world, (direction, its) in product(worlds, ends)
         for policy in {policy.id: policy for policy in world.policies_selecting(its)}.values()
         for rule in policy.rules(direction) or ()
     ]
     for version in {a.version for a in source.addresses} & {a.version for a in destination.addresses}:
-        found: _Turned = defaultdict(lambda: defaultdict(list))
         for protocol in (6, 17, 132, 1 if version == 4 else 58, _OTHERS):
             for first, last in _ranges(judging, protocol, ends[1][1]):
                 asked = Asked(version, protocol, first)
-                before, after = (judge(world, source, destination, asked) for world in (old, new))
-                if before[-1].allowed != after[-1].allowed:
-                    key = after[-1].allowed, _because(before, after)
-                    _extend(found[key][protocol], first, last)
-        by_version[version] = found
-    return _in_words(by_version)
+                yield asked, last, [judge(world, source, destination, asked) for world in worlds]
 
 
 _OTHERS = 0
@@ -109,35 +144,41 @@ def _because(before: list[Decision], after: list[Decision]) -> str:
     return after[-1].reason if not after[-1].allowed else after[len(before) - 1].reason
 
 
-def _in_words(found: dict[int, _Turned]) -> list[Said]:
-    versions: dict[Said, list[int]] = defaultdict(list)
-    for version, turned in found.items():
-        for (allowed, reason), by_protocol in turned.items():
-            for service in _services(by_protocol):
-                versions[service, allowed, reason].append(version)
+def _in_words(found: _Found) -> list[Said]:
+    versions: dict[tuple[str, bool, str], dict[int, Asked | None]] = defaultdict(dict)
+    for version, said in found.items():
+        for (allowed, reason), by_protocol in said.items():
+            for service, protocol, port in _services(by_protocol):
+                asked = None if protocol == _OTHERS or port is None else Asked(version, protocol, port)
+                versions[service, allowed, reason][version] = asked
     return [
-        (
-            service if len(of) == len(found) or service.startswith("icmp") else f"{service} over IPv{of[0]}",
+        Said(
+            service if len(of) == len(found) or service.startswith("icmp") else f"{service} over IPv{next(iter(of))}",
             allowed,
             reason,
+            next(iter(of.values())),
         )
         for (service, allowed, reason), of in versions.items()
     ]
 
 
-def _services(by_protocol: dict[int, list[tuple[int, int]]]) -> Iterator[str]:
+def _services(by_protocol: _Ranges) -> Iterator[tuple[str, int, int | None]]:
+    """In words, and the protocol and a port of it; 0 is none, but in ICMP."""
     if len(by_protocol) == 5 and all(ranges == _ALL for ranges in by_protocol.values()):
-        yield EVERYTHING
+        yield EVERYTHING, 6, 1
         return
     for protocol, ranges in by_protocol.items():
         name = PROTOCOLS.get(protocol, "other protocols")
         for first, last in ranges:
+            if protocol in (1, 58):
+                messages = _message(first) if first == last else _messages(first, last)
+                yield name if (first, last) == _ALL[0] else f"{name}/{messages}", protocol, first
+                continue
+            port = first or min(last, 1) or None
             if (first, last) == _ALL[0]:
-                yield name
-            elif protocol in (1, 58):
-                yield f"{name}/{_message(first)}" if first == last else f"{name}/{_messages(first, last)}"
+                yield name, protocol, port
             else:
-                yield f"{name}/{first}" if first == last else f"{name}/{first}-{last}"
+                yield f"{name}/{first}" if first == last else f"{name}/{first}-{last}", protocol, port
 
 
 def _message(number: int) -> str:

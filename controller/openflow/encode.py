@@ -23,6 +23,7 @@ from controller.pipeline.flow import (
     InPort,
     Match,
     Move,
+    Nat,
     Output,
     OutputReg,
     Pop,
@@ -168,6 +169,7 @@ _OUTPUT_REG = Struct("!HHIHH4sH6x")
 _CONTROLLER = Struct("!HHIH6x")
 _PROPERTY = _TLV
 _CT = Struct("!HHIHH4sHB3xH")
+_NAT = Struct("!HHIH2xHH")
 _STACK = Struct("!HHIHH4sH6x")
 _CONJUNCTION = Struct("!HHIHBBI")
 _GROUP = Struct("!HHI")
@@ -257,11 +259,21 @@ def _to_controller(action: ToController) -> bytes:
 
 
 def _ct(action: Ct) -> bytes:
-    zone, commit, table, notes = action
+    zone, commit, table, notes, nat = action
     source, number = (bytes(4), zone) if isinstance(zone, int) else _sixteen_bits(zone)
-    nested = b"".join(map(_move, notes))
+    nested = (b"" if nat is None else _nat(nat)) + b"".join(map(_move, notes))
     then = 0xFF if table is None else table
     return _CT.pack(0xFFFF, _CT.size + len(nested), NICIRA, 35, int(commit), source, number, then, 0) + nested
+
+
+def _nat(nat: Nat) -> bytes:
+    end, version, address = nat
+    if not end:
+        return _NAT.pack(0xFFFF, 16, NICIRA, 36, 0, 0)
+    size, present = (4, 1) if version == 4 else (16, 4)  # which part of the range is said: its lowest address
+    body = address.to_bytes(size, "big")
+    body += _PADS[len(body) & 7]
+    return _NAT.pack(0xFFFF, _NAT.size + len(body), NICIRA, 36, ("src", "dst").index(end) + 1, present) + body
 
 
 def _sixteen_bits(text: str) -> tuple[bytes, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
-from controller.model import format_mac
+from controller.model import format_mac, ip_address
 from controller.openflow.encode import IN_PORT, LOCAL, encode
 from controller.openflow.fields import CT_STATE, field
 from controller.pipeline.flow import (
@@ -22,6 +22,7 @@ from controller.pipeline.flow import (
     Item,
     Match,
     Move,
+    Nat,
     Output,
     OutputReg,
     Pop,
@@ -132,12 +133,17 @@ def action_text(action: Action, *, numbers: bool = False) -> str:
             return f"group:{group if numbers else hex(group)}"
         case Resubmit(stage):
             return f"resubmit(,{_stage(stage, numbers)})"
-        case Ct(zone, commit, table, notes):
+        case Ct(zone, commit, table, notes, nat):
             parts = ["commit"] if commit else []
             parts += [f"table={_stage(table, numbers)}"] if table is not None else []
             parts.append(f"zone={zone}")
+            parts += [_nat(nat)] if nat is not None else []
             parts += [f"exec({','.join(map(action_text, notes))})"] if notes else []
             return f"ct({','.join(parts)})"
+
+
+def _nat(nat: Nat) -> str:
+    return f"nat({nat.end}={ip_address(nat.version, nat.address)})" if nat.end else "nat"
 
 
 def _stage(stage: int, numbers: bool) -> str:

@@ -1,7 +1,7 @@
 """The egress firewall: which addresses outside of all networks a tenant's endpoints may reach, by rules in their order.
 
 It is asked apart from policies, and only of packets that no network is found for. Names count for the addresses that
-endpoints were told. Where a packet goes that may leave is not decided here; as yet there is no way out.
+endpoints were told. Where a packet goes that may leave is not decided here.
 """
 
 from __future__ import annotations

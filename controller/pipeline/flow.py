@@ -163,14 +163,24 @@ class Resubmit(NamedTuple):
     stage: Stage
 
 
+class Nat(NamedTuple):
+    """`nat(src=ADDRESS)` or `nat(dst=ADDRESS)` of a connection that is committed. One that is known is translated as it
+    was, also where `end` is empty."""
+
+    end: str = ""
+    version: int = 4
+    address: int = 0
+
+
 class Ct(NamedTuple):
-    """`ct(zone=..., table=..., commit, exec(...))`. `zone` is a number or the name of a 16-bit field such as
+    """`ct(zone=..., table=..., commit, nat(...), exec(...))`. `zone` is a number or the name of a 16-bit field such as
     `reg0[0..15]`; `notes` go into the label of the connection that is committed."""
 
     zone: int | str
     commit: bool = False
     table: Stage | None = None
     notes: tuple[Move, ...] = ()
+    nat: Nat | None = None
 
 
 Action = (

@@ -34,6 +34,12 @@ GATEWAY_OFPORT, RESOLVER_OFPORT = 2, 3
 """Ports that every host's bridge has, besides those of transports; endpoints' ports are numbered from 100."""
 
 
+TRANSIT = {4: 240 << 24 | 119 << 16, 6: 0xFD77617272656F75 << 64}
+"""240.119.0.0/16 and fd77:6172:7265:6f75::/112: what endpoints are called between the bridge and its host, and nowhere
+else. The low 16 bits are the number of the endpoint's port, or 1: the host itself."""
+TRANSIT_MASK = {4: 0xFFFF0000, 6: (1 << 128) - 0x10000}
+
+
 def ip(version: int) -> Match:
     return IPV4 if version == 4 else IPV6
 

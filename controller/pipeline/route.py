@@ -28,7 +28,7 @@ def base(world: World) -> list[Flow]:
     flows = [
         flow(Kind.BASE, Stage.SERVICE, 0, (), goto=Stage.GATEWAY),
         flow(Kind.BASE, Stage.GATEWAY, 0, (), goto=Stage.ROUTE),
-        flow(Kind.BASE, Stage.ROUTE, 0, (), goto=Stage.FIREWALL),
+        flow(Kind.BASE, Stage.ROUTE, 0, (), goto=Stage.OUTWARD),
         drop(Reason.NO_ENDPOINT, Stage.DELIVER, 0, (IPV4,), exact="ip_dst"),
         drop(Reason.NO_ENDPOINT, Stage.DELIVER, 0, (IPV6,), exact="ipv6_dst"),
     ]

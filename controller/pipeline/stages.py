@@ -10,10 +10,12 @@
             │          └ NORMALIZE ─ EGRESS_ADMIN ─ EGRESS_TENANT ─ EGRESS_BASELINE ─┐          │
             │                        INGRESS_BASELINE ─ INGRESS_TENANT ─ INGRESS_ADMIN ┘          │
             └ COMMIT_SOURCE ─ RESTORE ──┘                                                      ─┘
-              └ COMMIT_DESTINATION ─ OUTPUT ─ CARRY              ROUTE ─ (no network) ─ FIREWALL ─ WAY_OUT
+              └ COMMIT_DESTINATION ─ OUTPUT ─ CARRY              ROUTE ─ (no network) ─ OUTWARD ─ FIREWALL ─ WAY_OUT
+                                       └ LEAVE ─ the host's gateway
+ the host's gateway ─ CLASSIFY ─ ENTER ─ TRACK_DESTINATION
 ```
 
-From WAY_OUT what may leave by a physical segment goes on to TRACK_DESTINATION.
+From WAY_OUT what may leave, by a physical segment or the host's gateway, goes on to TRACK_DESTINATION.
 
 A broadcast goes from ANSWER, or from GUARD by HEAR, to REPLICATE, whose groups copy it to ADMIT for each endpoint here
 and to OUTPUT for each other host.
@@ -29,6 +31,7 @@ from enum import IntEnum
 class Stage(IntEnum):
     CLASSIFY = 0
     RESOLVED = 3
+    ENTER = 4
     TUNNEL = 5
     SEGMENT = 7
     ZONE = 10
@@ -42,6 +45,7 @@ class Stage(IntEnum):
     SERVICE = 50
     GATEWAY = 60
     ROUTE = 65
+    OUTWARD = 66
     FIREWALL = 67
     WAY_OUT = 68
     DELIVER = 70
@@ -60,12 +64,14 @@ class Stage(IntEnum):
     COMMIT_SOURCE = 105
     COMMIT_DESTINATION = 108
     OUTPUT = 110
+    LEAVE = 111
     CARRY = 112
 
 
 NEXT: dict[Stage, frozenset[Stage]] = {
-    Stage.CLASSIFY: frozenset({Stage.RESOLVED, Stage.TUNNEL, Stage.ZONE}),
+    Stage.CLASSIFY: frozenset({Stage.RESOLVED, Stage.ENTER, Stage.TUNNEL, Stage.ZONE}),
     Stage.RESOLVED: frozenset({Stage.OUTPUT}),
+    Stage.ENTER: frozenset({Stage.TRACK_DESTINATION}),
     Stage.TUNNEL: frozenset({Stage.SEGMENT, Stage.ZONE}),
     Stage.SEGMENT: frozenset({Stage.ZONE}),
     Stage.ZONE: frozenset({Stage.GUARD}),
@@ -78,7 +84,8 @@ NEXT: dict[Stage, frozenset[Stage]] = {
     Stage.STATE_SOURCE: frozenset({Stage.SERVICE}),
     Stage.SERVICE: frozenset({Stage.GATEWAY}),
     Stage.GATEWAY: frozenset({Stage.ROUTE}),
-    Stage.ROUTE: frozenset({Stage.DELIVER, Stage.FIREWALL}),
+    Stage.ROUTE: frozenset({Stage.DELIVER, Stage.OUTWARD}),
+    Stage.OUTWARD: frozenset({Stage.FIREWALL}),
     Stage.FIREWALL: frozenset({Stage.WAY_OUT}),
     Stage.WAY_OUT: frozenset({Stage.TRACK_DESTINATION}),
     Stage.DELIVER: frozenset({Stage.ADMIT}),
@@ -96,7 +103,8 @@ NEXT: dict[Stage, frozenset[Stage]] = {
     Stage.RESTORE: frozenset({Stage.COMMIT_SOURCE}),
     Stage.COMMIT_SOURCE: frozenset({Stage.COMMIT_DESTINATION}),
     Stage.COMMIT_DESTINATION: frozenset({Stage.OUTPUT}),
-    Stage.OUTPUT: frozenset({Stage.CARRY}),
+    Stage.OUTPUT: frozenset({Stage.LEAVE, Stage.CARRY}),
+    Stage.LEAVE: frozenset(),
     Stage.CARRY: frozenset(),
 }
 """Which stages a flow of each stage, or a bucket of a group that it leads to, may name next. Always forward: OpenFlow

@@ -137,7 +137,7 @@ class _Vlan(Transport):
                 )
                 for family, address in ((IPV4, "ip_dst"), (IPV6, "ipv6_dst"))
             ),
-            on(Stage.WAY_OUT, 100, (here,), (outside,), Stage.TRACK_DESTINATION),
+            *([on(Stage.WAY_OUT, 100, (here,), (outside,), Stage.TRACK_DESTINATION)] if network.outbound else []),
             leave(Stage.CARRY, 120, to_itself),
             leave(Stage.CARRY, 120, Match(DESTINATION_HOST, OUTSIDE), Match(DESTINATION_NETWORK, 0)),
         ]

@@ -18,6 +18,7 @@ from sqlalchemy import (
     func,
     select,
     table,
+    true,
 )
 from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
@@ -32,7 +33,7 @@ _address = table("address", column("subnet_id"))
 
 
 class Tenant(Timestamped, Base):
-    """`id` is the tenant's 16-bit number, claimed from a pool: it is the conntrack zone on every host.
+    """`id` is the tenant's 15-bit number, claimed from a pool: it is the conntrack zone on every host.
 
     `quota` is how many of what it may have at most; what is not in it is not bounded.
     """
@@ -111,6 +112,7 @@ class Network(Timestamped, Base):
     plan: Mapped[str] = mapped_column(String(8), default="shared")
     strict: Mapped[bool] = mapped_column(default=False)
     broadcast: Mapped[bool] = mapped_column(default=False, server_default=false())
+    outbound: Mapped[bool] = mapped_column(default=True, server_default=true())
     mtu: Mapped[int | None]
     transport: Mapped[str] = mapped_column(String(16), default="vxlan", server_default="vxlan")
     cross_subnet: Mapped[bool] = mapped_column(default=False, server_default=false())

@@ -19,12 +19,11 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from ovs_agent.dns.server import Sockets
 from ovs_agent.document import RESOLVER, Endpoint
 from ovs_agent.netlink import veth
-from ovs_agent.netlink.look import index_of
+from ovs_agent.netlink.look import IFF_NOARP, index_of
 from ovs_agent.netlink.wire import CLONE_NEWNET, Request, change, inside
 from ovs_agent.plan import resolver_port
 
 IFNAME = "dns"
-IFF_NOARP = 0x80
 SERVER, BEYOND = 1, 2
 """The low 16 bits of the server's own address and of the router's that its routes need and nobody has."""
 MTU = 1280

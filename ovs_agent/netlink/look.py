@@ -26,7 +26,7 @@ from ovs_agent.plan import Link
 GROUP = 0x77_61_72_72
 """Device group of the host's ends ("warr"), by which they are found whatever else the machine has."""
 
-IFF_UP = 1
+IFF_UP, IFF_NOARP = 0x1, 0x80
 RTMGRP_LINK = 1
 IFINFO = struct.Struct("=BxHiII")  # family, type, index, flags, change
 IFADDR = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index

@@ -23,7 +23,8 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from ovs_agent.document import Endpoint
-from ovs_agent.netlink.look import GROUP, IFF_UP, index_of
+from ovs_agent.netlink.look import GROUP, IFF_NOARP, IFF_UP, index_of
+from ovs_agent.netlink.mtu import of_route
 from ovs_agent.netlink.wire import CREATE, KernelRefusal, Request, change, inside, open_netns
 
 IFA_F_NODAD = 2
@@ -94,12 +95,6 @@ def configure(endpoint: Endpoint, checksum_offload: bool, routing: Routing = ALL
     return inside(endpoint.netns, lambda: _configure(endpoint, checksum_offload, routing))
 
 
-def set_mtu(endpoint: Endpoint) -> None:
-    """Of both ends, and of nothing else. Raises NoNamespace or OSError where the container's end is not to be found."""
-    inside(endpoint.netns, lambda: _set_mtu(endpoint.ifname, endpoint.mtu))
-    _set_mtu(endpoint.port_name, endpoint.mtu)
-
-
 def delete(name: str) -> bool:
     """Remove a pair by its host's end. Answers whether there was one."""
     message = ifinfmsg()
@@ -120,10 +115,21 @@ def bring_down(name: str) -> None:
     change([Request(f"bring down interface {name}", rtnl.RTM_NEWLINK, message, accept=GONE)])
 
 
-def _set_mtu(name: str, mtu: int) -> None:
-    message = ifinfmsg()
-    message["attrs"] = [("IFLA_IFNAME", name), ("IFLA_MTU", mtu)]
-    change([Request(f"set the MTU of interface {name} to {mtu}", rtnl.RTM_NEWLINK, message)])
+def host_end(name: str, addresses: Sequence[str]) -> None:
+    """Bring up an interface of the host's with these addresses, that asks for no neighbour: behind it is the bridge
+    alone, which takes everything. One that is as it should be stays as it is."""
+    index = index_of(name)
+    if index is None:
+        raise KernelRefusal(errno.ENODEV, f"configure {name}")
+    _set_ipv6(name, True)
+    message = _up()
+    message["index"] = index
+    message["flags"] |= IFF_NOARP
+    message["change"] |= IFF_NOARP
+    message["attrs"] = [("IFLA_AF_SPEC", {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", 1)]})]})]
+    there = frozenset({errno.EEXIST})
+    given = (_new_address(index, ipaddress.ip_interface(one))._replace(accept=there) for one in addresses)
+    change([Request(f"bring up {name}", rtnl.RTM_NEWLINK, message), *given])
 
 
 def without_checksum_offload(ifname: str) -> None:
@@ -168,10 +174,10 @@ def _configure(endpoint: Endpoint, checksum_offload: bool, routing: Routing) -> 
     requests += [_new_address(index, interface) for interface in interfaces]
     for cidr, through in routing.routes:
         gateway = through or _gateway(endpoint, cidr)
-        requests.append(_new_route(index, gateway, interfaces, cidr)._replace(accept=frozenset()))
+        route = _new_route(index, gateway, interfaces, of_route(endpoint, gateway), cidr)
+        requests.append(route._replace(accept=frozenset()))
     gateways = endpoint.gateways if routing.default else ()
-    mtu = endpoint.route_mtu if endpoint.route_mtu < endpoint.mtu else None
-    routes = [_new_route(index, gateway, interfaces, mtu=mtu) for gateway in gateways]
+    routes = [_new_route(index, gateway, interfaces, of_route(endpoint, gateway)) for gateway in gateways]
     codes = change([*requests, *routes])[len(requests) :]
     return tuple(gateway for gateway, code in zip(gateways, codes, strict=True) if code == 0)
 
@@ -207,7 +213,7 @@ def _new_address(index: int, interface: ipaddress.IPv4Interface | ipaddress.IPv6
 
 
 def _new_route(
-    index: int, gateway: str, interfaces: Sequence[Any], cidr: str | None = None, mtu: int | None = None
+    index: int, gateway: str, interfaces: Sequence[Any], mtu: int | None, cidr: str | None = None
 ) -> Request:
     """To `cidr`, or a default route."""
     address = ipaddress.ip_address(gateway)

@@ -66,6 +66,8 @@ def change(requests: Iterable[Request]) -> list[int]:
     The kernel carries on after a refusal; the first that was not to be accepted is raised when all are answered.
     """
     batch = list(requests)
+    if not batch:
+        return []
     data = b"".join(_encode(request, number, NLM_F_ACK) for number, request in enumerate(batch))
     codes: dict[int, int] = {}
     with _socket() as channel:
@@ -94,6 +96,17 @@ def dump(request: Request) -> list[bytes]:
                 if kind == NLMSG_ERROR:
                     raise KernelRefusal(-struct.unpack_from("=i", packet, start)[0], request.what)
                 found.append(packet[start:end])
+
+
+def ask(request: Request) -> bytes:
+    """The one object that a request is answered with: its message without the netlink header."""
+    with _socket() as channel:
+        channel.send(_encode(request, 0, 0))
+        packet = channel.recv(RECEIVE)
+    kind, _, start, end = next(iter(_messages(packet)))
+    if kind == NLMSG_ERROR:
+        raise KernelRefusal(-struct.unpack_from("=i", packet, start)[0], request.what)
+    return packet[start:end]
 
 
 def attributes(body: bytes, start: int) -> dict[int, bytes]:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from logging import getLogger
 from typing import Any, NamedTuple, TypeVar
 
-from ovs_agent.ovsdb.replica import DATABASE, Replica, read_bridge, read_connected, read_controllers
+from ovs_agent.ovsdb.replica import DATABASE, Replica, read_bridge, read_connected, read_controllers, read_ssl
 from ovs_agent.ovsdb.writes import DatabaseStep, Refused, write
 from ovs_agent.plan import Port, Seen
 
@@ -79,13 +79,14 @@ class Database:
             replica = self._idl
             row = replica.bridge(bridge)
             if row is None:
-                return Seen(others=replica.others(bridge))
+                return Seen(others=replica.others(bridge), ssl=read_ssl(replica.root()))
             return Seen(
                 read_bridge(row),
                 read_controllers(row),
                 read_connected(row),
                 replica.ports(row),
                 others=replica.others(bridge),
+                ssl=read_ssl(replica.root()),
             )
 
         return self._call(read)

@@ -16,15 +16,16 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # ovs.poller tries eventlet, which complains about itself where it is installed
     from ovs.db import idl as ovsidl
 
-from ovs_agent.plan import Bridge, Controller, Port
+from ovs_agent.plan import Bridge, Controller, Port, Ssl
 
 DATABASE = "Open_vSwitch"
 
 COLUMNS: Mapping[str, list[str]] = {
-    "Open_vSwitch": ["bridges", "next_cfg", "cur_cfg"],
+    "Open_vSwitch": ["bridges", "next_cfg", "cur_cfg", "ssl"],
     "Bridge": ["name", "ports", "controller", "datapath_type", "fail_mode", "protocols", "other_config"],
     "Port": ["name", "interfaces"],
     "Interface": ["name", "type", "options", "external_ids", "mac", "ofport", "ofport_request", "error"],
+    "SSL": ["private_key", "certificate", "ca_cert", "bootstrap_ca_cert"],
     "Controller": ["target", "connection_mode", "inactivity_probe", "max_backoff", "is_connected"],
 }
 """Only what is read or written: statistics, which change every few seconds, are never sent to us."""
@@ -121,6 +122,11 @@ def read_controllers(row: Any) -> tuple[Controller, ...]:
         )
         for one in row.controller
     )
+
+
+def read_ssl(root: Any) -> Ssl | None:
+    row = _one(root.ssl)
+    return None if row is None else Ssl(row.private_key, row.certificate, row.ca_cert)
 
 
 def read_connected(row: Any) -> frozenset[str]:

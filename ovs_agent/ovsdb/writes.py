@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from ovs_agent.ovsdb.replica import Replica
-from ovs_agent.plan import Bridge, Controller, DropPort, Port, PutPort, SetBridge, SetControllers
+from ovs_agent.plan import Bridge, Controller, DropPort, Port, PutPort, SetBridge, SetControllers, SetSsl, Ssl
 from ovs_agent.segments import AddBridge
 
-DatabaseStep = SetBridge | AddBridge | SetControllers | PutPort | DropPort
+DatabaseStep = SetBridge | AddBridge | SetSsl | SetControllers | PutPort | DropPort
 
 
 class Refused(Exception):  # noqa: N818
@@ -25,6 +25,8 @@ def write(step: DatabaseStep, replica: Replica, txn: Any) -> None:
             _set_bridge(bridge, replica, txn)
         case AddBridge(name, datapath_type, interface):
             _add_bridge(name, datapath_type, interface, replica, txn)
+        case SetSsl(ssl):
+            _set_ssl(ssl, replica, txn)
         case SetControllers(name, controllers):
             _set_controllers(_bridge(replica, name), controllers, replica, txn)
         case PutPort(name, port):
@@ -59,6 +61,14 @@ def _new_bridge(name: str, replica: Replica, txn: Any) -> Any:
     _add_port(row, Port(name, None, "internal"), replica, txn)
     replica.root().addvalue("bridges", row)
     return row
+
+
+def _set_ssl(ssl: Ssl, replica: Replica, txn: Any) -> None:
+    """A new row each time: the switch looks at the files again."""
+    row = txn.insert(replica.tables["SSL"])
+    row.private_key, row.certificate, row.ca_cert = ssl
+    row.bootstrap_ca_cert = False
+    replica.root().ssl = [row]
 
 
 def _set_controllers(bridge: Any, controllers: tuple[Controller, ...], replica: Replica, txn: Any) -> None:

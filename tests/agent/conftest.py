@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sqlite3
+import ssl
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -29,10 +30,11 @@ from tests.ovs import Ovs
 class Site:
     """A machine with its switch; the API, its database and a controller, which the machine reaches."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tls: bool = False) -> None:
         sweep()
         self.folder = folder
-        self.netns = make_netns(f"{PREFIX}{os.getpid()}")
+        self.authority = folder / "tls" / "ca.pem" if tls else None
+        self.netns = make_netns(f"{PREFIX}{os.getpid()}{'-tls' if tls else ''}")
         with inside(self.netns):
             self.ovs = Ovs().__enter__()
         self.url = f"sqlite:///{folder / 'warren.db'}"
@@ -44,13 +46,14 @@ class Site:
             networks.create(tx, "acme/old", subnets=["10.21.0.0/24"])
             networks.create(tx, "acme/tiny", subnets=["10.22.0.0/30"])
         port = free_port(self.netns)
-        self.api_url = f"http://127.0.0.1:{port}"
-        self.api = Process(self.netns, folder / "web.log", "web", "--db", self.url, "--bind", f"127.0.0.1:{port}")
+        self.api_url = f"http{'s' if tls else ''}://127.0.0.1:{port}"
+        trust = ("--tls-dir", str(folder / "tls"))
+        where = (*(trust if tls else ("--insecure-http",)), "--bind", f"127.0.0.1:{port}")
+        self.api = Process(self.netns, folder / "web.log", "web", "--db", self.url, *where)
         listen = f"127.0.0.1:{free_port(self.netns)}"
-        self.target = f"tcp:{listen}"
-        self.controller = Process(
-            self.netns, folder / "controller.log", "controller", "--db", self.url, "--listen", listen, "--name", "c1"
-        )
+        self.target = f"{'ssl' if tls else 'tcp'}:{listen}"
+        where = (*(trust if tls else ("--insecure-tcp",)), "--listen", listen, "--name", "c1")
+        self.controller = Process(self.netns, folder / "controller.log", "controller", "--db", self.url, *where)
         self._numbers = itertools.count(1)
         self.controller.start()
         self.start_api()
@@ -99,7 +102,8 @@ class Site:
     def api_answers(self) -> bool:
         with inside(self.netns):
             try:
-                return urllib.request.urlopen(f"{self.api_url}/healthz", timeout=1).status == 200
+                trust = ssl.create_default_context(cafile=self.authority) if self.authority else None
+                return urllib.request.urlopen(f"{self.api_url}/healthz", timeout=1, context=trust).status == 200
             except OSError:
                 return False
 

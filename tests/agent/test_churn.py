@@ -40,9 +40,10 @@ def test_two_hundred_containers_eight_at_a_time(host: Host) -> None:
             with lock:
                 assert not live & given, f"{live & given} twice at the same time"
                 live.update(given)
-            box.delete()
+            time.sleep(0.05)  # it lives a while
             with lock:
                 live.difference_update(given)
+            box.delete()
         finally:
             host.drop(box)
 

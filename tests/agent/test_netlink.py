@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +15,12 @@ from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import ARP, Ether
 
 from ovs_agent.document import Endpoint
-from ovs_agent.netlink import look, veth
+from ovs_agent.netlink import look, mtu, veth
 from ovs_agent.netlink.announce import announce, frames
 from ovs_agent.netlink.wire import KernelRefusal, NoNamespace
 from ovs_agent.netlink.wire import inside as work_inside
 from ovs_agent.plan import Link
-from tests.agent.site import NETNS, PREFIX, inside, make_netns, remove_netns, run, sweep
+from tests.agent.site import NETNS, PREFIX, inside, make_netns, remove_netns, run, sweep, until
 
 
 @pytest.fixture
@@ -121,10 +122,49 @@ def test_the_mtu_changes_on_both_ends_and_nothing_else_does(endpoint: Endpoint) 
     veth.configure(endpoint, checksum_offload=True)
     space, before = Path(endpoint.netns).name, [routes(endpoint), routes(endpoint, "-6")]
     address = run("ip", "-n", space, "-o", "address")
-    veth.set_mtu(endpoint._replace(mtu=1350))
+    mtu.give(endpoint._replace(mtu=1350, route_mtu=1350))
     assert pairs()["wrn1"].mtu == 1350 and "mtu 1350" in run("ip", "-n", space, "link", "show", "dev", "eth0")
     assert (address, before) == (run("ip", "-n", space, "-o", "address"), [routes(endpoint), routes(endpoint, "-6")])
     assert look.complaints(endpoint, endpoint.gateways) == []
+
+
+def test_routes_through_the_gateway_follow_their_mtu_and_no_others(endpoint: Endpoint) -> None:
+    """Also of an interface that whoever runs the container calls otherwise."""
+    inner = endpoint._replace(ifname="net1", route_mtu=1340)
+    veth.make(inner)
+    more = veth.Routing((("10.30.0.0/16", None), ("10.31.0.0/16", "10.20.0.77"), ("fd00:30::/48", None)))
+    veth.configure(inner, checksum_offload=True, routing=more)
+
+    def said() -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for line in (*routes(endpoint).splitlines(), *routes(endpoint, "-6").splitlines()):
+            if " via " in line:
+                found.setdefault(line.partition(" mtu ")[2].partition(" ")[0], []).append(line.split()[0])
+        return {size: sorted(names) for size, names in found.items()}
+
+    ours = ["10.30.0.0/16", "default", "default", "fd00:30::/48"]
+    assert said() == {"1340": ours, "": ["10.31.0.0/16"]}
+    mtu.give(endpoint._replace(mtu=1380, route_mtu=1320))
+    assert said() == {"1320": ours, "": ["10.31.0.0/16"]}
+    mtu.give(endpoint._replace(mtu=1380, route_mtu=1380))
+    assert said() == {"": sorted([*ours, "10.31.0.0/16"])}
+    mtu.give(endpoint._replace(mtu=1400, route_mtu=1350))
+    assert said() == {"1350": ours, "": ["10.31.0.0/16"]}
+
+
+def test_a_container_that_its_runtime_equips_is_found_by_a_process_of_its(endpoint: Endpoint) -> None:
+    veth.make(endpoint)
+    nameless = endpoint._replace(netns="", mtu=1380)
+    with pytest.raises(NoNamespace):
+        mtu.give(nameless)
+    with subprocess.Popen(["ip", "netns", "exec", Path(endpoint.netns).name, "sleep", "60"]) as process:
+        try:
+            until(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n", "process in the container")
+            mtu.give(nameless)
+        finally:
+            process.kill()
+    assert pairs()["wrn1"].mtu == 1380
+    assert "mtu 1380" in run("ip", "-n", Path(endpoint.netns).name, "link", "show", "dev", "eth0")
 
 
 def test_what_is_announced_is_what_others_understand(endpoint: Endpoint) -> None:

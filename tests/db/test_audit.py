@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import Engine, delete, select, text, update
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.orm import Session
 
 from db import (
     audit,
@@ -136,10 +138,51 @@ def test_what_did_not_happen_is_not_there(engine: Engine) -> None:
     assert entries(engine) == [] and verified(engine).problem is None
 
 
+def unguard(session: Session) -> None:
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SET LOCAL session_replication_role = replica"))  # no trigger fires in this transaction
+        return
+    for name in session.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all():
+        session.execute(text(f"DROP TRIGGER {name}"))
+
+
 def spoil(engine: Engine, statement: object) -> str | None:
     with writing(engine) as session:
+        unguard(session)
         session.execute(statement)  # type: ignore[call-overload]
     return verified(engine).problem
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit SET entry = '{}' WHERE number = 3",
+        "UPDATE audit SET actor = 'user eve'",
+        "DELETE FROM audit WHERE number = 5",
+        "UPDATE audit_head SET number = 4",
+        "DELETE FROM audit_head",
+    ],
+)
+def test_the_database_refuses_to_change_the_log(told: Engine, statement: str) -> None:
+    before = verified(told)
+    with pytest.raises(DatabaseError, match="the audit log only grows"), writing(told) as session:
+        session.execute(text(statement))
+    assert verified(told) == before
+
+
+@pytest.mark.parametrize("table", ["audit", "audit_head"])
+def test_nor_can_it_be_emptied_at_once(postgresql_engine: Engine, table: str) -> None:
+    did(postgresql_engine, tenants.create, "acme")
+    with pytest.raises(DatabaseError, match="the audit log only grows"), writing(postgresql_engine) as session:
+        session.execute(text(f"TRUNCATE {table}"))
+    assert verified(postgresql_engine).entries == 2
+
+
+def test_a_lost_head_and_an_entry_that_is_none_are_noticed(told: Engine) -> None:
+    assert spoil(told, delete(AuditHead)) == "what was written last is noted nowhere any more"
+    hash = audit.sha256(b"{}").hexdigest()
+    forged = update(AuditRow).where(AuditRow.number == 2).values(entry="{}", hash=hash)
+    assert spoil(told, forged) == "entry 2 was changed to what is none"
 
 
 def test_a_changed_entry_is_noticed(told: Engine) -> None:
@@ -175,6 +218,7 @@ def test_entries_taken_off_the_end_are_noticed(told: Engine) -> None:
 
 def test_two_entries_that_changed_places_are_noticed(told: Engine) -> None:
     with writing(told) as session:
+        unguard(session)
         for step in ("number = -2 WHERE number = 2", "number = 2 WHERE number = 3", "number = 3 WHERE number = -2"):
             session.execute(text(f"UPDATE audit SET {step}"))
     assert verified(told).problem == "entry 2 was changed"

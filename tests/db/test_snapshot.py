@@ -49,6 +49,7 @@ def test_a_snapshot_says_everything_in_the_units_of_the_wire(engine: Engine) -> 
             web.zone,
             (Subnet.parse("10.20.0.0/24", "10.20.0.1"), Subnet.parse("fd00:20::/64", "fd00:20::1")),
             private=True,
+            outbound=True,
         ),
     )
     assert web.zone != acme.zone

@@ -277,3 +277,16 @@ def test_a_lab_goes_without_remains_also_after_a_kill() -> None:
     assert not list(Path("/sys/fs/cgroup").glob(f"*/{docker.cgroup(host)}"))
     assert not list(Path("/sys/fs/cgroup").glob(docker.cgroup(host)))
     assert not netns.names(lab.name) and lab.name not in Path("/proc/mounts").read_text()
+
+
+def test_a_running_container_follows_its_networks_mtu(site: Site) -> None:
+    tenant = site.tenants[0]
+    site.network("h1", "sized", "--subnet", "10.48.0.0/24", "-o", f"tenant={tenant}", "-o", "network=sized")
+    site.run("h1", "z1", "sized")
+
+    def inside() -> str:
+        return site.docker("h1", "exec", "z1", "ip", "link", "show", "eth0")
+
+    assert "mtu 1450 " in inside()
+    site.rest.patch(f"/networks/{tenant}/sized", {"mtu": 1300})
+    until(lambda: "mtu 1300 " in inside(), "MTU 1300")

@@ -207,7 +207,9 @@ def problems(world: World, host: str) -> list[str]:
 
 
 def test_a_smaller_underlay_is_noticed_and_networks_follow(lab: Lab, world: World) -> None:
-    network = world.network(world.tenant("red"), "front", transport="vxlan")
+    """Also in containers that run: their interfaces, and routes that take less."""
+    network = world.network(world.tenant("red"), "front", "10.61.9.0/24", "fd00:61:9::/64", transport="host-gw")
+    running = world.endpoint(network, "h1")
     nic = lab.host("h2").netns
 
     def underlay(size: int) -> None:
@@ -217,12 +219,18 @@ def test_a_smaller_underlay_is_noticed_and_networks_follow(lab: Lab, world: Worl
     def known(size: int) -> bool:
         return bool(world.rest.get(f"/networks/{network}").body["mtu"] == size)
 
+    def given(size: int) -> bool:
+        said = (netns.run("ip", "-n", running.netns, family, "route") for family in ("-4", "-6"))
+        leaving = [line for text in said for line in text.splitlines() if line.startswith("default")]
+        return mtu(running) == size and len(leaving) == 2 and all(f" mtu {size - 50}" in line for line in leaving)
+
+    assert given(1500)
     try:
         underlay(1400)
-        until(lambda: known(1350))
+        until(lambda: known(1400) and given(1400))
     finally:
         underlay(1500)
-    until(lambda: known(1450))
+    until(lambda: known(1500) and given(1500))
 
 
 def test_a_black_hole_on_the_way_is_reported_and_its_end_too(lab: Lab, world: World) -> None:

@@ -6,6 +6,7 @@ opened it; ICMP by its query (a request and its reply are one connection). Nothi
 
 from __future__ import annotations
 
+from controller.pipeline.flow import Nat
 from controller.pipeline.packet import ECHO_REPLY, ECHO_REPLY_V6, ECHO_REQUEST, ECHO_REQUEST_V6
 
 Packet = dict[str, int]
@@ -27,19 +28,41 @@ _Connection = tuple[int, int, _End, _End]  # zone, protocol, who opened it, to w
 class Connections:
     def __init__(self) -> None:
         self._open: dict[_Connection, int] = {}
+        self._translated: dict[_Connection, Nat] = {}
+        self._answered: dict[_Connection, _Connection] = {}  # what opened it, by how its other end sees it
 
     def look(self, zone: int, packet: Packet) -> int:
         """The packet's ct_state in a zone."""
         opened, answered = _both_ways(zone, packet)
         if opened in self._open:
             return TRACKED | ESTABLISHED
-        if answered in self._open:
+        if answered in self._open or answered in self._answered:
             return TRACKED | ESTABLISHED | REPLY
         return TRACKED | (NEW if _may_open(packet) else INVALID)
 
     def commit(self, zone: int, packet: Packet, label: int = 0) -> None:
         if self.look(zone, packet) == TRACKED | NEW:
             self._open[_both_ways(zone, packet)[0]] = label
+
+    def translate(self, zone: int, packet: Packet, nat: Nat, commit: bool) -> Packet:
+        """The packet as the connection is translated; with `commit` one that was just opened is, from now on."""
+        opened, answered = _both_ways(zone, packet)
+        prefix = "ip" if packet["eth_type"] == 0x0800 else "ipv6"
+        if commit and nat.end and opened in self._open and opened not in self._translated:
+            self._translated[opened] = nat
+            *same, source, destination = opened
+            ends = (
+                ((nat.address, source[1]), destination) if nat.end == "src" else (source, (nat.address, destination[1]))
+            )
+            self._answered[*same, *ends] = opened  # type: ignore[index]
+        if opened in self._translated:
+            its = self._translated[opened]
+            return packet | {f"{prefix}_{its.end}": its.address}
+        if answered in self._answered:
+            first = self._answered[answered]
+            end, other = self._translated[first].end, {"src": "dst", "dst": "src"}
+            return packet | {f"{prefix}_{other[end]}": first[2 if end == "src" else 3][0]}
+        return packet
 
     def labels(self) -> list[tuple[int, int]]:
         """Zone and label of each connection."""

@@ -24,6 +24,7 @@ from controller.pipeline.flow import (
     Kind,
     Match,
     Move,
+    Nat,
     Output,
     OutputReg,
     Pop,
@@ -53,6 +54,7 @@ PRESENT = 0x1000
 class Conntrack(Protocol):
     def look(self, zone: int, packet: Packet) -> int: ...
     def commit(self, zone: int, packet: Packet, label: int) -> None: ...
+    def translate(self, zone: int, packet: Packet, nat: Nat, commit: bool) -> Packet: ...
 
 
 class Always(NamedTuple):
@@ -65,6 +67,9 @@ class Always(NamedTuple):
 
     def commit(self, zone: int, packet: Packet, label: int) -> None:
         pass
+
+    def translate(self, zone: int, packet: Packet, nat: Nat, commit: bool) -> Packet:
+        return packet
 
 
 class Outcome(NamedTuple):
@@ -230,6 +235,8 @@ class _Run:
                 assert note.destination == "ct_label", f"{note} writes to what no connection keeps"
                 _move(self.packet, label, note)
             self._conntrack.commit(zone, self.packet, label["ct_label"])
+        if action.nat is not None:
+            self.packet = self._conntrack.translate(zone, self.packet, action.nat, action.commit)
         if action.table is None:
             return flow.goto
         assert flow.goto is None, f"{flow} sends two packets on, one of them untracked"

@@ -57,12 +57,20 @@ class Site:
         return changes
 
     def network(
-        self, id: int, tenant: int, isolated: bool, private: bool, transport: str, broadcast: bool, vlan: int = 0
+        self,
+        id: int,
+        tenant: int,
+        isolated: bool,
+        private: bool,
+        transport: str,
+        broadcast: bool,
+        outbound: bool,
+        vlan: int = 0,
     ) -> Change:
         """No two networks have one tag on one segment."""
         zone = 1000 + id if isolated else self.zones[tenant]
         how = {"private": private, "transport": transport, "broadcast": broadcast, "cross_subnet": tenant == 1}
-        on = {"vlan": vlan, "physical": 1 if vlan else id}
+        on = {"vlan": vlan, "physical": 1 if vlan else id, "outbound": outbound}
         self.networks[id] = worlds.network(id, tenant, zone=zone, **how, **on)
         return self.networks[id]
 
@@ -73,7 +81,7 @@ class Site:
         for id, change in list(self.networks.items()):
             value = change.value
             if value.tenant == tenant:
-                how = value.private, value.transport, value.broadcast, value.vlan
+                how = value.private, value.transport, value.broadcast, value.outbound, value.vlan
                 changes.append(self.network(id, tenant, value.zone >= 1000, *how))
         return changes
 
@@ -111,8 +119,8 @@ def _change(draw: st.DrawFn, site: Site) -> list[Change]:
             id = draw(st.sampled_from(NETWORKS))
             known = site.networks.get(id)
             tenant = known.value.tenant if known else draw(st.sampled_from(TENANTS))
-            isolated, private, broadcast = (draw(st.booleans()) for _ in range(3))
-            how = draw(_TRANSPORT), broadcast, draw(st.sampled_from((0, id, id + 100)))
+            isolated, private, broadcast, outbound = (draw(st.booleans()) for _ in range(4))
+            how = draw(_TRANSPORT), broadcast, outbound, draw(st.sampled_from((0, id, id + 100)))
             return [site.network(id, tenant, isolated, private, *how)]
         case "network-" if idle := site.idle("network"):
             id = draw(st.sampled_from(idle))

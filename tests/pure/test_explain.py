@@ -133,7 +133,7 @@ def test_an_answer_is_told_in_words() -> None:
             "drops it in INGRESS_TENANT (ingress policy)",
         ),
         (Fate(Stage.ADMIT, 0), "foreign_flow", "drops it in ADMIT (foreign flow)"),
-        (Fate(4, 0), "foreign_flow", "drops it in 4 (foreign flow)"),
+        (Fate(8, 0), "foreign_flow", "drops it in 8 (foreign flow)"),
         (Fate(Stage.CLASSIFY, None), "no_flow", "drops it in CLASSIFY (no flow)"),
         (Fate(Stage.ADMIT, Kind.ZONE << 48), "no_output", "drops it in ADMIT (no output)"),
         (Fate(0, 0, frozenset({7})), "sent by port 7", "sends it by port 7, not to e103"),

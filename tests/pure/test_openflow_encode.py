@@ -13,7 +13,7 @@ from os_ken.ofproto import ofproto_v1_4 as ofp
 from os_ken.ofproto import ofproto_v1_4_parser as parser
 from os_ken.ofproto.ofproto_protocol import ProtocolDesc
 
-from controller.model import format_mac
+from controller.model import format_mac, ip_address
 from controller.openflow.encode import IN_PORT, encode, encode_delete, encode_instructions, encode_match
 from controller.openflow.fields import FIELDS, ct_state
 from controller.pipeline.flow import (
@@ -24,6 +24,7 @@ from controller.pipeline.flow import (
     InPort,
     Match,
     Move,
+    Nat,
     Output,
     OutputReg,
     Pop,
@@ -190,6 +191,18 @@ def test_conntrack_has_the_same_bytes(commit: bool, table: Stage | None, zone: i
     noted = parser.NXActionCT(int(commit), "", zone, recirculate, 0, moves)
     notes = Move("reg14", "ct_label", 32, 0, 64), Move("reg7", "ct_label", 16)
     assert encode_instructions([Ct(zone, commit, table, notes)], None) == serialised(noted)
+
+
+@given(st.sampled_from(("src", "dst")), st.integers(0, 0xFFFFFFFF), st.integers(0, (1 << 128) - 1))
+def test_translation_has_the_same_bytes(end: str, v4: int, v6: int) -> None:
+    flags = {"src": 1, "dst": 2}[end]
+    for nat, expected in (
+        (Nat(), parser.NXActionNAT(0)),
+        (Nat(end, 4, v4), parser.NXActionNAT(flags, range_ipv4_min=str(ip_address(4, v4)))),
+        (Nat(end, 6, v6), parser.NXActionNAT(flags, range_ipv6_min=str(ip_address(6, v6)))),
+    ):
+        ct = parser.NXActionCT(1, "", 7, 111, 0, [expected])
+        assert encode_instructions([Ct(7, True, Stage.LEAVE, nat=nat)], None) == serialised(ct)
 
 
 @settings(max_examples=200)

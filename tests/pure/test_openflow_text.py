@@ -12,6 +12,7 @@ from controller.pipeline.flow import (
     InPort,
     Match,
     Move,
+    Nat,
     Output,
     OutputReg,
     PopVlan,
@@ -50,6 +51,13 @@ def test_what_is_noted_of_a_connection_reads_as_the_tool_wants_it() -> None:
     assert action_text(Ct("reg0[0..15]", True, notes=(Move("reg15", "ct_label", 32, 0, 32),))) == (
         "ct(commit,zone=reg0[0..15],exec(move:reg15[0..31]->ct_label[32..63]))"
     )
+
+
+def test_translation_reads_as_the_tool_wants_it() -> None:
+    assert action_text(Ct(7, True, Stage.LEAVE, nat=Nat("src", 4, 0xF0770064))) == (
+        "ct(commit,table=LEAVE,zone=7,nat(src=240.119.0.100))"
+    )
+    assert action_text(Ct(7, table=Stage.ENTER, nat=Nat())) == "ct(table=ENTER,zone=7,nat)"
 
 
 def test_a_copy_reads_with_its_meter() -> None:

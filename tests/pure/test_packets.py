@@ -225,11 +225,11 @@ def test_a_tunnel_packet_is_never_sent_on_to_a_third_host() -> None:
     assert send(flows(world, 2), arrive(sent, address)).reason is Reason.NO_TUNNEL
 
 
-@pytest.mark.parametrize("port", [GATEWAY_OFPORT, 999])
-def test_a_port_that_is_no_endpoints_sends_nothing(port: int) -> None:
+@pytest.mark.parametrize(("port", "reason"), [(GATEWAY_OFPORT, Reason.NO_ENDPOINT), (999, Reason.UNKNOWN_PORT)])
+def test_a_port_that_is_no_endpoints_sends_nothing(port: int, reason: Reason) -> None:
     world = worlds.world(*worlds.two_tenants())
     packet = udp(world.endpoints[101], world.endpoints[102]) | {"in_port": port}
-    assert send(flows(world, 1), packet).reason is Reason.UNKNOWN_PORT
+    assert send(flows(world, 1), packet).reason is reason
 
 
 def arp(source: Endpoint, target: int, sender: int | None = None) -> Packet:

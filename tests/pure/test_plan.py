@@ -256,9 +256,13 @@ def test_an_endpoints_mtu_follows_the_document_and_nothing_else_is_touched() -> 
     seen = kept(1, 2)
     changed = wanted(1, 2)
     changed = changed._replace(endpoints=(changed.endpoints[0]._replace(mtu=1400), changed.endpoints[1]))
-    assert plan(changed, seen, LOCAL) == (SetMtu(changed.endpoints[0]),)
+    its = changed.endpoints[0]
+    assert plan(changed, seen, LOCAL) == (SetMtu(its), PutPort("warren0", endpoint_port(its)))
     assert plan(changed, carried_out(seen, plan(changed, seen, LOCAL)), LOCAL) == ()
     assert plan(changed, seen, LOCAL._replace(busy=frozenset({"wrn1"}))) == ()
+    routed = changed._replace(endpoints=(changed.endpoints[0]._replace(mtu=1450, route_mtu=1350), changed.endpoints[1]))
+    assert [type(step) for step in plan(routed, seen, LOCAL)] == [SetMtu, PutPort], "of its routes alone"
+    assert plan(routed, carried_out(seen, plan(routed, seen, LOCAL)), LOCAL) == ()
 
 
 TAP = endpoint(7)._replace(port_name="tap0", interface="tap0", mtu=1450)

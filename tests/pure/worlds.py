@@ -15,10 +15,12 @@ from controller.model import (
     Endpoint,
     Host,
     Labels,
+    Members,
     NamedPort,
     Network,
     Peering,
     Policy,
+    Requirement,
     Subnet,
     Tenant,
 )
@@ -58,15 +60,17 @@ def network(
     physical: int = 1,
     cross_subnet: bool = False,
     broadcast: bool = False,
+    outbound: bool | None = None,
 ) -> Change:
     """10.`third`.0.0/24 and fd00:`third`::/64, gateway at 1; `third` is the id unless given. `vlan` and `physical` are
-    for networks on a segment."""
+    for networks on a segment, which unlike others are `outbound` unless it is said."""
     third = id if third is None else third
     zone = tenant if zone is None else zone
     subnets = [Subnet.parse(f"10.{third}.0.0/24", f"10.{third}.0.1")]
     if ipv6:
         subnets.append(Subnet.parse(f"fd00:{third}::/64", f"fd00:{third}::1"))
     value = Network(id, f"n{id}", tenant, 1000 + id, zone, tuple(subnets), private, transport, cross_subnet, broadcast)
+    value = value._replace(outbound=transport == "vlan" if outbound is None else outbound)
     return Change("network", id, value._replace(physical=physical, vlan=vlan) if transport == "vlan" else value)
 
 
@@ -120,6 +124,11 @@ def peering(id: int, one: int, two: int) -> Change:
     return Change("peering", id, Peering(id, (one, two)))
 
 
+def members_of(labels: Labels) -> Members:
+    """Endpoints of the policy's own tenant that have the labels."""
+    return Members(None, tuple(Requirement(key, "In", (value,)) for key, value in labels))
+
+
 def policy(value: Policy) -> Change:
     return Change("policy", value.id, value)
 
@@ -164,6 +173,15 @@ def two_networks() -> list[Change]:
         host(2),
         endpoint(101, NETWORK_A, 1, 11),
         endpoint(112, 12, 2, 12),
+    ]
+
+
+def outbound() -> list[Change]:
+    """`overlapping`, and both tenants get out."""
+    return [
+        *overlapping(),
+        network(NETWORK_A, TENANT_A, third=7, private=True, outbound=True),
+        network(NETWORK_B, TENANT_B, third=7, private=True, outbound=True),
     ]
 
 

@@ -64,7 +64,7 @@ class Site:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "client", "controller", "--db", self.url, "--name", "c1"),
+                    *(sys.executable, "-m", "client", "controller", "--insecure-tcp", "--db", self.url, "--name", "c1"),
                     *("--listen", f"127.0.0.1:{self.port}", "--audit-seconds", "1"),
                 ],
                 cwd=ROOT,

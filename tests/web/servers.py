@@ -25,9 +25,11 @@ class Server:
 
     def __init__(self, url: str, log: Path, *more: str) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.url = f"http{'s' if '--tls-dir' in more else ''}://127.0.0.1:{self.listener.getsockname()[1]}"
         self.log = log
         self.command = [*COMMAND, "--db", url, "--bind", f"fd://{self.listener.fileno()}", *more]
+        if "--tls-dir" not in more:
+            self.command.append("--insecure-http")
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -45,7 +47,9 @@ class Server:
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
         # The socket accepts from the beginning; an answer shows that the application is there.
-        urllib3.PoolManager().request("GET", f"{self.url}/healthz", timeout=START_SECONDS, retries=False)
+        urllib3.PoolManager(cert_reqs="CERT_NONE").request(
+            "GET", f"{self.url}/healthz", timeout=START_SECONDS, retries=False
+        )
         assert process.poll() is None, self.log.read_text()
 
     def rest(self, token: str | None = None) -> Rest:

@@ -192,3 +192,55 @@ def test_every_answer_tells_browsers_what_to_refuse(site: Site) -> None:
 def test_static_files_stay_in_their_folder(site: Site) -> None:
     for path in ("/static/../pages.py", "/static/%2e%2e/pages.py", "/static/vendor"):
         assert site.browser().get(path).status_code == 404
+
+
+def told(people: Site) -> list[tuple[str, str, str, dict[str, object]]]:
+    """Who came, left and was turned away, in order."""
+    items = people.admin.get("/audit?oldest_first=true").get_json()["items"]
+    assert people.admin.get("/audit/verification").get_json()["intact"]
+    return [
+        (f"{one['actor']['kind']} {one['actor']['name']}", one["op"], one["name"], one["after"])
+        for one in items
+        if one["op"] in ("login", "logout", "refuse")
+    ]
+
+
+def test_who_logs_in_and_out_and_who_fails_to_is_in_the_audit_log(people: Site) -> None:
+    browser = people.browser()
+    log_in(browser, password="wrong")
+    log_in(browser, user="a-password-typed-here")
+    log_in(browser)
+    browser.post("/logout")
+    browser.post("/logout")  # nobody is logged in any more
+    why = {"method": "password", "reason": "user or password is wrong"}
+    assert told(people) == [
+        ("anonymous unknown", "refuse", "admin", why),
+        ("anonymous unknown", "refuse", "unknown", why),
+        ("user admin", "login", "admin", {"method": "password"}),
+        ("user admin", "logout", "admin", {}),
+    ]
+    newest = people.admin.get("/audit?noun=session").get_json()["items"][0]
+    assert (newest["address"], newest["request"], newest["tenant"]) == ("127.0.0.1", "POST /logout", None)
+    assert "a-password-typed-here" not in people.admin.get("/audit").text
+
+
+def test_tokens_that_are_refused_are_in_the_audit_log_and_do_not_flood_it(people: Site) -> None:
+    made = people.admin.made("/tokens", {"name": "ci", "role": "viewer"})
+    forged = people.caller(made["token"][:-4] + "0000")
+    for _ in range(9):
+        assert_problem(forged.get("/tenants"), 401)
+    assert_problem(people.caller("nonsense").get("/tenants"), 401)
+    assert people.admin.delete(f"/tokens/{made['id']}").status_code == 200
+    assert_problem(people.caller(made["token"]).get("/tenants"), 401)
+    refused = [(name, after["times"]) for _, _, name, after in told(people)]
+    assert refused == [("ci", 1), ("ci", 2), ("ci", 4), ("ci", 8), ("unknown", 1), ("unknown", 2)]
+    assert all(after["reason"] == "the token is not valid" for _, _, _, after in told(people))
+    assert made["token"] not in people.admin.get("/audit").text
+
+
+def test_an_enrolment_token_that_is_used_twice_is_in_the_audit_log(people: Site) -> None:
+    once = people.caller(people.admin.made("/hosts", {"name": "h1", "address": "198.18.0.11"})["enrol_token"])
+    once.made("/enrol", {"datapath_type": "netdev"})
+    assert_problem(once.post("/enrol", {"datapath_type": "netdev"}), 401)
+    (refused,) = told(people)
+    assert refused[3] == {"reason": "this token has enrolled host h1 already", "times": 1}

@@ -12,15 +12,21 @@ from flask import Response
 
 from db import hosts, tables, traces, wanted
 from db.changes import current_revision
+from db.errors import EnrolTokenUsed
 from db.transport import TUNNELS_CHANGED
 from web.api.attachments import host_id
 from web.api.replies import Json
 from web.api.schemas.agent import Enrol, Enrolled, Report, Reported, Traced, Wanted, WantedQuery
 from web.auth.access import AGENTS, ENROLLERS, WATCHERS, allow, whoever
+from web.auth.identity import refused
 from web.live import Change
 from web.state import changing, noting, reading, state
 
 blueprint = APIBlueprint("agents", __name__, tag="Agents")
+
+GATHER_SECONDS = 0.05
+"""How long news for an agent wait for more: many attachments at once are one document. Most are its own attachments, of
+which it knows by then, and the time is theirs."""
 
 
 @blueprint.post("/enrol")
@@ -32,10 +38,14 @@ def enrol(body: Enrol) -> Json:
 
     Uses up the one-time token; from then on the agent speaks with the token it gets here.
     """
-    with changing() as tx:
-        once = tx.session.get_one(tables.Token, whoever().id)
-        host, token = hosts.enrol(tx, once, address=body.address, datapath_type=body.datapath_type, facts=body.facts)
-        return {"host": host.name, "token": token}
+    facts = {"address": body.address, "datapath_type": body.datapath_type, "facts": body.facts}
+    try:
+        with changing() as tx:
+            host, token = hosts.enrol(tx, tx.session.get_one(tables.Token, whoever().id), **facts)
+            return {"host": host.name, "token": token}
+    except EnrolTokenUsed as error:
+        refused(f"wrn_{whoever().id}_", error)
+        raise
 
 
 @blueprint.get("/hosts/<host>/wanted")
@@ -62,6 +72,7 @@ def get_wanted(host: str, query: WantedQuery) -> Json | Response:
             interest = partial(concerns, host_id=id)
             if not live.wait_for_change(looked.revision, interest, left, asked=(id, looked.pulse)):
                 return Response(status=204)
+            time.sleep(GATHER_SECONDS)
 
 
 def concerns(changes: Sequence[Change], host_id: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from apiflask import APIBlueprint
 
 from db import endpoints
+from db.changes import Transaction
 from web import present
 from web.api.replies import Answer, Json, changed, conditional, deleted, if_match, labels_asked, listed, shown
 from web.api.schemas.common import Deleted
@@ -49,14 +50,14 @@ def get(tenant: str, endpoint: str) -> Answer:
 @conditional
 def update(tenant: str, endpoint: str, body: EndpointChange) -> Answer:
     """Change an endpoint"""
+    return changed(lambda tx: altered(tx, f"{tenant}/{endpoint}", body, if_match()))
+
+
+def altered(tx: Transaction, name: str, body: EndpointChange, version: int | None) -> Json:
     ports = None if body.ports is None else [port.model_dump() for port in body.ports]
     allowed = None if body.allowed is None else [pair.model_dump() for pair in body.allowed]
-    return changed(
-        lambda tx: present.endpoint(
-            endpoints.update(
-                tx, f"{tenant}/{endpoint}", labels=body.labels, ports=ports, allowed=allowed, version=if_match()
-            )
-        )
+    return present.endpoint(
+        endpoints.update(tx, name, labels=body.labels, ports=ports, allowed=allowed, version=version)
     )
 
 

@@ -6,6 +6,7 @@ from apiflask import APIBlueprint
 from flask import Response
 
 from db import networks
+from db.changes import Transaction
 from db.layout import SHARED, Layout
 from web import present
 from web.api.applied import applied, previewable
@@ -58,26 +59,27 @@ def find(query: NetworkQuery) -> Json:
 @idempotent
 def create(body: NetworkCreate) -> Answer | Response:
     """Create a network"""
-    return created(
-        lambda tx: present.network(
-            tx.session,
-            networks.create(
-                tx,
-                body.name,
-                subnets=body.subnets,
-                layout=layout(body, body.plan, body.strict),
-                private=body.private,
-                isolated=body.isolated,
-                broadcast=body.broadcast,
-                mtu=body.mtu,
-                carried_by=body.transport,
-                physical=body.physical,
-                vlan=body.vlan,
-                cross_subnet=body.cross_subnet,
-                labels=body.labels,
-            ),
-        )
+    return created(lambda tx: made(tx, body))
+
+
+def made(tx: Transaction, body: NetworkCreate) -> Json:
+    network = networks.create(
+        tx,
+        body.name,
+        subnets=body.subnets,
+        layout=layout(body, body.plan, body.strict),
+        private=body.private,
+        isolated=body.isolated,
+        broadcast=body.broadcast,
+        outbound=body.outbound,
+        mtu=body.mtu,
+        carried_by=body.transport,
+        physical=body.physical,
+        vlan=body.vlan,
+        cross_subnet=body.cross_subnet,
+        labels=body.labels,
     )
+    return present.network(tx.session, network)
 
 
 @blueprint.get("/networks/<tenant>/<network>")
@@ -97,27 +99,27 @@ def get(tenant: str, network: str) -> Answer:
 @previewable
 def update(tenant: str, network: str, body: NetworkChange, query: ChangeQuery) -> Answer | Response:
     """Change a network"""
+    return applied(lambda tx: altered(tx, f"{tenant}/{network}", body, if_match()), query)
+
+
+def altered(tx: Transaction, name: str, body: NetworkChange, version: int | None) -> Json:
     # Said and null is "no MTU of its own"; not said is "as it is".
     mtu = (body.mtu or 0) if "mtu" in body.model_fields_set else None
-    return applied(
-        lambda tx: present.network(
-            tx.session,
-            networks.update(
-                tx,
-                f"{tenant}/{network}",
-                labels=body.labels,
-                mtu=mtu,
-                isolated=body.isolated,
-                broadcast=body.broadcast,
-                carried_by=body.transport,
-                physical=body.physical,
-                vlan=body.vlan,
-                cross_subnet=body.cross_subnet,
-                version=if_match(),
-            ),
-        ),
-        query,
+    network = networks.update(
+        tx,
+        name,
+        labels=body.labels,
+        mtu=mtu,
+        isolated=body.isolated,
+        broadcast=body.broadcast,
+        outbound=body.outbound,
+        carried_by=body.transport,
+        physical=body.physical,
+        vlan=body.vlan,
+        cross_subnet=body.cross_subnet,
+        version=version,
     )
+    return present.network(tx.session, network)
 
 
 @blueprint.post("/networks/<tenant>/<network>/subnets")
@@ -127,14 +129,12 @@ def update(tenant: str, network: str, body: NetworkChange, query: ChangeQuery) -
 @idempotent
 def add_subnet(tenant: str, network: str, body: SubnetCreate) -> Answer | Response:
     """Add a subnet to a network"""
-    return created(
-        lambda tx: present.network(
-            tx.session,
-            networks.add_subnet(
-                tx, f"{tenant}/{network}", body.subnet, family=body.family, layout=layout(body, SHARED, strict=False)
-            ),
-        )
-    )
+    return created(lambda tx: extended(tx, f"{tenant}/{network}", body))
+
+
+def extended(tx: Transaction, name: str, body: SubnetCreate) -> Json:
+    given = layout(body, SHARED, strict=False)
+    return present.network(tx.session, networks.add_subnet(tx, name, body.subnet, family=body.family, layout=given))
 
 
 @blueprint.delete("/networks/<tenant>/<network>/subnets/<address>/<int:prefix>")

@@ -45,12 +45,13 @@ def apply(body: PolicyDocuments, query: ChangeQuery) -> Answer | Response:
     is left alone, so the same request may be sent again.
     """
 
-    def change(tx: Transaction) -> Json:
-        found = present.policies(tx.session, policies.apply(tx, body.documents))
-        tx.before_commit(lambda revision: [policy.update(revision=revision) for policy in found])
-        return {"policies": found}
+    return applied(lambda tx: put(tx, body), query)
 
-    return applied(change, query)
+
+def put(tx: Transaction, body: PolicyDocuments) -> Json:
+    found = present.policies(tx.session, policies.apply(tx, body.documents))
+    tx.before_commit(lambda revision: [policy.update(revision=revision) for policy in found])
+    return {"policies": found}
 
 
 @blueprint.get("/policies/<tenant>/<policy>")

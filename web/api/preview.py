@@ -19,6 +19,7 @@ from controller.world import World
 from db.changes import Transaction, changes_since, rehearsal
 from db.errors import Busy
 from db.snapshot import load, snapshot
+from web.api.replies import Json
 from web.api.schemas.preview import Preview
 from web.auth.access import sight
 from web.state import reading_all, state
@@ -31,6 +32,10 @@ MOST_JUDGED = 2000
 
 
 def previewed(change: Callable[[Transaction], object]) -> Response:
+    return jsonify(told(change))
+
+
+def told(change: Callable[[Transaction], object]) -> Json:
     """What `change` would do. The revision is the newest there is: nothing was changed."""
     old, changes = rehearsed(change)
     new = old.apply(old.revision, changes)
@@ -52,7 +57,7 @@ def previewed(change: Callable[[Transaction], object]) -> Response:
             for id, flows in (sorted(preview.flows(old, new, changes).items()) if seen is None else ())
         ],
     }
-    return jsonify(Preview.model_validate(document).model_dump(mode="json", by_alias=True))
+    return Preview.model_validate(document).model_dump(mode="json", by_alias=True)
 
 
 def _change(row: Difference | Opening) -> dict[str, str | None]:

@@ -6,6 +6,7 @@ from apiflask import APIBlueprint
 from flask import Response
 
 from db import tenants
+from db.changes import Transaction
 from web import present
 from web.api.applied import applied, previewable
 from web.api.replies import (
@@ -67,21 +68,20 @@ def get(tenant: str) -> Answer:
 @previewable
 def update(tenant: str, body: TenantChange, query: ChangeQuery) -> Answer | Response:
     """Change a tenant"""
-    return applied(
-        lambda tx: present.tenant(
-            tx.session,
-            tenants.update(
-                tx,
-                tenant,
-                labels=body.labels,
-                track_all=body.track_all,
-                default_deny=body.default_deny,
-                quota=body.quota,
-                version=if_match(),
-            ),
-        ),
-        query,
+    return applied(lambda tx: altered(tx, tenant, body, if_match()), query)
+
+
+def altered(tx: Transaction, name: str, body: TenantChange, version: int | None) -> Json:
+    tenant = tenants.update(
+        tx,
+        name,
+        labels=body.labels,
+        track_all=body.track_all,
+        default_deny=body.default_deny,
+        quota=body.quota,
+        version=version,
     )
+    return present.tenant(tx.session, tenant)
 
 
 @blueprint.delete("/tenants/<tenant>")

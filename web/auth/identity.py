@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 
 from flask import request
 
-from db import bindings, tokens
-from web.auth import sessions
+from db import tokens
+from db.errors import Unauthenticated
+from web.auth import sessions, told
 from web.auth.access import unauthenticated
-from web.auth.principal import AGENT, CNI, ENROL, Principal, of_person
-from web.state import reading
+from web.auth.principal import Principal, of_person
+from web.state import asking, reading, recording, state
 
 
 def identify() -> Principal | None:
@@ -21,14 +22,21 @@ def identify() -> Principal | None:
     scheme, _, text = header.partition(" ")
     if scheme.lower() != "bearer" or not text.strip():
         raise unauthenticated(f"'{scheme[:20]}' is no way in here: send 'Authorization: Bearer wrn_...'.")
+    try:
+        with asking() as connection:
+            token = tokens.bearer(connection, text.strip(), datetime.now(UTC))
+    except Unauthenticated as error:
+        refused(text.strip(), error)
+        raise
+    if token.role in tokens.CARRIED:
+        return Principal("token", token.id, token.name, token.role, token.host, token.host_id)
+    return of_person("token", token.id, token.name, token.user_id, token.grants)
+
+
+def refused(text: str, error: Unauthenticated) -> None:
+    """Tells the audit log, outside of any transaction that is undone by the refusal."""
     with reading() as session:
-        token = tokens.verify(session, text.strip(), datetime.now(UTC))
-        if token.role in (AGENT, ENROL, CNI):
-            host = token.host.name if token.host else None
-            return Principal("token", token.id, token.name, token.role, host, token.host_id)
-        if token.user_id is None:
-            grants = bindings.scope(token.role, token.tenant)
-        else:
-            # A person's token reaches no further than the person does at this moment.
-            grants = bindings.capped(bindings.grants_of(session, token.user_id), token.role, token.tenant)
-        return of_person("token", token.id, token.name, token.user_id, grants)
+        entry = told.token_refused(session, state().refusals, text, error.problem)
+    if entry is not None:
+        with recording() as tx:
+            tx.tell(entry)

@@ -36,6 +36,10 @@ class Principal(NamedTuple):
     def __str__(self) -> str:
         return f"{'User' if self.kind == 'user' else 'Token'} '{self.name}'"
 
+    def words(self) -> list[str]:
+        """Its roles, as people read them."""
+        return [self.role, *(f"tenant-{own.role} of {name}" for name, own in self.grants.tenants.items())]
+
     def roles_in(self, tenant: str) -> set[str]:
         """As rules name them."""
         own = self.grants.tenants.get(tenant)

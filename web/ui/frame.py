@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 from apiflask import APIBlueprint
 from flask import Flask, Response, g, make_response, redirect, render_template, request, send_from_directory, url_for
 
-from web.auth.access import public
+from web.auth.access import admits, public
 from web.problems import Problem
 from web.state import state
 from web.ui import words
+from web.ui.chips import here_with
 
 STATIC = Path(__file__).parent / "static"
 THEMES = ("auto", "light", "dark")
@@ -27,6 +28,8 @@ blueprint = APIBlueprint("ui", __name__, template_folder="templates", enable_ope
 
 
 class RailEntry(NamedTuple):
+    """`key` follows `g`."""
+
     name: str
     endpoint: str
     icon: str
@@ -35,11 +38,18 @@ class RailEntry(NamedTuple):
 
 PAGES = (
     RailEntry("Overview", "ui.overview", "overview", "o"),
+    RailEntry("Topology", "ui.topology", "topology", "m"),
     RailEntry("Tenants", "ui.tenants", "tenant", "t"),
     RailEntry("Networks", "ui.networks", "network", "n"),
     RailEntry("Endpoints", "ui.endpoints", "endpoint", "e"),
+    RailEntry("Policies", "ui.policies", "policy", "p"),
+    RailEntry("Trace", "ui.trace", "trace", "r"),
     RailEntry("Hosts", "ui.hosts", "host", "h"),
+    RailEntry("Addresses", "ui.addresses", "address", "a"),
+    RailEntry("Audit", "ui.audit", "audit", "u"),
+    RailEntry("Settings", "ui.settings", "settings", "s"),
 )
+"""In their order; somebody sees those that are there and let them in."""
 
 
 def render(template: str, section: str, **facts: Any) -> str:
@@ -49,7 +59,7 @@ def render(template: str, section: str, **facts: Any) -> str:
         template,
         section=section,
         partial=partial,
-        pages=PAGES,
+        pages=[page for page in PAGES if admits(page.endpoint, g.principal)],
         principal=g.principal,
         here=request.full_path.rstrip("?"),
         query=text_asked(),
@@ -107,15 +117,24 @@ def always() -> dict[str, Any]:
     return {"static_url": static_url, "theme": theme if theme in THEMES else "auto"}
 
 
+def may_open(view: str) -> bool:
+    """Whether whoever asks is let into the page: what one may not open is no link."""
+    return admits(view, g.principal)
+
+
 def register(app: Flask) -> None:
     app.register_blueprint(blueprint)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
+    # Macros see globals, and no context.
+    app.jinja_env.globals.update(may_open=may_open, here_with=here_with, here_with_page=lambda at: here_with(cursor=at))
     app.jinja_env.filters.update(
         thousands=words.thousands,
         free=words.free,
         prose=words.prose,
         room=words.room,
+        size=words.size,
+        duration=words.duration,
         ago=lambda moment: words.ago(moment, datetime.now(UTC)),
         iso=lambda moment: moment.isoformat(timespec="seconds"),
     )

@@ -7,14 +7,12 @@ from urllib.parse import urlsplit
 
 from flask import Response, make_response, redirect, render_template, request, url_for
 
-from db import logins
-from web.auth import lockout, sessions
-from web.auth.access import public
-from web.state import noting
+from db import logins, users
+from web.auth import lockout, sessions, told
+from web.auth.access import costly, public
+from web.state import noting, recording, state
 from web.ui.frame import blueprint
 from web.ui.words import duration
-
-ADDRESS_UNKNOWN = "unknown"
 
 
 @blueprint.get("/login")
@@ -22,16 +20,16 @@ ADDRESS_UNKNOWN = "unknown"
 def login_form() -> Response | str:
     if sessions.current() is not None:
         return make_response(redirect(local(request.args.get("next")), 303))
-    return render_template("login.html", next=request.args.get("next", ""), user="", fault="")
+    return form(request.args.get("next", ""))
 
 
 @blueprint.post("/login", endpoint="login")
-@public
+@costly
 def login() -> Response:
     user = request.form.get("user", "").replace("\0", "").strip()[:63]
     password = request.form.get("password", "")[:1024]
     onward = request.form.get("next", "")
-    address, now = request.remote_addr or ADDRESS_UNKNOWN, time.time()
+    address, now = told.address(), time.time()
     # Counted before it is checked: many attempts at once are as many failures.
     with noting() as session:
         wait = lockout.wait_seconds(session, user, address, now)
@@ -42,6 +40,9 @@ def login() -> Response:
         return refused(429, user, onward, fault, {"Retry-After": str(int(wait) + 1)})
     cookie = sessions.open_session(user, password)
     if cookie is None:
+        with recording() as tx:
+            known = users.find_one(tx.session, user)
+            tx.tell(told.login_refused(known.name if known else None, "password", "user or password is wrong"))
         return refused(401, user, onward, "User or password is wrong; check both.")
     with noting() as session:
         logins.succeeded(session, user, address)
@@ -60,8 +61,13 @@ def logout() -> Response:
 
 
 def refused(status: int, user: str, onward: str, fault: str, headers: dict[str, str] | None = None) -> Response:
-    page = render_template("login.html", next=onward, user=user, fault=fault)
-    return make_response(page, status, headers or {})
+    return make_response(form(onward, user, fault), status, headers or {})
+
+
+def form(onward: str, user: str = "", fault: str = "") -> str:
+    provider = state().provider
+    elsewhere = provider.settings.label if provider else ""
+    return render_template("login.html", next=onward, user=user, fault=fault, elsewhere=elsewhere)
 
 
 def local(target: str | None) -> str:

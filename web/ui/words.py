@@ -57,6 +57,17 @@ def overview(hosts: Sequence[Item], counts: Mapping[str, int], pace: Pace, now: 
     return Lead(f"{total}, {'all ' if len(hosts) > 1 else ''}in step{live}.", mark="ok")
 
 
+def own_overview(counts: Mapping[str, int]) -> Lead:
+    """The same for somebody who sees some tenants only."""
+    total = f"{many(counts['endpoints'], 'endpoint')} in {many(counts['networks'], 'network')}"
+    if down := counts["down"]:
+        lost = "Its port is" if down == 1 else "Their ports are"
+        return Lead(f"{total}, {thousands(down)} down.", f"{lost} missing on the host; Warren repairs what it can.")
+    if not counts["endpoints"]:
+        return Lead(f"{total}.", "An endpoint appears here when a container is attached.", "unknown")
+    return Lead(f"{total}; none is down.", mark="ok")
+
+
 def _silent(silent: Sequence[Item], total: str, now: datetime) -> Lead:
     longest = min(silent, key=lambda host: host["seen_at"])
     lost = sum(host["endpoints"] for host in silent)
@@ -94,6 +105,40 @@ def hosts(items: Sequence[Item]) -> str:
     return f"{', '.join(said)}." if said else "None has an agent that reports yet."
 
 
+def host_states(items: Sequence[Item]) -> list[tuple[str, int, str]]:
+    """How many hosts are in each state, as (mark, count, word); only states that there are."""
+    applying = sum(item["state"] == "up" and item["wanted_revision"] > item["confirmed_revision"] for item in items)
+    count = {state: sum(item["state"] == state for item in items) for state in ("up", "degraded", "silent", "new")}
+    waiting = count["new"] + sum(item["state"] == "enrolled" for item in items)
+    said = (
+        ("ok", count["up"] - applying, "in step"),
+        ("changing", applying, "applying"),
+        ("wrong", count["degraded"], "degraded"),
+        ("wrong", count["silent"], "silent"),
+        ("unknown", waiting, "not heard yet"),
+    )
+    return [one for one in said if one[1]]
+
+
+def host_mark(item: Item) -> tuple[str, str]:
+    """A host's state as a mark and a word."""
+    match item["state"]:
+        case "up":
+            behind = item["wanted_revision"] > item["confirmed_revision"]
+            return ("changing", "applying") if behind else ("ok", "in step")
+        case "degraded" | "silent":
+            return "wrong", str(item["state"])
+    return "unknown", str(item["state"])
+
+
+def size(octets: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if octets < 1000:
+            return f"{octets:.0f} {unit}"
+        octets /= 1000
+    return f"{octets:.1f} GB"
+
+
 def host(item: Item, now: datetime) -> str:
     match item["state"]:
         case "new":
@@ -122,6 +167,11 @@ def endpoint(item: Item) -> str:
     return f"Wanted {where}; {item['host']}'s agent has not said yet that its port is there."
 
 
+def tenant(item: Item, down: int) -> str:
+    lost = f", {thousands(down)} of them down" if down else ""
+    return f"{many(item['networks'], 'network')}, {many(item['endpoints'], 'endpoint')}{lost}."
+
+
 def network(item: Item) -> str:
     reach = (
         "Reachable from its own zone only; its addresses may exist elsewhere, too."
@@ -131,6 +181,39 @@ def network(item: Item) -> str:
         else f"Its endpoints reach all of {item['tenant']}'s."
     )
     return f"{many(item['endpoints'], 'endpoint')}. {reach}"
+
+
+def policy(item: Item, rules: Sequence[Item]) -> str:
+    whom = f"About {item['subject']}"
+    unused = sum(not rule["packets"] for rule in rules)
+    if not rules:
+        return f"{whom}. It has no rules: it denies what nothing else accepts."
+    if unused == len(rules):
+        return f"{whom}. None of its {many(len(rules), 'rule')} has matched a packet yet."
+    return f"{whom}. {many(len(rules), 'rule')}" + (
+        f", {unused} of which never matched." if unused else ", all in use."
+    )
+
+
+def change(progress: Item) -> Lead:
+    """How far a change has come."""
+    hosts = progress["hosts"]
+    number = progress["revision"]
+    failed = [host for host in hosts if host["state"] == "failed"]
+    if failed:
+        said = "; ".join(f"{host['host']}: {host['error']}" for host in failed[:NAMES_IN_A_SENTENCE])
+        return Lead(
+            f"Change {number} was refused by {many(len(failed), 'host')}.", f"{said}. Undo it, or mend the host."
+        )
+    if progress["state"] == "applied":
+        where = f"live on {many(len(hosts), 'host')}" if hosts else "live; no host had to change"
+        return Lead(f"Change {number} is {where}.", mark="ok")
+    away = [host["host"] for host in hosts if host["state"] == "disconnected"]
+    done = sum(host["state"] == "applied" for host in hosts)
+    under = f"{', '.join(away[:NAMES_IN_A_SENTENCE])} not connected: it is applied when they are back." if away else ""
+    if not hosts:
+        return Lead(f"Change {number} waits for a controller.", "Look whether `warren controller` runs.", "changing")
+    return Lead(f"Change {number} is applying, {done} of {many(len(hosts), 'host')} done.", under, "changing")
 
 
 def found(query: str, counts: Mapping[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
@@ -41,6 +42,15 @@ class Enrolled(Contract):
 
     host: Name
     token: str = Field(description="The agent's own token, shown once.")
+
+
+class HostCertificate(Contract):
+    """What a bridge shows to controllers, in PEM."""
+
+    certificate: str
+    key: str = Field(description="Shown once.")
+    authority: str = Field(description="Who signed the controllers' certificates.")
+    renew_at: datetime = Field(description="When to ask for another.")
 
 
 class Attach(Contract):

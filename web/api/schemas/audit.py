@@ -12,7 +12,7 @@ from web.api.schemas.common import Contract, Name, Page, PageQuery
 
 Noun = Literal[
     *("tenant", "network", "endpoint", "host", "policy", "peering", "cluster", "pool", "record", "dns"),
-    *("user", "group", "binding", "token"),
+    *("user", "group", "binding", "token", "session"),
 ]
 Image = dict[str, Any]
 
@@ -29,12 +29,15 @@ class AuditQuery(PageQuery):
 
 
 class Actor(Contract):
-    kind: Literal["user", "token", "local"]
+    kind: Literal["user", "token", "local", "anonymous"]
     name: str
 
 
 class AuditEntry(Contract):
-    """One object that was changed. `hash` is the SHA-256 of all the other fields as canonical JSON (RFC 8785)."""
+    """One object that was changed, or who came, left or was turned away.
+
+    `hash` is the SHA-256 of all the other fields as canonical JSON (RFC 8785).
+    """
 
     number: int
     at: str = Field(examples=["2026-11-27T06:32:46.120000+00:00"])
@@ -43,7 +46,7 @@ class AuditEntry(Contract):
     request: str = Field(examples=["PATCH /api/v1/networks/acme/web"])
     revision: int
     noun: Noun
-    op: Literal["create", "update", "delete"]
+    op: Literal["create", "update", "delete", "login", "logout", "refuse"]
     name: str
     tenant: str | None
     before: Image | None = Field(description="What it was; of an update, the fields that changed.")

@@ -89,6 +89,7 @@ class NetworkCreate(SubnetLayout, AboutTenants):
     )
     isolated: bool = Field(False, description="Has a zone of its own instead of its tenant's.")
     broadcast: bool = Field(False, description="Broadcast and multicast reach all of its endpoints.")
+    outbound: bool = Field(True, description="Its endpoints reach what their host reaches, with the host's address.")
     mtu: Mtu | None = Field(None, description="Null: what the underlay leaves.")
     transport: Transport = Field("vxlan", description="What carries its packets from host to host.")
     physical: Segment | None = Field(None, description="For vlan: the physical segment that it sits on.")
@@ -117,6 +118,9 @@ class NetworkChange(Contract):
     broadcast: bool | None = Field(
         None, description="Whether broadcast and multicast reach all of its endpoints; null or left out: as it is."
     )
+    outbound: bool | None = Field(
+        None, description="Whether its endpoints reach what their host reaches; null or left out: as it is."
+    )
 
 
 class EngineNetwork(Contract):
@@ -126,7 +130,7 @@ class EngineNetwork(Contract):
 
     subnets: list[Cidr] | None = Field(None, max_length=2)
     gateways: list[Ip] = Field([], max_length=2)
-    isolated: bool = Field(False, description="Has a zone of its own instead of its tenant's.")
+    isolated: bool = Field(False, description="Has a zone of its own instead of its tenant's, and does not go out.")
     mtu: Mtu | None = None
 
 
@@ -161,6 +165,7 @@ class Network(Contract):
     private: bool
     isolated: bool
     broadcast: bool
+    outbound: bool
     mtu: int = Field(description="What endpoints are given.", examples=[1450])
     own_mtu: int | None = Field(description="What was asked for; null: `mtu` is what the transport leaves.")
     transport: Transport

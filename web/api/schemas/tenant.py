@@ -57,7 +57,7 @@ class ListedTenant(Contract):
     """Who owns networks; the unit of isolation."""
 
     name: Name
-    id: int = Field(description="16-bit number; the tenant's conntrack zone on every host.", examples=[7])
+    id: int = Field(description="15-bit number; the tenant's conntrack zone on every host.", examples=[7])
     zone: int = Field(description="Networks with one zone may talk freely; 0 is reachable from all.", examples=[7])
     isolation: Literal["own", "joined", "global"] = Field(
         description="`own`: alone in its zone; `joined`: shares it; `global`: reaches all and is reached by all."

@@ -69,6 +69,19 @@
     document.cookie = `theme=${theme}; path=/; max-age=31536000; samesite=lax`;
     event.currentTarget.title = `Theme: ${theme}`;
     event.currentTarget.setAttribute("aria-label", `Theme: ${theme}`);
+    document.dispatchEvent(new Event("theme"));
+  });
+
+  // ---- one tick for all rows ----
+  document.addEventListener("change", (event) => {
+    if (event.target.id !== "tick-all") return;
+    for (const box of document.querySelectorAll(".list .tick input[name]")) box.checked = event.target.checked;
+  });
+
+  // ---- a phone's bar shows four pages, and all of them when asked ----
+  byId("more")?.addEventListener("click", (event) => {
+    const open = event.currentTarget.parentElement.classList.toggle("open");
+    event.currentTarget.setAttribute("aria-expanded", String(open));
   });
 
   // ---- keys ----

@@ -2,104 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+from playwright.sync_api import expect
 
-import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-
-from client.rest import Rest
-from db import users
-from db.changes import transaction
-from db.engine import create_engine
-from tests.web.conftest import PASSWORD, bootstrap
-from tests.web.servers import Server, serving
-
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-PHONE, DESK = {"width": 390, "height": 844}, {"width": 1440, "height": 900}
-SOON_MILLISECONDS = 10_000
-
-
-class Stage(NamedTuple):
-    """A server, who may change things there, and somebody's open browser."""
-
-    server: Server
-    admin: Rest
-    page: Page
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    assert CHROMIUM.exists(), "install Debian's `chromium`: the pages are tested in a real browser"
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def stage(browser: Browser, sqlite_url: str, tmp_path: Path) -> Iterator[Stage]:
-    engine = create_engine(sqlite_url)
-    token, _ = bootstrap(engine)
-    with transaction(engine) as tx:
-        users.create(tx, "admin", PASSWORD, role="admin")
-    engine.dispose()
-    with serving(sqlite_url, tmp_path) as server:
-        context = browser.new_context(viewport=DESK, base_url=server.url)
-        context.set_default_timeout(SOON_MILLISECONDS)
-        page = context.new_page()
-        complaints: list[str] = []
-        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        yield Stage(server, server.rest(token), page)
-        context.close()
-        # A violation of the content security policy is said on the console, too; so is a server that is gone.
-        expected = ("Failed to load resource", "net::ERR", "htmx:sse:error", "htmx:error")
-        assert [text for text in complaints if not any(word in text for word in expected)] == []
-
-
-def log_in(page: Page, password: str = PASSWORD) -> None:
-    page.goto("/login")
-    page.get_by_label("User").fill("admin")
-    page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Log in").click()
-
-
-def live(page: Page) -> None:
-    expect(page.locator("#connection")).to_have_attribute("data-state", "live", timeout=SOON_MILLISECONDS)
-
-
-def enrolled(stage: Stage, name: str, address: str) -> Rest:
-    once = stage.admin.post("/hosts", {"name": name, "address": address}).body["enrol_token"]
-    return stage.server.rest(stage.server.rest(once).post("/enrol", {}).body["token"])
-
-
-def attach(agent: Rest, host: str, network: str, name: str) -> int:
-    path = f"/hosts/{host}/attachments/{name}/eth0"
-    body = agent.put(path, {"network": network, "name": name, "netns": f"/run/netns/{name}"}).body
-    return int(body["id"])
-
-
-def report(agent: Rest, host: str, **ports: str) -> None:
-    facts = {"version": "0.1.0", "pid": 1, "started_at": "2026-11-20T10:00:00Z"}
-    agent.put(f"/hosts/{host}/report", {"agent": facts, "ports": ports})
+from tests.ui.conftest import PHONE, Stage, attach, enrolled, live, log_in, report
 
 
 def test_a_wrong_password_says_so_and_the_right_one_opens_the_overview(stage: Stage) -> None:
     page = stage.page
     page.goto("/hosts")
     expect(page).to_have_url(f"{stage.server.url}/login?next=/hosts")
-    log_in(page, "wrong password")
+    log_in(page, password="wrong password")
     expect(page.get_by_role("alert")).to_have_text("User or password is wrong; check both.")
     expect(page.get_by_label("User")).to_have_value("admin")
     expect(page.get_by_label("Password")).to_be_focused()

@@ -1,0 +1,166 @@
+"""The way out to where the host gets, and the way in from there: by a port whose other end is the host's.
+
+Networks may use the same addresses, so the host is not shown them: between bridge and host each endpoint is called by
+an address that follows from its port's number, and conntrack translates, in a zone of the tenant's besides that of its
+policies. What enters is judged as it will be delivered, what leaves before it is translated. Nobody reaches these
+addresses from inside but in answer to one. What the host does with what leaves is the agent's business.
+"""
+
+from __future__ import annotations
+
+from controller.model import Address, Endpoint, Network
+from controller.pipeline.flow import Ct, Flow, Kind, Match, Nat, Output, Reason, SetField, drop, flow
+from controller.pipeline.packet import (
+    GATEWAY_OFPORT,
+    GRE,
+    IPV4,
+    IPV6,
+    MULTICAST,
+    ROUTER_MAC,
+    TRANSIT,
+    TRANSIT_MASK,
+    UDP,
+    ip,
+    ip_destination,
+    ip_source,
+)
+from controller.pipeline.registers import (
+    DESTINATION_HOST,
+    DESTINATION_IDENTITY,
+    DESTINATION_TENANT,
+    FROM_GATEWAY,
+    FROM_TUNNEL,
+    GATEWAY,
+    LOCAL_SOURCE,
+    OUTPUT_PORT,
+    SOURCE_IDENTITY,
+    SOURCE_NETWORK,
+    flag,
+    flagged,
+    set_destination,
+    set_identity,
+    set_source_tenant,
+)
+from controller.pipeline.stages import Stage
+from controller.transport import transport
+from controller.world import World
+
+_NEW, _ESTABLISHED, _RELATED, _REPLY, _INVALID, _TRACKED = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20  # ovs-fields(7)
+_VERSIONS = 4, 6
+_FROM_HOST = Match("in_port", GATEWAY_OFPORT)
+_OUT = SetField(DESTINATION_HOST, GATEWAY)
+_JUDGE = Stage.TRACK_DESTINATION
+_LOOPBACK = IPV4, Match("ip_dst", 127 << 24, 0xFF000000)
+
+
+def zone(tenant: int) -> int:
+    """Of conntrack, where a tenant's addresses are translated. Tenants' own numbers are below."""
+    return 0x8000 | tenant
+
+
+def is_open(network: Network) -> bool:
+    """Whether the host's gateway is the network's way out; one on a physical segment leaves by that."""
+    return network.outbound and not transport(network.transport).on_segment
+
+
+def base(world: World) -> list[Flow]:
+    tunnels = [*((UDP, Match("udp_dst", port)) for port in world.tunnel_ports), (GRE,)]
+    return [
+        drop(Reason.BROADCAST, Stage.CLASSIFY, 90, (_FROM_HOST, MULTICAST)),
+        *(
+            drop(Reason.NO_ENDPOINT, Stage.CLASSIFY, 50, (_FROM_HOST, family), exact=field)
+            for family, field in ((IPV4, "ip_dst"), (IPV6, "ipv6_dst"))
+        ),
+        drop(Reason.INVALID_CONNECTION, Stage.ENTER, 100, (_state(_INVALID),)),
+        *(flow(Kind.BASE, Stage.ENTER, 90, (_state(it),), (), _JUDGE) for it in (_RELATED, _ESTABLISHED)),
+        drop(Reason.NO_STAGE, Stage.ENTER, 0),
+        flow(Kind.BASE, Stage.OUTWARD, 0, (), goto=Stage.FIREWALL),
+        *(drop(Reason.NO_ROUTE, Stage.WAY_OUT, 110, _to_transit(version)) for version in _VERSIONS),
+        drop(Reason.NO_ROUTE, Stage.WAY_OUT, 110, _LOOPBACK),
+        # A host takes tunnels' packets by any of its addresses, and what leaves has a host's: it would be believed.
+        *(drop(Reason.TUNNEL_PORT, Stage.WAY_OUT, 140, (family, *it)) for family in (IPV4, IPV6) for it in tunnels),
+        drop(Reason.INVALID_CONNECTION, Stage.LEAVE, 0),
+    ]
+
+
+def network(world: World, network: Network) -> list[Flow]:
+    """Packets to nobody's address are looked up before the egress firewall is asked, which lets answers pass."""
+    if not is_open(network):
+        return []
+    own = zone(network.tenant)
+    from_here = Match(SOURCE_NETWORK, network.vni), LOCAL_SOURCE
+
+    def on(stage: Stage, priority: int, *match: Match) -> Flow:
+        actions, then = ((), Stage.WAY_OUT) if stage is Stage.FIREWALL else ((_OUT,), _JUDGE)
+        return flow(Kind.NETWORK, stage, priority, (*from_here, *match), actions, then)
+
+    return [
+        *(
+            flow(Kind.NETWORK, Stage.OUTWARD, 100, (*from_here, ip(version)), (Ct(own, table=Stage.FIREWALL),))
+            for version in _VERSIONS
+        ),
+        *(on(Stage.FIREWALL, 0xFFFE, _state(it), Match("ct_zone", own)) for it in (_REPLY, _RELATED)),
+        on(Stage.WAY_OUT, 100),
+        *(
+            on(Stage.WAY_OUT, 120, *_to_transit(version), _state(it))
+            for version in _VERSIONS
+            for it in (_REPLY, _RELATED)
+        ),
+    ]
+
+
+def local(world: World, endpoint: Endpoint) -> list[Flow]:
+    if not is_open(world.networks[endpoint.network]):
+        return []
+    return [flow for address in endpoint.addresses for flow in _local(world, endpoint, address)]
+
+
+def _local(world: World, endpoint: Endpoint, address: Address) -> list[Flow]:
+    network, version, port = world.networks[endpoint.network], address.version, endpoint.ofport
+    own, its, called = zone(network.tenant), world.identity_of(endpoint).id, TRANSIT[version] | port
+    family, here = ip(version), Match("in_port", port)
+    entered = (
+        flag(FROM_TUNNEL, FROM_GATEWAY),
+        *set_destination(network),
+        *set_identity(DESTINATION_IDENTITY, its),
+        SetField(OUTPUT_PORT, port),
+        SetField("eth_src", ROUTER_MAC),
+        SetField("eth_dst", endpoint.mac),
+    )
+
+    def on(stage: Stage, priority: int, match: tuple[Match, ...], *actions: SetField | Ct | Output) -> Flow:
+        return flow(Kind.ENDPOINT, stage, priority, (family, *match), actions)
+
+    to_it, from_it = ip_destination(version, called), ip_source(version, called)
+    known, leaves = Nat(), Nat("src", version, called)
+    enters = Ct(own, True, _JUDGE, nat=Nat("dst", version, address.value))
+    who = *set_identity(SOURCE_IDENTITY, its), set_source_tenant(network.tenant)
+    whom = *set_identity(DESTINATION_IDENTITY, its), SetField(DESTINATION_TENANT, network.tenant), _OUT
+    return [
+        on(Stage.CLASSIFY, 100, (_FROM_HOST, to_it), *entered, Ct(own, table=Stage.ENTER, nat=known)),
+        on(Stage.ENTER, 70, (Match(OUTPUT_PORT, port), _state(_NEW)), enters),
+        on(
+            Stage.OUTPUT,
+            100,
+            (Match(DESTINATION_HOST, GATEWAY), here),
+            SetField("eth_dst", ROUTER_MAC),
+            Ct(own, True, Stage.LEAVE, nat=leaves),
+        ),
+        # Conntrack leaves what it takes for invalid as it was.
+        on(Stage.LEAVE, 100, (here, from_it), Output(GATEWAY_OFPORT)),
+        # Who went out and came back in, to an address of the host's that leads to somebody here, is known all the same.
+        flow(Kind.ENDPOINT, Stage.IDENTIFY, 110, (family, flagged(FROM_GATEWAY), from_it), who, Stage.NORMALIZE),
+        *(
+            flow(Kind.ENDPOINT, Stage.WAY_OUT, 130, (family, LOCAL_SOURCE, to_it, _state(it)), whom, _JUDGE)
+            for it in (_REPLY, _RELATED)
+        ),
+    ]
+
+
+def _state(bit: int) -> Match:
+    return Match("ct_state", bit | _TRACKED, bit | _TRACKED)
+
+
+def _to_transit(version: int) -> tuple[Match, Match]:
+    field = "ip_dst" if version == 4 else "ipv6_dst"
+    return ip(version), Match(field, TRANSIT[version], TRANSIT_MASK[version])

@@ -1,0 +1,137 @@
+"""The matrix of who may reach whom, on which ports, and why. It is computed from the model when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from flask import request, url_for
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from controller.calc.judge import PROTOCOLS, Asked
+from controller.calc.matrix import Cell, Line, Names, by_endpoint, by_label, by_network, by_tenant, grouped, matrix
+from controller.calc.preview import Effort
+from controller.world import World
+from db import snapshot, tenants
+from db.changes import current_revision
+from db.tables import Endpoint
+from web.auth.access import SIGHT, TENANT_READERS, allow
+from web.problems import FieldFault, Problem
+from web.state import reading
+from web.ui.frame import blueprint, render
+
+MOST_TENANTS = 12
+MOST_ENDPOINTS = 4000
+MOST_GROUPS = 40
+MOST_JUDGED = 1500
+LINES = 30
+GROUPINGS: dict[str, Names] = {"tenant": by_tenant, "network": by_network, "endpoint": by_endpoint}
+NUMBERS = {name: number for number, name in PROTOCOLS.items()}
+ECHO = {"icmp": 8 << 8, "icmpv6": 128 << 8}
+
+
+class Wanted(NamedTuple):
+    """What the page was asked for. `service` is a protocol and a port as in `Asked`."""
+
+    by: str
+    label: str
+    tenants: list[str]
+    protocol: str
+    port: str
+    service: tuple[int, int] | None
+
+
+@blueprint.get("/policies/matrix")
+@allow(TENANT_READERS, by=SIGHT)
+def reachability() -> str:
+    with reading() as session:
+        known = [row.name for row in tenants.find(session, limit=MOST_TENANTS + 1).items]
+        wanted = _wanted(len(known))
+        rows = [tenants.get(session, name) for name in wanted.tenants or known[:MOST_TENANTS]]
+        ids = [row.id for row in rows]
+        many = _endpoints(session, ids)
+        if many > MOST_ENDPOINTS:
+            raise _too_much(f"{many} endpoints")
+        world = World().apply(current_revision(session), snapshot.among(session, ids))
+    naming = by_label(wanted.label) if wanted.by == "label" else GROUPINGS[wanted.by]
+    groups = grouped(world, naming)
+    names = list(groups)[:MOST_GROUPS]
+    effort = Effort(MOST_JUDGED)
+    cells = matrix(world, {name: groups[name] for name in names}, effort, wanted.service)
+    row, column = request.args.get("row"), request.args.get("column")
+    chosen = cells.get((row or "", column or ""))
+    return render(
+        "matrix.html",
+        "Policies",
+        wanted=wanted,
+        names=names,
+        left_out=len(groups) - len(names),
+        more_tenants=not wanted.tenants and len(known) > MOST_TENANTS,
+        spent=effort.spent,
+        cells=cells,
+        chosen=chosen,
+        row=row,
+        column=column,
+        lines=chosen.lines[:LINES] if chosen else [],
+        link=lambda **cell: url_for("ui.reachability", **_asked(wanted), **cell),
+        trace=trace_of,
+        short=short,
+    )
+
+
+def _wanted(tenants: int) -> Wanted:
+    by, label = request.args.get("by", ""), request.args.get("label", "app").strip()[:317]
+    by = by if by in GROUPINGS or by == "label" else "tenant" if tenants > 1 else "network"
+    protocol, port = request.args.get("protocol", ""), request.args.get("port", "").strip()
+    service = None
+    if protocol in ECHO:
+        service, port = (NUMBERS[protocol], ECHO[protocol]), ""
+    elif protocol in NUMBERS:
+        if not port.isdecimal() or not 1 <= int(port[:6]) <= 65535:
+            message = f"'{port}' is no port; use 1 to 65535."
+            raise Problem("invalid", message, [FieldFault("port", message)])
+        service = NUMBERS[protocol], int(port)
+    else:
+        protocol = port = ""
+    given = request.args.get("tenants", "").replace(",", " ").split()
+    if len(given) > MOST_TENANTS:
+        raise _too_much(f"{len(given)} tenants")
+    return Wanted(by, label, given, protocol, port, service)
+
+
+def _asked(wanted: Wanted) -> dict[str, str]:
+    asked = {"by": wanted.by, "tenants": ",".join(wanted.tenants), "protocol": wanted.protocol, "port": wanted.port}
+    return {name: value for name, value in asked.items() if value} | (
+        {"label": wanted.label} if wanted.by == "label" else {}
+    )
+
+
+def _too_much(what: str) -> Problem:
+    return Problem("invalid", f"{what} are more than a matrix can show; name at most {MOST_TENANTS} tenants.")
+
+
+def _endpoints(session: Session, ids: Sequence[int]) -> int:
+    query = select(func.count()).select_from(Endpoint).where(Endpoint.tenant_id.in_(ids))
+    return session.execute(query).scalar_one()
+
+
+def trace_of(line: Line) -> str | None:
+    """Where the connection that a line speaks of is traced."""
+    asked: Asked | None = line.said.asked
+    if asked is None:
+        return None
+    protocol = PROTOCOLS[asked.protocol]
+    more: dict[str, int | str] = {"protocol": protocol, "version": asked.version}
+    if protocol in ECHO:
+        more |= {"type": asked.port >> 8, "code": asked.port & 0xFF}
+    else:
+        more["port"] = asked.port
+    return url_for("ui.trace", source=line.source, destination=line.destination, **more)
+
+
+def short(cell: Cell) -> str:
+    """What stands in the cell: a word, or what little is allowed."""
+    if cell.verdict != "partly":
+        return {"allowed": "all", "denied": "none", "nobody": "", "unknown": "?"}[cell.verdict]
+    return cell.allowed[0] if len(cell.allowed) == 1 else f"{len(cell.allowed)} kinds"
