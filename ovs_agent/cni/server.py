@@ -14,7 +14,6 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from logging import getLogger
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any
 
 from client.rest import Problem, Unreachable
 from ovs_agent import attach, by_hand, confirm, plug
-from ovs_agent.attach import CONCURRENCY, Attacher
+from ovs_agent.attach import Attacher
 from ovs_agent.cni import spec
 from ovs_agent.cni.plugin import Plugin, Unfit
 from ovs_agent.cni.spec import CniError
@@ -42,8 +41,13 @@ class Server:
     def __init__(self, path: Path, attacher: Attacher, publisher: Publisher, fit: Callable[[], Unfit | None]) -> None:
         self._path = path
         self._attacher = attacher
+<<<<<<< HEAD
         self._plugin = Plugin(attacher, publisher, fit)
         self._pool = ThreadPoolExecutor(CONCURRENCY, "cni")
+=======
+        self._plugin = Plugin(attacher, fit)
+        self._calls: set[threading.Thread] = set()  # one each: a caller that is slow holds up no other
+>>>>>>> cni
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
 
     def start(self) -> None:
@@ -59,7 +63,8 @@ class Server:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._pool.shutdown(wait=True)
+        for call in tuple(self._calls):
+            call.join()
 
     def _accept(self) -> None:
         while True:
@@ -67,11 +72,9 @@ class Server:
                 connection, _ = self._listener.accept()
             except OSError:
                 return  # closed
-            try:
-                self._pool.submit(self._serve, connection)
-            except RuntimeError:
-                connection.close()
-                return
+            call = threading.Thread(target=self._serve, args=(connection,), name="cni call", daemon=True)
+            self._calls.add(call)
+            call.start()
 
     def _serve(self, connection: socket.socket) -> None:
         with connection:
@@ -94,6 +97,8 @@ class Server:
                 log.warning("a call could not be answered: %s", fault)
             except Exception:
                 log.exception("a call could not be answered")
+            finally:
+                self._calls.discard(threading.current_thread())
 
     def _serve_by_hand(self, connection: socket.socket, request: dict[str, Any]) -> None:
         try:

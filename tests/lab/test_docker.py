@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from client.rest import Problem
-from lab import docker, netns
+from lab import docker, image, netns
 from lab.lab import Lab, sweep_orphans
 from lab.names import LabError
 from lab.process import Process, of_lab
@@ -73,7 +73,7 @@ class Site:
     def hears(self, host: str, container: str, target: str) -> bool:
         """Whether the web page there is heard."""
         try:
-            return docker.PAGE.strip() in self.docker(
+            return image.PAGE.strip() in self.docker(
                 host, "exec", container, "timeout", "3", "wget", "-qO-", f"http://{target}/"
             )
         except LabError:
@@ -275,12 +275,13 @@ def test_many_containers_at_once_have_addresses_of_their_own(site: Site) -> None
     for host in ("h1", "h2"):
         held = ("--aux-address", "printer=10.51.0.3")  # the same on both hosts, and given to nobody
         site.network(host, "many", "--subnet", "10.51.0.0/24", *held, "-o", f"tenant={tenant}", "-o", "network=many")
-    with ThreadPoolExecutor(4) as pool:
-        hosts = [("h1", "h2")[n % 2] for n in range(12)]
-        found = list(pool.map(lambda n: site.run(hosts[n], f"many{n}", "many", command="sleep 1000"), range(12)))
-    assert len(set(found)) == 12 and "10.51.0.3" not in found
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda n: site.remove(hosts[n], f"many{n}"), range(12)))
+    hosts = [("h1", "h2")[n % 2] for n in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda n: site.run(hosts[n], f"many{n}", "many", command="sleep 1000"), range(24)))
+        assert len(set(found)) == 24 and "10.51.0.3" not in found
+        list(pool.map(lambda n: site.remove(hosts[n], f"many{n}"), range(24)))
+    for host in site.lab.hosts:
+        assert "wrn" not in netns.run("ip", "-n", host.netns, "-o", "link", "show", "type", "veth")
     assert [one["name"] for one in site.endpoints(tenant)] == [f"{tenant}/docker-aux-10-51-0-3"]
 
 
