@@ -13,12 +13,7 @@ from ovs_agent.cni import shim
 from ovs_agent.cni.conflist import TEMPLATE, write
 from ovs_agent.cni.spec import PLUGIN, SUPPORTED
 
-<<<<<<< HEAD
-CONFIGURATION = "10-warren.conflist"
 CAPABILITIES = ("ips", "mac", "aliases", "dns", "bandwidth", "portMappings")
-=======
-CAPABILITIES = ("ips", "mac", "aliases", "dns", "bandwidth")
->>>>>>> cni
 
 
 def install(

@@ -41,13 +41,8 @@ class Server:
     def __init__(self, path: Path, attacher: Attacher, publisher: Publisher, fit: Callable[[], Unfit | None]) -> None:
         self._path = path
         self._attacher = attacher
-<<<<<<< HEAD
         self._plugin = Plugin(attacher, publisher, fit)
-        self._pool = ThreadPoolExecutor(CONCURRENCY, "cni")
-=======
-        self._plugin = Plugin(attacher, fit)
         self._calls: set[threading.Thread] = set()  # one each: a caller that is slow holds up no other
->>>>>>> cni
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
 
     def start(self) -> None:

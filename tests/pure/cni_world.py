@@ -17,7 +17,8 @@ from ovs_agent.cni.plugin import Unfit
 from ovs_agent.cni.server import Server
 from ovs_agent.ledger import Key
 from ovs_agent.netlink.veth import InterfaceExists, Routing
-from tests.pure.docker_world import Api, Ports
+from ovs_agent.publish import Publisher
+from tests.pure.docker_world import Api, Ports, WaysIn
 
 NETWORKS = {
     "acme/web": ("10.20.0.0/24", "fd20::/64"),
@@ -91,9 +92,12 @@ class Plugin:
 
     def __init__(self, folder: Path) -> None:
         self.attachments = Attachments()
+        self.ways_in = WaysIn()
         self.unfit: Unfit | None = None
         self.path = folder / "cni.sock"
-        self.server = Server(self.path, cast(Attacher, self.attachments), lambda: self.unfit)
+        self.server = Server(
+            self.path, cast(Attacher, self.attachments), cast(Publisher, self.ways_in), lambda: self.unfit
+        )
         self.server.start()
 
     def call(self, environment: Mapping[str, str], stdin: str) -> Reply:
