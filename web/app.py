@@ -36,10 +36,12 @@ from web.auth.identity import identify
 from web.auth.told import Refusals
 from web.history import History
 from web.live import Live, Source
+from web.modelled import Modelled
 from web.pace import Stopwatch
 from web.state import KEY, State
 from web.ui import (  # noqa: F401 - their views are on the frame's blueprint
     changes,
+    flows,
     frame,
     overview,
     pages,
@@ -85,7 +87,9 @@ def create_app(
     app.config[certificates.AUTHORITY], app.config[certificates.SHOWN] = authority, shown
     opened = engine.create_engine(database_url)
     live = Live(lambda: Source(opened), waiting_slots)
-    app.extensions[KEY] = State(opened, live, Stopwatch(opened, live), Refusals(), History(opened, live))
+    app.extensions[KEY] = State(
+        opened, live, Stopwatch(opened, live), Refusals(), History(opened, live), Modelled(opened)
+    )
 
     for module in API:
         app.register_blueprint(module.blueprint, url_prefix=PREFIX)

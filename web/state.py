@@ -20,6 +20,7 @@ from web.auth.principal import Principal
 from web.auth.told import Refusals, actor
 from web.history import History
 from web.live import Live
+from web.modelled import Modelled
 from web.pace import Stopwatch
 
 KEY = "warren"
@@ -31,6 +32,7 @@ class State(NamedTuple):
     stopwatch: Stopwatch
     refusals: Refusals
     history: History
+    modelled: Modelled
 
 
 def state() -> State:

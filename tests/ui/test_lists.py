@@ -143,14 +143,14 @@ def test_details_tell_what_is_related(crowded: Crowd) -> None:
     site.admin.put("/dns/records/acme/shop", {"addresses": [address]})
     site.admin.patch(f"/endpoints/{db}", {"labels": {"tier": "gold"}})
     said = admin.get(f"/endpoints/{db}").text
-    assert "acme/db</b>" in said and "1 ingress rule" in said
+    assert ">acme/db</a></b>" in said and "1 ingress rule" in said
     assert "shop.acme.warren.internal" in said
     assert "boss</b> changed" in said and "labels" in said
     web = next(row for row in crowded.rows("/endpoints?tenant=acme&q=acme/web")).replace("-in-", "/")
     said = admin.get(f"/endpoints/{web}").text
-    assert "that select it" in said and "acme/db</b>" not in said
+    assert "that select it" in said and ">acme/db</a></b>" not in said
     tenant = admin.get("/tenants/acme").text
-    assert "acme/db</b>" in tenant and "shop.acme" in tenant and "created" in tenant
+    assert ">acme/db</a></b>" in tenant and "shop.acme" in tenant and "created" in tenant
     assert admin.get("/hosts/h01").status_code == 200
 
 

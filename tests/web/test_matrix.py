@@ -74,6 +74,7 @@ class Operation(NamedTuple):
             "container_id": "none",
             "ifname": "eth0",
             "trace": 99,
+            "dump": 99,
             "revision": 0,
             "token": 10**6,
             "binding": 10**6,
