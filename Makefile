@@ -7,7 +7,7 @@ RUN_PACKAGES := openvswitch-switch nftables iproute2 iputils-ping python3 python
 TEST_PACKAGES := $(RUN_PACKAGES) postgresql chromium fonts-dejavu-core tcpdump containernetworking-plugins docker.io busybox-static
 # OVN is a peer that benchmarks run with databases and switches of its own. Its packages bring services: none is started
 # while installing, and what systemd would start at the next boot `systemctl disable ovn-central ovn-host` keeps from it.
-BENCH_PACKAGES := $(TEST_PACKAGES) ovn-central ovn-host dnsperf dnsmasq-base
+BENCH_PACKAGES := $(TEST_PACKAGES) ovn-central ovn-host dnsperf dnsmasq-base iperf3
 BENCHMARKS := $(filter-out __init__,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .PHONY: up down test lint bench pins run-packages test-packages bench-packages

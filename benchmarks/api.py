@@ -2,14 +2,17 @@
 
 A real `warren web` is asked over HTTP by clients in processes of their own. Each write is a change of the network with
 its revision and its entry in the audit log. Pages are asked for one after the other, by an administrator and by a
-viewer of one tenant among a hundred, from the first to the last.
+viewer of one tenant among a hundred, from the first to the last. The last lines are what listeners cost: one client
+reads and changes an endpoint in turns, without and with 200 who follow `/events` and hear of each change, and again.
 
-    python -m benchmarks.api [--rows 10000] [--seconds 10]
+    python -m benchmarks.api [--rows 10000] [--seconds 10] [--viewers 200]
 """
 
 from __future__ import annotations
 
 import argparse
+import selectors
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,6 +21,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median, quantiles
 from threading import Thread
+from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import Engine
 
@@ -33,6 +38,7 @@ PROCESSES, THREADS = 4, 4
 TENANTS = 100
 HOSTS = 20
 A_BATCH = 500
+MOST_SLOWER = 2.0
 PAGES = {"/endpoints": 100, "/networks": 100, "/tenants": 100, "/audit": 100}
 
 
@@ -80,6 +86,63 @@ def writes_per_second(url: str, token: str, seconds: float) -> float:
         return sum(pool.starmap(process, work)) / seconds
 
 
+@contextmanager
+def listeners(url: str, token: str, count: int) -> Iterator[None]:
+    """So many streams of events, read by a process of its own."""
+    there = get_context("spawn").Event()
+    process = get_context("spawn").Process(target=listen, args=(url, token, count, there), daemon=True)
+    process.start()
+    try:
+        if not there.wait(120):
+            raise SystemExit(f"{count} listeners could not be connected")
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def listen(url: str, token: str, count: int, there: Any) -> None:
+    parts = urlsplit(url)
+    selector = selectors.DefaultSelector()
+    for _ in range(count):
+        stream = socket.create_connection((parts.hostname or "", parts.port or 80))
+        asked = f"GET /api/v1/events HTTP/1.1\r\nHost: {parts.netloc}\r\nAuthorization: Bearer {token}\r\n\r\n"
+        stream.sendall(asked.encode())
+        begun = stream.recv(65536)
+        if b" 200 " not in begun:
+            raise SystemExit(begun.decode())
+        selector.register(stream, selectors.EVENT_READ)
+    there.set()
+    while True:
+        for key, _ in selector.select():
+            assert isinstance(key.fileobj, socket.socket)
+            key.fileobj.recv(65536)
+
+
+def latencies(url: str, token: str, seconds: float) -> list[float]:
+    """Milliseconds of reading and of changing an endpoint, ten of each a second at most."""
+    rest, until, took = Rest(url, token), time.monotonic() + seconds, []
+    while time.monotonic() < until:
+        for method, body in (("GET", None), ("PATCH", {"labels": {"n": str(len(took))}})):
+            start = time.perf_counter()
+            rest.request(method, "/endpoints/t000/e00000", json=body)
+            took.append((time.perf_counter() - start) * 1000)
+        time.sleep(0.1)
+    return took
+
+
+def cost_of_listeners(url: str, token: str, count: int, seconds: float) -> None:
+    alone: list[float] = []
+    watched: list[float] = []
+    for _ in range(2):
+        alone += latencies(url, token, seconds / 2)
+        with listeners(url, token, count):
+            watched += latencies(url, token, seconds / 2)
+    show("a read or a change", alone)
+    show(f"with {count} listeners", watched)
+    print(f"{'':12}{'':10}  ratio: {median(watched) / median(alone):.2f} (target under {MOST_SLOWER:.0f})")
+
+
 def pages(url: str, token: str, path: str, limit: int) -> list[float]:
     """Milliseconds of each page."""
     rest, cursor, took = Rest(url, token), None, []
@@ -102,6 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--viewers", type=int, default=200)
     asked = parser.parse_args()
     print(f"{'':12}{'writes/s':>10}  {'page':<22}{'median ms':>10}{'p95 ms':>8}{'pages':>7}")
     with tempfile.TemporaryDirectory(prefix="warren-api-") as name, databases(Path(name)) as urls:
@@ -115,6 +179,7 @@ def main() -> None:
                 for path, limit in PAGES.items():
                     show(f"{path} of {limit}", pages(server.url, admin, path, limit))
                 show("/endpoints, a tenant's", pages(server.url, viewer, "/endpoints", 100))
+                cost_of_listeners(server.url, admin, asked.viewers, asked.seconds)
             with reading(engine) as session:
                 print(f"{'':12}{'':10}  the audit log: {audit.verify(session).entries} entries, intact")
             engine.dispose()

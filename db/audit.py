@@ -11,13 +11,27 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    RowMapping,
+    Select,
+    and_,
+    bindparam,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
-from db.engine import reading
+from db.engine import asking
 from db.pages import MAX_LIMIT, Page
 from db.tables import (
     Address,
@@ -44,7 +58,7 @@ from db.tables import (
 )
 
 Json = dict[str, Any]
-Names = dict[tuple[str, int], str | None]
+Described = dict[tuple[str, int], Json]
 
 TABLES: Mapping[str, type[Base]] = {
     "tenant": Tenant,
@@ -80,6 +94,13 @@ class Actor(NamedTuple):
         return f"{self.kind} {self.name}"
 
 
+_head = AuditHead.__table__.c
+_GROW = update(AuditHead.__table__).where(_head.id == 1).values(number=_head.number + bindparam("more"))  # type: ignore[arg-type]
+_GROW = _GROW.returning(_head.number, _head.hash)
+_ADD = insert(AuditRow.__table__)  # type: ignore[arg-type]
+_END = update(AuditHead.__table__).where(_head.id == 1).values(hash=bindparam("newest"))  # type: ignore[arg-type]
+
+
 class Touched(NamedTuple):
     noun: str
     id: int
@@ -104,14 +125,12 @@ class Told(NamedTuple):
 def images(session: Session, touched: Iterable[Touched]) -> list[tuple[Touched, Images]]:
     """What each object was and is. Call it before any lock that many wait for."""
     known = [one for one in touched if one.noun in TABLES or one.noun in _SETTINGS]
-    before: dict[Touched, Json | None] = {}
-    names: Names = {}
+    before: Described = {}
     if any(one.op != "create" for one in known):
-        with reading(session.connection().engine) as beside:
-            before = {one: describe(beside, one, names) for one in known if one.op != "create"}
-    return [
-        (one, Images(before.get(one), None if one.op == "delete" else describe(session, one, names))) for one in known
-    ]
+        with asking(session.connection().engine) as beside:
+            before = describe(beside, (one for one in known if one.op != "create"))
+    after = describe(session.connection(), (one for one in known if one.op != "delete"))
+    return [(one, Images(before.get((one.noun, one.id)), after.get((one.noun, one.id)))) for one in known]
 
 
 def append(
@@ -144,8 +163,7 @@ def _grow(session: Session, now: datetime, entries: Sequence[tuple[Actor, Json]]
     """Holds the log's end until the transaction ends, so entries are committed in their order."""
     if not entries:
         return
-    grow = update(AuditHead).where(AuditHead.id == 1).values(number=AuditHead.number + len(entries))
-    last, previous = session.execute(grow.returning(AuditHead.number, AuditHead.hash)).one()
+    last, previous = session.execute(_GROW, {"more": len(entries)}).one()
     rows = []
     for number, (actor, what) in enumerate(entries, last - len(entries) + 1):
         entry = canonical(
@@ -162,8 +180,8 @@ def _grow(session: Session, now: datetime, entries: Sequence[tuple[Actor, Json]]
         previous = sha256(entry.encode()).hexdigest()
         columns = {"at": now, "actor": str(actor), "noun": what["noun"], "tenant": what["tenant"]}
         rows.append({"number": number, **columns, "entry": entry, "hash": previous})
-    session.execute(insert(AuditRow), rows)
-    session.execute(update(AuditHead).where(AuditHead.id == 1).values(hash=previous))
+    session.execute(_ADD, rows)
+    session.execute(_END, {"newest": previous})
 
 
 def canonical(entry: Json) -> str:
@@ -271,45 +289,60 @@ _SETTINGS = {"cluster": "isolation", "dns": "dns"}
 _TUNNEL_PORTS = "tunnel_ports"
 
 
-def describe(session: Session, one: Touched, names: Names) -> Json | None:
-    """An object in plain JSON, with the names of what it belongs to; None when it is not there.
+def describe(connection: Connection, touched: Iterable[Touched]) -> Described:
+    """Objects in plain JSON, with the names of what they belong to; without those that are not there.
 
-    Names do not change while a transaction lasts, so `names` keeps those that were looked up.
+    One statement for all objects of a noun.
     """
-    if one.noun in _SETTINGS:
-        said = {"name": one.noun, **_setting(session, _SETTINGS[one.noun])}
-        return said | {_TUNNEL_PORTS: _setting(session, _TUNNEL_PORTS)} if one.noun == "cluster" else said
-    table = TABLES[one.noun].__table__
-    columns = [column for column in table.columns if column.name not in LEFT_OUT]
-    row = session.execute(select(*columns).where(table.c.id == one.id)).mappings().one_or_none()
-    if row is None:
-        return None
-    image: Json = dict(row)
-    image["tenant"] = image["name"] if one.noun == "tenant" else None
-    for key, other in _REFERENCES.items():
-        if (id := image.pop(key, None)) is not None:
-            if (key, id) not in names:
-                names[key, id] = session.execute(select(other.name).where(other.id == id)).scalar()
-            image[key.removesuffix("_id")] = names[key, id]
-    match one.noun:
-        case "network":
-            image["subnets"] = _column(session, select(Subnet.cidr).where(Subnet.network_id == one.id))
-            reserved = select(Reservation.name + " " + Reservation.ip).join(Subnet).where(Subnet.network_id == one.id)
-            image["reservations"] = _column(session, reserved.order_by(Reservation.name, Reservation.ip))
-        case "endpoint":
-            image["addresses"] = _column(session, select(Address.ip).where(Address.endpoint_id == one.id))
-            allowed = select(AllowedAddress.cidr).where(AllowedAddress.endpoint_id == one.id)
-            image["allowed"] = _column(session, allowed.order_by(AllowedAddress.cidr))
+    ids: dict[str, list[int]] = {}
+    for one in touched:
+        ids.setdefault(one.noun, []).append(one.id)
+    found: Described = {}
+    for noun, wanted in ids.items():
+        if noun in _SETTINGS:
+            found |= {(noun, id): _settings(connection, noun) for id in wanted}
+            continue
+        for first in range(0, len(wanted), _BATCH):
+            rows = connection.execute(_query(noun), {"ids": wanted[first : first + _BATCH]})
+            found |= {(noun, row["id"]): _image(noun, row) for row in rows.mappings()}
+    return found
+
+
+_LINE = "\n"
+
+
+@cache
+def _query(noun: str) -> Select[Any]:
+    table = TABLES[noun].__table__
+    columns: list[ColumnElement[Any]] = []
+    source: FromClause = table
+    for column in table.columns:
+        if (owner := _REFERENCES.get(column.name)) is not None:
+            other = owner.__table__.alias()
+            source = source.outerjoin(other, other.c.id == column)
+            columns.append(other.c.name.label(column.name.removesuffix("_id")))
+        elif column.name not in LEFT_OUT:
+            columns.append(column)
+    for name, (value, where) in _LISTS.get(noun, {}).items():
+        lines = select(func.aggregate_strings(value, _LINE)).where(where).correlate(table)
+        columns.append(lines.scalar_subquery().label(name))
+    return select(*columns).select_from(source).where(table.c.id.in_(bindparam("ids", expanding=True)))
+
+
+def _image(noun: str, row: RowMapping) -> Json:
+    owners = {key.removesuffix("_id") for key in _REFERENCES}
+    image: Json = {key: value for key, value in row.items() if value is not None or key not in owners}
+    image["tenant"] = image["name"] if noun == "tenant" else image.get("tenant")
+    for name in _LISTS.get(noun, ()):
+        image[name] = sorted(image[name].split(_LINE)) if image[name] else []
+    match noun:
         case "record":
             image["name"] = f"{image['scope']}/{image['name']}"
-        case "group":
-            members = select(User.name).join(GroupMember).where(GroupMember.group_id == one.id).order_by(User.name)
-            image["members"] = _column(session, members)
         case "peering":
             image["name"] = f"{image['low']} with {image['high']}"
         case "binding":
             image["name"] = f"{image['role']} {image.get('user') or image.get('group')}"
-    if image["tenant"] and one.noun in ("network", "endpoint", "policy"):
+    if image["tenant"] and noun in ("network", "endpoint", "policy"):
         image["name"] = f"{image['tenant']}/{image['name']}"
     # As it is read again: without what JSON has no word for.
     plain: Json = json.loads(canonical(image))
@@ -327,10 +360,38 @@ _REFERENCES: Mapping[str, Any] = {
 }
 
 
-def _setting(session: Session, name: str) -> Json:
-    found: Json | None = session.execute(select(Setting.value).where(Setting.name == name)).scalar()
+def _columns(table: type[Base]) -> Any:
+    return table.__table__.c
+
+
+_subnet, _reservation, _member = _columns(Subnet), _columns(Reservation), _columns(GroupMember)
+_LISTS: Mapping[str, Mapping[str, tuple[ColumnElement[str], ColumnElement[bool]]]] = {
+    "network": {
+        "subnets": (_subnet.cidr, _subnet.network_id == _columns(Network).id),
+        "reservations": (
+            _reservation.name + " " + _reservation.ip,
+            and_(_reservation.subnet_id == _subnet.id, _subnet.network_id == _columns(Network).id),
+        ),
+    },
+    "endpoint": {
+        "addresses": (_columns(Address).ip, _columns(Address).endpoint_id == _columns(Endpoint).id),
+        "allowed": (_columns(AllowedAddress).cidr, _columns(AllowedAddress).endpoint_id == _columns(Endpoint).id),
+    },
+    "group": {
+        "members": (
+            _columns(User).name,
+            and_(_member.user_id == _columns(User).id, _member.group_id == _columns(Group).id),
+        )
+    },
+}
+"""Lists that are part of an object: what is in them, and of whose."""
+
+
+def _settings(connection: Connection, noun: str) -> Json:
+    said = {"name": noun, **_setting(connection, _SETTINGS[noun])}
+    return said | {_TUNNEL_PORTS: _setting(connection, _TUNNEL_PORTS)} if noun == "cluster" else said
+
+
+def _setting(connection: Connection, name: str) -> Json:
+    found: Json | None = connection.execute(select(Setting.value).where(Setting.name == name)).scalar()
     return found or {}
-
-
-def _column(session: Session, query: Any) -> list[Any]:
-    return list(session.execute(query).scalars())

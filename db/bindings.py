@@ -5,11 +5,11 @@ Of two roles the stronger counts. A role in the cluster is one in every tenant, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, bindparam, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from db.changes import Transaction
@@ -41,6 +41,28 @@ class Grants(NamedTuple):
 NOTHING = Grants(None, {})
 
 
+class Owner(NamedTuple):
+    """The tenant that a token is kept to."""
+
+    id: int
+    name: str
+
+
+_binding, _member = RoleBinding.__table__.c, GroupMember.__table__.c
+_tenant = Tenant.__table__.alias("bound")
+GRANTS = RoleBinding.__table__.outerjoin(_tenant, _tenant.c.id == _binding.tenant_id)
+GRANTED = (_binding.role.label("bound_role"), _tenant.c.id.label("bound_id"), _tenant.c.name.label("bound_to"))
+
+
+def of_user(user_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Which of `GRANTS` are a user's, by itself and as a member of groups."""
+    groups = select(_member.group_id).where(_member.user_id == user_id)
+    return or_(_binding.user_id == user_id, _binding.group_id.in_(groups))
+
+
+_OF_USER = select(*GRANTED).select_from(GRANTS).where(of_user(bindparam("user_id")))
+
+
 def stronger(one: str | None, other: str | None) -> str | None:
     return max(one, other, key=lambda role: RANKS.get(role or "", 0))
 
@@ -51,12 +73,14 @@ def weaker(one: str | None, other: str | None) -> str | None:
 
 def grants_of(session: Session, user_id: int) -> Grants:
     """Of a user, by itself and as a member of groups."""
-    groups = select(GroupMember.group_id).where(GroupMember.user_id == user_id)
-    query = select(RoleBinding.role, Tenant.id, Tenant.name).outerjoin(Tenant, Tenant.id == RoleBinding.tenant_id)
-    query = query.where(or_(RoleBinding.user_id == user_id, RoleBinding.group_id.in_(groups)))
+    return gathered(session.execute(_OF_USER, {"user_id": user_id}))
+
+
+def gathered(granted: Iterable[Any]) -> Grants:
+    """Of rows of `GRANTED`, the columns of `GRANTS`: what they come to."""
     cluster: str | None = None
     tenants: dict[str, InTenant] = {}
-    for role, id, tenant in session.execute(query):
+    for role, id, tenant in granted:
         if tenant is None:
             cluster = stronger(cluster, role)
         else:
@@ -65,7 +89,7 @@ def grants_of(session: Session, user_id: int) -> Grants:
     return Grants(cluster, tenants)
 
 
-def capped(grants: Grants, role: str, tenant: Tenant | None) -> Grants:
+def capped(grants: Grants, role: str, tenant: Owner | None) -> Grants:
     """What is left of `grants` for a token of that role, in one tenant or in all."""
     if tenant is None:
         tenants = {name: InTenant(own.id, weaker(own.role, role) or role) for name, own in grants.tenants.items()}
@@ -74,7 +98,7 @@ def capped(grants: Grants, role: str, tenant: Tenant | None) -> Grants:
     return Grants(None, {tenant.name: InTenant(tenant.id, left)} if left else {})
 
 
-def scope(role: str, tenant: Tenant | None) -> Grants:
+def scope(role: str, tenant: Owner | None) -> Grants:
     """What a token of that role may do that is nobody's."""
     return Grants(role, {}) if tenant is None else Grants(None, {tenant.name: InTenant(tenant.id, role)})
 

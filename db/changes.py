@@ -34,8 +34,11 @@ PROGRESS_CHANNEL = "warren_progress"
 KEPT_REVISIONS = 50_000
 _PRUNE_EVERY = 256
 
-_BUMP = update(Revision.__table__).where(Revision.id == 1).values(number=Revision.number + 1).returning(Revision.number)  # type: ignore[arg-type]
-_CURRENT = select(Revision.number).where(Revision.id == 1)
+_revision = Revision.__table__.c
+_BUMP = update(Revision.__table__).where(_revision.id == 1).values(number=_revision.number + 1)  # type: ignore[arg-type]
+_BUMPED = _BUMP.returning(_revision.number)
+_BUMPED_AND_TOLD = _BUMP.returning(_revision.number, func.pg_notify(REVISION_CHANNEL, ""))
+_CURRENT = select(_revision.number).where(_revision.id == 1)
 _LOG = insert(ChangeRow.__table__)  # type: ignore[arg-type]
 
 
@@ -93,7 +96,8 @@ class Transaction:
         touched = {key: recorded.op for key, recorded in self._recorded.items()} | self._noted
         seen = audit.images(self.session, (Touched(*key, op) for key, op in touched.items())) if self.actor else []
         if self._recorded:
-            self.revision = self.session.execute(_BUMP).scalar_one()
+            on_postgresql = self.session.get_bind().dialect.name == "postgresql"
+            self.revision = self.session.execute(_BUMPED_AND_TOLD if on_postgresql else _BUMPED).scalar_one()
             rows = [
                 {"revision": self.revision, "noun": noun, "id": id, **recorded._asdict()}
                 for (noun, id), recorded in self._recorded.items()
@@ -101,7 +105,6 @@ class Transaction:
             self.session.execute(_LOG, rows)
             if self.revision % _PRUNE_EVERY == 0:
                 self.session.execute(delete(ChangeRow).where(ChangeRow.revision <= self.revision - KEPT_REVISIONS))
-            notify(self.session, REVISION_CHANNEL)
         else:
             self.revision = current_revision(self.session)
         if self.actor is not None:

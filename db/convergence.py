@@ -59,16 +59,20 @@ class RevisionProgress(NamedTuple):
         return {**self._asdict(), "hosts": [host._asdict() for host in self.hosts]}
 
 
+_host, _status, _controller = Host.__table__.c, HostStatus.__table__.c, Controller.__table__.c
 _HOSTS = (
-    select(
-        Host.name,
-        HostStatus.connected,
-        HostStatus.wanted_revision,
-        HostStatus.confirmed_revision,
-        HostStatus.error,
+    select(_host.name, _status.connected, _status.wanted_revision, _status.confirmed_revision, _status.error)
+    .select_from(Host.__table__.join(HostStatus.__table__, _status.host_id == _host.id))
+    .where(_host.enrolled_at.is_not(None), _status.wanted_revision >= bindparam("least"))
+    .order_by(_host.name)
+)
+_ONE_HOST = _HOSTS.where(_host.name == bindparam("host"))
+_COMPUTED = select(
+    func.coalesce(
+        select(func.min(_controller.revision)).where(_controller.seen_at > bindparam("alive")).scalar_subquery(),
+        select(_controller.revision).order_by(_controller.seen_at.desc()).limit(1).scalar_subquery(),
+        0,
     )
-    .join(HostStatus, HostStatus.host_id == Host.id)
-    .order_by(Host.name)
 )
 
 _FIELDS = ("controller", "connected", "wanted_revision", "confirmed_revision", "error", "flows", "drops", "repaired")
@@ -112,10 +116,7 @@ def record(
 
 def computed(session: Session, now: datetime | None = None) -> int:
     """The revision up to which every controller that is alive has computed; that of the last one when none is."""
-    alive = select(func.min(Controller.revision)).where(Controller.seen_at > (now or utcnow()) - ALIVE)
-    latest = select(Controller.revision).order_by(Controller.seen_at.desc()).limit(1)
-    query = select(func.coalesce(alive.scalar_subquery(), latest.scalar_subquery(), 0))
-    return int(session.execute(query).scalar_one())
+    return int(session.execute(_COMPUTED, {"alive": (now or utcnow()) - ALIVE}).scalar_one())
 
 
 def progress(session: Session, revision: int, host: str | None = None, now: datetime | None = None) -> RevisionProgress:
@@ -123,14 +124,10 @@ def progress(session: Session, revision: int, host: str | None = None, now: date
     if not 0 <= revision <= (current := current_revision(session)):
         raise NotFound(f"there is no revision {revision}", f"the newest is {current}", "revision")
     is_computed = computed(session, now) >= revision
-    query = _HOSTS.where(Host.enrolled_at.is_not(None))
-    if host is not None:
-        query = query.where(Host.name == host)
-    if is_computed:
-        query = query.where(HostStatus.wanted_revision >= revision)
+    asked = {"least": revision if is_computed else 0, "host": host}
     states = [
         HostState(name, _state(revision, is_computed, connected, wanted, confirmed, error), error)
-        for name, connected, wanted, confirmed, error in session.execute(query)
+        for name, connected, wanted, confirmed, error in session.execute(_HOSTS if host is None else _ONE_HOST, asked)
     ]
     if host is not None and not states:
         if session.execute(select(Host.id).where(Host.name == host)).scalar() is None:

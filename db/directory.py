@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, true, update
+from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from db import records
@@ -29,6 +29,16 @@ OF_A_TENANT = ("endpoint", "network", "record")
 OF_ALL = ("tenant", "peering", "cluster", records.DNS)
 
 Entries = dict[str, dict[str, Any] | None]
+
+
+_host, _status = Host.__table__.c, HostStatus.__table__.c
+_BEHIND = (
+    select(_host.name)
+    .select_from(Host.__table__.join(HostStatus.__table__, _status.host_id == _host.id))
+    .where(_status.names_revision < bindparam("revision"), _status.names_seen_at > bindparam("alive"))
+    .where(_host.id.in_(bindparam("hosts", expanding=True)))
+    .order_by(_host.name)
+)
 
 
 class _Network(NamedTuple):
@@ -110,20 +120,29 @@ def is_noted(session: Session, host_id: int, known: int | None, now: datetime) -
 
 def waiting(session: Session, revision: int, now: datetime) -> list[str]:
     """The hosts that may be asked for names which `revision` changed, and answer from older ones still."""
+    return behind(session, revision, concerned(session, revision), now)
+
+
+def concerned(session: Session, revision: int) -> frozenset[int]:
+    """The ids of the hosts that may be asked for names which `revision` changed."""
     if not 0 <= revision <= (current := current_revision(session)):
         raise NotFound(f"there is no revision {revision}", f"the newest is {current}", "revision")
     rows = session.execute(select(ChangeRow).where(ChangeRow.revision == revision)).scalars().all()
-    concerned: list[ColumnElement[bool]] = [Host.id.in_({row.host_id for row in rows if row.host_id is not None})]
     if any(row.noun in OF_ALL for row in rows):
-        concerned.append(true())
+        return frozenset(session.execute(select(Host.id)).scalars())
+    named = {row.host_id for row in rows if row.host_id is not None}
     tenants = {row.tenant_id for row in rows if row.noun in OF_A_TENANT and row.tenant_id is not None}
     if tenants:
         near = _neighbours(session, tenants)
         where = Endpoint.host_id.is_not(None) if near is None else Endpoint.tenant_id.in_(near)
-        concerned.append(Host.id.in_(select(Endpoint.host_id).where(where)))
-    behind = select(Host.name).join(HostStatus, HostStatus.host_id == Host.id)
-    behind = behind.where(HostStatus.names_revision < revision, HostStatus.names_seen_at > now - ALIVE)
-    return list(session.execute(behind.where(or_(*concerned)).order_by(Host.name)).scalars())
+        named |= set(session.execute(select(Endpoint.host_id).where(where).distinct()).scalars())
+    return frozenset(named)
+
+
+def behind(session: Session, revision: int, hosts: Iterable[int], now: datetime) -> list[str]:
+    """Those of `hosts` that answer from names older than `revision`; without those whose agents are silent."""
+    asked = {"revision": revision, "alive": now - ALIVE, "hosts": sorted(hosts)}
+    return list(session.execute(_BEHIND, asked).scalars()) if asked["hosts"] else []
 
 
 def _neighbours(session: Session, tenants: Iterable[int]) -> set[int] | None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
-from sqlalchemy.orm import Session, contains_eager, joinedload, selectinload
+from sqlalchemy import ColumnElement, bindparam, func, or_, select
+from sqlalchemy.orm import Session, contains_eager, joinedload, lazyload, load_only, selectinload
 
 from db import allowed as db_allowed
 from db import attachments
@@ -19,11 +19,30 @@ from db.pages import Page, Sort, containing, having_labels, page
 from db.rows import assign, check_version
 from db.tables import Address, Endpoint, EndpointStatus, Host, Network, Tenant
 
+_ROW = (
+    select(Endpoint)
+    .join(Endpoint.tenant)
+    .join(Endpoint.network)
+    .join(Endpoint.host)
+    .options(
+        # Of what it belongs to only names are shown.
+        contains_eager(Endpoint.tenant).load_only(Tenant.name),
+        contains_eager(Endpoint.network).options(
+            load_only(Network.name, Network.tenant_id), lazyload(Network.physical)
+        ),
+        contains_eager(Endpoint.host).load_only(Host.name),
+        joinedload(Endpoint.status),
+    )
+)
+_ONE = _ROW.where(Tenant.name == bindparam("tenant"), Endpoint.name == bindparam("endpoint")).options(
+    joinedload(Endpoint.addresses), joinedload(Endpoint.allowed)
+)
+_MANY = _ROW.options(selectinload(Endpoint.addresses), selectinload(Endpoint.allowed))
+
 
 def get(session: Session, name: str) -> Endpoint:
     tenant_name, short = qualified(name, "endpoint", "endpoint")
-    query = _query().where(Tenant.name == tenant_name, Endpoint.name == short)
-    endpoint = session.execute(query).unique().scalar_one_or_none()
+    endpoint = session.execute(_ONE, {"tenant": tenant_name, "endpoint": short}).unique().scalar_one_or_none()
     if endpoint is None:
         raise NotFound(f"there is no endpoint {name}", "list them with `warren endpoint list`", "endpoint")
     return endpoint
@@ -44,7 +63,7 @@ def find(
 ) -> Page[Endpoint]:
     """`network` is qualified: `acme/web`. `text` is part of the qualified name, the MAC or an address. `sort` is by
     "name", "host", "network" or "created", with "-" the other way round."""
-    query = _query().where(*which(tenant=tenant, network=network, host=host, labels=labels, state=state, text=text))
+    query = _MANY.where(*which(tenant=tenant, network=network, host=host, labels=labels, state=state, text=text))
     order = Tenant.name, Endpoint.name
     return page(session, query, order, lambda row: row.qualified_name, cursor, limit, sort, SORTS)
 
@@ -123,21 +142,3 @@ def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
     check_version(endpoint, version, f"endpoint {name}")
     attachments.remove(tx, endpoint.id)
     tx.session.expunge(endpoint)
-
-
-def _query() -> Select[Endpoint]:
-    return (
-        select(Endpoint)
-        .join(Endpoint.tenant)
-        .join(Endpoint.network)
-        .join(Endpoint.host)
-        .options(
-            contains_eager(Endpoint.tenant),
-            contains_eager(Endpoint.network).joinedload(Network.tenant),
-            contains_eager(Endpoint.network).selectinload(Network.subnets),
-            contains_eager(Endpoint.host),
-            joinedload(Endpoint.status),
-            selectinload(Endpoint.addresses),
-            selectinload(Endpoint.allowed),
-        )
-    )

@@ -1,4 +1,5 @@
-"""How a database is opened, and the two ways to use it: reading (one consistent view) and writing (one writer's turn).
+"""How a database is opened, and the ways to use it: reading (one consistent view), asking (one statement, which is one
+by itself) and writing (one writer's turn).
 
 SQLite: readers see the state of their first statement and never wait; writers take turns, in this process by a
 lock (fair and immediate), between processes by SQLite's own (which polls). PostgreSQL: readers get a repeatable
@@ -7,16 +8,18 @@ read. Knows nothing of revisions.
 
 from __future__ import annotations
 
+import select
 import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DisconnectionError, OperationalError
 from sqlalchemy.orm import Session
 
 from db.errors import Busy, Invalid
@@ -40,7 +43,8 @@ def create_engine(url: str | URL, *, foreign_keys: bool = True, echo: bool = Fal
     """
     parsed = parse_url(url)
     if parsed.get_backend_name() == "postgresql":
-        made = sqlalchemy.create_engine(parsed, pool_size=16, max_overflow=32, pool_pre_ping=True, echo=echo)
+        made = sqlalchemy.create_engine(parsed, pool_size=16, max_overflow=32, echo=echo)
+        event.listen(made, "checkout", _hung_up)
         _turns[made] = threading.Semaphore(MOST_WRITERS)
         return made
     engine = sqlalchemy.create_engine(
@@ -74,6 +78,14 @@ def reading(engine: Engine) -> Iterator[Session]:
     with engine.connect().execution_options(**view) as connection:
         with Session(connection, autoflush=False, expire_on_commit=False) as session:
             yield session
+
+
+@contextmanager
+def asking(engine: Engine) -> Iterator[Connection]:
+    """For one statement that reads. Without a transaction around it: on PostgreSQL one round trip instead of three."""
+    alone = {"isolation_level": "AUTOCOMMIT"} if engine.dialect.name == "postgresql" else {"warren_alone": True}
+    with engine.connect().execution_options(**alone) as connection:
+        yield connection
 
 
 @contextmanager
@@ -115,5 +127,20 @@ def _prepare_sqlite(connection: Any, foreign_keys: bool) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     # A deferred BEGIN that writes later fails with "database is locked" instead of waiting for its turn.
-    writer = connection.get_execution_options().get("warren_writer")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+    options = connection.get_execution_options()
+    if not options.get("warren_alone"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("warren_writer") else "BEGIN")
+
+
+def _hung_up(connection: psycopg.Connection[Any], _record: object, _proxy: object) -> None:
+    """Whether the server ended a connection that lay idle: asked of the socket, not of the server.
+
+    Who has not asked anything hears nothing but a farewell; else it is read and done with.
+    """
+    heard = select.poll()
+    try:
+        heard.register(connection.fileno(), select.POLLIN)
+        while heard.poll(0):
+            connection.pgconn.consume_input()
+    except psycopg.OperationalError as error:
+        raise DisconnectionError from error

@@ -9,18 +9,21 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 from sqlalchemy.orm import Session, joinedload
 
+from db import bindings
 from db.changes import Transaction
 from db.errors import EnrolTokenUsed, Invalid, NotFound, Unauthenticated
-from db.tables import Tenant, Token
+from db.tables import Host, Tenant, Token
 
 Role = Literal["admin", "operator", "viewer", "agent", "enrol", "cni"]
+CARRIED = frozenset({"agent", "enrol", "cni"})
+"""Roles that are a machine's, not a share of what people may do."""
 _TEXT = re.compile(r"wrn_([0-9]{1,9})_([0-9a-f]{64})")
 
 
@@ -62,14 +65,68 @@ def create(
     return token, f"wrn_{token.id}_{secret}"
 
 
+class Bearer(NamedTuple):
+    """Who shows a token: what it says, and what its user may do at this moment, whom it reaches no further than."""
+
+    id: int
+    name: str
+    role: str
+    host_id: int | None
+    host: str | None
+    user_id: int | None
+    grants: bindings.Grants
+
+
+_token, _host, _owner = Token.__table__.c, Host.__table__.c, Tenant.__table__.alias("owner").c
+_BEARER = (
+    select(
+        *(_token.id, _token.name, _token.role, _token.hash, _token.expires_at, _token.host_id, _token.user_id),
+        *(_host.name.label("host"), _owner.id.label("tenant_id"), _owner.name.label("tenant")),
+        *bindings.GRANTED,
+    )
+    .select_from(
+        Token.__table__.outerjoin(Host.__table__, _host.id == _token.host_id)
+        .outerjoin(_owner.id.table, _owner.id == _token.tenant_id)
+        .outerjoin(bindings.GRANTS, bindings.of_user(_token.user_id))
+    )
+    .where(_token.id == bindparam("id"))
+)
+
+
+def bearer(connection: Connection, text: str, now: datetime) -> Bearer:
+    """Who shows the token `text`, in one statement: each request begins with it."""
+    id, secret = _parsed(text)
+    rows: Sequence[Any] = connection.execute(_BEARER, {"id": id}).all()
+    token = _opened(rows[0] if rows else None, secret, now)
+    tenant = bindings.Owner(token.tenant_id, token.tenant) if token.tenant_id is not None else None
+    grants = bindings.NOTHING
+    if token.role in CARRIED:
+        pass
+    elif token.user_id is None:
+        grants = bindings.scope(token.role, tenant)
+    else:
+        granted = bindings.gathered((row.bound_role, row.bound_id, row.bound_to) for row in rows)
+        grants = bindings.capped(granted, token.role, tenant)
+    return Bearer(token.id, token.name, token.role, token.host_id, token.host, token.user_id, grants)
+
+
 def verify(session: Session, text: str, now: datetime) -> Token:
     """The token that `text` opens, with its host. A used enrol token still verifies; `use` refuses it."""
+    id, secret = _parsed(text)
+    query = select(Token).where(Token.id == id).options(joinedload(Token.host), joinedload(Token.tenant))
+    token: Token = _opened(session.execute(query).scalar_one_or_none(), secret, now)
+    return token
+
+
+def _parsed(text: str) -> tuple[int, str]:
+    """Its id and its secret; of what is no token at all, those of none."""
     match = _TEXT.fullmatch(text)
-    token = None
-    if match:
-        query = select(Token).where(Token.id == int(match[1])).options(joinedload(Token.host), joinedload(Token.tenant))
-        token = session.execute(query).scalar_one_or_none()
-    if match is None or token is None or not hmac.compare_digest(token.hash, hash_of(match[2])):
+    return (int(match[1]), match[2]) if match else (0, "")
+
+
+def _opened(token: Any, secret: str, now: datetime) -> Any:
+    """The row of a token, if this is its secret and it is not too late."""
+    if token is None or not hmac.compare_digest(token.hash, hash_of(secret)):
         raise Unauthenticated("the token is not valid", "check it, or make another with `warren token create`")
     if token.expires_at is not None and token.expires_at <= now:
         raise Unauthenticated(

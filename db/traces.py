@@ -24,6 +24,10 @@ KEPT = timedelta(seconds=60)
 """Who asks removes his questions; those of a process that was killed go after this long, with the next question."""
 
 
+_trace = Trace.__table__.c
+_WAITING = select(_trace.id, _trace.host_id).where(_trace.answered_at.is_(None))
+
+
 def ask(session: Session, packets: Mapping[int, str], now: datetime, kind: str = PACKET) -> dict[int, int]:
     """One packet for each host, or "" where its flows are asked for; the id of the question to each host."""
     session.execute(delete(Trace).where(Trace.asked_at < now - KEPT))
@@ -36,8 +40,7 @@ def ask(session: Session, packets: Mapping[int, str], now: datetime, kind: str =
 
 def waiting(session: Session) -> dict[int, int]:
     """The host of each question that is not answered yet."""
-    query = select(Trace.id, Trace.host_id).where(Trace.answered_at.is_(None))
-    return {row.id: row.host_id for row in session.execute(query)}
+    return {row.id: row.host_id for row in session.execute(_WAITING)}
 
 
 def dumps_asked(session: Session, host_id: int) -> list[dict[str, Any]]:

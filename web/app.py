@@ -31,8 +31,9 @@ from web.api import (
     tenants,
     tokens,
 )
-from web.auth import access, headers
+from web.auth import access, headers, oidc
 from web.auth.identity import identify
+from web.auth.rate import USUAL, Limits, Rates
 from web.auth.told import Refusals
 from web.history import History
 from web.live import Live, Source
@@ -40,6 +41,7 @@ from web.modelled import Modelled
 from web.pace import Stopwatch
 from web.state import KEY, State
 from web.ui import (  # noqa: F401 - their views are on the frame's blueprint
+    addresses,
     changes,
     flows,
     frame,
@@ -47,10 +49,13 @@ from web.ui import (  # noqa: F401 - their views are on the frame's blueprint
     pages,
     reachability,
     removal,
+    settings,
     sign_in,
+    sign_in_oidc,
     topology,
     trace,
 )
+from web.ui import audit as audit_pages  # noqa: F401
 from web.ui import policies as policy_pages  # noqa: F401
 
 PREFIX = "/api/v1"
@@ -77,19 +82,24 @@ API = (
 
 
 def create_app(
-    database_url: str, waiting_slots: int = 96, authority: Authority | None = None, shown: bool = False
+    database_url: str,
+    waiting_slots: int = 96,
+    authority: Authority | None = None,
+    shown: bool = False,
+    sign_in_at: oidc.Settings | None = None,
+    rates: Rates = USUAL,
 ) -> APIFlask:
     """`waiting_slots` bounds how many requests may wait for a change at once; each holds a thread. `authority` signs
-    hosts' certificates, and the API's own if it is `shown`."""
+    hosts' certificates, and the API's own if it is `shown`. `sign_in_at` is where people may log in, too."""
     app = APIFlask("web", json_errors=False, static_folder=None, docs_path=None, spec_path=None)  # type: ignore[arg-type]
     app.config["MAX_CONTENT_LENGTH"] = problems.MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config[certificates.AUTHORITY], app.config[certificates.SHOWN] = authority, shown
     opened = engine.create_engine(database_url)
     live = Live(lambda: Source(opened), waiting_slots)
-    app.extensions[KEY] = State(
-        opened, live, Stopwatch(opened, live), Refusals(), History(opened, live), Modelled(opened)
-    )
+    provider = oidc.Provider(sign_in_at) if sign_in_at else None
+    watching = Stopwatch(opened, live), Refusals(), History(opened, live)
+    app.extensions[KEY] = State(opened, live, *watching, provider, Modelled(opened))
 
     for module in API:
         app.register_blueprint(module.blueprint, url_prefix=PREFIX)
@@ -98,6 +108,6 @@ def create_app(
     frame.register(app)
     openapi.register(app)
     problems.register(app, frame.error_page)
-    access.register(app, identify)
+    access.register(app, identify, Limits(rates))
     headers.register(app)
     return app

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import NamedTuple, Protocol
 
 from sqlalchemy import Engine
@@ -46,6 +47,14 @@ class Change(Protocol):
     def host_id(self) -> int | None: ...
 
 
+class News(NamedTuple):
+    """`changes` is the log after a revision, oldest first; None when it does not reach back so far. `questions` are
+    what agents are asked and have not answered yet: the host by the question's id."""
+
+    changes: Sequence[Change] | None
+    questions: Mapping[int, int]
+
+
 class Source:
     """What the reader thread asks of the database; opened and used in that thread only."""
 
@@ -61,15 +70,9 @@ class Source:
         with reading(self._engine) as session:
             return current_revision(session)
 
-    def changes_since(self, revision: int) -> Sequence[Change] | None:
-        """The log after `revision`, oldest first; None when it does not reach back so far."""
+    def since(self, revision: int) -> News:
         with reading(self._engine) as session:
-            return changes_since(session, revision)
-
-    def questions(self) -> Mapping[int, int]:
-        """What agents are asked and have not answered yet: the host by the question's id."""
-        with reading(self._engine) as session:
-            return traces.waiting(session)
+            return News(changes_since(session, revision), traces.waiting(session))
 
     def close(self) -> None:
         self._feed.close()
@@ -150,7 +153,7 @@ class Live:
         with self._lock:
             if revision < self._oldest or revision > self._seen.revision:
                 return None
-            return [change for change in self._recent if change.revision > revision]
+            return self._after(revision)
 
     def wait_for_change(
         self, after: int, interest: Interest, timeout: float, asked: tuple[int, int] | None = None
@@ -163,7 +166,7 @@ class Live:
         with self._lock:
             if not self._oldest <= after <= self._seen.revision:
                 return True
-            if interest([change for change in self._recent if change.revision > after]):
+            if interest(self._after(after)):
                 return True
             if host is not None and self._asked.get(host, 0) > pulse:
                 return True
@@ -179,6 +182,13 @@ class Live:
                 return True
             self._waiters.add(waiter)
         return self._sleep(waiter, timeout)
+
+    def rest(self, seconds: float) -> None:
+        """Until the time is over, whatever happens meanwhile; shorter only when the process is about to end."""
+        waiter = _Waiter(lambda changes: False, threading.Event())
+        with self._lock:
+            self._waiters.add(waiter)
+        self._sleep(waiter, seconds)
 
     def close(self) -> None:
         """Wake everybody for good: the process is about to end."""
@@ -197,6 +207,12 @@ class Live:
                     self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
                     self._thread.start()
             self._ready.wait(5)
+
+    def _after(self, revision: int) -> list[Change]:
+        """The changes in memory after `revision`: from the end, since whoever waits is nearly there."""
+        found = list(takewhile(lambda change: change.revision > revision, reversed(self._recent)))
+        found.reverse()
+        return found
 
     def _sleep(self, waiter: _Waiter, timeout: float) -> bool:
         try:
@@ -224,11 +240,11 @@ class Live:
         while not self.closing:
             if not source.wait(FEED_WAIT_SECONDS):
                 continue
-            changes = source.changes_since(self._seen.revision)
+            changes, questions = source.since(self._seen.revision)
             if changes is None or len(changes) > KEPT_CHANGES:
                 self._forget_before(source.revision())
             else:
-                self._take(changes, source.questions())
+                self._take(changes, questions)
 
     def _take(self, changes: Sequence[Change], questions: Mapping[int, int]) -> None:
         now = time.monotonic()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import signal
+import socket
 import sys
 import threading
 import time
@@ -19,12 +20,15 @@ from typing import Any
 import click
 from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
-from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
+from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
 from db import migrate
 from db.authority import Authority, Files, own_names
 from db.cli import database, opened, tls_dir
 from db.errors import DomainError
+from web.auth import oidc_options as oidc
+from web.auth.oidc import Settings
+from web.auth.rate import USUAL, Rates
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +55,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         threading.Thread(target=self._wake_waiters, daemon=True).start()
         super().handle_exit(sig, frame)
 
+    def handle(self, conn: TConn) -> Any:
+        without_delay(conn.sock)
+        return super().handle(conn)
+
     def _wake_waiters(self) -> None:
         from web.state import KEY
 
@@ -59,6 +67,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _cap_keepalive(self, deadline: float) -> None:
         # Idle connections are closed soon; clients that reuse one at that moment try again on a fresh one.
         super()._cap_keepalive(min(deadline, time.monotonic() + LINGER_SECONDS))
+
+
+def without_delay(connection: socket.socket) -> None:
+    """Send what is written at once. Connections have this of their listener, but those that came while nobody had it
+    open (a restart, and somebody who keeps the socket) do not: each answer would wait 40 ms for an acknowledgement."""
+    if connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class Server(BaseApplication):  # type: ignore[misc]
@@ -70,10 +85,14 @@ class Server(BaseApplication):  # type: ignore[misc]
         options: dict[str, Any],
         authority: Authority | None = None,
         shown: bool = False,
+        sign_in_at: Settings | None = None,
+        rates: Rates = USUAL,
     ) -> None:
         self.database_url = database_url
         self.authority = authority
         self.shown = shown
+        self.sign_in_at = sign_in_at
+        self.rates = rates
         self.binds = binds
         self.threads = threads
         self.more = options
@@ -101,7 +120,8 @@ class Server(BaseApplication):  # type: ignore[misc]
         # In the worker, after the fork: no thread and no connection crosses it.
         from web.app import create_app
 
-        return create_app(self.database_url, max(self.threads - KEPT_FREE, 1), self.authority, self.shown)
+        slots = max(self.threads - KEPT_FREE, 1)
+        return create_app(self.database_url, slots, self.authority, self.shown, self.sign_in_at, self.rates)
 
 
 @click.command("web", context_settings={"show_default": True})
@@ -111,7 +131,7 @@ class Server(BaseApplication):  # type: ignore[misc]
     help="HOST:PORT, unix:PATH or fd://N to listen on; may be given several times.",
 )  # fmt: skip
 @click.option(
-    "--threads", default=128, type=click.IntRange(2, 4096), help="Requests served at once; a waiting one counts."
+    "--threads", default=512, type=click.IntRange(2, 4096), help="Requests served at once; a waiting one counts."
 )
 @click.option("--access-log", is_flag=True, help="Log each request on standard output.")
 @click.option(
@@ -127,6 +147,15 @@ class Server(BaseApplication):  # type: ignore[misc]
     help="Another name or address that clients know this machine by; may be given several times.",
 )  # fmt: skip
 @click.option("--insecure-http", is_flag=True, help="Serve plain HTTP: for labs, or behind a proxy on this machine.")
+@click.option(
+    "--asker-rate", default=USUAL.asker, type=click.FloatRange(0),
+    help="Requests a second that one user or token may send; 0: any number.",
+)  # fmt: skip
+@click.option(
+    "--stranger-rate", default=USUAL.stranger, type=click.FloatRange(0),
+    help="The same of one address for log-ins, and for requests with no token or one that opens nothing.",
+)  # fmt: skip
+@oidc.options
 def cli(
     url: str,
     binds: tuple[str, ...],
@@ -137,6 +166,9 @@ def cli(
     folder: Path,
     names: tuple[str, ...],
     insecure_http: bool,
+    asker_rate: float,
+    stranger_rate: float,
+    **sign_in: Any,
 ) -> None:
     """Serve the REST API and the admin pages, by HTTPS.
 
@@ -162,7 +194,8 @@ def cli(
             log.info("HTTPS with the authority %s, whose fingerprint is %s", authority.files.certificate, authority.pin)
     elif any(map(reachable, binds)):
         log.warning("plain HTTP on %s: whoever is on the way reads passwords and tokens", ", ".join(binds))
-    Server(url, list(binds), threads, options, authority, certificate is None).run()
+    more = (authority, certificate is None, oidc.chosen(**sign_in), Rates(asker_rate, stranger_rate))
+    Server(url, list(binds), threads, options, *more).run()
 
 
 def reachable(bind: str) -> bool:

@@ -148,7 +148,7 @@ def describe(operation: Json, method: str, view: Callable[..., Any], named: bool
     """Roles, errors and headers of one operation."""
     rule = rule_of(view)
     body = "requestBody" in operation
-    statuses = {400, 500}
+    statuses = {400, 429, 500}
     if rule is not None and rule.roles is not None:
         operation["security"] = [{"token": []}] + ([{"session": []}] if rule.roles & PEOPLE else [])
         operation["x-roles"] = sorted(rule.roles)

@@ -176,7 +176,7 @@ def endpoint(row: tables.Endpoint) -> Json:
     return {
         "name": row.qualified_name,
         "tenant": row.tenant.name,
-        "network": row.network.qualified_name,
+        "network": f"{row.tenant.name}/{row.network.name}",
         "host": row.host.name,
         "mac": row.mac,
         "addresses": [str(address) for address in row.addresses],

@@ -42,7 +42,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "too-large": (413, "Too large"),
     "unsupported-media-type": (415, "Not JSON"),
     "invalid": (422, "Not acceptable"),
-    "too-many-requests": (429, "Too many attempts"),
+    "too-many-requests": (429, "Too many requests"),
     "internal": (500, "Warren failed"),
     "busy": (503, "Busy"),
     "overloaded": (503, "Too many listeners"),

@@ -10,12 +10,13 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple, cast
 
 from flask import current_app, g
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
 from db import changes, engine
 from db.sight import narrow
 from web.auth.access import sight
+from web.auth.oidc import Provider
 from web.auth.principal import Principal
 from web.auth.told import Refusals, actor
 from web.history import History
@@ -32,6 +33,7 @@ class State(NamedTuple):
     stopwatch: Stopwatch
     refusals: Refusals
     history: History
+    provider: Provider | None
     modelled: Modelled
 
 
@@ -50,6 +52,11 @@ def reading() -> Iterator[Session]:
 def reading_all() -> AbstractContextManager[Session]:
     """The same of everything: for answers that follow from all of it and tell nothing of what is not the asker's."""
     return engine.reading(state().engine)
+
+
+def asking() -> AbstractContextManager[Connection]:
+    """For one statement that reads everything."""
+    return engine.asking(state().engine)
 
 
 def changing() -> AbstractContextManager[changes.Transaction]:

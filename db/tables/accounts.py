@@ -103,6 +103,28 @@ class Token(Base):
     tenant: Mapped[Tenant | None] = relationship()
 
 
+class OidcIdentity(Base):
+    """Who somebody is to an OpenID Connect provider: `subject` is its number for the person, and never another's."""
+
+    __tablename__ = "oidc_identity"
+
+    issuer: Mapped[str] = mapped_column(String(255), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(255), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), unique=True)
+
+
+class OidcLogin(Base):
+    """A browser that was sent to the provider. `hash` is that of our question's state and the browser's secret."""
+
+    __tablename__ = "oidc_login"
+
+    hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    nonce: Mapped[str] = mapped_column(String(64))
+    verifier: Mapped[str] = mapped_column(String(64))
+    onward: Mapped[str] = mapped_column(String(1024))
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class LoginFailure(Base):
     """How often a name was tried in vain from an address, and when last (seconds since 1970)."""
 

@@ -104,6 +104,7 @@ def test_filters_read_as_a_sentence_and_each_can_be_left_out(crowded: Crowd) -> 
 
 def test_what_is_removed_is_shown_first_and_then_all_or_nothing(crowded: Crowd) -> None:
     admin, site = crowded.admin, crowded.site
+    crowd.report(site.engine, down=2)
     names = [crowded.rows(f"/endpoints?tenant={one}&state=up")[0].replace("-in-", "/") for one in ("acme", "globex")]
     said = admin.post("/endpoints/removal", data={"name": names}).text
     assert all(name in said for name in names) and "loses its network at once" in said and "become free" in said

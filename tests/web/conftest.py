@@ -16,6 +16,7 @@ from db.changes import current_revision, transaction
 from db.engine import create_engine, reading
 from tests.databases import *  # noqa: F403 - the fixtures of databases
 from web.app import create_app
+from web.auth.rate import Rates
 from web.state import KEY, State
 
 PASSWORD = "correct horse battery"
@@ -99,7 +100,7 @@ def bootstrap(engine: Engine) -> tuple[str, str]:
 def site_on(url: str) -> Iterator[Site]:
     engine = create_engine(url)
     admin, viewer = bootstrap(engine)
-    app = create_app(url)
+    app = create_app(url, rates=Rates(0, 0))  # tests ask faster than people; see test_rate
     client = app.test_client()
     yield Site(app, engine, Caller(client, admin), Caller(app.test_client(), viewer), Caller(app.test_client()))
     state: State = app.extensions[KEY]

@@ -14,8 +14,18 @@ from tests.web.conftest import Caller, Site
 from tests.web.test_bad_input import assert_problem
 from web.auth import access
 from web.auth.access import rule_of
+from web.auth.rate import Limits, Rates
 
-PUBLIC = {"/ca.pem", "/healthz", "/openapi.json", "/login", "/logout", "/static/<path:path>"}
+PUBLIC = {
+    "/ca.pem",
+    "/healthz",
+    "/openapi.json",
+    "/login",
+    "/login/oidc",
+    "/login/oidc/callback",
+    "/logout",
+    "/static/<path:path>",
+}
 
 
 def test_only_what_must_be_is_public(site: Site) -> None:
@@ -31,7 +41,7 @@ def test_a_view_without_a_rule_stops_the_start(site: Site) -> None:
     app = Flask("forgetful")
     app.add_url_rule("/secrets", "secrets", lambda: "all of them")
     with pytest.raises(RuntimeError, match="secrets"):
-        access.register(app, lambda: None)
+        access.register(app, lambda: None, Limits(Rates()))
 
 
 def test_nobody_gets_in_without_a_token(site: Site) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
+from unittest.mock import patch
 
 import pytest
 
-from web.live import KEPT_CHANGES, Change, Live
+from web.api.events import GATHER_SECONDS, events, revision_events
+from web.live import KEPT_CHANGES, Live, News
 
 
 class Row(NamedTuple):
@@ -48,11 +50,8 @@ class ScriptedSource:
     def revision(self) -> int:
         return self.newest
 
-    def changes_since(self, revision: int) -> Sequence[Change] | None:
-        return self.latest
-
-    def questions(self) -> dict[int, int]:
-        return self.asked
+    def since(self, revision: int) -> News:
+        return News(self.latest, self.asked)
 
     def close(self) -> None:
         pass
@@ -207,3 +206,25 @@ def test_closing_wakes_everybody_and_lets_nobody_wait_again(live: Live) -> None:
     assert not live.wait_for_pulse(live.seen().pulse, 5)
     with live.slot() as got:
         assert not got
+
+
+def test_a_stream_tells_the_first_change_at_once_and_rests_between(live: Live, source: ScriptedSource) -> None:
+    rests: list[float] = []
+    with patch.object(live, "rest", rests.append):
+        stream = events(live, 10)
+        assert next(stream).startswith("retry")
+        for revision in (11, 12, 13):
+            source.commits.put([Row(revision)])
+            assert any(f"id: {revision}\n" in text for text in stream)
+    assert len(rests) >= 1 and all(0 < one <= GATHER_SECONDS for one in rests)
+
+
+def test_what_many_are_told_is_written_once(live: Live, source: ScriptedSource) -> None:
+    assert live.seen().revision == 10
+    source.commits.put([Row(11)])
+    assert live.wait_for_pulse(live.seen().pulse, 5) or live.seen().revision == 11
+    revision_events.cache_clear()
+    for _ in range(5):
+        stream = events(live, 10)
+        assert any("id: 11\n" in text for text in stream)
+    assert revision_events.cache_info().misses == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -16,6 +17,7 @@ import urllib3
 from db.engine import create_engine
 from tests.web.conftest import bootstrap
 from tests.web.servers import COMMAND, Server, gone, serving
+from web.main import without_delay
 
 SOON_SECONDS = 5.0
 
@@ -118,3 +120,15 @@ def test_a_database_that_is_not_there_is_said_in_a_sentence(tmp_path: Path) -> N
     assert done.returncode != 0
     assert "warren db upgrade" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_connection_that_came_while_nobody_served_is_answered_without_delay() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert not connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            without_delay(connection)
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    here, there = socket.socketpair()
+    with here, there:
+        without_delay(here)  # a Unix socket has no such thing

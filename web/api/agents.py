@@ -24,6 +24,10 @@ from web.state import changing, noting, reading, state
 
 blueprint = APIBlueprint("agents", __name__, tag="Agents")
 
+GATHER_SECONDS = 0.05
+"""How long news for an agent wait for more: many attachments at once are one document. Most are its own attachments, of
+which it knows by then, and the time is theirs."""
+
 
 @blueprint.post("/enrol")
 @allow(ENROLLERS)
@@ -68,6 +72,7 @@ def get_wanted(host: str, query: WantedQuery) -> Json | Response:
             interest = partial(concerns, host_id=id)
             if not live.wait_for_change(looked.revision, interest, left, asked=(id, looked.pulse)):
                 return Response(status=204)
+            time.sleep(GATHER_SECONDS)
 
 
 def concerns(changes: Sequence[Change], host_id: int) -> bool:

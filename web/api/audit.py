@@ -26,6 +26,10 @@ def find(query: AuditQuery) -> Json:
 
     The newest first.
     """
+    return found(query)
+
+
+def found(query: AuditQuery) -> Json:
     seen = sight()
     asked = query.model_dump() | {"cursor": number(query.cursor)}
     for field in ("since", "until"):

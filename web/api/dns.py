@@ -29,7 +29,7 @@ from web.api.schemas.dns import (
 )
 from web.auth.access import AGENTS, ANYONE_KNOWN, CHANGERS, READERS, SIGHT, TENANT_ADMINS, TENANT_READERS, allow
 from web.live import Change
-from web.state import changing, noting, reading, state
+from web.state import changing, noting, reading, reading_all, state
 
 blueprint = APIBlueprint("dns", __name__, tag="Names")
 
@@ -174,11 +174,14 @@ def known(revision: int, query: WaitQuery) -> Json:
     With `wait` the answer comes when all do, or when the time is over. A host whose agent is silent is not waited for.
     """
     live = state().live
+    with reading_all() as session:
+        concerned = directory.concerned(session, revision)
     with live.patience(query.wait) as deadline:
         while True:
             pulse = live.seen().pulse
             with reading() as session:
-                waiting = of_own_hosts(session, directory.waiting(session, revision, datetime.now(UTC)))
+                behind = directory.behind(session, revision, concerned, datetime.now(UTC))
+                waiting = of_own_hosts(session, behind)
             if not waiting or not live.wait_for_pulse(pulse, deadline - time.monotonic()):
                 return {"revision": revision, "waiting": waiting}
 

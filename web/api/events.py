@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -30,6 +31,9 @@ from web.state import state
 
 TICK_SECONDS = 15.0
 STATUS_EVERY_SECONDS = 0.5
+GATHER_SECONDS = 0.25
+"""The least time between two events of a stream. The first comes at once; what follows so soon comes together, so that
+many listeners cost little however much changes."""
 RETRY_MILLISECONDS = 1000
 MOST_REPLAYED = 1000
 
@@ -90,6 +94,7 @@ def events(live: Live, after: int | None, tenants: frozenset[int] | None = None)
     # Whoever comes back may have missed what has no revision.
     status_waits, status_due, pulse = after is not None, 0.0, seen.pulse
     yield f"retry: {RETRY_MILLISECONDS}\n\n"
+    told = 0.0
     while not live.closing:
         seen, now = live.seen(), time.monotonic()
         changes = live.since(position)
@@ -100,19 +105,27 @@ def events(live: Live, after: int | None, tenants: frozenset[int] | None = None)
             yield event("reset", {"revision": position}, position)
         elif changes:
             position = changes[-1].revision
-            yield "".join(revision_events([one for one in changes if tenants is None or one.tenant_id in tenants]))
+            yield revision_events(tuple(one for one in changes if tenants is None or one.tenant_id in tenants))
         elif status_waits and now >= status_due:
             status_waits, status_due = False, now + STATUS_EVERY_SECONDS
             yield event("status", {})
         idle = not status_waits
-        if not live.wait_for_pulse(pulse, TICK_SECONDS if idle else status_due - now) and idle:
-            yield event("tick", {})
+        if not live.wait_for_pulse(pulse, TICK_SECONDS if idle else status_due - now):
+            if idle:
+                yield event("tick", {})
+        elif (early := told + GATHER_SECONDS - time.monotonic()) > 0:
+            live.rest(early)
+        told = time.monotonic()
 
 
-def revision_events(changes: Sequence[Change]) -> Iterator[str]:
+@lru_cache(maxsize=64)
+def revision_events(changes: tuple[Change, ...]) -> str:
+    """Written once for all who are told the same."""
+    events = []
     for revision, group in groupby(changes, key=lambda change: change.revision):
         rows = [{"noun": change.noun, "id": change.id, "op": change.op} for change in group]
-        yield event("revision", {"revision": revision, "changes": rows}, revision)
+        events.append(event("revision", {"revision": revision, "changes": rows}, revision))
+    return "".join(events)
 
 
 def event(name: str, data: object, id: int | None = None) -> str:

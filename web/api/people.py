@@ -70,12 +70,13 @@ def set_password(user: str, body: NewPassword) -> Answer:
     Whoever is logged in as that user is logged out. Tokens stay.
     """
 
-    def change(tx: Transaction) -> Json:
-        row = users.get(tx.session, user)
-        users.set_password(tx, row, body.password)
-        return present.user(tx.session, row)
+    return changed(lambda tx: with_password(tx, user, body))
 
-    return changed(change)
+
+def with_password(tx: Transaction, user: str, body: NewPassword) -> Json:
+    row = users.get(tx.session, user)
+    users.set_password(tx, row, body.password)
+    return present.user(tx.session, row)
 
 
 @blueprint.delete("/users/<user>")
@@ -162,12 +163,12 @@ def grant(body: BindingCreate) -> Answer | Response:
 @blueprint.output(Deleted)
 def revoke(binding: int) -> Json:
     """Take a role away"""
+    return deleted(lambda tx: revoked(tx, binding))
+
+
+def revoked(tx: Transaction, binding: int) -> None:
     seen = sight()
-
-    def change(tx: Transaction) -> None:
-        row = bindings.get(tx.session, min(binding, LARGEST_ID))
-        if seen is not None and row.tenant_id not in seen.values():
-            raise NotFound(f"there is no role binding {binding}", "list them with `warren role list`", "binding")
-        bindings.revoke(tx, row)
-
-    return deleted(change)
+    row = bindings.get(tx.session, min(binding, LARGEST_ID))
+    if seen is not None and row.tenant_id not in seen.values():
+        raise NotFound(f"there is no role binding {binding}", "list them with `warren role list`", "binding")
+    bindings.revoke(tx, row)

@@ -39,24 +39,23 @@ def create(body: TokenCreate) -> Answer | Response:
 
     It is whoever's asks for it, but for one of role `cni`, which is a machine's.
     """
-    asker = whoever()
+    return created(lambda tx: made(tx, body), secret="token")
 
-    def make(tx: Transaction) -> Json:
-        host = hosts.get(tx.session, body.host) if body.host is not None else None
-        tenant = tenants.get(tx.session, body.tenant) if body.tenant is not None else None
-        row, text = tokens.create(
-            tx,
-            body.role,
-            name=body.name,
-            host_id=host.id if host else None,
-            user_id=None if body.role == CNI else asker.user_id,
-            tenant=tenant,
-            expires_at=body.expires_at,
-        )
-        row.host = host
-        return present.token(row) | {"token": text}
 
-    return created(make, secret="token")
+def made(tx: Transaction, body: TokenCreate) -> Json:
+    """With its text, which is kept nowhere."""
+    host = hosts.get(tx.session, body.host) if body.host is not None else None
+    row, text = tokens.create(
+        tx,
+        body.role,
+        name=body.name,
+        host_id=host.id if host else None,
+        user_id=None if body.role == CNI else whoever().user_id,
+        tenant=tenants.get(tx.session, body.tenant) if body.tenant is not None else None,
+        expires_at=body.expires_at,
+    )
+    row.host = host
+    return present.token(row) | {"token": text}
 
 
 @blueprint.delete("/tokens/<int:token>")
@@ -67,7 +66,11 @@ def delete(token: int) -> Json:
 
     It opens nothing from this moment on.
     """
+    return deleted(lambda tx: revoked(tx, token))
+
+
+def revoked(tx: Transaction, token: int) -> None:
     if token > LARGEST_ID:
         raise NotFound(f"there is no token {token}", "list them with `warren token list`", "token")
     seen = sight()
-    return deleted(lambda tx: tokens.revoke(tx, token, None if seen is None else seen.values()))
+    tokens.revoke(tx, token, None if seen is None else seen.values())

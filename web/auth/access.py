@@ -9,11 +9,13 @@ neither the words nor the time tell.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 from flask import Flask, current_app, g, request
 
+from db.errors import Unauthenticated
 from db.sight import Sight
 from web.auth import origin
 from web.auth.principal import (
@@ -29,6 +31,7 @@ from web.auth.principal import (
     VIEWER,
     Principal,
 )
+from web.auth.rate import Limits
 from web.problems import CHALLENGE, Problem
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -54,12 +57,13 @@ class Rule(NamedTuple):
     """`roles` may call the view; None: everybody, without saying who they are.
 
     With `own_host`, whoever is bound to a host may name only that host in the path. `by` is where a role in a tenant
-    is looked at.
+    is looked at. What is `costly` may not be asked as often as one likes by those who do not say who they are.
     """
 
     roles: frozenset[str] | None
     own_host: bool = False
     by: str = PATH
+    costly: bool = False
 
     @property
     def of_tenants(self) -> bool:
@@ -82,6 +86,12 @@ def public(view: View) -> View:
     return view
 
 
+def costly(view: View) -> View:
+    """The same for what takes more than handing out a file."""
+    view.access_rule = Rule(None, costly=True)  # type: ignore[attr-defined]
+    return view
+
+
 def rule_of(view: Callable[..., Any]) -> Rule | None:
     return getattr(view, "access_rule", None)
 
@@ -92,8 +102,8 @@ def says_tenants(view: Callable[..., Any]) -> bool:
     return hasattr(getattr(schema, "model_class", schema), "tenants")
 
 
-def register(app: Flask, identify: Callable[[], Principal | None]) -> None:
-    """Enforce the rules of `app`'s views; call it after every view is there."""
+def register(app: Flask, identify: Callable[[], Principal | None], limits: Limits) -> None:
+    """Enforce the rules of `app`'s views, and `limits`; call it after every view is there."""
     naked = sorted(name for name, view in app.view_functions.items() if rule_of(view) is None)
     if naked:
         raise RuntimeError(f"no access rule on {', '.join(naked)}: add @allow(...) or @public to each view")
@@ -114,10 +124,18 @@ def register(app: Flask, identify: Callable[[], Principal | None]) -> None:
         rule = rule_of(app.view_functions[request.endpoint])
         assert rule is not None
         if rule.roles is None:
+            if rule.costly:
+                limits.stranger(request.remote_addr or "", time.monotonic())
             return
-        g.principal = principal = identify()
+        try:
+            g.principal = principal = identify()
+        except (Problem, Unauthenticated):
+            limits.stranger(request.remote_addr or "", time.monotonic())
+            raise
         if principal is None:
+            limits.stranger(request.remote_addr or "", time.monotonic())
             raise unauthenticated("This needs a token: send the header 'Authorization: Bearer wrn_...'.")
+        limits.asker(f"{principal.kind}:{principal.id}", str(principal), time.monotonic())
         if principal.role in rule.roles:
             _check_host(rule, principal)
         else:

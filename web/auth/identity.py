@@ -5,15 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from flask import request
-from sqlalchemy.orm import Session
 
-from db import bindings, tokens
+from db import tokens
 from db.errors import Unauthenticated
-from db.tables import Token
 from web.auth import sessions, told
 from web.auth.access import unauthenticated
-from web.auth.principal import AGENT, CNI, ENROL, Principal, of_person
-from web.state import reading, recording, state
+from web.auth.principal import Principal, of_person
+from web.state import asking, reading, recording, state
 
 
 def identify() -> Principal | None:
@@ -25,11 +23,14 @@ def identify() -> Principal | None:
     if scheme.lower() != "bearer" or not text.strip():
         raise unauthenticated(f"'{scheme[:20]}' is no way in here: send 'Authorization: Bearer wrn_...'.")
     try:
-        with reading() as session:
-            return _holder(session, tokens.verify(session, text.strip(), datetime.now(UTC)))
+        with asking() as connection:
+            token = tokens.bearer(connection, text.strip(), datetime.now(UTC))
     except Unauthenticated as error:
         refused(text.strip(), error)
         raise
+    if token.role in tokens.CARRIED:
+        return Principal("token", token.id, token.name, token.role, token.host, token.host_id)
+    return of_person("token", token.id, token.name, token.user_id, token.grants)
 
 
 def refused(text: str, error: Unauthenticated) -> None:
@@ -39,15 +40,3 @@ def refused(text: str, error: Unauthenticated) -> None:
     if entry is not None:
         with recording() as tx:
             tx.tell(entry)
-
-
-def _holder(session: Session, token: Token) -> Principal:
-    if token.role in (AGENT, ENROL, CNI):
-        host = token.host.name if token.host else None
-        return Principal("token", token.id, token.name, token.role, host, token.host_id)
-    if token.user_id is None:
-        grants = bindings.scope(token.role, token.tenant)
-    else:
-        # A person's token reaches no further than the person does at this moment.
-        grants = bindings.capped(bindings.grants_of(session, token.user_id), token.role, token.tenant)
-    return of_person("token", token.id, token.name, token.user_id, grants)

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from flask import Response, request
 
 from db import bindings, sessions, users
+from db.changes import Transaction
+from db.tables import User
 from web.auth import told
 from web.auth.principal import Principal, of_person
 from web.state import reading, recording
@@ -38,10 +40,15 @@ def open_session(name: str, password: str) -> str | None:
     if user is None:
         return None
     with recording() as tx:
-        if old := request.cookies.get(cookie_name()):
-            sessions.end(tx, old)
-        tx.tell(told.logged_in(user.name, "password"))
-        return sessions.create(tx, user)
+        return begin(tx, user, "password")
+
+
+def begin(tx: Transaction, user: User, method: str) -> str:
+    """The new cookie's value; the session that the browser had is over."""
+    if old := request.cookies.get(cookie_name()):
+        sessions.end(tx, old)
+    tx.tell(told.logged_in(user.name, method))
+    return sessions.create(tx, user)
 
 
 def close_session() -> None:

@@ -74,11 +74,15 @@ def carried_out(
     *,
     previewed: bool = True,
     onward: Callable[[Values, Json], str] | None = None,
+    shown: Callable[[Json], str] | None = None,
     template: str = "work.html",
     more: Mapping[str, object] = MappingProxyType({}),
 ) -> Response | str:
-    """The page of `work`, or where it leads once it is done. `change` reads the form; `onward` is the page of what was
-    made. Without `previewed` there is nothing to tell before: it concerns nobody's packets."""
+    """The page of `work`, or where it leads once it is done.
+
+    `change` reads the form; `onward` is the page of what was made, `shown` a page that is shown once instead. Not
+    `previewed` is what concerns nobody's packets.
+    """
     told_at_once = previewed and not work.fields
     if request.method == "GET" and not told_at_once:
         asked = {field.name: request.args[field.name] for field in work.fields if field.name in request.args}
@@ -92,8 +96,10 @@ def carried_out(
             return page(work, values, template, preview=told(do), previewed=True, **more)
         with changing() as tx:
             made = do(tx)
-        body = made if isinstance(made, dict) else {}
-        back = onward(values, body) if onward else work.back
+        result = made if isinstance(made, dict) else {}
+        if shown:
+            return shown(result)
+        back = onward(values, result) if onward else work.back
         if tx.revision and previewed:
             return away(url_for("ui.change", revision=tx.revision, back=back, undo=work.undo or None))
         return away(back)
@@ -115,7 +121,8 @@ def refusal(problem: Problem, work: Work, values: Values, template: str, **more:
         if name in known:
             faults.setdefault(name, one.message)
     shown = page(work, values, template, faults=faults, problem=problem, **more)
-    return make_response(shown, problem.status)
+    # A page that says why it cannot be done has done what it was asked for.
+    return make_response(shown, 200 if request.method == "GET" else problem.status)
 
 
 def away(target: str) -> Response:

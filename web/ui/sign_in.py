@@ -9,8 +9,8 @@ from flask import Response, make_response, redirect, render_template, request, u
 
 from db import logins, users
 from web.auth import lockout, sessions, told
-from web.auth.access import public
-from web.state import noting, recording
+from web.auth.access import costly, public
+from web.state import noting, recording, state
 from web.ui.frame import blueprint
 from web.ui.words import duration
 
@@ -20,11 +20,11 @@ from web.ui.words import duration
 def login_form() -> Response | str:
     if sessions.current() is not None:
         return make_response(redirect(local(request.args.get("next")), 303))
-    return render_template("login.html", next=request.args.get("next", ""), user="", fault="")
+    return form(request.args.get("next", ""))
 
 
 @blueprint.post("/login", endpoint="login")
-@public
+@costly
 def login() -> Response:
     user = request.form.get("user", "").replace("\0", "").strip()[:63]
     password = request.form.get("password", "")[:1024]
@@ -61,8 +61,13 @@ def logout() -> Response:
 
 
 def refused(status: int, user: str, onward: str, fault: str, headers: dict[str, str] | None = None) -> Response:
-    page = render_template("login.html", next=onward, user=user, fault=fault)
-    return make_response(page, status, headers or {})
+    return make_response(form(onward, user, fault), status, headers or {})
+
+
+def form(onward: str, user: str = "", fault: str = "") -> str:
+    provider = state().provider
+    elsewhere = provider.settings.label if provider else ""
+    return render_template("login.html", next=onward, user=user, fault=fault, elsewhere=elsewhere)
 
 
 def local(target: str | None) -> str:

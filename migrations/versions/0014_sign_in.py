@@ -1,7 +1,8 @@
-"""Triggers that refuse to change or remove entries of the audit log."""
+"""Triggers that refuse to change or remove entries of the audit log; people whom an OpenID Connect provider knows."""
 
 from __future__ import annotations
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0014"
@@ -37,9 +38,30 @@ def upgrade() -> None:
         op.execute(FUNCTION)
     for name, does in _triggers().items():
         op.execute(f"CREATE TRIGGER {name} {does}")
+    op.create_table(
+        "oidc_identity",
+        sa.Column("issuer", sa.String(255), nullable=False),
+        sa.Column("subject", sa.String(255), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["user.id"], name="fk_oidc_identity_user_id", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("issuer", "subject", name="pk_oidc_identity"),
+        sa.UniqueConstraint("user_id", name="uq_oidc_identity_user_id"),
+    )
+    op.create_table(
+        "oidc_login",
+        sa.Column("hash", sa.String(64), nullable=False),
+        sa.Column("nonce", sa.String(64), nullable=False),
+        sa.Column("verifier", sa.String(64), nullable=False),
+        sa.Column("onward", sa.String(1024), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("hash", name="pk_oidc_login"),
+    )
+    op.create_index("ix_oidc_login_expires_at", "oidc_login", ["expires_at"])
 
 
 def downgrade() -> None:
+    for table in ("oidc_login", "oidc_identity"):
+        op.drop_table(table)
     postgresql = op.get_bind().dialect.name == "postgresql"
     for name, does in _triggers().items():
         table = does.split(" ON ")[1].split()[0]

@@ -1,0 +1,118 @@
+"""How much the database is asked for one request: what many requests a second rest on, counted instead of timed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
+from sqlalchemy import Engine, event
+
+from tests.web.conftest import Caller, Site
+
+
+class Work:
+    """`statements` without those that begin and end a transaction; `transactions` of their own."""
+
+    def __init__(self) -> None:
+        self.statements: list[str] = []
+        self.transactions = 0
+
+
+@contextmanager
+def watched(engine: Engine) -> Iterator[Work]:
+    """What this thread asks; others follow the feed."""
+    work, mine = Work(), threading.get_ident()
+
+    def statement(_connection, _cursor, text, *_rest) -> None:  # type: ignore[no-untyped-def]
+        if threading.get_ident() == mine and not text.startswith("BEGIN"):
+            work.statements.append(text)
+
+    def begun(connection) -> None:  # type: ignore[no-untyped-def]
+        options = connection.get_execution_options()
+        alone = options.get("warren_alone") or options.get("isolation_level") == "AUTOCOMMIT"
+        work.transactions += threading.get_ident() == mine and not alone
+
+    event.listen(engine, "before_cursor_execute", statement)
+    event.listen(engine, "begin", begun)
+    try:
+        yield work
+    finally:
+        event.remove(engine, "before_cursor_execute", statement)
+        event.remove(engine, "begin", begun)
+
+
+def agent_of_a_network(site: Site) -> Caller:
+    site.admin.made("/tenants", {"name": "acme"})
+    site.admin.made("/networks", {"name": "acme/web", "subnets": ["10.20.0.0/24", "fd00:20::/64"]})
+    return site.enrolled("h1")
+
+
+def attach(agent: Caller, name: str) -> None:
+    body = {"network": "acme/web", "name": name, "netns": "/run/netns/x"}
+    assert agent.put(f"/hosts/h1/attachments/{name}/eth0", body).status_code == 201
+
+
+def test_a_change_of_an_endpoint_takes_ten_statements_and_one_transaction(any_site: Site) -> None:
+    attach(agent_of_a_network(any_site), "web1")
+    for labels in ({"app": "web"}, {"app": "db"}):
+        with watched(any_site.state().engine) as work:
+            assert any_site.admin.patch("/endpoints/acme/web1", {"labels": labels}).status_code == 200
+    # Who asks; the endpoint; its change; what it was and is; the revision and its log; the audit log's end, entry, end.
+    assert len(work.statements) == 10, "\n".join(work.statements)
+    assert work.transactions == 1
+
+
+def test_a_page_of_endpoints_takes_as_many_statements_however_long_it_is(any_site: Site) -> None:
+    agent = agent_of_a_network(any_site)
+    counts = []
+    for number in range(1, 4):
+        attach(agent, f"web{number}")
+        with watched(any_site.state().engine) as work:
+            assert len(any_site.admin.get("/endpoints").get_json()["items"]) == number
+        counts.append(len(work.statements))
+    assert counts == [5, 5, 5]
+
+
+def test_an_attach_and_a_detach_take_few_statements_and_one_transaction_each(any_site: Site) -> None:
+    agent = agent_of_a_network(any_site)
+    attach(agent, "web1")
+    with watched(any_site.state().engine) as work:
+        attach(agent, "web2")
+    assert len(work.statements) == 19, "\n".join(work.statements)
+    assert work.transactions == 1
+    with watched(any_site.state().engine) as work:
+        assert agent.delete("/hosts/h1/attachments/web2/eth0").status_code == 200
+    assert len(work.statements) == 15, "\n".join(work.statements)
+    assert work.transactions == 1
+
+
+def test_whether_a_revision_is_live_takes_four_statements_at_each_look(any_site: Site) -> None:
+    """And a look is taken at every commit of anybody, for each attach that waits."""
+    agent = agent_of_a_network(any_site)
+    attach(agent, "web1")
+    with watched(any_site.state().engine) as work:
+        assert agent.get(f"/revisions/{any_site.revision()}").get_json()["state"] == "pending"
+    # Who asks; the newest revision; up to where it is computed; the hosts.
+    assert len(work.statements) == 4, "\n".join(work.statements)
+
+
+def test_whether_names_are_known_takes_one_statement_at_each_further_look(any_site: Site) -> None:
+    agent = agent_of_a_network(any_site)
+    agent.get("/hosts/h1/names?after=0")
+    attach(agent, "web1")
+    counts = []
+    for looks in (1, 3):
+        seen = 0
+
+        def waits(_pulse: int, _left: float, looks: int = looks) -> bool:
+            nonlocal seen
+            seen += 1
+            return seen < looks
+
+        with watched(any_site.state().engine) as work, patch.object(any_site.state().live, "wait_for_pulse", waits):
+            answer = agent.get(f"/revisions/{any_site.revision()}/names?wait=1")
+        assert answer.get_json()["waiting"] == ["h1"] and seen == looks
+        counts.append(len(work.statements))
+    assert counts[1] - counts[0] == 2, counts
