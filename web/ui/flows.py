@@ -27,6 +27,18 @@ from web.ui.frame import blueprint, render, text_asked
 MOST_SHOWN = 200
 
 
+PACKETS = {
+    ("eth_type", 0x0800): "IPv4",
+    ("eth_type", 0x0806): "ARP",
+    ("eth_type", 0x86DD): "IPv6",
+    ("ip_proto", 1): "ICMP",
+    ("ip_proto", 6): "TCP",
+    ("ip_proto", 17): "UDP",
+    ("ip_proto", 58): "ICMPv6",
+    ("ip_proto", 132): "SCTP",
+}
+
+
 class Part(NamedTuple):
     """One field of a match or one action: in words, and as Open vSwitch says it."""
 
@@ -135,6 +147,8 @@ def joined(model: Sequence[Owned], found: dict[str, list[Counted]], names: Names
 
 
 def part(field: str, value: int, mask: int | None, raw: str, names: Names) -> Part:
+    if mask is None and (field, value) in PACKETS:
+        return Part(PACKETS[field, value], raw)
     meaning = names.of(field, value, mask)
     if meaning is None:
         return Part(raw, raw)
