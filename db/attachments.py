@@ -236,10 +236,14 @@ def attach(
 
 
 def find(session: Session, host_id: int, container_id: str, ifname: str) -> WantedEndpoint:
+    return wanted.endpoint(session, row(session, host_id, container_id, ifname).id)
+
+
+def row(session: Session, host_id: int, container_id: str, ifname: str) -> Endpoint:
     id = session.execute(_FIND, {"host_id": host_id, "container_id": container_id, "ifname": ifname}).scalar()
     if id is None:
         raise NotFound(f"interface {ifname} of container {container_id} is not attached", "attach it", "container_id")
-    return wanted.endpoint(session, id)
+    return session.get_one(Endpoint, id)
 
 
 def detach(tx: Transaction, host_id: int, container_id: str, ifname: str) -> int | None:

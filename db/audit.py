@@ -48,6 +48,7 @@ from db.tables import (
     Network,
     Peering,
     Policy,
+    Publication,
     Reservation,
     RoleBinding,
     Setting,
@@ -68,6 +69,7 @@ TABLES: Mapping[str, type[Base]] = {
     "policy": Policy,
     "pool": AddressPool,
     "record": DnsRecord,
+    "publication": Publication,
     "peering": Peering,
     "user": User,
     "group": Group,
@@ -338,6 +340,8 @@ def _image(noun: str, row: RowMapping) -> Json:
     match noun:
         case "record":
             image["name"] = f"{image['scope']}/{image['name']}"
+        case "publication":
+            image["name"] = f"{image['tenant']}/{image['endpoint']} {image['protocol']}/{image['host_port']}"
         case "peering":
             image["name"] = f"{image['low']} with {image['high']}"
         case "binding":
@@ -352,6 +356,7 @@ def _image(noun: str, row: RowMapping) -> Json:
 _REFERENCES: Mapping[str, Any] = {
     "tenant_id": Tenant,
     "network_id": Network,
+    "endpoint_id": Endpoint,
     "host_id": Host,
     "user_id": User,
     "group_id": Group,

@@ -41,6 +41,7 @@ from ovs_agent.ledger import Ledger
 from ovs_agent.netlink import look
 from ovs_agent.ovsdb import Database
 from ovs_agent.plan import resolver_port
+from ovs_agent.publish import Publisher
 from ovs_agent.report import Reporter
 from ovs_agent.state import Identity, State
 from ovs_agent.tracer import Tracer
@@ -100,22 +101,23 @@ class Agent:
             self._everywhere,
             resolver_port(settings.bridge).name,
         )
-        self._gateway = Gateway(settings.bridge, partial(self._keeper.beyond, "out"))
-        self._links = look.Watch(self._links_changed)
+        self._gateway = Gateway(settings.bridge, ledger, partial(self._keeper.beyond, "out"))
+        publisher = Publisher(rest, identity.host, self._reporter.now, self._gateway.settled)
+        self._links = look.Watch(self._changed)
         self._prober = Prober(self._keeper.surroundings, partial(self._keeper.beyond, "underlay"))
         tracer = Tracer(rest, identity.host, settings.bridge, settings.ovsdb)
         certificate = Certificate(rest, identity.host, state)
-        hears = (self._keeper.wake, self._reporter.hurry, tracer.answer, certificate)
+        hears = (self._changed, self._reporter.hurry, tracer.answer, certificate)
         self._poll = Poll(rest, identity.host, state, ledger, *hears)
         self._space = space.Space(settings.bridge, settings.datapath != "netdev")
         self._resolver = dns.Server(self._space.sockets, Upstreams(settings.resolv_conf), space.addresses)
         self._names = Follower(rest, identity.host, state, self._resolver.tell)
-        self._server = Server(settings.run_dir / SOCKET, self._attacher, self.unfit)
+        self._server = Server(settings.run_dir / SOCKET, self._attacher, publisher, self.unfit)
         self._conflist = Conflist(settings.cni_conf_dir, lambda: self._poll.trouble or self._not_ready())
         self._docker: DockerServer | None = None
         if settings.docker_plugins is not None:
             book = Book(state.folder / "docker")
-            driver = Driver(self._attacher, rest, identity.host, settings.docker_tenant, book)
+            driver = Driver(self._attacher, rest, identity.host, settings.docker_tenant, book, publisher)
             self._docker = DockerServer(settings.docker_plugins, driver)
         self._ended = threading.Event()
 
@@ -173,7 +175,7 @@ class Agent:
         except (Unreachable, Problem):
             return False
 
-    def _links_changed(self) -> None:
+    def _changed(self) -> None:
         self._keeper.wake()
         self._gateway.wake()
 

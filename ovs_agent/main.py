@@ -183,6 +183,14 @@ def read_segments(given: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+def read_network_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,57}", name):
+        raise click.BadParameter(
+            f"'{name}' names no network: use at most 58 letters, digits, '.', '_' and '-', the first a letter or digit."
+        )
+    return name
+
+
 def _run(
     settings: Settings,
     token: str | None,
@@ -238,8 +246,16 @@ def _run(
 @click.option(
     "--network", metavar="TENANT/NETWORK", help="Attach everything there; default: as the pod's namespace says."
 )
+@click.option(
+    "--name",
+    metavar="NAME",
+    default="warren",
+    show_default=True,
+    callback=lambda context, parameter, name: read_network_name(name),
+    help="What the runtime calls the network; the file is 10-NAME.conflist.",
+)
 @click.option("--static", is_flag=True, help="The configuration is there always, as Podman needs it.")
-def install_cni(bin_dir: Path, conf_dir: Path, socket: Path, network: str | None, static: bool) -> None:
+def install_cni(bin_dir: Path, conf_dir: Path, socket: Path, network: str | None, name: str, static: bool) -> None:
     """Install the CNI plugin and a configuration for it.
 
     The configuration is a template, which the agent makes appear while it can serve containers, and takes away while
@@ -248,9 +264,9 @@ def install_cni(bin_dir: Path, conf_dir: Path, socket: Path, network: str | None
     \b
     Example:
       warren agent install-cni
-      warren agent install-cni --static --network acme/web
+      warren agent install-cni --static --name web --network acme/web
     """
     from ovs_agent.cni.install import install
 
-    for path in install(bin_dir, conf_dir, socket, network, static):
+    for path in install(bin_dir, conf_dir, socket, network, name, static):
         click.echo(f"installed {path}")

@@ -109,6 +109,7 @@ class WantedEndpoint(Contract):
     ifname: str
     netns: str
     interface: str
+    from_host: bool = Field(description="Whether the host itself reaches it by its own addresses.")
     dns: ResolvConf
 
 
@@ -204,6 +205,19 @@ class Peer(Contract):
     address: Ip
 
 
+class PublishedPort(Contract):
+    """Ports of the host that lead to an endpoint on it."""
+
+    endpoint: QualifiedName
+    ofport: int
+    families: list[Literal[4, 6]] = Field(description="IP versions of its addresses.")
+    protocol: Literal["tcp", "udp", "sctp"]
+    host_ip: str = Field(description="Empty: any address of the host; 0.0.0.0 and ::: any of that family.")
+    host_port: int
+    port: int
+    count: int
+
+
 class Wanted(Contract):
     """Everything that one host's agent has to make true, and what it is asked."""
 
@@ -215,6 +229,7 @@ class Wanted(Contract):
     gateway: Gateway
     endpoints: list[WantedEndpoint]
     peers: list[Peer] = Field(description="All other hosts that have an address.")
+    published: list[PublishedPort] = Field(description="Ports of this host that lead to endpoints on it.")
     tunnels_revision: int = Field(description="Of the newest change of `tunnels`, `segments` or `peers`.")
     traces: list[TraceAsked] = Field([], description="Packets that wait for this agent's answer.")
     dumps: list[DumpAsked] = Field([], description="Questions for its flows that wait for this agent's answer.")
@@ -261,6 +276,12 @@ class Admitted(Contract):
     open: int = Field(ge=1, le=2**32)
 
 
+class Listening(Contract):
+    protocol: Literal["tcp", "udp", "sctp"]
+    address: Ip
+    port: int = Field(ge=0, le=65535)
+
+
 class Report(Contract):
     """What an agent found and could not repair."""
 
@@ -286,6 +307,9 @@ class Report(Contract):
     missing: Ids = Field([], description="Ids of endpoints without a port.")
     gone: Ids = Field([], description="Ids of endpoints whose container's network namespace is no more.")
     strays: list[Stray] = Field([], max_length=4096, description="Ports that belong to no endpoint.")
+    listening: list[Listening] = Field(
+        [], max_length=4096, description="At which ports programs of the host listen: none of these is published."
+    )
     physical: list[Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,10}[a-z0-9])?$")]] = Field(
         [], max_length=80, description="The physical segments that the host has."
     )
