@@ -199,6 +199,7 @@ def find(
     actor: str | None = None,
     noun: str | None = None,
     name: str | None = None,
+    changes_only: bool = False,
     since: datetime | None = None,
     until: datetime | None = None,
     oldest_first: bool = False,
@@ -206,7 +207,7 @@ def find(
     limit: int = 100,
 ) -> Page[AuditRow]:
     """`tenants`: only what happened in these, since there are tenants of that name. `actor` is `user ada`. `name`, with
-    a `noun`, is one object's; say its tenant, too, which is looked for in an index."""
+    a `noun`, is one object's; say its tenant, too, which is looked for in an index. `changes_only`: no log-ins."""
     wanted: list[ColumnElement[bool]] = []
     if tenants is not None:
         rows = session.execute(select(Tenant.name, Tenant.created_at).where(Tenant.id.in_(tuple(tenants))))
@@ -215,6 +216,8 @@ def find(
     for asked, column in ((tenant, AuditRow.tenant), (actor, AuditRow.actor), (noun, AuditRow.noun)):
         if asked is not None:
             wanted.append(column == asked)
+    if changes_only:
+        wanted.append(AuditRow.noun.in_((*TABLES, *_SETTINGS)))
     if name is not None:
         wanted.append(AuditRow.entry.contains(f'"name":{json.dumps(name)},"noun":{json.dumps(noun)}', autoescape=True))
     wanted += [AuditRow.at >= since] if since is not None else []

@@ -13,7 +13,7 @@ import yaml
 
 from tests.ui.visitor import Visitor, faults, member, words
 from tests.web.conftest import Site
-from web.api import explain
+from web.api import asking
 
 LOCK = """\
 apiVersion: networking.k8s.io/v1
@@ -43,7 +43,7 @@ spec:
 @pytest.fixture
 def shop(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     """Tenant acme with web1 and web2, db1 and db2; tenant beta with one endpoint, joined with acme."""
-    monkeypatch.setattr(explain, "PATIENCE", 0.05)  # no agent is there to answer
+    monkeypatch.setattr(asking, "PATIENCE", 0.05)  # no agent is there to answer
     agent = site.enrolled("h1")
     for name, subnet in (("acme", "10.65.0.0/24"), ("beta", "10.66.0.0/24")):
         site.admin.made("/tenants", {"name": name})

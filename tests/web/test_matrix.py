@@ -75,6 +75,7 @@ class Operation(NamedTuple):
             "container_id": "none",
             "ifname": "eth0",
             "trace": 99,
+            "dump": 99,
             "revision": 0,
             "token": 10**6,
             "publication": 10**6,

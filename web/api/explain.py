@@ -7,7 +7,6 @@ answers is said by `controller.calc.explain`.
 from __future__ import annotations
 
 import ipaddress
-import time
 from collections.abc import Mapping, Set
 from contextlib import suppress
 
@@ -20,19 +19,19 @@ from controller.calc.outside import explain_outside, judge_outside, packet_outsi
 from controller.model import Endpoint
 from controller.openflow.text import match_texts
 from controller.world import World
-from db import convergence, endpoints, snapshot, traces
+from db import convergence, endpoints, snapshot
 from db.changes import current_revision
 from db.collisions import inside
 from db.errors import Invalid, NotFound
+from web.api import asking
+from web.api.asking import asked_of
 from web.api.replies import Json
 from web.api.schemas.explain import Explain, Explained
 from web.auth.access import BODY, TENANT_READERS, allow
-from web.state import reading, reading_all, recording, state
+from web.state import reading_all
 
 blueprint = APIBlueprint("explain", __name__, tag="Policies")
 
-PATIENCE = 5.0
-"""Seconds that agents have to answer."""
 AUDIT_SECONDS = 15
 NUMBERS = {name: number for number, name in PROTOCOLS.items()}
 IN_WORDS = {"tcp": "TCP", "udp": "UDP", "sctp": "SCTP", "icmp": "ICMP", "icmpv6": "ICMPv6"}
@@ -109,22 +108,9 @@ def _said(
 
 def traced(packets: Mapping[int, str]) -> dict[int, Fate]:
     """What the switches of the hosts say of their packets, as soon as all have answered or the time is over."""
-    live = state().live
-    with recording() as tx:
-        questions = traces.ask(tx.session, packets, tx.now)
-    try:
-        with live.patience(PATIENCE) as deadline:
-            while True:
-                pulse = live.seen().pulse
-                with reading() as session:
-                    said = traces.answers(session, questions.values())
-                if len(said) == len(questions) or not live.wait_for_pulse(pulse, deadline - time.monotonic()):
-                    break
-    finally:
-        with recording() as tx:
-            traces.forget(tx.session, questions.values())
-    silence = Fate(trouble=f"its agent has not answered within {PATIENCE:g} s")
-    return {host: _fate(said[id]) if id in said else silence for host, id in questions.items()}
+    said = asked_of(packets)
+    silence = Fate(trouble=f"its agent has not answered within {asking.PATIENCE:g} s")
+    return {host: _fate(said[host]) if host in said else silence for host in packets}
 
 
 def _fate(said: Json) -> Fate:

@@ -175,6 +175,29 @@ class Traced(Contract):
     trouble: Long = Field("", description="Why the switch gave no answer, or could not send the packet.")
 
 
+class DumpAsked(Contract):
+    """The agent shall tell which flows its switch has."""
+
+    id: int
+
+
+class Dumped(Contract):
+    """The flows that a bridge has."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example({"flows": ["77050c9af1b2d3e4 20 100 12 1176"], "foreign": [], "left_off": 0})
+    )
+
+    flows: list[Annotated[str, Field(pattern=r"^[0-9a-f]{16}( [0-9]{1,20}){4}$")]] = Field(
+        [], max_length=12_000, description="Warren's own: cookie, table, priority, packets and bytes of each."
+    )
+    foreign: list[Annotated[str, Field(max_length=400)]] = Field(
+        [], max_length=100, description="Flows whose cookie is none of Warren's, as ovs-ofctl says them."
+    )
+    left_off: int = Field(0, ge=0, le=2**31, description="How many more there are.")
+    trouble: Long = Field("", description="Why the switch gave no answer.")
+
+
 class Peer(Contract):
     """Another host."""
 
@@ -208,7 +231,8 @@ class Wanted(Contract):
     peers: list[Peer] = Field(description="All other hosts that have an address.")
     published: list[PublishedPort] = Field(description="Ports of this host that lead to endpoints on it.")
     tunnels_revision: int = Field(description="Of the newest change of `tunnels`, `segments` or `peers`.")
-    traces: list[TraceAsked] = Field([], description="Questions that wait for this agent's answer.")
+    traces: list[TraceAsked] = Field([], description="Packets that wait for this agent's answer.")
+    dumps: list[DumpAsked] = Field([], description="Questions for its flows that wait for this agent's answer.")
 
 
 class WantedQuery(WaitQuery):

@@ -75,7 +75,7 @@
   // ---- one tick for all rows ----
   document.addEventListener("change", (event) => {
     if (event.target.id !== "tick-all") return;
-    for (const box of document.querySelectorAll(".list .tick input[name]")) box.checked = event.target.checked;
+    for (const box of document.querySelectorAll(".list .choose input[name]")) box.checked = event.target.checked;
   });
 
   // ---- a phone's bar shows four pages, and all of them when asked ----
