@@ -120,15 +120,20 @@ def update(
     labels: Mapping[str, str | None] | None = None,
     ports: Sequence[Mapping[str, Any]] | None = None,
     allowed: Sequence[Mapping[str, Any]] | None = None,
+    move_to: str | None = None,
     version: int | None = None,
 ) -> Endpoint:
-    """Lays `labels` over those that are there (None removes one); `ports` and `allowed` replace them all."""
+    """Lays `labels` over those that are there (None removes one); `ports` and `allowed` replace them all. `move_to` is
+    the host whose agent may take it, or "" for none."""
     endpoint = get(tx.session, name)
     check_version(endpoint, version, f"endpoint {name}")
     values = {
         "labels": changed_labels(endpoint.labels, labels or {}),
         "ports": endpoint.ports if ports is None else valid_ports(ports),
+        "move_to": endpoint.move_to if move_to is None else move_to or None,
     }
+    if move_to and tx.session.execute(select(Host.id).where(Host.name == move_to)).scalar() is None:
+        raise NotFound(f"there is no host {move_to}", "name one that is enrolled", "move_to")
     if assign(endpoint, **values):
         tx.session.flush()
         tx.record("endpoint", endpoint.id, "update", tenant_id=endpoint.tenant_id, host_id=endpoint.host_id)

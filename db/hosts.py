@@ -18,9 +18,8 @@ from db.labels import changed_labels, valid_labels
 from db.names import dns_label
 from db.pages import Page, Sort, containing, having_labels, page
 from db.rows import assign, check_version, shortened
-from db.settings import CLUSTER_ID
 from db.tables import Endpoint, EndpointStatus, Host, HostStatus, Tenant, Token
-from db.transport import TUNNELS_CHANGED
+from db.transport import tell_agents
 
 FIRST_OFPORT, LAST_OFPORT = 100, 65000
 OFPORT_REST_SECONDS = 60
@@ -153,7 +152,7 @@ def _assign(tx: Transaction, host: Host, values: Mapping[str, object]) -> None:
 
 def _tell_others(tx: Transaction) -> None:
     """Agents know the other hosts' addresses, and endpoints everywhere have an MTU that follows from all hosts'."""
-    tx.record(TUNNELS_CHANGED, CLUSTER_ID, "update")
+    tell_agents(tx)
 
 
 def delete(tx: Transaction, name: str, *, force: bool = False, version: int | None = None) -> None:
@@ -174,6 +173,7 @@ def delete(tx: Transaction, name: str, *, force: bool = False, version: int | No
     for id, _, _ in rows:
         attachments.remove(tx, id)
     blocks.release_of_host(session, host.id, tx.now)
+    session.execute(sql_update(Endpoint).where(Endpoint.move_to == host.name).values(move_to=None))
     session.delete(host)
     session.flush()
     allocate.delete_pool(session, host.pool_id)
@@ -222,7 +222,12 @@ def report(session: Session, host_id: int, report: Mapping[str, Any], now: datet
     session.execute(
         sql_update(HostStatus)
         .where(HostStatus.host_id == host_id)
-        .values(agent_seen_at=now, agent_report=dict(report), updated_at=now)
+        .values(
+            agent_seen_at=now,
+            agent_report=dict(report),
+            tunnels_revision=report.get("tunnels_revision"),
+            updated_at=now,
+        )
     )
     said = {int(id): str(state) for id, state in dict(report.get("ports") or {}).items()}
     query = select(Endpoint.id, EndpointStatus.state).outerjoin(EndpointStatus).where(Endpoint.host_id == host_id)

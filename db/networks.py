@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session, contains_eager, joinedload, selectinload, undefer, undefer_group
 
-from db import allocate, collisions, quotas, segments, subnetting, transport, zones
+from db import allocate, collisions, quotas, relayout, segments, subnetting, transport, zones
 from db.addressing import IPNetwork
 from db.changes import Transaction
 from db.collisions import Place
@@ -157,10 +157,14 @@ def update(
     physical: str | None = None,
     vlan: int | None = None,
     cross_subnet: bool | None = None,
+    ranges: Sequence[str] | None = None,
+    excludes: Sequence[str] | None = None,
+    strict: bool | None = None,
     version: int | None = None,
 ) -> Network:
     """`mtu` 0 takes the network's own away. `isolated` gives it a zone of its own, or its tenant's again. `carried_by`
-    moves it to another transport while it is used, `physical` and `vlan` to another segment or tag."""
+    moves it to another transport while it is used, `physical` and `vlan` to another segment or tag. `ranges` and
+    `excludes` are all that it has from now on."""
     if isolated is not None:
         zones.take_turn(tx.session)
     network = get(tx.session, name)
@@ -188,6 +192,8 @@ def update(
         tx.record("network", network.id, "update", tenant_id=network.tenant_id)
         transport.check_hosts(tx.session, network)
         transport.record_tunnels(tx, tunnels)
+    if (ranges, excludes, strict) != (None,) * 3 and relayout.change(tx, network, ranges, excludes, strict):
+        _changed(tx, network)
     if network.zone != left:
         zones.leave(tx, left)
         _refuse_collisions(tx.session, network)

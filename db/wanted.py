@@ -53,6 +53,7 @@ class Wanted(NamedTuple):
     gateway: dict[str, Any]
     endpoints: list[WantedEndpoint]
     peers: list[dict[str, str]]
+    tunnels_revision: int  # that of their newest change
 
     def document(self) -> dict[str, Any]:
         return {**self._asdict(), "endpoints": [endpoint._asdict() for endpoint in self.endpoints]}
@@ -71,7 +72,7 @@ _ENDPOINTS = (
         Tenant.name.label("tenant"),
         Network.name.label("network"),
         Network.transport,
-        func.coalesce(Network.mtu, transport.mtu_of(Network.transport)).label("mtu"),
+        func.coalesce(Network.mtu, transport.mtu_of(transport.NARROWEST)).label("mtu"),
         transport.mtu_of(literal(transport.DEFAULT.name)).label("route_mtu"),
         Address.ip,
         Address.prefix,
@@ -106,6 +107,7 @@ def wanted(session: Session, host_id: int) -> Wanted:
         GATEWAY,
         _endpoints(session, Endpoint.host_id == host_id),
         [{"name": name, "address": address} for name, address in session.execute(others)],
+        session.execute(transport.NEWEST_TUNNELS).scalar_one(),
     )
 
 

@@ -62,7 +62,6 @@ class Settings(NamedTuple):
     run_dir: Path
     physical: Mapping[str, str]  # bridge or interface, by the name of the segment
     resolv_conf: Path
-    underlay_bridge: str | None = None
     docker_plugins: Path | None = None
     docker_tenant: str = ""
     cni_conf_dir: Path = Path("/etc/cni/net.d")
@@ -79,7 +78,7 @@ class Agent:
         self._lock = _lock(settings.run_dir)
         rest = Rest(settings.api, identity.token, ca=settings.ca)
         self._rest = rest
-        self._ledger = ledger = Ledger(settings.bridge, settings.datapath, settings.physical, settings.underlay_bridge)
+        self._ledger = ledger = Ledger(settings.bridge, settings.datapath, settings.physical)
         self._database = Database(settings.ovsdb, lambda: self._keeper.wake())
         self._attacher = Attacher(
             rest, identity.host, settings.bridge, settings.datapath != "netdev", self._database, ledger, state
@@ -98,7 +97,7 @@ class Agent:
             ledger,
             settings.bridge,
             self._reporter.tell,
-            settings.underlay_bridge,
+            self._everywhere,
             resolver_port(settings.bridge).name,
         )
         self._gateway = Gateway(settings.bridge, partial(self._keeper.beyond, "out"))
@@ -166,6 +165,13 @@ class Agent:
     def stop(self) -> None:
         """Safe to call from a signal handler."""
         self._ended.set()
+
+    def _everywhere(self, revision: int) -> bool:
+        """Whether a revision is live on all hosts that it concerns; not, while nobody can say."""
+        try:
+            return bool(self._attacher.progress(revision, 0)["state"] == "applied")
+        except (Unreachable, Problem):
+            return False
 
     def _links_changed(self) -> None:
         self._keeper.wake()

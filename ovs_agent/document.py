@@ -22,8 +22,12 @@ class Tunnel(NamedTuple):
     ofport: int
 
 
+UNDERLAY = "underlay"
+
+
 class Segment(NamedTuple):
-    """A physical segment that networks are on; `ofport` is its port's on every host that has it."""
+    """A physical segment that networks are on; `ofport` is its port's on every host that has it. UNDERLAY is the one
+    that the host's own address is on."""
 
     name: str
     ofport: int
@@ -101,6 +105,7 @@ class Wanted(NamedTuple):
     gateway: Gateway
     endpoints: tuple[Endpoint, ...]
     peers: tuple[Peer, ...] = ()
+    tunnels_revision: int = 0  # that of their newest change
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Wanted:
@@ -117,4 +122,5 @@ class Wanted(NamedTuple):
             gateway=Gateway(**{name: document["gateway"][name] for name in Gateway._fields}),
             endpoints=tuple(Endpoint.parse(endpoint) for endpoint in document["endpoints"]),
             peers=tuple(Peer(peer["name"], peer["address"]) for peer in document["peers"]),
+            tunnels_revision=int(document["tunnels_revision"]),
         )

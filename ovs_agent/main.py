@@ -15,6 +15,7 @@ import click
 if TYPE_CHECKING:
     from ovs_agent.agent import Settings
 
+from ovs_agent.document import UNDERLAY
 from ovs_agent.plan import BRIDGE_NAME_LIMIT
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
@@ -83,11 +84,6 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     "Warren may have for itself, on a bridge br-NAME.",
 )
 @click.option(
-    "--underlay-bridge",
-    metavar="NAME",
-    help="Open vSwitch's bridge that has the underlay's interface and address; host-gw networks need it.",
-)
-@click.option(
     "--docker-plugins",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
@@ -131,7 +127,6 @@ def cli(
     bridge: str,
     address: str | None,
     segments: dict[str, str],
-    underlay_bridge: str | None,
     docker_plugins: Path | None,
     docker_tenant: str,
     cni_conf_dir: Path,
@@ -161,7 +156,6 @@ def cli(
         run_dir,
         segments,
         resolv_conf,
-        underlay_bridge,
         docker_plugins,
         docker_tenant,
         cni_conf_dir,
@@ -178,6 +172,10 @@ def read_segments(given: tuple[str, ...]) -> dict[str, str]:
             raise click.BadParameter(
                 f"'{text}' names no physical segment: write NAME=INTERFACE, like lan=eth1, the name of at most 12 "
                 "lower-case letters, digits and dashes."
+            )
+        if name == UNDERLAY:
+            raise click.BadParameter(
+                f"'{text}': {name} is the segment of the host's address already; use another name."
             )
         if name in found or device in found.values():
             raise click.BadParameter(f"'{text}': that segment or interface is given twice.")

@@ -103,6 +103,7 @@ class Reporter:
             "ports": {str(id): state for id, state in condition.ports.items()},
             "physical": self._physical,
             "revision": condition.revision,
+            "tunnels_revision": condition.tunnels_revision,
             "missing": list(condition.missing[:MOST_LISTED]),
             "gone": list(condition.gone[:MOST_LISTED]),
             "strays": [stray._asdict() for stray in condition.strays[:MOST_LISTED]],

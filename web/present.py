@@ -78,7 +78,7 @@ def _network(row: tables.Network, mtus: dict[str, int]) -> Json:
         "strict": row.strict,
         "private": row.private,
         "isolated": row.isolated,
-        "mtu": row.mtu or mtus[row.transport],
+        "mtu": row.mtu or mtus[transport.narrowest(row)],
         "own_mtu": row.mtu,
         "transport": row.transport,
         "physical": row.physical and row.physical.name,
@@ -178,6 +178,7 @@ def endpoint(row: tables.Endpoint) -> Json:
         "tenant": row.tenant.name,
         "network": f"{row.tenant.name}/{row.network.name}",
         "host": row.host.name,
+        "move_to": row.move_to,
         "mac": row.mac,
         "addresses": [str(address) for address in row.addresses],
         "allowed": [

@@ -73,7 +73,9 @@ class Attach(Contract):
         "", description="An interface of the host's own that becomes the port, as a VM's tap; empty: one is made."
     )
     move: bool = Field(
-        False, description="The endpoint of this name leaves the host or container where it is and comes here."
+        False,
+        description="The endpoint of this name leaves the host or container where it is and comes here; an agent takes "
+        "one of another host only where `move_to` of the endpoint names its own.",
     )
     reservation: Name | None = Field(
         None, description="The name whose reserved addresses it gets; left out: its own, if there are any."
@@ -134,7 +136,9 @@ class Tunnel(Contract):
 class Segment(Contract):
     """A port of the bridge to a physical segment, on hosts that have it."""
 
-    name: str = Field(examples=["lan"])
+    name: str = Field(
+        examples=["lan"], description="As agents call it; `underlay` is the one that the host's address is on."
+    )
     ofport: int
 
 
@@ -188,6 +192,7 @@ class Wanted(Contract):
     gateway: Gateway
     endpoints: list[WantedEndpoint]
     peers: list[Peer] = Field(description="All other hosts that have an address.")
+    tunnels_revision: int = Field(description="Of the newest change of `tunnels`, `segments` or `peers`.")
     traces: list[TraceAsked] = Field([], description="Questions that wait for this agent's answer.")
 
 
@@ -251,6 +256,9 @@ class Report(Contract):
     underlay: Underlay | None = Field(None, description="Null while no interface has the host's address.")
     ports: dict[str, Literal["up", "down"]] = Field({}, max_length=4096, description="State by endpoint id.")
     revision: int | None = Field(None, ge=0, le=2**53, description="That of `wanted` which the host was compared with.")
+    tunnels_revision: int | None = Field(
+        None, ge=0, le=2**53, description="The newest of whose tunnels and segments the bridge has all ports."
+    )
     missing: Ids = Field([], description="Ids of endpoints without a port.")
     gone: Ids = Field([], description="Ids of endpoints whose container's network namespace is no more.")
     strays: list[Stray] = Field([], max_length=4096, description="Ports that belong to no endpoint.")
