@@ -4,7 +4,7 @@ VENV := .venv
 PYTHON := /usr/bin/python3.11
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check
 RUN_PACKAGES := openvswitch-switch nftables iproute2 iputils-ping python3 python3-venv
-TEST_PACKAGES := $(RUN_PACKAGES) postgresql chromium fonts-dejavu-core tcpdump containernetworking-plugins docker.io busybox-static
+TEST_PACKAGES := $(RUN_PACKAGES) postgresql chromium fonts-dejavu-core tcpdump containernetworking-plugins docker.io podman runc busybox-static
 # OVN is a peer that benchmarks run with databases and switches of its own. Its packages bring services: none is started
 # while installing, and what systemd would start at the next boot `systemctl disable ovn-central ovn-host` keeps from it.
 BENCH_PACKAGES := $(TEST_PACKAGES) ovn-central ovn-host dnsperf dnsmasq-base iperf3

@@ -77,6 +77,26 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
     report(context, f"Endpoint {name} has labels {output.cell(reply['labels'])}", reply)
 
 
+@endpoint.command()
+@the_endpoint
+@click.option("--to", "host", metavar="HOST", shell_complete=completes("/hosts"), help="Which host may take it.")
+@click.option("--nowhere", is_flag=True, help="It stays where it is: no host may take it any more.")
+@changing
+@click.pass_obj
+def move(context: Context, name: str, host: str | None, nowhere: bool) -> None:
+    """Let a host take an endpoint from where it is, once; `warren attach --move` there does it.
+
+    \b
+    Example:
+      warren endpoint move acme/db1 --to node2
+    """
+    if (host is None) != nowhere:
+        raise click.UsageError("Give --to or --nowhere.")
+    reply = context.rest.patch(f"/endpoints/{name}", {"move_to": host or ""}).body
+    said = f"Host {host} may take endpoint {name}" if host else f"No host may take endpoint {name}"
+    report(context, said, reply)
+
+
 @endpoint.command("set")
 @the_endpoint
 @click.option(

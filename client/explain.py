@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 
 from client import output
 from client.context import Context
-from client.options import printing, qualified
+from client.options import completes, printing, qualified, read_qualified
 
 AGREEMENTS = {"confirmed": "agrees", "disagreement": "DISAGREES", "unconfirmed": "not confirmed"}
 PATIENCE = 30.0
@@ -28,9 +29,17 @@ def read_message(_: click.Context, parameter: click.Parameter, given: str | None
     return {"type": int(type), "code": int(code or 0)}
 
 
+def read_end(context: click.Context, parameter: click.Parameter, given: str) -> str:
+    """`acme/db1`, or an address outside."""
+    try:
+        return str(ipaddress.ip_address(given))
+    except ValueError:
+        return read_qualified(context, parameter, given)
+
+
 @click.command()
 @qualified("source", "/endpoints", "SRC")
-@qualified("destination", "/endpoints", "DST")
+@click.argument("destination", metavar="DST", callback=read_end, shell_complete=completes("/endpoints"))
 @click.option("--tcp", type=_port, metavar="PORT", help="A TCP connection to this port.")
 @click.option("--udp", type=_port, metavar="PORT", help="UDP to this port.")
 @click.option("--sctp", type=_port, metavar="PORT", help="An SCTP association to this port.")
@@ -59,12 +68,13 @@ def explain(
     """Say why a connection is allowed or denied.
 
     By the model, at each stage up to the one that denies; and by the flows that are really installed on both hosts.
-    Succeeds whatever the answer is.
+    DST is an endpoint, or an address outside of all networks. Succeeds whatever the answer is.
 
     \b
     Example:
       warren explain acme/web1 acme/db1 --tcp 5432
       warren explain acme/web1 acme/db1 --icmp -6
+      warren explain acme/web1 198.51.100.7 --tcp 443
     """
     ports = {"tcp": tcp, "udp": udp, "sctp": sctp}
     said = {protocol: port for protocol, port in ports.items() if port is not None}
@@ -86,7 +96,7 @@ def explain(
 
 
 def lines(reply: Mapping[str, Any]) -> list[str]:
-    ends = " -> ".join(f"{reply[end]['name']} ({reply[end]['host']})" for end in ("source", "destination"))
+    ends = " -> ".join(f"{one['name']} ({one['host'] or 'outside'})" for one in (reply["source"], reply["destination"]))
     rows = [[decision["stage"], f"{decision['verdict']:<7}  {decision['reason']}"] for decision in reply["decisions"]]
     seen = "; ".join(f"{host['host']} {host['words']}" for host in reply["hosts"])
     agreement = AGREEMENTS[reply["agreement"]]

@@ -20,6 +20,11 @@ def _subnets(network: dict[str, Any]) -> list[str]:
     return [subnet["cidr"] for subnet in network["subnets"]]
 
 
+def _all_but(given: tuple[str, ...], word: str) -> list[str] | None:
+    """None when nothing is said; nothing when the word that means so is."""
+    return None if not given else [] if given == (word,) else list(given)
+
+
 def _transport(network: dict[str, Any]) -> str:
     """`vxlan`, `vlan lan/50`."""
     if network.get("physical") is None:
@@ -178,6 +183,19 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
 @click.option(
     "--cross-subnet/--no-cross-subnet", default=None, help="With host-gw: a tunnel to hosts on other segments."
 )
+@click.option(
+    *("--ip-range", "ip_ranges"),
+    multiple=True,
+    metavar="CIDR|all",
+    help="Where addresses are chosen from now on; what is used stays.",
+)
+@click.option(
+    *("--exclude", "excludes"),
+    multiple=True,
+    metavar="ADDRESSES|none",
+    help="All that nobody gets from now on: an address, a CIDR or FIRST-LAST.",
+)
+@click.option("--strict/--borrowing", default=None, help="Whether hosts take addresses of others' blocks.")
 @dry_run
 @changing
 @click.pass_obj
@@ -191,16 +209,20 @@ def update(
     physical: str | None,
     vlan: int | None,
     cross_subnet: bool | None,
+    ip_ranges: tuple[str, ...],
+    excludes: tuple[str, ...],
+    strict: bool | None,
     dry_run: bool,
 ) -> None:
     """Set a network apart from its tenant's other networks or back among them, let its endpoints broadcast or get out
-    or not, or move it to another transport.
+    or not, move it to another transport, or change how its addresses are given out.
 
     \b
     Examples:
       warren network update acme/web --isolated
       warren network update acme/web --broadcast --transport geneve
       warren network update acme/web --no-outbound
+      warren network update acme/web --ip-range 10.20.0.128/25 --exclude none
     """
     body = {
         "isolated": isolated,
@@ -210,10 +232,12 @@ def update(
         "physical": physical,
         "vlan": vlan,
         "cross_subnet": cross_subnet,
+        "ip_ranges": _all_but(ip_ranges, "all"),
+        "excludes": _all_but(excludes, "none"),
+        "strict": strict,
     }
-    if set(body.values()) == {None}:
-        said = "--isolated, --routed, --broadcast, --no-broadcast, --outbound, --no-outbound, --transport, --physical"
-        raise click.UsageError(f"Say {said}, --vlan or --cross-subnet.")
+    if all(value is None for value in body.values()):
+        raise click.UsageError("Say what to change.")
     said = []
     if isolated is not None:
         said.append("isolated" if isolated else "routed")
@@ -229,6 +253,12 @@ def update(
         said.append(f"tagged {vlan}" if vlan else "untagged")
     if cross_subnet is not None:
         said.append("tunnelled between segments" if cross_subnet else "not tunnelled")
+    if ip_ranges:
+        said.append(f"given out from {' and '.join(ip_ranges)}")
+    if excludes:
+        said.append(f"without {', '.join(excludes)}" if excludes != ("none",) else "whole")
+    if strict is not None:
+        said.append("strict" if strict else "borrowing")
     carry_out(
         context,
         "PATCH",

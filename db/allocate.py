@@ -44,12 +44,17 @@ _FREE_WITHIN = text(
 _NO_GAPS = text("UPDATE pool SET gaps = :no WHERE id = :pool")
 _RELEASE = text("UPDATE claim SET released_at = :now WHERE pool_id = :pool AND number = :number")
 
+_of_pool = Pool.id == bindparam("pool")
+# A number outside of the pool's range was asked for by name, or chosen before the range was another.
+_in_range = Claim.number.between(
+    select(Pool.first).where(_of_pool).scalar_subquery(), select(Pool.last).where(_of_pool).scalar_subquery()
+)
 _rested = (
     select(Claim.number)
     .where(
         Claim.pool_id == bindparam("pool"),
-        Claim.released_at
-        <= bindparam("now") - select(Pool.rest_seconds).where(Pool.id == bindparam("pool")).scalar_subquery(),
+        _in_range,
+        Claim.released_at <= bindparam("now") - select(Pool.rest_seconds).where(_of_pool).scalar_subquery(),
     )
     .order_by(Claim.released_at, Claim.number)
     .limit(1)
@@ -148,8 +153,9 @@ def exhausted(session: Session, pool_id: int, now: datetime, what: str, remedy: 
     """The refusal, which tells whether waiting helps."""
     oldest, resting = session.execute(
         select(func.min(Claim.released_at), func.count()).where(
-            Claim.pool_id == pool_id, Claim.released_at.is_not(None)
-        )
+            Claim.pool_id == pool_id, Claim.released_at.is_not(None), _in_range
+        ),
+        {"pool": pool_id},
     ).one()
     used = in_use(session, pool_id)
     if oldest is None:

@@ -35,7 +35,7 @@ _PLACE = (
         Network.id.label("network_id"),
         Network.transport,
         Network.cross_subnet,
-        func.coalesce(Network.mtu, transport.mtu_of(Network.transport)).label("mtu"),
+        func.coalesce(Network.mtu, transport.mtu_of(transport.NARROWEST)).label("mtu"),
         transport.mtu_of(literal(transport.DEFAULT.name)).label("route_mtu"),
         Network.strict,
         Subnet.id.label("subnet_id"),
@@ -126,6 +126,7 @@ def attach(
     mac: str | None = None,
     interface: str = "",
     move: bool = False,
+    entitled: bool = False,
     reservation: str | None = None,
     aliases: Sequence[str] = (),
 ) -> Attached:
@@ -133,8 +134,9 @@ def attach(
     something else is refused.
 
     `interface` is one of the host's own that becomes the endpoint's port. With `move` the endpoint of that name leaves
-    the host or the container where it is and comes here as it is. `reservation` is the name whose reserved addresses it
-    gets; its own unless given.
+    the host or the container where it is and comes here as it is; from another host if the asker is `entitled` to that,
+    or somebody who is has named this host. `reservation` is the name whose reserved addresses it gets; its own unless
+    given.
     """
     session = tx.session
     tenant, short_network = qualified(network, "network", "network")
@@ -166,7 +168,7 @@ def attach(
         if not taken:
             raise NotFound(f"there is no endpoint {tenant}/{name} to move", "attach it without moving", "name")
         there = {**keys, "netns": netns, "interface": interface, "request": request}
-        moves.move(tx, taken[0], at, there, addresses=addresses, mac=mac)
+        moves.move(tx, taken[0], at, there, addresses=addresses, mac=mac, entitled=entitled)
         transport.check_hosts(session, session.get_one(Network, at.network_id))
         return Attached(wanted.endpoint(session, taken[0].id), created=False)
 
@@ -234,10 +236,14 @@ def attach(
 
 
 def find(session: Session, host_id: int, container_id: str, ifname: str) -> WantedEndpoint:
+    return wanted.endpoint(session, row(session, host_id, container_id, ifname).id)
+
+
+def row(session: Session, host_id: int, container_id: str, ifname: str) -> Endpoint:
     id = session.execute(_FIND, {"host_id": host_id, "container_id": container_id, "ifname": ifname}).scalar()
     if id is None:
         raise NotFound(f"interface {ifname} of container {container_id} is not attached", "attach it", "container_id")
-    return wanted.endpoint(session, id)
+    return session.get_one(Endpoint, id)
 
 
 def detach(tx: Transaction, host_id: int, container_id: str, ifname: str) -> int | None:

@@ -48,6 +48,7 @@ from db.tables import (
     Network,
     Peering,
     Policy,
+    Publication,
     Reservation,
     RoleBinding,
     Setting,
@@ -68,6 +69,7 @@ TABLES: Mapping[str, type[Base]] = {
     "policy": Policy,
     "pool": AddressPool,
     "record": DnsRecord,
+    "publication": Publication,
     "peering": Peering,
     "user": User,
     "group": Group,
@@ -197,6 +199,7 @@ def find(
     actor: str | None = None,
     noun: str | None = None,
     name: str | None = None,
+    changes_only: bool = False,
     since: datetime | None = None,
     until: datetime | None = None,
     oldest_first: bool = False,
@@ -204,7 +207,7 @@ def find(
     limit: int = 100,
 ) -> Page[AuditRow]:
     """`tenants`: only what happened in these, since there are tenants of that name. `actor` is `user ada`. `name`, with
-    a `noun`, is one object's; say its tenant, too, which is looked for in an index."""
+    a `noun`, is one object's; say its tenant, too, which is looked for in an index. `changes_only`: no log-ins."""
     wanted: list[ColumnElement[bool]] = []
     if tenants is not None:
         rows = session.execute(select(Tenant.name, Tenant.created_at).where(Tenant.id.in_(tuple(tenants))))
@@ -213,6 +216,8 @@ def find(
     for asked, column in ((tenant, AuditRow.tenant), (actor, AuditRow.actor), (noun, AuditRow.noun)):
         if asked is not None:
             wanted.append(column == asked)
+    if changes_only:
+        wanted.append(AuditRow.noun.in_((*TABLES, *_SETTINGS)))
     if name is not None:
         wanted.append(AuditRow.entry.contains(f'"name":{json.dumps(name)},"noun":{json.dumps(noun)}', autoescape=True))
     wanted += [AuditRow.at >= since] if since is not None else []
@@ -335,6 +340,8 @@ def _image(noun: str, row: RowMapping) -> Json:
     match noun:
         case "record":
             image["name"] = f"{image['scope']}/{image['name']}"
+        case "publication":
+            image["name"] = f"{image['tenant']}/{image['endpoint']} {image['protocol']}/{image['host_port']}"
         case "peering":
             image["name"] = f"{image['low']} with {image['high']}"
         case "binding":
@@ -349,6 +356,7 @@ def _image(noun: str, row: RowMapping) -> Json:
 _REFERENCES: Mapping[str, Any] = {
     "tenant_id": Tenant,
     "network_id": Network,
+    "endpoint_id": Endpoint,
     "host_id": Host,
     "user_id": User,
     "group_id": Group,

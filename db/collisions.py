@@ -6,6 +6,7 @@ one whose tenant moves. Does not know how a network comes to its place.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -63,6 +64,15 @@ class _Reacher(NamedTuple):
     id: int
     name: str
     zone: int
+
+
+def inside(session: Session, address: ipaddress.IPv4Address | ipaddress.IPv6Address, tenant_id: int) -> bool:
+    """Whether an address is in a network that the tenant's endpoints may be led to: its own, or not private."""
+    low, high = bounds(ipaddress.ip_network(address))
+    query = select(Subnet.id).join(Network, Network.id == Subnet.network_id)
+    query = query.where(Subnet.family == address.version, Subnet.low <= high, Subnet.high >= low)
+    found = query.where(or_(Network.tenant_id == tenant_id, ~Network.private)).limit(1)
+    return session.execute(found).scalar() is not None
 
 
 def find(session: Session, place: Place, subnet: IPNetwork) -> Collision | None:

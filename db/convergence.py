@@ -1,7 +1,7 @@
 """Which revision is live where. Decides from what controllers record; never bumps a revision itself.
 
-A revision is live on a host when every controller has computed it, and the host's bridge has confirmed the
-newest change of its program, or at least one as new as that revision.
+A revision is live on a host when every controller has computed it, the host's bridge has confirmed the newest change
+of its program, or at least one as new as that revision, and its agent has made the ports that its flows lead to.
 """
 
 from __future__ import annotations
@@ -10,16 +10,20 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, Protocol
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import BigInteger, and_, bindparam, cast, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from db import controllers
 from db.changes import PROGRESS_CHANNEL, current_revision, notify
 from db.errors import NotFound
+from db.hosts import SILENT_AFTER
 from db.tables import Controller, Host, HostStatus, utcnow
+from db.transport import NEWEST_TUNNELS
 
 ALIVE = timedelta(seconds=30)
 """A controller that has recorded nothing for this long does not hold others up."""
+
+_NO_PORTS = "its agent has not made all ports to other hosts and to segments"
 
 State = Literal["applied", "pending", "failed", "disconnected"]
 
@@ -60,10 +64,24 @@ class RevisionProgress(NamedTuple):
 
 
 _host, _status, _controller = Host.__table__.c, HostStatus.__table__.c, Controller.__table__.c
+_OF_TUNNELS = cast(NEWEST_TUNNELS.scalar_subquery(), BigInteger) == bindparam("revision")
 _HOSTS = (
-    select(_host.name, _status.connected, _status.wanted_revision, _status.confirmed_revision, _status.error)
+    select(
+        _host.name,
+        _status.connected,
+        _status.wanted_revision,
+        _status.confirmed_revision,
+        _status.error,
+        _status.tunnels_revision,
+        _status.agent_seen_at,
+        NEWEST_TUNNELS.scalar_subquery().label("newest_tunnels"),
+    )
     .select_from(Host.__table__.join(HostStatus.__table__, _status.host_id == _host.id))
-    .where(_host.enrolled_at.is_not(None), _status.wanted_revision >= bindparam("least"))
+    .where(
+        _host.enrolled_at.is_not(None),
+        # A change of the tunnels concerns every host that is there, whether its flows change or not.
+        or_(_status.wanted_revision >= bindparam("least"), and_(_OF_TUNNELS, _status.connected)),
+    )
     .order_by(_host.name)
 )
 _ONE_HOST = _HOSTS.where(_host.name == bindparam("host"))
@@ -124,11 +142,9 @@ def progress(session: Session, revision: int, host: str | None = None, now: date
     if not 0 <= revision <= (current := current_revision(session)):
         raise NotFound(f"there is no revision {revision}", f"the newest is {current}", "revision")
     is_computed = computed(session, now) >= revision
-    asked = {"least": revision if is_computed else 0, "host": host}
-    states = [
-        HostState(name, _state(revision, is_computed, connected, wanted, confirmed, error), error)
-        for name, connected, wanted, confirmed, error in session.execute(_HOSTS if host is None else _ONE_HOST, asked)
-    ]
+    asked = {"least": revision if is_computed else 0, "revision": revision, "host": host}
+    rows = session.execute(_HOSTS if host is None else _ONE_HOST, asked)
+    states = [_state_of(row, revision, is_computed, now or utcnow()) for row in rows]
     if host is not None and not states:
         if session.execute(select(Host.id).where(Host.name == host)).scalar() is None:
             raise NotFound(f"there is no host {host}", "list them with `warren host list`", "host")
@@ -140,9 +156,13 @@ def progress(session: Session, revision: int, host: str | None = None, now: date
     return RevisionProgress(revision, "applied" if done else "pending", states)
 
 
-def _state(revision: int, is_computed: bool, connected: bool, wanted: int, confirmed: int, error: str) -> State:
-    if is_computed and not error and (wanted <= confirmed or confirmed >= revision):
-        return "applied"
-    if not connected:
-        return "disconnected"
-    return "failed" if error else "pending"
+def _state_of(row: Any, revision: int, is_computed: bool, now: datetime) -> HostState:
+    wanted, confirmed = row.wanted_revision, row.confirmed_revision
+    if not (is_computed and not row.error and (wanted <= confirmed or confirmed >= revision)):
+        state: State = "failed" if row.error else "pending"
+        return HostState(row.name, state if row.connected else "disconnected", row.error)
+    # What has no agent yet has no bridge for anybody to connect with.
+    if row.tunnels_revision is None or row.tunnels_revision >= min(revision, row.newest_tunnels):
+        return HostState(row.name, "applied", "")
+    silent = now - row.agent_seen_at > SILENT_AFTER
+    return HostState(row.name, "disconnected" if silent else "pending", _NO_PORTS)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, or_, select
+from sqlalchemy import ColumnElement, bindparam, func, or_, select
 from sqlalchemy.orm import Session, contains_eager, joinedload, lazyload, load_only, selectinload
 
 from db import allowed as db_allowed
 from db import attachments
 from db.changes import Transaction
-from db.errors import NotFound
+from db.errors import Invalid, NotFound
 from db.labels import changed_labels, valid_ports
 from db.names import qualified
-from db.pages import Page, containing, having_labels, page
+from db.pages import Page, Sort, containing, having_labels, page
 from db.rows import assign, check_version
-from db.tables import Address, Endpoint, Host, Network, Tenant
+from db.tables import Address, Endpoint, EndpointStatus, Host, Network, Tenant
 
 _ROW = (
     select(Endpoint)
@@ -54,20 +55,55 @@ def find(
     network: str | None = None,
     host: str | None = None,
     labels: Mapping[str, str] | None = None,
+    state: str | None = None,
     text: str | None = None,
+    sort: str | None = None,
     cursor: str | None = None,
     limit: int = 100,
 ) -> Page[Endpoint]:
-    """`network` is qualified: `acme/web`. `text` is part of the qualified name, the MAC or an address."""
-    query = _MANY.where(*having_labels(Endpoint.labels, labels), *having_text(text))
-    if tenant is not None:
-        query = query.where(Tenant.name == tenant)
+    """`network` is qualified: `acme/web`. `text` is part of the qualified name, the MAC or an address. `sort` is by
+    "name", "host", "network" or "created", with "-" the other way round."""
+    query = _MANY.where(*which(tenant=tenant, network=network, host=host, labels=labels, state=state, text=text))
+    order = Tenant.name, Endpoint.name
+    return page(session, query, order, lambda row: row.qualified_name, cursor, limit, sort, SORTS)
+
+
+def count(session: Session, **wanted: Any) -> int:
+    """How many `find` has in all its pages."""
+    query = select(func.count()).select_from(Endpoint).join(Endpoint.tenant).join(Endpoint.network).join(Endpoint.host)
+    return session.execute(query.where(*which(**wanted))).scalar_one()
+
+
+def which(
+    *,
+    tenant: str | None = None,
+    network: str | None = None,
+    host: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    state: str | None = None,
+    text: str | None = None,
+) -> list[ColumnElement[bool]]:
+    """The conditions, where its tenant, network and host are joined."""
+    wanted = [*having_labels(Endpoint.labels, labels), *having_text(text)]
+    wanted += [] if tenant is None else [Tenant.name == tenant]
     if network is not None:
         owner, short = qualified(network, "network", "network")
-        query = query.where(Tenant.name == owner, Network.name == short)
-    if host is not None:
-        query = query.where(Host.name == host)
-    return page(session, query, (Tenant.name, Endpoint.name), lambda row: row.qualified_name, cursor, limit)
+        wanted += [Tenant.name == owner, Network.name == short]
+    wanted += [] if host is None else [Host.name == host]
+    if state is not None:
+        if state not in STATES:
+            raise Invalid(f"{state!r} is no state of an endpoint", f"use {', '.join(STATES)}", "state")
+        said = select(EndpointStatus.endpoint_id).where(EndpointStatus.endpoint_id == Endpoint.id)
+        wanted.append(~said.exists() if state == "pending" else said.where(EndpointStatus.state == state).exists())
+    return wanted
+
+
+STATES = ("up", "down", "pending")
+SORTS = {
+    "host": Sort(Host.name, lambda row: row.host.name),
+    "network": Sort(Network.name, lambda row: row.network.name),
+    "created": Sort(Endpoint.created_at, lambda row: row.created_at.isoformat(), datetime.fromisoformat),
+}
 
 
 def having_text(text: str | None) -> list[ColumnElement[bool]]:
@@ -84,15 +120,20 @@ def update(
     labels: Mapping[str, str | None] | None = None,
     ports: Sequence[Mapping[str, Any]] | None = None,
     allowed: Sequence[Mapping[str, Any]] | None = None,
+    move_to: str | None = None,
     version: int | None = None,
 ) -> Endpoint:
-    """Lays `labels` over those that are there (None removes one); `ports` and `allowed` replace them all."""
+    """Lays `labels` over those that are there (None removes one); `ports` and `allowed` replace them all. `move_to` is
+    the host whose agent may take it, or "" for none."""
     endpoint = get(tx.session, name)
     check_version(endpoint, version, f"endpoint {name}")
     values = {
         "labels": changed_labels(endpoint.labels, labels or {}),
         "ports": endpoint.ports if ports is None else valid_ports(ports),
+        "move_to": endpoint.move_to if move_to is None else move_to or None,
     }
+    if move_to and tx.session.execute(select(Host.id).where(Host.name == move_to)).scalar() is None:
+        raise NotFound(f"there is no host {move_to}", "name one that is enrolled", "move_to")
     if assign(endpoint, **values):
         tx.session.flush()
         tx.record("endpoint", endpoint.id, "update", tenant_id=endpoint.tenant_id, host_id=endpoint.host_id)

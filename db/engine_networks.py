@@ -118,6 +118,6 @@ def _refuse_difference(
             f"close it with `warren network update {name} --no-outbound`, or do not ask for an internal one",
             "isolated",
         )
-    own = known.mtu or transport.mtus(session)[known.transport]
+    own = known.mtu or transport.mtus(session)[transport.narrowest(known)]
     if mtu is not None and mtu != own:
         raise Conflict(f"network {name} has MTU {own}, not {mtu}", f"give {own}, or none", "mtu")

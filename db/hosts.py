@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, insert, select
+from sqlalchemy import ColumnElement, func, insert, select
 from sqlalchemy import update as sql_update
-from sqlalchemy.orm import Session, joinedload, undefer_group
+from sqlalchemy.orm import Session, contains_eager, joinedload, undefer_group
 
 from db import allocate, attachments, blocks, tokens
 from db.addressing import parse_underlay
@@ -16,11 +16,10 @@ from db.changes import PROGRESS_CHANNEL, Transaction, notify
 from db.errors import Conflict, Invalid, NotFound
 from db.labels import changed_labels, valid_labels
 from db.names import dns_label
-from db.pages import Page, containing, having_labels, page
+from db.pages import Page, Sort, containing, having_labels, page
 from db.rows import assign, check_version, shortened
-from db.settings import CLUSTER_ID
 from db.tables import Endpoint, EndpointStatus, Host, HostStatus, Tenant, Token
-from db.transport import TUNNELS_CHANGED
+from db.transport import tell_agents
 
 FIRST_OFPORT, LAST_OFPORT = 100, 65000
 OFPORT_REST_SECONDS = 60
@@ -73,13 +72,30 @@ def find(
     *,
     labels: Mapping[str, str] | None = None,
     text: str | None = None,
+    sort: str | None = None,
     cursor: str | None = None,
     limit: int = 100,
 ) -> Page[Host]:
-    """`text` is part of the name or the address."""
-    query = select(Host).where(*having_labels(Host.labels, labels), *having_text(text))
-    query = query.options(joinedload(Host.status), undefer_group("counts"))
-    return page(session, query, (Host.name,), lambda host: host.name, cursor, limit)
+    """`text` is part of the name or the address. `sort` is by "name", "endpoints", "flows" or "created"."""
+    query = select(Host).join(Host.status).where(*which(labels=labels, text=text))
+    query = query.options(contains_eager(Host.status), undefer_group("counts"))
+    return page(session, query, (Host.name,), lambda host: host.name, cursor, limit, sort, SORTS)
+
+
+def count(session: Session, **wanted: Any) -> int:
+    """How many `find` has in all its pages."""
+    return session.execute(select(func.count()).select_from(Host).where(*which(**wanted))).scalar_one()
+
+
+def which(*, labels: Mapping[str, str] | None = None, text: str | None = None) -> list[ColumnElement[bool]]:
+    return [*having_labels(Host.labels, labels), *having_text(text)]
+
+
+SORTS = {
+    "endpoints": Sort(Host.endpoint_count, lambda row: row.endpoint_count, int),
+    "flows": Sort(HostStatus.flows, lambda row: row.status.flows, int),
+    "created": Sort(Host.created_at, lambda row: row.created_at.isoformat(), datetime.fromisoformat),
+}
 
 
 def having_text(text: str | None) -> list[ColumnElement[bool]]:
@@ -136,7 +152,7 @@ def _assign(tx: Transaction, host: Host, values: Mapping[str, object]) -> None:
 
 def _tell_others(tx: Transaction) -> None:
     """Agents know the other hosts' addresses, and endpoints everywhere have an MTU that follows from all hosts'."""
-    tx.record(TUNNELS_CHANGED, CLUSTER_ID, "update")
+    tell_agents(tx)
 
 
 def delete(tx: Transaction, name: str, *, force: bool = False, version: int | None = None) -> None:
@@ -157,6 +173,7 @@ def delete(tx: Transaction, name: str, *, force: bool = False, version: int | No
     for id, _, _ in rows:
         attachments.remove(tx, id)
     blocks.release_of_host(session, host.id, tx.now)
+    session.execute(sql_update(Endpoint).where(Endpoint.move_to == host.name).values(move_to=None))
     session.delete(host)
     session.flush()
     allocate.delete_pool(session, host.pool_id)
@@ -205,7 +222,12 @@ def report(session: Session, host_id: int, report: Mapping[str, Any], now: datet
     session.execute(
         sql_update(HostStatus)
         .where(HostStatus.host_id == host_id)
-        .values(agent_seen_at=now, agent_report=dict(report), updated_at=now)
+        .values(
+            agent_seen_at=now,
+            agent_report=dict(report),
+            tunnels_revision=report.get("tunnels_revision"),
+            updated_at=now,
+        )
     )
     said = {int(id): str(state) for id, state in dict(report.get("ports") or {}).items()}
     query = select(Endpoint.id, EndpointStatus.state).outerjoin(EndpointStatus).where(Endpoint.host_id == host_id)

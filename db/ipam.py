@@ -96,15 +96,25 @@ def pool_usage(session: Session) -> list[tuple[AddressPool, Usage]]:
     return [(pool, Usage(pools.size(pool), used.get(pool.id, 0), 0)) for pool in found]
 
 
-def subnets(session: Session) -> list[tuple[str, Subnet]]:
-    """Every subnet with its network's name."""
+def _crowded(session: Session) -> list[int]:
+    """The pools of numbers of which so many are taken: what is kept aside counts here, so some are not nearly full."""
+    taken = (Claim.pool_id == Pool.id) & Claim.number.between(Pool.first, Pool.last) & Claim.released_at.is_(None)
+    most = func.count() >= NEARLY_FULL * (Pool.last - Pool.first + 1)
+    query = select(Pool.id).join(Claim, taken).group_by(Pool.id, Pool.first, Pool.last).having(most)
+    return list(session.execute(query).scalars())
+
+
+def subnets(session: Session, pools: Sequence[int] | None = None) -> list[tuple[str, Subnet]]:
+    """Every subnet with its network's name, or those whose numbers are of these pools."""
     query = select(Tenant.name + "/" + Network.name, Subnet).select_from(Subnet).join(Network).join(Tenant)
+    if pools is not None:
+        query = query.where(Subnet.pool_id.in_(pools))
     return [(name, subnet) for name, subnet in session.execute(query.order_by(Tenant.name, Network.name, Subnet.id))]
 
 
 def warnings(session: Session, now: datetime) -> list[str]:
     """What is nearly full, before it is."""
-    named = subnets(session)
+    named = subnets(session, _crowded(session))
     by_subnet = usage(session, [subnet for _, subnet in named], now)
     said = [
         f"subnet {subnet.cidr} of network {name} has {one.size - one.used} of {one.size} addresses left"

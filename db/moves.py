@@ -3,6 +3,9 @@ and what it may use.
 
 In the caller's transaction, so that flows everywhere follow in one revision. What both agents do about it, they see in
 what is wanted of them.
+
+From another host it is taken only by who is entitled to, or by the host that somebody entitled has named: else one
+agent's token would be enough to draw any endpoint's packets to its host.
 """
 
 from __future__ import annotations
@@ -15,12 +18,19 @@ from sqlalchemy import delete
 from db import allocate
 from db.addressing import parse_mac
 from db.changes import Transaction
-from db.errors import Conflict
+from db.errors import Conflict, Forbidden
 from db.tables import Endpoint, EndpointStatus
 
 
 def move(
-    tx: Transaction, row: Any, at: Any, there: Mapping[str, Any], *, addresses: Sequence[str], mac: str | None
+    tx: Transaction,
+    row: Any,
+    at: Any,
+    there: Mapping[str, Any],
+    *,
+    addresses: Sequence[str],
+    mac: str | None,
+    entitled: bool,
 ) -> None:
     """To where `there` says, with everything that others know it by."""
     session = tx.session
@@ -36,6 +46,10 @@ def move(
         raise Conflict(f"endpoint {name} keeps its MAC {endpoint.mac} when it moves", "leave the MAC out", "mac")
     old_host, old_ofport = endpoint.host, endpoint.ofport
     stays = old_host.id == there["host_id"]
+    if not (stays or entitled or endpoint.move_to == at.host):
+        problem = f"endpoint {name} is on host {old_host.name}, and host {at.host} may not take it"
+        raise Forbidden(problem, f"let it with `warren endpoint move {name} --to {at.host}`", "move")
+    endpoint.move_to = None
     if not stays:
         what = f"the range of ofports of host {at.host}"
         endpoint.ofport = allocate.claim(session, at.ofports, tx.now, what=what, remedy="remove endpoints from it")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session, contains_eager, joinedload, selectinload, undefer, undefer_group
 
-from db import allocate, collisions, quotas, segments, subnetting, transport, zones
+from db import allocate, collisions, quotas, relayout, segments, subnetting, transport, zones
 from db.addressing import IPNetwork
 from db.changes import Transaction
 from db.collisions import Place
@@ -15,7 +17,7 @@ from db.errors import CollidesElsewhere, Conflict, Invalid, NotFound
 from db.labels import changed_labels, valid_labels
 from db.layout import PLAIN, Layout
 from db.names import qualified
-from db.pages import Page, containing, having_labels, page
+from db.pages import Page, Sort, containing, having_labels, page
 from db.rows import assign, check_version, shortened
 from db.tables import Address, Endpoint, Network, Pool, Shared, Subnet, Tenant
 
@@ -105,14 +107,34 @@ def find(
     tenant: str | None = None,
     labels: Mapping[str, str] | None = None,
     text: str | None = None,
+    sort: str | None = None,
     cursor: str | None = None,
     limit: int = 100,
 ) -> Page[Network]:
-    """`text` is part of the qualified name or of a subnet."""
-    query = _query().where(*having_labels(Network.labels, labels), *having_text(text))
-    if tenant is not None:
-        query = query.where(Tenant.name == tenant)
-    return page(session, query, (Tenant.name, Network.name), lambda row: row.qualified_name, cursor, limit)
+    """`text` is part of the qualified name or of a subnet. `sort` is by "name", "endpoints" or "created"."""
+    query = _query().where(*which(tenant=tenant, labels=labels, text=text))
+    order = Tenant.name, Network.name
+    return page(session, query, order, lambda row: row.qualified_name, cursor, limit, sort, SORTS)
+
+
+def count(session: Session, **wanted: Any) -> int:
+    """How many `find` has in all its pages."""
+    query = select(func.count()).select_from(Network).join(Network.tenant)
+    return session.execute(query.where(*which(**wanted))).scalar_one()
+
+
+def which(
+    *, tenant: str | None = None, labels: Mapping[str, str] | None = None, text: str | None = None
+) -> list[ColumnElement[bool]]:
+    """The conditions, where its tenant is joined."""
+    wanted = [*having_labels(Network.labels, labels), *having_text(text)]
+    return wanted if tenant is None else [*wanted, Tenant.name == tenant]
+
+
+SORTS = {
+    "endpoints": Sort(Network.endpoint_count, lambda row: row.endpoint_count, int),
+    "created": Sort(Network.created_at, lambda row: row.created_at.isoformat(), datetime.fromisoformat),
+}
 
 
 def having_text(text: str | None) -> list[ColumnElement[bool]]:
@@ -135,10 +157,14 @@ def update(
     physical: str | None = None,
     vlan: int | None = None,
     cross_subnet: bool | None = None,
+    ranges: Sequence[str] | None = None,
+    excludes: Sequence[str] | None = None,
+    strict: bool | None = None,
     version: int | None = None,
 ) -> Network:
     """`mtu` 0 takes the network's own away. `isolated` gives it a zone of its own, or its tenant's again. `carried_by`
-    moves it to another transport while it is used, `physical` and `vlan` to another segment or tag."""
+    moves it to another transport while it is used, `physical` and `vlan` to another segment or tag. `ranges` and
+    `excludes` are all that it has from now on."""
     if isolated is not None:
         zones.take_turn(tx.session)
     network = get(tx.session, name)
@@ -166,6 +192,8 @@ def update(
         tx.record("network", network.id, "update", tenant_id=network.tenant_id)
         transport.check_hosts(tx.session, network)
         transport.record_tunnels(tx, tunnels)
+    if (ranges, excludes, strict) != (None,) * 3 and relayout.change(tx, network, ranges, excludes, strict):
+        _changed(tx, network)
     if network.zone != left:
         zones.leave(tx, left)
         _refuse_collisions(tx.session, network)

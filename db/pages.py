@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Select, or_, tuple_
+from sqlalchemy import ColumnElement, Select, and_, or_, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.errors import Invalid
@@ -13,11 +13,22 @@ from db.errors import Invalid
 Row = TypeVar("Row")
 _Text = ColumnElement[str] | InstrumentedAttribute[str] | InstrumentedAttribute[str | None]
 MAX_LIMIT = 1000
+SEPARATOR = "~"
+"""In a cursor, between the value and the name."""
 
 
 class Page(NamedTuple, Generic[Row]):
     items: list[Row]
     next: str | None
+
+
+class Sort(NamedTuple):
+    """Another order than that of names, which only says what is first among equals. `value` is what a row has in
+    `column`, `read` makes it of its text."""
+
+    column: Any
+    value: Callable[[Any], Any]
+    read: Callable[[str], Any] = str
 
 
 def page(
@@ -27,18 +38,41 @@ def page(
     name: Callable[[Row], str],
     cursor: str | None,
     limit: int,
+    sort: str | None = None,
+    sorts: Mapping[str, Sort] | None = None,
 ) -> Page[Row]:
-    """One page of `query` ordered by the columns that make up `name`, from after `cursor`."""
+    """One page of `query` ordered by the columns that make up `name`, from after `cursor`. `sort` is one of `sorts`, or
+    "name", with "-" before it the other way round."""
     if not 1 <= limit <= MAX_LIMIT:
         raise Invalid(f"limit {limit} is not possible", f"use 1 to {MAX_LIMIT}", "limit")
+    key, down = (sort or "name").removeprefix("-"), (sort or "").startswith("-")
+    by = None if key == "name" else (sorts or {}).get(key)
+    if by is None and key != "name":
+        raise Invalid(f"{sort!r} is no order of this list", f"use {', '.join(['name', *(sorts or {})])}", "sort")
     if cursor is not None:
-        parts = cursor.split("/")
+        value, _, last = cursor.rpartition(SEPARATOR) if by is not None else ("", "", cursor)
+        parts = last.split("/")
+        try:
+            read = None if by is None else by.read(value)
+        except ValueError:
+            parts = []
         if len(parts) != len(order):
             raise Invalid(f"cursor {cursor!r} is not one of this list", "pass `next` of the page before", "cursor")
-        query = query.where(tuple_(*order) > tuple_(*parts))
-    rows = list(session.execute(query.order_by(*order).limit(limit + 1)).unique().scalars())
-    more = len(rows) > limit
-    return Page(rows[:limit], name(rows[limit - 1]) if more else None)
+        names = tuple_(*order) > tuple_(*parts)
+        if by is None:
+            query = query.where(tuple_(*order) < tuple_(*parts) if down else names)
+        else:
+            beyond = by.column < read if down else by.column > read
+            query = query.where(or_(beyond, and_(by.column == read, names)))
+    if by is None:
+        query = query.order_by(*(column.desc() if down else column for column in order))
+    else:
+        query = query.order_by(by.column.desc() if down else by.column, *order)
+    rows = list(session.execute(query.limit(limit + 1)).unique().scalars())
+    if len(rows) <= limit:
+        return Page(rows, None)
+    end = rows[limit - 1]
+    return Page(rows[:limit], name(end) if by is None else f"{by.value(end)}{SEPARATOR}{name(end)}")
 
 
 def containing(text: str | None, *columns: _Text) -> list[ColumnElement[bool]]:

@@ -13,11 +13,14 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from controller.transport import TRANSPORTS
+from controller.transport.host_gw import HOST_GW
 from controller.transport.vlan import MOST_SEGMENTS, segment_ofport
 from db.errors import Conflict, Invalid
 from db.rows import shortened
 from db.tables import Endpoint, Host, HostStatus, Network, Physical, Tenant
 
+UNDERLAY = "underlay"
+"""The segment that hosts' own addresses are on, wherever that is on each of them; no agent gives another the name."""
 HIGHEST_TAG = 4094
 """IEEE 802.1Q keeps 4095 to itself."""
 
@@ -72,9 +75,11 @@ def forget_unused(session: Session) -> None:
 
 
 def used(session: Session) -> list[dict[str, Any]]:
-    """What every bridge that has the segment needs a port for."""
+    """What every bridge that has the segment needs a port for; host-gw networks are on that of the underlay."""
+    direct = select(Network.id).where(Network.transport == HOST_GW.name).limit(1)
+    underlay = [{"name": UNDERLAY, "ofport": HOST_GW.ofport}] if session.execute(direct).scalar() else []
     rows = session.execute(select(Physical.id, Physical.name).order_by(Physical.id))
-    return [{"name": name, "ofport": segment_ofport(id)} for id, name in rows]
+    return [*underlay, *({"name": name, "ofport": segment_ofport(id)} for id, name in rows)]
 
 
 def check_hosts(session: Session, network: Network) -> None:

@@ -17,6 +17,7 @@ from db.tables import (
     Endpoint,
     Network,
     Policy,
+    Publication,
     Reservation,
     RoleBinding,
     Subnet,
@@ -27,7 +28,7 @@ from db.tables import (
 Sight = Mapping[str, int]
 """The tenants that somebody sees: number by name."""
 
-OF_TENANTS = (Network, Endpoint, Policy, DnsRecord, RoleBinding, Token)
+OF_TENANTS = (Network, Endpoint, Policy, DnsRecord, RoleBinding, Token, Publication)
 OF_NETWORKS = (Subnet, AllowedAddress)
 OF_SUBNETS = (Reservation, Block)
 

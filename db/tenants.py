@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session, undefer_group
 
 from db import allocate, isolation, networks, policies, quotas, zones
@@ -12,7 +14,7 @@ from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
 from db.labels import NAME_LABEL, changed_labels, valid_labels, with_name, without_name
 from db.names import dns_label
-from db.pages import Page, containing, having_labels, page
+from db.pages import Page, Sort, containing, having_labels, page
 from db.rows import assign, check_version, shortened
 from db.tables import Endpoint, Network, Shared, Tenant
 
@@ -63,15 +65,31 @@ def find(
     *,
     labels: Mapping[str, str] | None = None,
     text: str | None = None,
+    sort: str | None = None,
     cursor: str | None = None,
     limit: int = 100,
 ) -> Page[Tenant]:
-    """`text` is part of the name."""
+    """`text` is part of the name. `sort` is by "name", "networks", "endpoints" or "created"."""
+    query = select(Tenant).where(*which(labels=labels, text=text)).options(undefer_group("counts"))
+    return page(session, query, (Tenant.name,), lambda tenant: tenant.name, cursor, limit, sort, SORTS)
+
+
+def count(session: Session, **wanted: Any) -> int:
+    """How many `find` has in all its pages."""
+    return session.execute(select(func.count()).select_from(Tenant).where(*which(**wanted))).scalar_one()
+
+
+def which(*, labels: Mapping[str, str] | None = None, text: str | None = None) -> list[ColumnElement[bool]]:
     asked = dict(labels or {})
     named = [Tenant.name == asked.pop(NAME_LABEL)] if NAME_LABEL in asked else []
-    query = select(Tenant).where(*named, *having_labels(Tenant.labels, asked), *having_text(text))
-    query = query.options(undefer_group("counts"))
-    return page(session, query, (Tenant.name,), lambda tenant: tenant.name, cursor, limit)
+    return [*named, *having_labels(Tenant.labels, asked), *having_text(text)]
+
+
+SORTS = {
+    "networks": Sort(Tenant.network_count, lambda row: row.network_count, int),
+    "endpoints": Sort(Tenant.endpoint_count, lambda row: row.endpoint_count, int),
+    "created": Sort(Tenant.created_at, lambda row: row.created_at.isoformat(), datetime.fromisoformat),
+}
 
 
 def having_text(text: str | None) -> list[ColumnElement[bool]]:

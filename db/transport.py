@@ -23,6 +23,18 @@ UNDERLAY_MTU = 1500
 """Of a cluster without hosts, in bytes."""
 TUNNELS_CHANGED = "tunnels"
 """The noun of a change of which tunnels bridges need; its id is the cluster's."""
+TUNNELS_REVISION = "tunnels_revision"
+"""The setting that has the revision of the newest such change."""
+NEWEST_TUNNELS = select(Setting.value).where(Setting.name == TUNNELS_REVISION)
+
+
+# With cross-subnet some of a network's packets go by a tunnel, which leaves less than the segment does.
+NARROWEST = case((Network.cross_subnet, DEFAULT.name), else_=Network.transport)
+"""The transport of a network that leaves the least, in a query; as `narrowest` of a row."""
+
+
+def narrowest(network: Network) -> str:
+    return DEFAULT.name if network.cross_subnet else network.transport
 
 
 def valid(name: str) -> str:
@@ -85,7 +97,7 @@ def set_udp_ports(tx: Transaction, wanted: Mapping[str, int]) -> dict[str, int]:
     if then != now:
         tx.session.execute(update(Setting).where(Setting.name == TUNNEL_PORTS).values(value=then))
         tx.record("cluster", CLUSTER_ID, "update")
-        tx.record(TUNNELS_CHANGED, CLUSTER_ID, "update")
+        tell_agents(tx)
     return then
 
 
@@ -145,7 +157,7 @@ def _apart(carried_by: str, cross_subnet: bool, one: Host, other: Host) -> str |
         return None
     for host in (one, other):
         if host.address is None or host.prefix is None:
-            return f"{host.name} has no bridge on its underlay, which host-gw needs (`warren agent --underlay-bridge`)"
+            return f"{host.name} has its underlay address on no bridge of Open vSwitch, as host-gw needs it"
     segments = {ip_network((host.address, host.prefix), strict=False) for host in (one, other)}
     return None if len(segments) == 1 else f"{one.name} and {other.name} are on different segments"
 
@@ -171,4 +183,14 @@ def record_tunnels(tx: Transaction, before: Iterable[str]) -> None:
     tx.session.flush()
     segments.forget_unused(tx.session)
     if used(tx.session) != set(before):
-        tx.record(TUNNELS_CHANGED, CLUSTER_ID, "update")
+        tell_agents(tx)
+
+
+def tell_agents(tx: Transaction) -> None:
+    """Bridges need other ports, or agents have to know other hosts: revisions from this on wait for them, too."""
+
+    def note(revision: int) -> None:
+        tx.session.execute(update(Setting).where(Setting.name == TUNNELS_REVISION).values(value=revision))
+
+    tx.record(TUNNELS_CHANGED, CLUSTER_ID, "update")
+    tx.before_commit(note)

@@ -16,7 +16,7 @@ from db import records, segments, transport
 from db.addressing import GATEWAY_MAC
 from db.changes import current_revision
 from db.errors import NotFound
-from db.tables import Address, ChangeRow, Controller, Endpoint, Host, Network, Subnet, Tenant, port_name
+from db.tables import Address, ChangeRow, Controller, Endpoint, Host, Network, Publication, Subnet, Tenant, port_name
 
 GATEWAY = {"ofport": 2, "mac": GATEWAY_MAC}
 
@@ -39,6 +39,7 @@ class WantedEndpoint(NamedTuple):
     ifname: str
     netns: str
     dns: dict[str, list[str]]  # nameservers and search domains, as resolv.conf has them
+    from_host: bool = False  # whether the host reaches it by its own addresses
     interface: str = ""  # of the host's own, that is the port; empty: the agent makes one
 
 
@@ -53,6 +54,8 @@ class Wanted(NamedTuple):
     gateway: dict[str, Any]
     endpoints: list[WantedEndpoint]
     peers: list[dict[str, str]]
+    published: list[dict[str, Any]]
+    tunnels_revision: int  # that of their newest change
 
     def document(self) -> dict[str, Any]:
         return {**self._asdict(), "endpoints": [endpoint._asdict() for endpoint in self.endpoints]}
@@ -71,7 +74,9 @@ _ENDPOINTS = (
         Tenant.name.label("tenant"),
         Network.name.label("network"),
         Network.transport,
-        func.coalesce(Network.mtu, transport.mtu_of(Network.transport)).label("mtu"),
+        Network.outbound,
+        Network.private,
+        func.coalesce(Network.mtu, transport.mtu_of(transport.NARROWEST)).label("mtu"),
         transport.mtu_of(literal(transport.DEFAULT.name)).label("route_mtu"),
         Address.ip,
         Address.prefix,
@@ -106,6 +111,8 @@ def wanted(session: Session, host_id: int) -> Wanted:
         GATEWAY,
         _endpoints(session, Endpoint.host_id == host_id),
         [{"name": name, "address": address} for name, address in session.execute(others)],
+        _published(session, host_id),
+        session.execute(transport.NEWEST_TUNNELS).scalar_one(),
     )
 
 
@@ -114,6 +121,11 @@ def endpoint(session: Session, endpoint_id: int) -> WantedEndpoint:
     if not found:
         raise NotFound(f"there is no endpoint {endpoint_id}", "attach it", "endpoint")
     return found[0]
+
+
+def goes_out(network: Network) -> bool:
+    """Whether its endpoints' way out, and in, is their hosts' gateway; on a physical segment it is that."""
+    return network.outbound and not TRANSPORTS[network.transport].on_segment
 
 
 def nameservers(carried_by: str, gateways: list[str]) -> list[str]:
@@ -139,6 +151,29 @@ def changed_for_host(session: Session, host_id: int, after_revision: int) -> boo
     return session.execute(query).scalar() is not None
 
 
+def _published(session: Session, host_id: int) -> list[dict[str, Any]]:
+    """With the number of the endpoint's port on the bridge, and the families of its addresses. Those of closed networks
+    are left out."""
+    query = select(Publication, Endpoint.ofport, Endpoint.name, Tenant.name.label("tenant"), Network)
+    query = query.join(Endpoint, Endpoint.id == Publication.endpoint_id).join(Tenant, Tenant.id == Endpoint.tenant_id)
+    query = query.join(Network, Network.id == Endpoint.network_id).where(Endpoint.host_id == host_id)
+    rows = [row for row in session.execute(query.order_by(Publication.id)) if goes_out(row.Network)]
+    ids = {row.Publication.endpoint_id for row in rows}
+    families: dict[int, set[int]] = {}
+    for id, ip in session.execute(select(Address.endpoint_id, Address.ip).where(Address.endpoint_id.in_(ids))):
+        families.setdefault(id, set()).add(6 if ":" in ip else 4)
+    same = ("protocol", "host_ip", "host_port", "port", "count")
+    return [
+        {
+            "endpoint": f"{row.tenant}/{row.name}",
+            "ofport": row.ofport,
+            "families": sorted(families.get(row.Publication.endpoint_id, ())),
+            **{field: getattr(row.Publication, field) for field in same},
+        }
+        for row in rows
+    ]
+
+
 def _endpoints(session: Session, where: ColumnElement[bool]) -> list[WantedEndpoint]:
     domain = records.settings(session).domain
     found: dict[int, WantedEndpoint] = {}
@@ -161,6 +196,7 @@ def _endpoints(session: Session, where: ColumnElement[bool]) -> list[WantedEndpo
                 row.ifname,
                 row.netns,
                 {"nameservers": [], "search": records.search(f"{row.tenant}/{row.network}", domain)},
+                row.outbound and not row.private and not TRANSPORTS[row.transport].on_segment,
                 row.interface,
             )
         known.addresses.append(f"{row.ip}/{row.prefix}")

@@ -41,10 +41,11 @@ def cli(ctx: click.Context, name: str) -> None:
     "--port", default=DEFAULT_PORT, show_default=True, help="Where people find the API on 127.0.0.1, if free."
 )
 @click.option("--docker", is_flag=True, help="A Docker engine for each host, too.")
+@click.option("--podman", is_flag=True, help="A Podman for each host, too.")
 @printing
 @of_lab
 @click.pass_obj
-def up(context: Context, lab: Lab, hosts: int | None, port: int, docker: bool) -> None:
+def up(context: Context, lab: Lab, hosts: int | None, port: int, docker: bool, podman: bool) -> None:
     """Start a lab, or what is missing of it.
 
     A second time is quick and harmless. More hosts may be asked for later, not fewer.
@@ -53,8 +54,9 @@ def up(context: Context, lab: Lab, hosts: int | None, port: int, docker: bool) -
     Example:
       warren lab up --hosts 5
       warren lab up --docker
+      warren lab up --podman
     """
-    started = lab.up(hosts, port, engines=docker)
+    started = lab.up(hosts, port, engines=docker, podmans=podman)
     sentence = f"Lab {lab.name} is up with {started.hosts} hosts.\n\n" + "\n".join(_login(lab))
     output.said(context.output, sentence, {"name": lab.name, "hosts": started.hosts, **lab.login()})
 

@@ -1,4 +1,4 @@
-"""`warren lab host` and `warren lab docker`: commands that run as one of the lab's hosts."""
+"""`warren lab host`, `warren lab docker` and `warren lab podman`: commands that run as one of the lab's hosts."""
 
 from __future__ import annotations
 
@@ -47,4 +47,20 @@ def docker(lab: Lab, host: str, arguments: tuple[str, ...]) -> None:
     lab.docker(host, arguments[1:] if arguments[0] == "--" else arguments)
 
 
-COMMANDS = (host, docker)
+@click.command(context_settings=AS_IT_IS)
+@click.argument("host")
+@click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED)
+@of_lab
+def podman(lab: Lab, host: str, arguments: tuple[str, ...]) -> None:
+    """Run the podman command on a host of a lab with Podman.
+
+    There is an image `img` (busybox, with a web page under /www) and a network `web`, the same on all hosts.
+
+    \b
+    Example:
+      warren lab podman h1 -- run -d --name c1 --network web img httpd -f -h /www
+    """
+    lab.podman(host, arguments[1:] if arguments[0] == "--" else arguments)
+
+
+COMMANDS = (host, docker, podman)

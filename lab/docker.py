@@ -8,23 +8,20 @@ containers that ran on. Containers are found by their cgroup, which bears the la
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import tarfile
 from contextlib import suppress
 from pathlib import Path
 
 from client.rest import Problem, Rest
-from lab import netns, ovs
-from lab.names import HostName, LabError
+from lab import image, netns, ovs
+from lab.image import IMAGE
+from lab.names import HostName
 from lab.process import Daemon, Process, of_lab, stop
 
 TENANT, NETWORK, SUBNET = "docker", "web", "10.30.0.0/24"
 """What a lab with Docker has from the beginning."""
-IMAGE = "img"
-BUSYBOX = Path("/bin/busybox")
+ENGINE = "/usr/sbin/dockerd"
 CGROUPS = Path("/sys/fs/cgroup")
-PAGE = "Warren\n"
 STOP_PATIENCE = 40.0
 """Seconds: an engine gives its containers fifteen, and a plugin that is away as many for each call."""
 _MOUNTS = """
@@ -49,30 +46,6 @@ def folder(host: HostName) -> Path:
 def plugins(host: HostName) -> Path:
     """/run/docker/plugins of that host."""
     return folder(host) / "plugins"
-
-
-def make_image(lab_dir: Path) -> None:
-    """Busybox under all its names, and a page for its web server. Nothing is fetched from anywhere."""
-    for needed in ("/usr/sbin/dockerd", str(BUSYBOX)):
-        if not Path(needed).exists():
-            raise LabError(f"{needed} is missing: install Debian's docker.io and busybox-static, or run `make test`.")
-    done = _image(lab_dir)
-    if done.exists():
-        return
-    tree, draft = lab_dir / f"image.{os.getpid()}", lab_dir / f"image.{os.getpid()}.tar"
-    for name in ("bin", "dev", "proc", "sys", "etc", "tmp", "root", "www"):
-        (tree / name).mkdir(parents=True)
-    shutil.copy(BUSYBOX, tree / "bin" / "busybox")
-    for applet in netns.run(str(BUSYBOX), "--list").split():
-        if applet != "busybox":
-            (tree / "bin" / applet).symlink_to("busybox")
-    (tree / "sbin").symlink_to("bin")
-    (tree / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
-    (tree / "www" / "index.html").write_text(PAGE)
-    with tarfile.open(draft, "w") as archive:
-        archive.add(tree, ".")
-    draft.replace(done)
-    shutil.rmtree(tree)
 
 
 def engine(host: HostName) -> Daemon:
@@ -100,8 +73,7 @@ def start(host: HostName, lab_dir: Path) -> None:
             daemon.start(arguments, lab_dir, env={"HOME": str(folder(host))})
         daemon.wait_until(lambda: _answers(host, lab_dir), f"dockerd on {host.name}", seconds=60)
     if not run(host, lab_dir, "images", "--quiet", IMAGE).strip():
-        changes = ("--change", "ENV PATH=/bin:/sbin", "--change", 'CMD ["sh"]')
-        run(host, lab_dir, "import", *changes, str(_image(lab_dir)), IMAGE)
+        run(host, lab_dir, "import", *image.CHANGES, str(image.path(lab_dir)), IMAGE)
 
 
 def first_network(host: HostName, lab_dir: Path, rest: Rest) -> None:
@@ -206,10 +178,6 @@ def _holder(host: HostName) -> Daemon:
 def _answers(host: HostName, lab_dir: Path) -> bool:
     asked = [program(), "version", "--format", "{{.Server.Version}}"]
     return subprocess.run(asked, capture_output=True, env=settings(host, lab_dir)).returncode == 0
-
-
-def _image(lab_dir: Path) -> Path:
-    return lab_dir / "image.tar"
 
 
 def _folders(place: Path) -> list[Path]:

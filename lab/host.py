@@ -50,8 +50,7 @@ def start_agent(host: HostName, lab_dir: Path, token: str | None = None) -> None
     arguments = [
         *("agent", "--api", f"http://{FABRIC_ADDRESS}:{WEB_PORT}", "--address", host.address),
         *("--state-dir", str(host.folder / "agent"), "--run-dir", str(host.cni_socket.parent)),
-        *("--ovsdb", host.ovsdb, "--datapath", "netdev", "--underlay-bridge", ovs.BRIDGE),
-        *("--physical", f"{SEGMENT}={ovs.BRIDGE}"),
+        *("--ovsdb", host.ovsdb, "--datapath", "netdev", "--physical", f"{SEGMENT}={ovs.BRIDGE}"),
         *("--resolv-conf", str(resolv_conf(host)), "--cni-conf-dir", str(conf_dir(host))),
         *("--docker-plugins", str(docker.plugins(host)), "--docker-tenant", docker.TENANT),
     ]

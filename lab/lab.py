@@ -19,7 +19,22 @@ from typing import Any, NamedTuple, NoReturn
 
 from client.progress import Step
 from client.rest import Problem, Rest, Unreachable
-from lab import announce, docker, endpoint, fabric, limits, netns, ovs, probe, process, responder, server, state
+from lab import (
+    announce,
+    docker,
+    endpoint,
+    fabric,
+    image,
+    limits,
+    netns,
+    ovs,
+    podman,
+    probe,
+    process,
+    responder,
+    server,
+    state,
+)
 from lab import host as hosts
 from lab.names import HostName, LabError, check_lab, fabric_netns
 from lab.process import Daemon, Process
@@ -53,8 +68,16 @@ class Lab:
 
     # -- the whole ---------------------------------------------------------------------------------------------
 
-    def up(self, count: int | None = None, port: int = 0, owner: Process | None = None, engines: bool = False) -> State:
-        """Start what is missing. More hosts may be asked for later, not fewer; `engines` are Docker's, one a host."""
+    def up(
+        self,
+        count: int | None = None,
+        port: int = 0,
+        owner: Process | None = None,
+        engines: bool = False,
+        podmans: bool = False,
+    ) -> State:
+        """Start what is missing. More hosts may be asked for later, not fewer; `engines` are Docker's, one a host, and
+        `podmans` are Podman's."""
         with state.locked(self.name):
             known = state.load(self.name)
             if known is None or not known.ready or not netns.exists(fabric_netns(self.name)):
@@ -65,6 +88,7 @@ class Lab:
                     f"Lab '{self.name}' has {known.hosts} hosts and does not shrink to {count}; take it down first."
                 )
             known = known._replace(hosts=max(count or 0, known.hosts), docker=engines or known.docker)
+            known = known._replace(podman=podmans or known.podman)
             state.save(self.name, known)
             self._build(known)
             known = known._replace(ready=True)
@@ -162,7 +186,8 @@ class Lab:
     def become(self, name: str, command: Sequence[str]) -> NoReturn:
         """Become the command, as that host: with its network, its mounts, and its engine for `docker`."""
         host = self.host(name)
-        self._become([*docker.enter(host), *command], docker.host_settings(host))
+        more = podman.settings(host) if state.running(self.name).podman else {}
+        self._become([*docker.enter(host), *command], {**docker.host_settings(host), **more})
 
     def docker(self, name: str, arguments: Sequence[str]) -> NoReturn:
         """Become the docker command of that host's engine."""
@@ -170,6 +195,14 @@ class Lab:
         if not state.running(self.name).docker:
             raise LabError(f"Lab '{self.name}' has no Docker; `warren lab up --docker` starts it.")
         self._become([docker.program(), *arguments], docker.settings(host, self.folder))
+
+    def podman(self, name: str, arguments: Sequence[str]) -> NoReturn:
+        """Become the podman command as that host."""
+        host = self.host(name)
+        if not state.running(self.name).podman:
+            raise LabError(f"Lab '{self.name}' has no Podman; `warren lab up --podman` prepares it.")
+        netns.enter(host.netns)
+        self._become([podman.PROGRAM, *arguments], podman.settings(host))
 
     # -- parts -------------------------------------------------------------------------------------------------
 
@@ -240,8 +273,11 @@ class Lab:
             self._wait_until_connected(rest, {host.name for host in everyone}, step)
             announce.until_known(everyone)
         if known.docker:
-            docker.make_image(self.folder)
+            image.make(self.folder, docker.ENGINE, "docker.io")
             self._each("Docker", everyone, lambda host: self._start_docker(host, rest))
+        if known.podman:
+            image.make(self.folder, podman.PROGRAM, "podman")
+            self._each("Podman", everyone, lambda host: podman.start(host, self.folder, rest))
 
     def _each(self, label: str, everyone: Sequence[HostName], work: Callable[[HostName], None]) -> None:
         with Step(label, total=len(everyone)) as step, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
@@ -290,6 +326,7 @@ class Lab:
     def _sweep(self) -> bool:
         """Whatever bears the lab's name: processes by their environment, namespaces by theirs."""
         engines = docker.sweep(self.name, self.folder)
+        engines |= podman.sweep(list(self.folder.glob("h*")))
         running = process.of_lab(self.folder)
         process.stop(running, seconds=5)
         spaces = self._namespaces()

@@ -25,6 +25,7 @@ class State(NamedTuple):
     owner: Process | None = None
     ready: bool = False
     docker: bool = False
+    podman: bool = False
 
 
 class Placed(NamedTuple):
@@ -52,9 +53,7 @@ def load(lab: str) -> State | None:
     if said is None:
         return None
     owner = said.get("owner")
-    return State(
-        said["hosts"], said["port"], Process(*owner) if owner else None, said["ready"], said.get("docker", False)
-    )
+    return State(**{**said, "owner": Process(*owner) if owner else None})
 
 
 def save(lab: str, state: State) -> None:

@@ -41,6 +41,7 @@ from ovs_agent.ledger import Ledger
 from ovs_agent.netlink import look
 from ovs_agent.ovsdb import Database
 from ovs_agent.plan import resolver_port
+from ovs_agent.publish import Publisher
 from ovs_agent.report import Reporter
 from ovs_agent.state import Identity, State
 from ovs_agent.tracer import Tracer
@@ -62,7 +63,6 @@ class Settings(NamedTuple):
     run_dir: Path
     physical: Mapping[str, str]  # bridge or interface, by the name of the segment
     resolv_conf: Path
-    underlay_bridge: str | None = None
     docker_plugins: Path | None = None
     docker_tenant: str = ""
     cni_conf_dir: Path = Path("/etc/cni/net.d")
@@ -79,7 +79,7 @@ class Agent:
         self._lock = _lock(settings.run_dir)
         rest = Rest(settings.api, identity.token, ca=settings.ca)
         self._rest = rest
-        self._ledger = ledger = Ledger(settings.bridge, settings.datapath, settings.physical, settings.underlay_bridge)
+        self._ledger = ledger = Ledger(settings.bridge, settings.datapath, settings.physical)
         self._database = Database(settings.ovsdb, lambda: self._keeper.wake())
         self._attacher = Attacher(
             rest, identity.host, settings.bridge, settings.datapath != "netdev", self._database, ledger, state
@@ -98,25 +98,26 @@ class Agent:
             ledger,
             settings.bridge,
             self._reporter.tell,
-            settings.underlay_bridge,
+            self._everywhere,
             resolver_port(settings.bridge).name,
         )
-        self._gateway = Gateway(settings.bridge, partial(self._keeper.beyond, "out"))
-        self._links = look.Watch(self._links_changed)
+        self._gateway = Gateway(settings.bridge, ledger, partial(self._keeper.beyond, "out"))
+        publisher = Publisher(rest, identity.host, self._reporter.now, self._gateway.settled)
+        self._links = look.Watch(self._changed)
         self._prober = Prober(self._keeper.surroundings, partial(self._keeper.beyond, "underlay"))
         tracer = Tracer(rest, identity.host, settings.bridge, settings.ovsdb)
         certificate = Certificate(rest, identity.host, state)
-        hears = (self._keeper.wake, self._reporter.hurry, tracer.answer, certificate)
+        hears = (self._changed, self._reporter.hurry, tracer.answer, certificate)
         self._poll = Poll(rest, identity.host, state, ledger, *hears)
         self._space = space.Space(settings.bridge, settings.datapath != "netdev")
         self._resolver = dns.Server(self._space.sockets, Upstreams(settings.resolv_conf), space.addresses)
         self._names = Follower(rest, identity.host, state, self._resolver.tell)
-        self._server = Server(settings.run_dir / SOCKET, self._attacher, self.unfit)
+        self._server = Server(settings.run_dir / SOCKET, self._attacher, publisher, self.unfit)
         self._conflist = Conflist(settings.cni_conf_dir, lambda: self._poll.trouble or self._not_ready())
         self._docker: DockerServer | None = None
         if settings.docker_plugins is not None:
             book = Book(state.folder / "docker")
-            driver = Driver(self._attacher, rest, identity.host, settings.docker_tenant, book)
+            driver = Driver(self._attacher, rest, identity.host, settings.docker_tenant, book, publisher)
             self._docker = DockerServer(settings.docker_plugins, driver)
         self._ended = threading.Event()
 
@@ -167,7 +168,14 @@ class Agent:
         """Safe to call from a signal handler."""
         self._ended.set()
 
-    def _links_changed(self) -> None:
+    def _everywhere(self, revision: int) -> bool:
+        """Whether a revision is live on all hosts that it concerns; not, while nobody can say."""
+        try:
+            return bool(self._attacher.progress(revision, 0)["state"] == "applied")
+        except (Unreachable, Problem):
+            return False
+
+    def _changed(self) -> None:
         self._keeper.wake()
         self._gateway.wake()
 

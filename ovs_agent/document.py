@@ -22,8 +22,12 @@ class Tunnel(NamedTuple):
     ofport: int
 
 
+UNDERLAY = "underlay"
+
+
 class Segment(NamedTuple):
-    """A physical segment that networks are on; `ofport` is its port's on every host that has it."""
+    """A physical segment that networks are on; `ofport` is its port's on every host that has it. UNDERLAY is the one
+    that the host's own address is on."""
 
     name: str
     ofport: int
@@ -69,12 +73,14 @@ class Endpoint(NamedTuple):
     ifname: str
     netns: str
     interface: str = ""  # the host's own, that is the port; empty: a veth pair is made
+    from_host: bool = False  # whether the host reaches it by its own addresses
     nameservers: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Endpoint:
-        optional = {"interface": document.get("interface", ""), **document["dns"]}
+        optional = {"interface": document.get("interface", ""), "from_host": document.get("from_host", False)}
+        optional |= document["dns"]
         fields = {name: document[name] for name in cls._fields if name not in optional} | optional
         for name in ("addresses", "gateways", "nameservers", "search"):
             fields[name] = tuple(fields[name] or ())
@@ -86,6 +92,25 @@ class Endpoint(NamedTuple):
     def key(self) -> tuple[str, str]:
         """What a runtime calls this interface: container and interface name."""
         return self.container_id, self.ifname
+
+
+class Published(NamedTuple):
+    """Ports of this host that lead to an endpoint's. `host_ip` empty: any address of the host; 0.0.0.0 and ::: any of
+    that family."""
+
+    endpoint: str
+    ofport: int
+    families: tuple[int, ...]
+    protocol: str
+    host_ip: str
+    host_port: int
+    port: int
+    count: int
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> Published:
+        fields = {name: document[name] for name in cls._fields}
+        return cls(**fields | {"families": tuple(fields["families"])})
 
 
 class Wanted(NamedTuple):
@@ -101,6 +126,8 @@ class Wanted(NamedTuple):
     gateway: Gateway
     endpoints: tuple[Endpoint, ...]
     peers: tuple[Peer, ...] = ()
+    published: tuple[Published, ...] = ()
+    tunnels_revision: int = 0  # that of their newest change
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Wanted:
@@ -117,4 +144,6 @@ class Wanted(NamedTuple):
             gateway=Gateway(**{name: document["gateway"][name] for name in Gateway._fields}),
             endpoints=tuple(Endpoint.parse(endpoint) for endpoint in document["endpoints"]),
             peers=tuple(Peer(peer["name"], peer["address"]) for peer in document["peers"]),
+            published=tuple(Published.parse(one) for one in document.get("published", ())),
+            tunnels_revision=int(document["tunnels_revision"]),
         )

@@ -16,14 +16,17 @@ from logging import getLogger
 from pathlib import Path
 
 from ovs_agent import nat
-from ovs_agent.netlink import veth
+from ovs_agent.ledger import Ledger
+from ovs_agent.listening import listeners
+from ovs_agent.netlink import routes, veth
 from ovs_agent.netlink.look import index_of
+from ovs_agent.plan import endpoints
 
 log = getLogger(__name__)
 INTERVAL = 10.0
 """Seconds between looks when nobody wakes it."""
-BREATH = 0.1
-"""Seconds from a change to a look: others' tables change by many rules at once."""
+BREATH, LONGEST_BREATH = 0.05, 1.0
+"""Seconds from a change to a look: it waits until nothing was attached for one breath, but not for ever."""
 NETLINK_NETFILTER, NFTABLES = 12, 7  # the protocol, and its group that tells of changed rules
 _SYSCTL = Path("/proc/sys/net")
 _NOT_INSTALLED = "nft is not installed here, so endpoints do not get out: install Debian's package nftables."
@@ -36,14 +39,18 @@ class Fault(Exception):  # noqa: N818
 class Gateway:
     """`told` gets what is wrong and cannot be put right, a sentence each, when that changes."""
 
-    def __init__(self, bridge: str, told: Callable[[tuple[str, ...]], None]) -> None:
+    def __init__(self, bridge: str, ledger: Ledger, told: Callable[[tuple[str, ...]], None]) -> None:
         self._name = nat.gateway_port(bridge)
+        self._ledger = ledger
         self._told = told
         self._woken = threading.Event()
         self._stopping = False
+        self._disturbed = True  # something may be other than it was left
+        self._index: int | None = None
         self._loaded: tuple[str, str] | None = None  # the rules, and how the kernel lists them
         self._problems: tuple[str, ...] = ()
-        self._others = ""
+        self._done = threading.Condition()
+        self._revision = 0  # whose published ports are loaded
 
     def wake(self) -> None:
         self._woken.set()
@@ -57,21 +64,29 @@ class Gateway:
         self._stopping = True
         self.wake()
 
+    def settled(self, revision: int, seconds: float) -> bool:
+        """Whether the ports that are published at a revision are open, at the latest after `seconds`."""
+        with self._done:
+            return self._done.wait_for(lambda: self._revision >= revision, seconds)
+
     def _run(self) -> None:
         while not self._stopping:
             self._woken.clear()
+            whole, self._disturbed = self._disturbed, False
             try:
-                problems = self._look()
+                problems = self._look(whole)
             except (Fault, OSError) as fault:
-                problems = (str(fault),)
+                problems, self._disturbed = (str(fault),), True
             except Exception:
                 log.exception("a look at the way out failed")
-                problems = ()
+                problems, self._disturbed = (), True
             if problems != self._problems:
                 self._problems = problems
                 self._told(problems)
-            if self._woken.wait(INTERVAL) and not self._stopping:
-                threading.Event().wait(BREATH)
+            if self._woken.wait(INTERVAL):
+                self._ledger.quiet(BREATH, LONGEST_BREATH)
+            else:
+                self._disturbed = True
 
     def _listen(self) -> None:
         """Wakes it after every change of a rule in this namespace, whoever made it."""
@@ -86,15 +101,32 @@ class Gateway:
                 except OSError as fault:
                     if fault.errno != errno.ENOBUFS:  # more changes than fit: that is a change, too
                         raise
+                self._disturbed = True
                 self.wake()
 
-    def _look(self) -> tuple[str, ...]:
-        if index_of(self._name) is None:
+    def _look(self, whole: bool) -> tuple[str, ...]:
+        """What is wanted, and with `whole` also whether it is still there: an attach is not to wait for that."""
+        index = index_of(self._name)
+        if index is None:
             return ()  # the bridge is being made
-        self._set_up()
-        self._load(nat.ruleset(self._name))
+        if whole or index != self._index:
+            self._set_up()
+            self._index, whole = index, True
+        wanted, local = self._ledger.knowledge()
+        published = wanted.published if wanted else ()
+        here = endpoints(wanted, local) if wanted else ()
+        rules = nat.ruleset(self._name, published, here)
+        if whole or self._loaded is None or self._loaded[0] != rules:
+            routes.keep(self._name, nat.reached(here))
+            self._load(rules)
+        if wanted is not None and local.fresh:
+            with self._done:
+                self._revision = wanted.revision
+                self._done.notify_all()
+        if not whole:
+            return self._problems
         listed = json.loads(_nft("-j", "list", "ruleset"))["nftables"]
-        return nat.obstacles(listed, self._name)
+        return *nat.obstacles(listed, self._name), *nat.unheard(published, listeners())
 
     def _set_up(self) -> None:
         veth.host_end(self._name, nat.host_addresses())

@@ -33,6 +33,7 @@ from ovs_agent.plan import (
     Step,
     Stray,
     endpoints,
+    leaving,
     missing,
     mtus,
     plan,
@@ -65,10 +66,12 @@ class Condition(NamedTuple):
     missing: tuple[int, ...] = ()  # endpoints without a port, by id
     gone: tuple[int, ...] = ()  # endpoints whose container's namespace is no more, by id
     strays: tuple[Stray, ...] = ()
+    tunnels_revision: int | None = None  # the newest of whose tunnels and segments the bridge has all ports
 
 
 class Keeper:
-    """`told` is called with the condition after every look. `remade` is a port whose interface this run made anew."""
+    """`told` is called with the condition after every look, `everywhere` tells whether a revision is live on all hosts.
+    `remade` is a port whose interface this run made anew."""
 
     def __init__(
         self,
@@ -76,10 +79,10 @@ class Keeper:
         ledger: Ledger,
         bridge: str,
         told: Callable[[Condition], None],
-        underlay_bridge: str | None = None,
+        everywhere: Callable[[int], bool],
         remade: str = "",
     ) -> None:
-        self._underlay_bridge = underlay_bridge
+        self._everywhere = everywhere
         self._database = database
         self._ledger = ledger
         self._bridge = bridge
@@ -137,27 +140,30 @@ class Keeper:
             return Condition(
                 self._bridge, seen.bridge is not None, (), {}, ("The API has not said yet what it wants.",)
             )
+        underlay = look.underlay(wanted.address) if wanted.address else None
+        its = underlay.interface if underlay else None
+        seen = seen._replace(underlay=its)
+        if leaving(wanted, seen, local) or segments.leaving(wanted, seen, local):
+            local = local._replace(everywhere=local.fresh and self._everywhere(wanted.tunnels_revision))
         steps = (*plan(wanted, seen, local), *segments.plan(wanted, seen, local))
         if steps:
             self._carry_out(steps)
-            seen = self._seen()
+            seen = self._seen()._replace(underlay=its)
         self.first_look.set()
+        own_problems = (*problems(wanted, seen, local), *segments.problems(wanted, seen, local))
         return Condition(
             self._bridge,
             seen.bridge is not None,
             tuple(sorted(seen.connected)),
             states(wanted, seen, local),
-            (*problems(wanted, seen, local), *(one for its in self._beyond.values() for one in its)),
-            self._underlay(wanted.address),
+            (*own_problems, *(one for its in self._beyond.values() for one in its)),
+            underlay and underlay._replace(bridged=segments.underlay_bridge(seen) is not None),
             wanted.revision if local.fresh else None,
             missing(wanted, seen, local),
             tuple(one.id for one in endpoints(wanted, local) if one.netns and not Path(one.netns).exists()),
             strays(wanted, seen, local),
+            self._last.tunnels_revision if own_problems or not local.fresh else wanted.revision,
         )
-
-    def _underlay(self, address: str | None) -> look.Underlay | None:
-        found = look.underlay(address) if address else None
-        return found and found._replace(bridged=self._underlay_bridge is not None)
 
     def _let_go(self, seen: Seen) -> Seen:
         """ovs-vswitchd holds on to an interface that is gone when another of its name comes at once; a port that it has

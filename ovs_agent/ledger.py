@@ -23,11 +23,8 @@ class Busy(Exception):  # noqa: N818
 
 
 class Ledger:
-    def __init__(
-        self, bridge: str, datapath_type: str, physical: Mapping[str, str], underlay_bridge: str | None = None
-    ) -> None:
+    def __init__(self, bridge: str, datapath_type: str, physical: Mapping[str, str]) -> None:
         self._bridge = bridge
-        self._underlay_bridge = underlay_bridge
         self._datapath_type = datapath_type
         self._physical = physical
         self._lock = threading.Condition()
@@ -69,7 +66,6 @@ class Ledger:
                 tuple(self._attached.values()),
                 frozenset(self._touched),
                 self._physical,
-                self._underlay_bridge,
                 self.ssl,
             )
             return self._wanted, local

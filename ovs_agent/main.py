@@ -15,6 +15,7 @@ import click
 if TYPE_CHECKING:
     from ovs_agent.agent import Settings
 
+from ovs_agent.document import UNDERLAY
 from ovs_agent.plan import BRIDGE_NAME_LIMIT
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
@@ -83,11 +84,6 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     "Warren may have for itself, on a bridge br-NAME.",
 )
 @click.option(
-    "--underlay-bridge",
-    metavar="NAME",
-    help="Open vSwitch's bridge that has the underlay's interface and address; host-gw networks need it.",
-)
-@click.option(
     "--docker-plugins",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
@@ -131,7 +127,6 @@ def cli(
     bridge: str,
     address: str | None,
     segments: dict[str, str],
-    underlay_bridge: str | None,
     docker_plugins: Path | None,
     docker_tenant: str,
     cni_conf_dir: Path,
@@ -161,7 +156,6 @@ def cli(
         run_dir,
         segments,
         resolv_conf,
-        underlay_bridge,
         docker_plugins,
         docker_tenant,
         cni_conf_dir,
@@ -179,10 +173,22 @@ def read_segments(given: tuple[str, ...]) -> dict[str, str]:
                 f"'{text}' names no physical segment: write NAME=INTERFACE, like lan=eth1, the name of at most 12 "
                 "lower-case letters, digits and dashes."
             )
+        if name == UNDERLAY:
+            raise click.BadParameter(
+                f"'{text}': {name} is the segment of the host's address already; use another name."
+            )
         if name in found or device in found.values():
             raise click.BadParameter(f"'{text}': that segment or interface is given twice.")
         found[name] = device
     return found
+
+
+def read_network_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,57}", name):
+        raise click.BadParameter(
+            f"'{name}' names no network: use at most 58 letters, digits, '.', '_' and '-', the first a letter or digit."
+        )
+    return name
 
 
 def _run(
@@ -240,8 +246,16 @@ def _run(
 @click.option(
     "--network", metavar="TENANT/NETWORK", help="Attach everything there; default: as the pod's namespace says."
 )
+@click.option(
+    "--name",
+    metavar="NAME",
+    default="warren",
+    show_default=True,
+    callback=lambda context, parameter, name: read_network_name(name),
+    help="What the runtime calls the network; the file is 10-NAME.conflist.",
+)
 @click.option("--static", is_flag=True, help="The configuration is there always, as Podman needs it.")
-def install_cni(bin_dir: Path, conf_dir: Path, socket: Path, network: str | None, static: bool) -> None:
+def install_cni(bin_dir: Path, conf_dir: Path, socket: Path, network: str | None, name: str, static: bool) -> None:
     """Install the CNI plugin and a configuration for it.
 
     The configuration is a template, which the agent makes appear while it can serve containers, and takes away while
@@ -250,9 +264,9 @@ def install_cni(bin_dir: Path, conf_dir: Path, socket: Path, network: str | None
     \b
     Example:
       warren agent install-cni
-      warren agent install-cni --static --network acme/web
+      warren agent install-cni --static --name web --network acme/web
     """
     from ovs_agent.cni.install import install
 
-    for path in install(bin_dir, conf_dir, socket, network, static):
+    for path in install(bin_dir, conf_dir, socket, network, name, static):
         click.echo(f"installed {path}")

@@ -8,15 +8,21 @@ which drop what Warren forwards, and never changed. How rules get into the kerne
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from ovs_agent.document import Endpoint, Published
+from ovs_agent.listening import Listener
 
 TABLE = "warren"
 TRANSIT = {4: ipaddress.IPv4Network("240.119.0.0/16"), 6: ipaddress.IPv6Network("fd77:6172:7265:6f75::/112")}
 """Behind the gateway's port and nowhere else; the low 16 bits are a port's number."""
 HOST = 1
 """The low 16 bits of the host's own address there."""
+_MTU = 1280
+"""Of the resolver's port, and so of the gateway's."""
 _FAMILIES = {4: "ip", 6: "ip6"}
+_ANY = {"0.0.0.0": 4, "::": 6}
 
 
 def gateway_port(bridge: str) -> str:
@@ -28,7 +34,7 @@ def host_addresses() -> tuple[str, ...]:
     return tuple(f"{network[HOST]}/{network.prefixlen}" for network in TRANSIT.values())
 
 
-def ruleset(gateway: str) -> str:
+def ruleset(gateway: str, published: Iterable[Published] = (), endpoints: Iterable[Endpoint] = ()) -> str:
     """For `nft -f`: the whole table in one transaction, whatever was in it. `gateway` is the bridge's interface.
 
     What leaves gets the host's address. What enters belongs to a connection that went out, was sent on to an endpoint
@@ -52,7 +58,16 @@ def ruleset(gateway: str) -> str:
             f'oifname "{gateway}" ct status dnat accept',
             f'oifname "{gateway}" drop',
             f'iifname "{gateway}" tcp flags syn tcp option maxseg size set rt mtu',
+            # The interface is as narrow as the bridge's narrowest port: nobody outside is to learn that by errors.
+            *(
+                f'iifname "{gateway}" meta nfproto {nfproto} tcp flags syn tcp option maxseg size set {_MTU - headers}'
+                for nfproto, headers in (("ipv4", 40), ("ipv6", 60))
+            ),
         ],
+        **{
+            name: [f"type nat hook {name} priority {priority}; policy accept;", *_ways_in(published), *more]
+            for name, priority, more in (("prerouting", "dstnat", []), ("output", "-100", _from_host(endpoints)))
+        },
         "postrouting": [
             "type nat hook postrouting priority srcnat; policy accept;",
             *(f'{family} saddr {network} oifname != "{gateway}" masquerade' for family, network in there),
@@ -61,6 +76,66 @@ def ruleset(gateway: str) -> str:
     }
     body = [line for name, lines in chains.items() for line in (f"chain {name} {{", *lines, "}")]
     return "\n".join([f"table inet {TABLE}", f"delete table inet {TABLE}", f"table inet {TABLE} {{", *body, "}\n"])
+
+
+def _ways_in(published: Iterable[Published]) -> list[str]:
+    """The client's address stays, and so does the host's port where the endpoint's is the same."""
+    places: dict[tuple[int, bool], dict[str, str]] = {}
+    for one in published:
+        for version in one.families:
+            if one.host_ip and one.host_ip not in _ANY and (":" in one.host_ip) != (version == 6):
+                continue
+            if one.host_ip in _ANY and _ANY[one.host_ip] != version:
+                continue
+            exact = bool(one.host_ip) and one.host_ip not in _ANY
+            there = places.setdefault((version, exact), {})
+            for offset in range(one.count):
+                key = f"{one.protocol} . {one.host_port + offset}"
+                to = f"{TRANSIT[version][one.ofport]} . {one.port + offset}"
+                there.setdefault(f"{one.host_ip} . {key}" if exact else key, to)
+    rules = []
+    for (version, exact), elements in sorted(places.items(), key=lambda item: (item[0][0], not item[0][1])):
+        family = _FAMILIES[version]
+        # Linux lets nothing leave that comes from ::1.
+        to_host = "ip6 daddr != ::1" if version == 6 else "meta nfproto ipv4"
+        key = f"{family} daddr . meta l4proto . th dport" if exact else "meta l4proto . th dport"
+        listed = ", ".join(f"{key} : {to}" for key, to in sorted(elements.items()))
+        rules.append(f"{to_host} fib daddr type local dnat {family} to {key} map {{ {listed} }}")
+    return rules
+
+
+def reached(endpoints: Iterable[Endpoint]) -> dict[str, str]:
+    """Addresses of endpoints that the host reaches by them, each with that at the gateway."""
+    return {
+        str(one.ip): str(TRANSIT[one.version][endpoint.ofport])
+        for endpoint in endpoints
+        if endpoint.from_host
+        for one in map(ipaddress.ip_interface, endpoint.addresses)
+    }
+
+
+def _from_host(endpoints: Iterable[Endpoint]) -> list[str]:
+    rules = []
+    known = reached(endpoints)
+    for family, mark in (("ip", "."), ("ip6", ":")):
+        listed = ", ".join(f"{own} : {there}" for own, there in sorted(known.items()) if mark in own)
+        if listed:
+            rules.append(f"dnat {family} to {family} daddr map {{ {listed} }}")
+    return rules
+
+
+def unheard(published: Iterable[Published], listeners: Iterable[Listener]) -> tuple[str, ...]:
+    """Which programs of the host nobody reaches, as their port is published: one sentence each."""
+    there = list(listeners)
+    return tuple(
+        f"A program of this host listens at {one.protocol}/{one.port}, which is published for {way.endpoint}: "
+        f"nobody reaches it from outside. End it, or `warren unpublish` the port."
+        for way in published
+        for one in there
+        if one.protocol == way.protocol
+        and one.port in range(way.host_port, way.host_port + way.count)
+        and (one.address in _ANY or way.host_ip in ("", one.address, *_ANY))
+    )
 
 
 def obstacles(listed: Sequence[Mapping[str, Any]], gateway: str) -> tuple[str, ...]:

@@ -18,6 +18,9 @@ from ovs_agent.nat import gateway_port
 ENDPOINT = "warren-endpoint"
 """The key in a port's external_ids that makes the port ours. Ports without it are never touched."""
 
+SEGMENT = "warren-segment"
+"""The key in a port's external_ids that makes it the end of a cable to a segment; its value is the segment's name."""
+
 WAS_DOWN = "warren-was-down"
 """The key in a port's external_ids that says: its interface is the host's own, and was down before it became a port."""
 
@@ -27,7 +30,8 @@ MTUS = "warren-mtu"
 BRIDGE_NAME_LIMIT = 11
 """Ports are named after the bridge (`warren0-tun`), and Linux takes 15 characters."""
 
-PATCH = "patch"
+TUNNEL = "warren-tunnel"
+"""The key in a port's external_ids that makes it a tunnel of ours; its value is the kind."""
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
 
@@ -91,7 +95,7 @@ class Link(NamedTuple):
 
 class Seen(NamedTuple):
     """What is on the host. `ports` are the bridge's, `links` the interfaces, `others` the ports of other bridges, by
-    bridge and name."""
+    bridge and name. `underlay` is the interface that has the host's address."""
 
     bridge: Bridge | None = None
     controllers: tuple[Controller, ...] = ()
@@ -99,6 +103,7 @@ class Seen(NamedTuple):
     ports: Mapping[str, Port] = MappingProxyType({})
     links: Mapping[str, Link] = MappingProxyType({})
     others: Mapping[str, Mapping[str, Port]] = MappingProxyType({})
+    underlay: str | None = None
     ssl: Ssl | None = None
 
 
@@ -116,8 +121,8 @@ class Local(NamedTuple):
     `fresh`: the wanted document was received in this run, not read from disk. `attached`: endpoints made in this run,
     each with the revision that introduced it, so that an older document does not count against them. `busy`: port
     names which an attach or a detach is working on at this moment. `physical`: by the names of the segments that the
-    host has, the bridge or the interface by which it has them. `underlay_bridge` has the underlay's interface. `ssl` is
-    what the API signed for this host.
+    host has, the bridge or the interface by which it has them. `ssl` is what the API signed for this host.
+    `everywhere`: every host has the flows that need no more tunnels and segments than the document has.
     """
 
     bridge: str
@@ -126,8 +131,8 @@ class Local(NamedTuple):
     attached: tuple[tuple[int, Endpoint], ...] = ()
     busy: frozenset[str] = frozenset()
     physical: Mapping[str, str] = EMPTY
-    underlay_bridge: str | None = None
     ssl: Ssl | None = None
+    everywhere: bool = False
 
 
 class SetBridge(NamedTuple):
@@ -218,30 +223,25 @@ def mtus(endpoint: Endpoint) -> str:
 
 
 def own_ports(wanted: Wanted, local: Local) -> tuple[Port, ...]:
-    """Ports of the bridge that no endpoint has: of tunnels, of patches to other bridges, and the gateway's."""
+    """Ports of the bridge that no endpoint and no segment has: of tunnels, and the gateway's."""
     tunnels = (
-        Port(f"{local.bridge}-{tunnel.suffix}", tunnel.ofport, tunnel.type, options=_options(tunnel, wanted.address))
+        Port(
+            f"{local.bridge}-{tunnel.suffix}",
+            tunnel.ofport,
+            tunnel.type,
+            options=_options(tunnel, wanted.address),
+            external_ids={TUNNEL: tunnel.type},
+        )
         for tunnel in wanted.tunnels
-        if tunnel.type != PATCH
     )
-    patches = (
-        Port(f"{local.bridge}-{patch.suffix}", patch.ofport, PATCH, options={"peer": far_end(local, patch).name})
-        for patch in _patches(wanted, local)
-    )
-    return (
-        *tunnels,
-        *patches,
-        Port(gateway_port(local.bridge), wanted.gateway.ofport, "internal", mac=wanted.gateway.mac),
-    )
+    return (*tunnels, Port(gateway_port(local.bridge), wanted.gateway.ofport, "internal", mac=wanted.gateway.mac))
 
 
-def _patches(wanted: Wanted, local: Local) -> list[Tunnel]:
-    return [one for one in wanted.tunnels if one.type == PATCH and local.underlay_bridge]
-
-
-def far_end(local: Local, patch: Tunnel) -> Port:
-    """The other end of a patch port, on the bridge of the underlay's interface."""
-    return Port(f"{local.bridge}+{patch.suffix}", None, PATCH, options={"peer": f"{local.bridge}-{patch.suffix}"})
+def leaving(wanted: Wanted, seen: Seen, local: Local) -> tuple[str, ...]:
+    """Tunnels that no network uses any more. They stay until every host has the flows that do not use them either:
+    until then others send by them."""
+    keep = {port.name for port in own_ports(wanted, local)}
+    return tuple(sorted(name for name, port in seen.ports.items() if TUNNEL in port.external_ids and name not in keep))
 
 
 def _options(tunnel: Tunnel, address: str | None) -> dict[str, str]:
@@ -290,7 +290,7 @@ def strays(wanted: Wanted, seen: Seen, local: Local) -> tuple[Stray, ...]:
     return tuple(
         Stray(name, int(id) if id.isdecimal() else None, port.external_ids.get("container", ""))
         for name, port in sorted(seen.ports.items())
-        if name not in known
+        if name not in known and not port.external_ids.keys() & {TUNNEL, SEGMENT}
         for id in (port.external_ids.get(ENDPOINT, ""),)
     )
 
@@ -344,13 +344,11 @@ def _bridge_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
 
 
 def _own_port_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
-    bridges = [(local.bridge, port) for port in own_ports(wanted, local)]
-    bridges += [(local.underlay_bridge or "", far_end(local, patch)) for patch in _patches(wanted, local)]
+    ports = list(own_ports(wanted, local))
     resolver = resolver_port(local.bridge)
     if resolver.name in seen.links:
-        bridges.append((local.bridge, resolver))
-    there = {local.bridge: seen.ports, **seen.others}
-    return [PutPort(at, port) for at, port in bridges if not agrees(port, there.get(at, {}).get(port.name))]
+        ports.append(resolver)
+    return [PutPort(local.bridge, port) for port in ports if not agrees(port, seen.ports.get(port.name))]
 
 
 def _endpoint_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
@@ -381,6 +379,7 @@ def _removals(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
     )
     ours = {name: port for name, port in sorted(seen.ports.items()) if ENDPOINT in port.external_ids}
     steps: list[Step] = [DropPort(local.bridge, name) for name in ours if name not in keep]
+    steps += [DropPort(local.bridge, name) for name in (leaving(wanted, seen, local) if local.everywhere else ())]
     steps += [LowerLink(name) for name, port in ours.items() if name not in keep and WAS_DOWN in port.external_ids]
     steps += [DropLink(name) for name, link in sorted(seen.links.items()) if link.made and name not in keep]
     return steps

@@ -11,6 +11,7 @@ from logging import getLogger
 from typing import Any
 
 from client.rest import Problem, Rest, Unreachable
+from ovs_agent import listening
 from ovs_agent.keeper import Condition
 
 log = getLogger(__name__)
@@ -61,6 +62,10 @@ class Reporter:
         self._said = condition.problems
         self._news.set()
 
+    def now(self) -> None:
+        """At once, and not by the thread that reports otherwise. Raises Problem and Unreachable."""
+        self._report()
+
     def hurry(self) -> None:
         """The API is back: do not wait for the next heartbeat."""
         self._news.set()
@@ -102,7 +107,9 @@ class Reporter:
             "underlay": condition.underlay._asdict() if condition.underlay else None,
             "ports": {str(id): state for id, state in condition.ports.items()},
             "physical": self._physical,
+            "listening": listening.report(listening.listeners()),
             "revision": condition.revision,
+            "tunnels_revision": condition.tunnels_revision,
             "missing": list(condition.missing[:MOST_LISTED]),
             "gone": list(condition.gone[:MOST_LISTED]),
             "strays": [stray._asdict() for stray in condition.strays[:MOST_LISTED]],

@@ -1,18 +1,18 @@
 """What to do so that the bridge is joined with the physical segments that networks are on and that this host has.
 
 Each by a pair of patch ports: ours has the segment's number, the other is on the segment's bridge, or on one with
-its interface. As in `plan`, the same input gives the same steps, and input that agrees gives none.
+its interface. A host has the underlay's segment if its address is that of a bridge of Open vSwitch. As in `plan`, the
+same input gives the same steps, and input that agrees gives none.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from ovs_agent.document import Wanted
-from ovs_agent.plan import PATCH, DropPort, Local, Port, PutPort, Seen, agrees, port_problem
+from ovs_agent.document import UNDERLAY, Wanted
+from ovs_agent.plan import SEGMENT, DropPort, Local, Port, PutPort, Seen, agrees, port_problem
 
-SEGMENT = "warren-segment"
-"""The key in a port's external_ids that makes it one of these; its value is the segment's name."""
+PATCH = "patch"
 
 
 class AddBridge(NamedTuple):
@@ -36,15 +36,14 @@ def plan(wanted: Wanted, seen: Seen, local: Local) -> tuple[AddBridge | PutPort 
     """To be carried out after the bridge's own steps."""
     joints = _joints(wanted, seen, local)
     steps: list[AddBridge | PutPort | DropPort] = []
-    if local.fresh:
-        # First: a number that another segment has now must be free before its port asks for it.
-        keep = {port.name for joint in joints for port in (joint.ours, joint.theirs)}
-        steps += [
-            DropPort(bridge, name)
-            for bridge, ports in ((local.bridge, seen.ports), *seen.others.items())
-            for name, port in sorted(ports.items())
-            if SEGMENT in port.external_ids and name not in keep
-        ]
+    # First: a number that another segment has now must be free before its port asks for it.
+    gone, taken = leaving(wanted, seen, local), {joint.ours.ofport for joint in joints}
+    steps += [
+        DropPort(bridge, port.name)
+        for segment, ends in gone.items()
+        if local.everywhere or any(port.ofport in taken for _, port in ends)
+        for bridge, port in ends
+    ]
     for joint in joints:
         there = seen.others.get(joint.bridge, {})
         if joint.interface and joint.interface not in there:
@@ -54,6 +53,23 @@ def plan(wanted: Wanted, seen: Seen, local: Local) -> tuple[AddBridge | PutPort 
         if not agrees(joint.ours, seen.ports.get(joint.ours.name)):
             steps.append(PutPort(local.bridge, joint.ours))
     return tuple(steps)
+
+
+def leaving(wanted: Wanted, seen: Seen, local: Local) -> dict[str, list[tuple[str, Port]]]:
+    """Both ends, each with its bridge, of cables to segments that no network uses any more, by segment."""
+    keep = {joint.ours.external_ids[SEGMENT] for joint in _joints(wanted, seen, local)}
+    found: dict[str, list[tuple[str, Port]]] = {}
+    for bridge, ports in ((local.bridge, seen.ports), *seen.others.items()):
+        for _, port in sorted(ports.items()):
+            segment = port.external_ids.get(SEGMENT)
+            if local.fresh and segment is not None and segment not in keep:
+                found.setdefault(segment, []).append((bridge, port))
+    return found
+
+
+def underlay_bridge(seen: Seen) -> str | None:
+    """The bridge that has the host's address."""
+    return seen.underlay if seen.underlay in seen.others else None
 
 
 def problems(wanted: Wanted, seen: Seen, local: Local) -> tuple[str, ...]:
@@ -71,7 +87,7 @@ def problems(wanted: Wanted, seen: Seen, local: Local) -> tuple[str, ...]:
 def _joints(wanted: Wanted, seen: Seen, local: Local) -> list[Joint]:
     found = []
     for segment in wanted.segments:
-        given = local.physical.get(segment.name)
+        given = underlay_bridge(seen) if segment.name == UNDERLAY else local.physical.get(segment.name)
         if given is None:
             continue
         bridge, interface = (given, None) if given in seen.others else (f"br-{segment.name}", given)

@@ -36,7 +36,7 @@ class Poll:
         ledger: Ledger,
         changed: Callable[[], None],
         reached: Callable[[], None],
-        answer: Callable[[list[dict[str, Any]]], None],
+        answer: Callable[[list[dict[str, Any]], list[dict[str, Any]]], None],
         certificate: Certificate,
     ) -> None:
         self._rest = rest
@@ -90,15 +90,15 @@ class Poll:
         if reply.status == 204:
             self._certify()
             return
-        questions = reply.body.pop("traces", [])
+        questions, dumps = reply.body.pop("traces", []), reply.body.pop("dumps", [])
         if reply.body["revision"] != after:
             self._ledger.received(Wanted.parse(reply.body), fresh=True)
             self._certify()
             self._changed()
             self._state.save_wanted(reply.body)
-        elif not questions:
+        elif not (questions or dumps):
             self._stopping.wait(1.0)  # the same again: an API that answers too eagerly is not to be asked as eagerly
-        self._answer(questions)
+        self._answer(questions, dumps)
 
     def _certify(self) -> None:
         wanted, _ = self._ledger.knowledge()

@@ -26,6 +26,7 @@ from web.api import (
     people,
     policies,
     pools,
+    publications,
     revisions,
     rules,
     tenants,
@@ -37,18 +38,22 @@ from web.auth.rate import USUAL, Limits, Rates
 from web.auth.told import Refusals
 from web.history import History
 from web.live import Live, Source
+from web.modelled import Modelled
 from web.pace import Stopwatch
 from web.state import KEY, State
 from web.ui import (  # noqa: F401 - their views are on the frame's blueprint
     addresses,
     changes,
+    flows,
     frame,
     overview,
     pages,
     reachability,
+    removal,
     settings,
     sign_in,
     sign_in_oidc,
+    topology,
     trace,
 )
 from web.ui import audit as audit_pages  # noqa: F401
@@ -67,6 +72,7 @@ API = (
         pools,
         ipam,
         endpoints,
+        publications,
         engine_networks,
         hosts,
         attachments,
@@ -94,7 +100,8 @@ def create_app(
     opened = engine.create_engine(database_url)
     live = Live(lambda: Source(opened), waiting_slots)
     provider = oidc.Provider(sign_in_at) if sign_in_at else None
-    app.extensions[KEY] = State(opened, live, Stopwatch(opened, live), Refusals(), History(opened, live), provider)
+    watching = Stopwatch(opened, live), Refusals(), History(opened, live)
+    app.extensions[KEY] = State(opened, live, *watching, provider, Modelled(opened))
 
     for module in API:
         app.register_blueprint(module.blueprint, url_prefix=PREFIX)

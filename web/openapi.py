@@ -85,7 +85,9 @@ OTHERS_IN_PATHS: Json = {
         "schema": {"pattern": f"^{SUBDOMAIN}$", "maxLength": 253},
     },
     "revision": {"description": "A revision, as changes answer with.", "schema": {"minimum": 0, "maximum": 2**53}},
+    "dump": {"description": "The question's id.", "schema": {"minimum": 1, "maximum": 2**53}},
     "trace": {"description": "The question's id.", "schema": {"minimum": 1, "maximum": 2**53}},
+    "publication": {"description": "The published port's id.", "schema": {"minimum": 1, "maximum": 2**53}},
     "binding": {"description": "The role binding's id.", "schema": {"minimum": 1, "maximum": 2**31 - 1}},
     "token": {"description": "The token's id.", "schema": {"minimum": 1, "maximum": 2**31 - 1}},
 }

@@ -78,7 +78,7 @@ def _network(row: tables.Network, mtus: dict[str, int]) -> Json:
         "strict": row.strict,
         "private": row.private,
         "isolated": row.isolated,
-        "mtu": row.mtu or mtus[row.transport],
+        "mtu": row.mtu or mtus[transport.narrowest(row)],
         "own_mtu": row.mtu,
         "transport": row.transport,
         "physical": row.physical and row.physical.name,
@@ -178,6 +178,7 @@ def endpoint(row: tables.Endpoint) -> Json:
         "tenant": row.tenant.name,
         "network": f"{row.tenant.name}/{row.network.name}",
         "host": row.host.name,
+        "move_to": row.move_to,
         "mac": row.mac,
         "addresses": [str(address) for address in row.addresses],
         "allowed": [
@@ -204,6 +205,22 @@ def _bare(cidr: str) -> str:
 
 def endpoints(session: Session, rows: Sequence[tables.Endpoint]) -> list[Json]:
     return [endpoint(row) for row in rows]
+
+
+def publication(row: tables.Publication) -> Json:
+    return {
+        "id": row.id,
+        "endpoint": row.endpoint.qualified_name,
+        "tenant": row.endpoint.tenant.name,
+        "host": row.endpoint.host.name,
+        "protocol": row.protocol,
+        "host_ip": row.host_ip or None,
+        "host_port": row.host_port,
+        "port": row.port,
+        "count": row.count,
+        "by_runtime": row.by_runtime,
+        "created_at": row.created_at,
+    }
 
 
 def host(row: tables.Host) -> Json:

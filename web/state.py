@@ -21,6 +21,7 @@ from web.auth.principal import Principal
 from web.auth.told import Refusals, actor
 from web.history import History
 from web.live import Live
+from web.modelled import Modelled
 from web.pace import Stopwatch
 
 KEY = "warren"
@@ -33,6 +34,7 @@ class State(NamedTuple):
     refusals: Refusals
     history: History
     provider: Provider | None
+    modelled: Modelled
 
 
 def state() -> State:

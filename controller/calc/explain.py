@@ -115,7 +115,7 @@ def packets(world: World, source: Endpoint, destination: Endpoint, asked: Asked)
         ip_source(asked.version, home.value),
         ip_destination(asked.version, target.value),
         Match("ip_proto", asked.protocol),
-        *_service(asked),
+        *asked_for(asked),
     )
     sent = _link(source.mac, destination.mac if direct else ROUTER_MAC, TTL)
     found = {source.host: (Match("in_port", source.ofport), *sent, *inner)}
@@ -236,7 +236,7 @@ def _hear(
         where = f"to {fate.tunnel}" if fate.tunnel else f"by port {min(fate.outputs)}"
         agrees = None if expected is None else expected.elsewhere
         return Heard(host, False, f"sent {where}", f"sends it {where}, not to {destination.name}{lost}", table, agrees)
-    reason, name = _reason(fate.cookie)
+    reason, name = read_drop(fate.cookie)
     agrees = None
     if expected is not None and reason not in expected.unproven:
         agrees = reason in expected.reasons and expected.stage in (None, fate.table)
@@ -252,7 +252,7 @@ def _is_sent(fate: Fate, target: Host, segment: int) -> bool:
     return segment in fate.outputs
 
 
-def _reason(cookie: int | None) -> tuple[Reason | None, str]:
+def read_drop(cookie: int | None) -> tuple[Reason | None, str]:
     """Why a flow drops, and its name."""
     if cookie is None:
         return None, "no_flow"
@@ -263,7 +263,8 @@ def _reason(cookie: int | None) -> tuple[Reason | None, str]:
     return None, "no_output" if owner in set(Kind) else "foreign_flow"
 
 
-def _service(asked: Asked) -> tuple[Match, ...]:
+def asked_for(asked: Asked) -> tuple[Match, ...]:
+    """The fields that say what a connection is opened to."""
     if name := _MESSAGES.get(asked.protocol):
         return Match(f"{name}_type", asked.port >> 8), Match(f"{name}_code", asked.port & 0xFF)
     name = _PORTS[asked.protocol]

@@ -33,9 +33,9 @@ class Asked(NamedTuple):
 
 
 class End(NamedTuple):
-    """An endpoint as policies see it; its address is that of the family asked for."""
+    """An endpoint as policies see it; its address is that of the family asked for. `identity` None: who is outside."""
 
-    identity: Identity
+    identity: Identity | None
     address: int | None
 
     @classmethod
@@ -82,6 +82,7 @@ def _kept_apart(world: World, source: Endpoint, destination: Endpoint) -> Decisi
 def decide(world: World, direction: Direction, source: End, destination: End, asked: Asked) -> Decision:
     """What policies about one of the ends say: about the source for EGRESS, about the destination for INGRESS."""
     subject, peer = (source, destination) if direction is Direction.EGRESS else (destination, source)
+    assert subject.identity is not None, "policies are about endpoints"
     found = {policy.id: policy for policy in world.policies_selecting(subject.identity)}
     selecting = [policy for policy in found.values() if policy.rules(direction) is not None]
     stage = direction.name.lower()
@@ -112,7 +113,7 @@ def decide(world: World, direction: Direction, source: End, destination: End, as
 
 
 def _left_over(world: World, stage: str, subject: End, isolating: list[Policy]) -> Decision:
-    if not isolating:
+    if not isolating and subject.identity is not None:
         tenant = world.tenants[subject.identity.tenant].name
         return Decision(stage, False, f"by default: tenant {tenant} denies {stage} that no policy allows")
     names = sorted(policy.name for policy in isolating)
@@ -129,7 +130,7 @@ def named_rule(policy: Policy, direction: Direction, number: int) -> str:
     return f"policy {policy.name} {direction.name.lower()} rule {number + 1}{own}"
 
 
-def _matches(world: World, policy: Policy, rule: Rule, peer: End, called: Identity, asked: Asked) -> bool:
+def _matches(world: World, policy: Policy, rule: Rule, peer: End, called: Identity | None, asked: Asked) -> bool:
     if rule.peers is not None and not any(_is(world, policy, candidate, peer, asked) for candidate in rule.peers):
         return False
     if rule.services is None:
@@ -138,7 +139,7 @@ def _matches(world: World, policy: Policy, rule: Rule, peer: End, called: Identi
         if service.protocol != asked.protocol:
             continue
         if service.name:
-            if called.port(service.name, service.protocol) == asked.port:
+            if called is not None and called.port(service.name, service.protocol) == asked.port:
                 return True
         elif service.first <= asked.port <= service.last:
             return True
@@ -147,7 +148,10 @@ def _matches(world: World, policy: Policy, rule: Rule, peer: End, called: Identi
 
 def _is(world: World, policy: Policy, candidate: Peer, end: End, asked: Asked) -> bool:
     match candidate:
+        case Members(tenants, endpoints) if end.identity is None:
+            return tenants == () == endpoints  # everybody
         case Members(tenants, endpoints):
+            assert end.identity is not None
             labels = world.tenants[end.identity.tenant].labels
             return Use(policy.tenant, tenants, endpoints).of(end.identity, labels)
         case Block():

@@ -35,6 +35,7 @@ from controller.pipeline.registers import (
     DESTINATION_NETWORK,
     DESTINATION_TENANT,
     DESTINATION_ZONE,
+    FROM_OUTSIDE,
     FROM_TUNNEL,
     LOCAL_SOURCE,
     OUTPUT_PORT,
@@ -54,6 +55,7 @@ STAGE = Stage.REPLICATE
 EVERYBODY = ip_destination(4, 0xFFFFFFFF)
 _IPV4_MULTICAST = Match("ip_dst", 0xE0 << 24, 0xF0 << 24)
 _IPV6_MULTICAST = Match("ipv6_dst", 0xFF << 120, 0xFF << 120)
+_TO_MANY = (IPV4, EVERYBODY), (IPV4, _IPV4_MULTICAST), (IPV6, _IPV6_MULTICAST)
 _DHCP_SERVER, _DHCP_CLIENT = 67, 68  # RFC 2131 section 4.1
 
 
@@ -72,8 +74,8 @@ def base(world: World) -> list[Flow]:
         flow(Kind.BASE, Stage.GUARD, 210, (flagged(FROM_TUNNEL), MULTICAST, version), goto=Stage.HEAR)
         for version in (IPV4, IPV6)
     ]
-    for version, destination in ((IPV4, EVERYBODY), (IPV4, _IPV4_MULTICAST), (IPV6, _IPV6_MULTICAST)):
-        flows.append(flow(Kind.BASE, Stage.ANSWER, 45, (MULTICAST, version, destination), goto=STAGE))
+    for destination in _TO_MANY:
+        flows.append(flow(Kind.BASE, Stage.ANSWER, 45, (MULTICAST, *destination), goto=STAGE))
     return [
         *flows,
         drop(Reason.BROADCAST, Stage.HEAR, 0),
@@ -92,13 +94,17 @@ def network(world: World, network: Network) -> list[Item]:
         flag(SOURCE_JUDGED, DESTINATION_JUDGED),
     )
     local, remote = ToGroup(here(network)), ToGroup(elsewhere(network))
-    directed = [
-        flow(Kind.NETWORK, Stage.ANSWER, 45, (source, MULTICAST, IPV4, ip_destination(4, last)), goto=STAGE)
-        for last in _last_addresses(network)
-    ]
-    outside = transport(network.transport).outside(world, network)
+    directed = [(IPV4, ip_destination(4, last)) for last in _last_addresses(network)]
+    its = transport(network.transport)
+    outside = its.outside(world, network)
+    from_outside = source, flagged(FROM_OUTSIDE), MULTICAST
     return [
-        *directed,
+        *(flow(Kind.NETWORK, Stage.ANSWER, 45, (source, MULTICAST, *one), goto=STAGE) for one in directed),
+        *(
+            flow(Kind.NETWORK, Stage.ANSWER, 113, (*from_outside, *one), goto=Stage.HEAR)
+            for one in (*_TO_MANY, *directed)
+            if its.on_segment
+        ),
         flow(Kind.NETWORK, STAGE, 100, (source, LOCAL_SOURCE), (*known, local, remote)),
         flow(Kind.NETWORK, STAGE, 100, (source, flagged(FROM_TUNNEL)), (*known, local)),
         bucket(STAGE, here(network)),

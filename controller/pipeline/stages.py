@@ -17,8 +17,8 @@
 
 From WAY_OUT what may leave, by a physical segment or the host's gateway, goes on to TRACK_DESTINATION.
 
-A broadcast goes from ANSWER, or from GUARD by HEAR, to REPLICATE, whose groups copy it to ADMIT for each endpoint here
-and to OUTPUT for each other host.
+A broadcast goes from ANSWER, or by HEAR if it is from elsewhere, to REPLICATE, whose groups copy it to ADMIT for each
+endpoint here and for a physical segment, and to OUTPUT for each other host.
 
 Table numbers have gaps so that a later stage needs no renumbering.
 """
@@ -76,7 +76,7 @@ NEXT: dict[Stage, frozenset[Stage]] = {
     Stage.SEGMENT: frozenset({Stage.ZONE}),
     Stage.ZONE: frozenset({Stage.GUARD}),
     Stage.GUARD: frozenset({Stage.ANSWER, Stage.HEAR, Stage.ROUTE}),
-    Stage.ANSWER: frozenset({Stage.ADVERTISE, Stage.REPLICATE, Stage.TRACK_SOURCE}),
+    Stage.ANSWER: frozenset({Stage.ADVERTISE, Stage.HEAR, Stage.REPLICATE, Stage.TRACK_SOURCE}),
     Stage.ADVERTISE: frozenset(),
     Stage.HEAR: frozenset({Stage.REPLICATE}),
     Stage.REPLICATE: frozenset({Stage.ADMIT, Stage.OUTPUT}),

@@ -19,7 +19,7 @@ from controller.pipeline.registers import (
     SOURCE_TENANT,
 )
 from controller.pipeline.stages import Stage
-from controller.transport.transport import Port, Transport
+from controller.transport.transport import Transport
 from controller.transport.vxlan import VXLAN
 from controller.world import World
 
@@ -35,7 +35,6 @@ def mac(host: int) -> int:
 
 class HostGw(Transport):
     name, number, ofport = "host-gw", 4, SEGMENT_OFPORT
-    port = Port("seg", "patch", SEGMENT_OFPORT, None)
 
     def carrier(self, network: Network) -> int:
         return self.number | (_TUNNEL_BEYOND if network.cross_subnet else 0)

@@ -16,10 +16,10 @@ from controller.world import World
 
 
 class Port(NamedTuple):
-    """The port that a bridge has for a transport. `udp_port` None: it is no tunnel over UDP."""
+    """The port that a bridge has for a tunnel. `udp_port` None: it is none over UDP."""
 
     suffix: str  # of the port's name, after the bridge's
-    type: str  # of Open vSwitch; a patch port leads to the bridge that has the underlay's interface
+    type: str  # of Open vSwitch
     ofport: int
     udp_port: int | None
 

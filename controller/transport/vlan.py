@@ -20,6 +20,7 @@ from controller.pipeline.flow import (
     PopVlan,
     PushVlan,
     Reason,
+    Resubmit,
     SetField,
     drop,
     flow,
@@ -45,6 +46,7 @@ from controller.pipeline.packet import (
 from controller.pipeline.registers import (
     CARRIER,
     DESTINATION_HOST,
+    DESTINATION_JUDGED,
     DESTINATION_NETWORK,
     DESTINATION_TENANT,
     FLAGS,
@@ -91,7 +93,12 @@ class _Vlan(Transport):
             *(on(guard, 222, (_FROM_OUTSIDE, family, MULTICAST), back) for family in (IPV4, IPV6)),
             drop(Reason.SEGMENT, guard, 195, (_FROM_OUTSIDE,)),  # unicast IP is on its way to ROUTE
             *(drop(Reason.SEGMENT, back, 114, (_FROM_OUTSIDE, *asked)) for asked in ((ARP,), _QUESTION, _ANSWER)),
-            drop(Reason.BROADCAST, back, 113, (_FROM_OUTSIDE, MULTICAST)),
+            drop(Reason.BROADCAST, back, 112, (_FROM_OUTSIDE, MULTICAST)),
+            # Whose broadcast it is, a MAC of this network's endpoints elsewhere tells; else it is a stranger's.
+            *(
+                on(Stage.HEAR, 50, (_FROM_OUTSIDE, family), Stage.REPLICATE, read(source), set_source_tenant(0))
+                for family, source in ((IPV4, "ip_src"), (IPV6, "ipv6_src"))
+            ),
             *(drop(Reason.SEGMENT, Stage.ROUTE, 290, (_FROM_OUTSIDE, family)) for family in (IPV4, IPV6)),
             *(
                 on(Stage.IDENTIFY, 20, (_FROM_OUTSIDE, family), Stage.NORMALIZE, read(source), set_source_tenant(0))
@@ -116,7 +123,11 @@ class _Vlan(Transport):
         flows = [
             *_arrivals(network),
             *(leave(Stage.ANSWER, 60, here, *question) for question in ((ARP,), _QUESTION)),
-            *(on(Stage.ANSWER, 46, (here, family, MULTICAST), (), Stage.TRACK_SOURCE) for family in (IPV4, IPV6)),
+            *(
+                on(Stage.ANSWER, 46, (here, family, MULTICAST), (), Stage.TRACK_SOURCE)
+                for family in (IPV4, IPV6)
+                if not network.broadcast  # then copies go out, and to the others here
+            ),
             *(
                 on(
                     Stage.ROUTE,
@@ -195,6 +206,14 @@ class _Vlan(Transport):
             if pair.is_address:  # a range may be anybody's outside
                 flows.append(liar(ip(pair.version), ip_source(pair.version, pair.network)))
         return flows
+
+    def to_host(self, world: World, network: Network, host: Host) -> tuple[Action, ...]:
+        """The segment brings what went outside."""
+        return ()
+
+    def outside(self, world: World, network: Network) -> list[tuple[Action, ...]]:
+        stranger = SetField(DESTINATION_TENANT, 0), SetField(FLAGS, 0, DESTINATION_JUDGED)
+        return [(SetField(DESTINATION_HOST, OUTSIDE), *stranger, Resubmit(Stage.ADMIT))]
 
     def arrival(self, near: Host, far: Host, network: Network) -> tuple[Match, ...]:
         """Within the network; to others VXLAN carries it."""

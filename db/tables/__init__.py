@@ -22,6 +22,7 @@ from db.tables.log import ChangeRow, Revision
 from db.tables.names import ResolvedAddress, ResolvedName
 from db.tables.policies import Denial, Policy, RuleCounter
 from db.tables.pools import AddressPool, Claim, Pool, Shared
+from db.tables.publications import Publication
 from db.tables.tenancy import Block, Network, Peering, Physical, Reservation, Subnet, Tenant
 from db.tables.traces import Trace
 
@@ -55,6 +56,7 @@ __all__ = [
     "Physical",
     "Policy",
     "Pool",
+    "Publication",
     "Reservation",
     "ResolvedAddress",
     "ResolvedName",

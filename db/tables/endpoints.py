@@ -46,6 +46,8 @@ class Endpoint(Timestamped, Base):
     ports: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
     aliases: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
     request: Mapped[str] = mapped_column(String(64))
+    move_to: Mapped[str | None] = mapped_column(String(63))
+    """The host whose agent may take it."""
     version: Mapped[int] = mapped_column(default=1)
 
     tenant: Mapped[Tenant] = relationship()

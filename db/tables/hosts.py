@@ -56,7 +56,8 @@ class HostStatus(Base):
 
     `wanted_revision` is the newest revision that changed this host's program, `confirmed_revision` the newest
     one its bridge has confirmed. `controller` is who last spoke for it. `names_revision` is that
-    of the names that its resolver answers from, as of `names_seen_at`.
+    of the names that its resolver answers from, as of `names_seen_at`. `tunnels_revision` is the newest whose tunnels
+    and segments the bridge has ports for; None while no agent has said so.
     """
 
     __tablename__ = "host_status"
@@ -74,6 +75,7 @@ class HostStatus(Base):
     agent_report: Mapped[dict[str, Any]] = mapped_column(default=dict)
     names_revision: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     names_seen_at: Mapped[datetime | None]
+    tunnels_revision: Mapped[int | None] = mapped_column(BigInteger)
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 

@@ -13,33 +13,26 @@ from ovs_agent.cni import shim
 from ovs_agent.cni.conflist import TEMPLATE, write
 from ovs_agent.cni.spec import PLUGIN, SUPPORTED
 
-CONFIGURATION = "10-warren.conflist"
-CAPABILITIES = ("ips", "mac", "aliases", "dns", "bandwidth")
+CAPABILITIES = ("ips", "mac", "aliases", "dns", "bandwidth", "portMappings")
 
 
 def install(
-    bin_dir: Path, conf_dir: Path, socket: Path, network: str | None, static: bool = False
+    bin_dir: Path, conf_dir: Path, socket: Path, network: str | None, name: str = PLUGIN, static: bool = False
 ) -> tuple[Path, Path]:
-    """Write the plugin and a configuration for it; answers where. A configuration that is there already stays.
-    `static`: the configuration itself, there always, for runtimes that need it to remove a container as well."""
+    """Write the plugin and a configuration for it; answers where. A configuration that is there already stays. The
+    runtime calls its network `name`. `static`: it is there always, and not the agent's business."""
     plugin = bin_dir / PLUGIN
     source = Path(shim.__file__).read_text()
     known = f'SOCKET = "{shim.SOCKET}"'
     assert known in source
     write(plugin, source.replace(known, f"SOCKET = {json.dumps(str(socket))}"), 0o755)
-    configuration = conf_dir / CONFIGURATION
-    if not static:
-        configuration = configuration.with_name(CONFIGURATION + TEMPLATE)
+    configuration = conf_dir / f"10-{name}.conflist{'' if static else TEMPLATE}"
     if not configuration.exists():
-        write(configuration, text("warren", network), 0o644)
+        entry = {
+            "type": PLUGIN,
+            **({"network": network} if network else {}),
+            "capabilities": dict.fromkeys(CAPABILITIES, True),
+        }
+        content = {"cniVersion": SUPPORTED[-2], "name": name, "plugins": [entry]}
+        write(configuration, json.dumps(content, indent=2) + "\n", 0o644)
     return plugin, configuration
-
-
-def text(name: str, network: str | None) -> str:
-    """A configuration list with Warren alone."""
-    entry = {
-        "type": PLUGIN,
-        **({"network": network} if network else {}),
-        "capabilities": dict.fromkeys(CAPABILITIES, True),
-    }
-    return json.dumps({"cniVersion": SUPPORTED[-2], "name": name, "plugins": [entry]}, indent=2) + "\n"

@@ -25,6 +25,7 @@ from ovs_agent.document import ADDRESSES_ONLY, Endpoint
 from ovs_agent.ledger import Key
 from ovs_agent.netlink import shape
 from ovs_agent.netlink.veth import Routing
+from ovs_agent.publish import Publisher
 
 PATIENCE = 20.0
 """Seconds that the API may take to claim an address."""
@@ -42,8 +43,9 @@ class Unfit(NamedTuple):
 class Plugin:
     """`fit` answers None when an ADD can be served."""
 
-    def __init__(self, attacher: Attacher, fit: Callable[[], Unfit | None]) -> None:
+    def __init__(self, attacher: Attacher, publisher: Publisher, fit: Callable[[], Unfit | None]) -> None:
         self._attacher = attacher
+        self._publisher = publisher
         self._fit = fit
 
     def carry_out(self, call: Call, environment: Mapping[str, str], gone: Gone) -> Reply:
@@ -74,6 +76,7 @@ class Plugin:
 
     def _add(self, call: Call, environment: Mapping[str, str], gone: Gone) -> Reply:
         limits = wish.bandwidth(call)
+        wish.published(call)  # before anything is done
         given = result.NOTHING
         if not call.delegate:
             done = self._attach(call, wish.attachment(call), gone, given, limits)
@@ -96,6 +99,8 @@ class Plugin:
         done = self._attacher.attach(_key(call), call.netns, asked, call.name, gone, routing)
         try:
             shape.limit(done.endpoint, limits)
+            if ports := wish.published(call):
+                self._publisher.publish(_key(call), ports)
         except BaseException:
             self._attacher.detach(_key(call))
             raise

@@ -14,7 +14,6 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from logging import getLogger
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any
 
 from client.rest import Problem, Unreachable
 from ovs_agent import attach, by_hand, confirm, plug
-from ovs_agent.attach import CONCURRENCY, Attacher
+from ovs_agent.attach import Attacher
 from ovs_agent.cni import spec
 from ovs_agent.cni.plugin import Plugin, Unfit
 from ovs_agent.cni.spec import CniError
@@ -30,6 +29,7 @@ from ovs_agent.ledger import Busy
 from ovs_agent.netlink.veth import InterfaceExists, NoGateway
 from ovs_agent.netlink.wire import KernelRefusal, NoNamespace
 from ovs_agent.ovsdb import OvsdbFault
+from ovs_agent.publish import NotOpened, Publisher
 
 log = getLogger(__name__)
 REQUEST_LIMIT = 1 << 20
@@ -38,11 +38,11 @@ REQUEST_PATIENCE = 10.0
 
 
 class Server:
-    def __init__(self, path: Path, attacher: Attacher, fit: Callable[[], Unfit | None]) -> None:
+    def __init__(self, path: Path, attacher: Attacher, publisher: Publisher, fit: Callable[[], Unfit | None]) -> None:
         self._path = path
         self._attacher = attacher
-        self._plugin = Plugin(attacher, fit)
-        self._pool = ThreadPoolExecutor(CONCURRENCY, "cni")
+        self._plugin = Plugin(attacher, publisher, fit)
+        self._calls: set[threading.Thread] = set()  # one each: a caller that is slow holds up no other
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
 
     def start(self) -> None:
@@ -58,7 +58,8 @@ class Server:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._pool.shutdown(wait=True)
+        for call in tuple(self._calls):
+            call.join()
 
     def _accept(self) -> None:
         while True:
@@ -66,11 +67,9 @@ class Server:
                 connection, _ = self._listener.accept()
             except OSError:
                 return  # closed
-            try:
-                self._pool.submit(self._serve, connection)
-            except RuntimeError:
-                connection.close()
-                return
+            call = threading.Thread(target=self._serve, args=(connection,), name="cni call", daemon=True)
+            self._calls.add(call)
+            call.start()
 
     def _serve(self, connection: socket.socket) -> None:
         with connection:
@@ -93,6 +92,8 @@ class Server:
                 log.warning("a call could not be answered: %s", fault)
             except Exception:
                 log.exception("a call could not be answered")
+            finally:
+                self._calls.discard(threading.current_thread())
 
     def _serve_by_hand(self, connection: socket.socket, request: dict[str, Any]) -> None:
         try:
@@ -136,7 +137,9 @@ def refused(fault: Exception) -> CniError:
             return CniError(spec.BAD_CONFIG, f"Field '{field}': {fault}")
         case Problem(status=status) if 400 <= status < 500 and status not in (401, 408, 429):
             return CniError(spec.REFUSED, str(fault))
-        case Problem() | Unreachable() | Busy() | confirm.FlowsLate() | confirm.Abandoned() | OvsdbFault():
+        case (
+            Problem() | Unreachable() | Busy() | NotOpened() | confirm.FlowsLate() | confirm.Abandoned() | OvsdbFault()
+        ):
             return CniError(spec.TRY_AGAIN, str(fault))
         case plug.PortFailed():
             return CniError(spec.PORT_FAILED, str(fault))

@@ -104,6 +104,26 @@ def bandwidth(call: Call) -> Bandwidth:
     return Bandwidth(**said)
 
 
+def published(call: Call) -> list[dict[str, Any]]:
+    """The host's ports that the runtime wants to lead to the container, as the API is asked for them."""
+    field = "runtimeConfig.portMappings"
+    listed = capabilities(call).get("portMappings")
+    if not isinstance(listed, list | None):
+        wrong(field, listed, "a list of ports")
+    found = []
+    for one in listed or ():
+        host_port, port = (one.get(key) for key in ("hostPort", "containerPort")) if isinstance(one, dict) else (0, 0)
+        if not all(type(number) is int and 0 <= number <= 65535 for number in (host_port, port)) or not port:
+            wrong(field, one, "an object with hostPort and containerPort, each 1 to 65535")
+        protocol = str(one.get("protocol") or "tcp").lower()
+        if protocol not in ("tcp", "udp", "sctp"):
+            wrong(field, one, "an object whose protocol is tcp, udp or sctp")
+        if host_port:  # 0: the container's port is named, and not published
+            host_ip = one.get("hostIP") or None
+            found.append({"protocol": protocol, "port": port, "host_port": host_port, "host_ip": host_ip})
+    return found
+
+
 def _by_rule(call: Call, field: str, rules: Any) -> str:
     expected = 'a list of {"when": {"K8S_POD_NAMESPACE": "shop-*"}, "network": "acme/web"}'
     if not isinstance(rules, list):

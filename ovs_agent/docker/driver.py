@@ -21,6 +21,7 @@ from ovs_agent.docker.addresses import PATIENCE, Addresses, peer_of
 from ovs_agent.docker.book import Book, Joint, Net, Pool
 from ovs_agent.docker.messages import Call, IPNetwork, Refused
 from ovs_agent.ledger import Key
+from ovs_agent.publish import Publisher
 
 log = getLogger(__name__)
 SCOPE = "docker"
@@ -33,7 +34,10 @@ Reply = Mapping[str, Any]
 class Driver:
     """`tenant` owns the networks of those who name none."""
 
-    def __init__(self, attacher: Attacher, rest: Rest, host: str, tenant: str, book: Book) -> None:
+    def __init__(
+        self, attacher: Attacher, rest: Rest, host: str, tenant: str, book: Book, publisher: Publisher
+    ) -> None:
+        self._publisher = publisher
         self._attacher = attacher
         self._rest = rest
         self._host = host
@@ -261,7 +265,10 @@ class Driver:
         if joint is not None:
             self._keep_ports(joint, asked.ports, True)
             if asked.ports:
-                log.warning("published ports of endpoint %s are remembered; nothing opens them yet", asked.id[:12])
+                ports = [
+                    {**port._asdict(), "host_ip": port.host_ip or None, "count": 1} for port in asked.ports if port.port
+                ]
+                self._publisher.publish((joint.container_id, joint.ifname), ports)
 
     def _keep_ports(self, joint: Joint, ports: tuple[tuple[Any, ...], ...], way_in: bool) -> None:
         kept = joint._replace(ports=ports or joint.ports, way_in=way_in)
@@ -275,6 +282,8 @@ class Driver:
             return
         match asked.method:
             case messages.REVOKE:
+                if joint.way_in and joint.ports:
+                    self._publisher.withdraw((joint.container_id, joint.ifname))
                 self._keep_ports(joint, joint.ports, False)
             case messages.LEAVE:
                 self._attacher.unplug((joint.container_id, joint.ifname))

@@ -26,6 +26,7 @@ from ovs_agent.docker.messages import Call, Refused, parse
 from ovs_agent.ledger import Busy
 from ovs_agent.netlink.veth import InterfaceExists
 from ovs_agent.ovsdb import OvsdbFault
+from ovs_agent.publish import NotOpened
 
 log = getLogger(__name__)
 NAME = "warren"
@@ -129,7 +130,7 @@ def respond(answer: Answer, method: str, body: bytes) -> tuple[int, Mapping[str,
         return 200, answer(parse(method, body))
     except Refused as refusal:
         said, status = str(refusal), refusal.status
-    except (*SPOKEN, confirm.FlowsLate) as fault:
+    except (*SPOKEN, confirm.FlowsLate, NotOpened) as fault:
         said, status = str(fault), 200
     except Exception as fault:
         log.exception("%s failed", method)

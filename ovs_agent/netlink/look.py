@@ -6,6 +6,7 @@ It decides what is read and compared; it changes nothing.
 from __future__ import annotations
 
 import errno
+import fcntl
 import ipaddress
 import socket
 import struct
@@ -27,6 +28,7 @@ GROUP = 0x77_61_72_72
 """Device group of the host's ends ("warr"), by which they are found whatever else the machine has."""
 
 IFF_UP, IFF_NOARP = 0x1, 0x80
+SIOCGIFFLAGS = 0x8913
 RTMGRP_LINK = 1
 IFINFO = struct.Struct("=BxHiII")  # family, type, index, flags, change
 IFADDR = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
@@ -43,6 +45,13 @@ def index_of(ifname: str) -> int | None:
         return socket.if_nametoindex(ifname)
     except OSError:
         return None
+
+
+def flags_of(ifname: str) -> int:
+    """IFF_UP and the like, in this thread's namespace. Raises OSError when there is no such interface."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        answer = fcntl.ioctl(channel, SIOCGIFFLAGS, struct.pack("=16sH22x", ifname.encode(), 0))
+    return int(struct.unpack_from("=H", answer, 16)[0])
 
 
 def exists(netns: str, ifname: str) -> bool:

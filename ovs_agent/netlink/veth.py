@@ -23,7 +23,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from ovs_agent.document import Endpoint
-from ovs_agent.netlink.look import GROUP, IFF_NOARP, IFF_UP, index_of
+from ovs_agent.netlink.look import GROUP, IFF_NOARP, IFF_UP, flags_of, index_of
 from ovs_agent.netlink.mtu import of_route
 from ovs_agent.netlink.wire import CREATE, KernelRefusal, Request, change, inside, open_netns
 
@@ -128,8 +128,10 @@ def host_end(name: str, addresses: Sequence[str]) -> None:
     message["change"] |= IFF_NOARP
     message["attrs"] = [("IFLA_AF_SPEC", {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", 1)]})]})]
     there = frozenset({errno.EEXIST})
-    given = (_new_address(index, ipaddress.ip_interface(one))._replace(accept=there) for one in addresses)
-    change([Request(f"bring up {name}", rtnl.RTM_NEWLINK, message), *given])
+    given = [_new_address(index, ipaddress.ip_interface(one))._replace(accept=there) for one in addresses]
+    # The kernel announces also what changes nothing, and who looks after each announcement would look for ever.
+    is_up = flags_of(name) & (IFF_UP | IFF_NOARP) == IFF_UP | IFF_NOARP
+    change(given if is_up else [Request(f"bring up {name}", rtnl.RTM_NEWLINK, message), *given])
 
 
 def without_checksum_offload(ifname: str) -> None:

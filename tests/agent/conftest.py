@@ -158,6 +158,11 @@ class Host:
         self._containers.append(container)
         return container
 
+    def drop(self, container: Container) -> None:
+        """It is gone, with its namespace."""
+        self._containers.remove(container)
+        remove_netns(container.netns)
+
     @property
     def id(self) -> int:
         with reading(self.site.engine) as session:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.agent.conftest import Host
@@ -19,6 +21,42 @@ def appetite(host: Host) -> tuple[int, int]:
     """Descriptors and threads of the agent."""
     process = Path(f"/proc/{host.agent.pid}")
     return len(list((process / "fd").iterdir())), len(list((process / "task").iterdir()))
+
+
+def resident(host: Host) -> int:
+    """KiB of memory that the agent has."""
+    status = Path(f"/proc/{host.agent.pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+
+
+def test_two_hundred_containers_eight_at_a_time(host: Host) -> None:
+    lock = threading.Lock()
+    live: set[str] = set()
+
+    def start_and_stop(number: int) -> None:
+        box = host.container()
+        try:
+            given = {one["address"] for one in box.add()["ips"]}
+            with lock:
+                assert not live & given, f"{live & given} twice at the same time"
+                live.update(given)
+            time.sleep(0.05)  # it lives a while
+            with lock:
+                live.difference_update(given)
+            box.delete()
+        finally:
+            host.drop(box)
+
+    before = holdings(host)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(start_and_stop, range(50)))  # caches and pools grow to what eight at a time need
+        fds, threads, memory = *appetite(host), resident(host)
+        list(pool.map(start_and_stop, range(200)))
+    until(lambda: holdings(host) == before, "everything is as it was before")
+    until(lambda: appetite(host)[0] <= fds + 2, f"descriptors are no more than {fds + 2}")
+    until(lambda: appetite(host)[1] <= threads + 4, f"threads are no more than {threads + 4}")
+    assert resident(host) - memory < 6 * 1024
+    assert not list((host.folder / "state" / "releases").iterdir())
 
 
 def test_attach_and_detach_many_times_some_killed_half_way(host: Host, container: NewContainer) -> None:

@@ -231,6 +231,21 @@ def test_work_inside_happens_there_and_nowhere_else(endpoint: Endpoint) -> None:
     assert where() == home
 
 
+def test_a_host_end_that_is_as_it_should_be_is_left_alone(endpoint: Endpoint) -> None:
+    """Whoever watches interfaces and sets them up after each change would otherwise never come to rest."""
+    veth.make(endpoint)
+
+    def again() -> None:
+        veth.host_end(endpoint.ifname, ("198.18.77.1/32",))
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as channel:
+            channel.bind((0, look.RTMGRP_LINK))
+            veth.host_end(endpoint.ifname, ("198.18.77.1/32",))
+            with pytest.raises(BlockingIOError):
+                channel.recv(65536, socket.MSG_DONTWAIT)
+
+    work_inside(endpoint.netns, again)
+
+
 def test_a_hundred_pairs_leave_no_descriptor_and_no_thread(endpoint: Endpoint) -> None:
     before = descriptors(), threading.active_count()
     for _ in range(100):

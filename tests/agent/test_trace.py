@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
 
-from db import traces
+from controller.calc.known import owned
+from controller.openflow.encode import encode
+from controller.world import World
+from db import snapshot, traces
 from db.engine import reading, writing
 from db.tables import utcnow
 from tests.agent.conftest import Host
@@ -18,9 +22,9 @@ NewContainer = Callable[..., Container]
 SOON_SECONDS = 2.0
 
 
-def ask(host: Host, packet: str, seconds: float = 15) -> dict[str, Any]:
+def ask(host: Host, packet: str, seconds: float = 15, kind: str = traces.PACKET) -> dict[str, Any]:
     with writing(host.site.engine) as session:
-        id = traces.ask(session, {host.id: packet}, utcnow())[host.id]
+        id = traces.ask(session, {host.id: packet}, utcnow(), kind)[host.id]
 
     def answered() -> dict[str, Any] | None:
         with reading(host.site.engine) as session:
@@ -82,3 +86,20 @@ def test_a_switch_that_hangs_is_told_and_holds_nobody_up(host: Host, container: 
     finally:
         os.kill(switch, signal.SIGCONT)
     assert ask(host, opening(one, other))["outputs"] == [other.ofport]
+
+
+def test_the_flows_that_are_installed_are_told(host: Host, container: NewContainer) -> None:
+    one, _ = two(host, container)
+    bridge = f"unix:{host.site.ovs.folder}/{host.bridge}.mgmt"
+    foreign = "cookie=0x1,table=0,priority=7,udp,tp_dst=7 actions=drop"
+    subprocess.run(["ovs-ofctl", "-O", "OpenFlow14", "add-flow", bridge, foreign], check=True)
+    said = ask(host, "", kind=traces.FLOWS)
+    assert said["trouble"] == "" and said["left_off"] == 0
+    assert len(said["flows"]) > 100 and all(line.startswith("77") for line in said["flows"])
+    assert said["foreign"] == ["table=0, priority=7,udp,tp_dst=7 actions=drop"]
+    with reading(host.site.engine) as session:
+        world = World().apply(*snapshot.snapshot(session))
+    wanted = {f"{encode(flow.flow).cookie:016x} {int(flow.flow.table)}" for flow in owned(world, host.id)}
+    told = {" ".join(line.split()[:2]) for line in said["flows"]}
+    assert told == wanted, "they are those of the model"
+    assert any(flow.owner == one.name and flow.what == "endpoint" for flow in owned(world, host.id))

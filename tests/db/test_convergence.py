@@ -166,3 +166,34 @@ def test_a_controller_may_be_forgotten(lab: Lab) -> None:
     assert tx.revision == before + 1
     with reading(lab.engine) as session:
         assert session.execute(select(Controller)).all() == []
+
+
+def test_a_revision_waits_for_the_ports_that_its_flows_lead_to(lab: Lab) -> None:
+    """Those of the newest change of tunnels and segments up to it, on hosts whose agent has ever spoken."""
+
+    def says(host: Host, revision: int | None, ago: timedelta = timedelta()) -> None:
+        with writing(lab.engine) as session:
+            hosts.report(session, host.id, {"tunnels_revision": revision}, utcnow() - ago)
+
+    before = lab.revision
+    steps.network(lab.engine, "acme/first", "10.20.0.0/24", carried_by="gre")
+    made = lab.revision = steps.revision(lab.engine)
+    lab.record(made, {lab.h1: Progress(before, before), lab.h2: Progress(before, before)})
+    assert states(lab.progress()) == ("applied", {"h1": "applied", "h2": "applied"}), "no agent, no bridge"
+    says(lab.h1, before)
+    says(lab.h2, made)
+    assert states(lab.progress()) == ("pending", {"h1": "pending", "h2": "applied"}), "no flow has changed"
+    assert lab.progress().hosts[0].error == "its agent has not made all ports to other hosts and to segments"
+
+    steps.tenant(lab.engine, "other")
+    later = lab.revision = steps.revision(lab.engine)
+    assert later > made
+    lab.record(later, {lab.h1: Progress(later, later)})
+    assert states(lab.progress()) == ("pending", {"h1": "pending"}), "nor what comes after it"
+    lab.record(later, {lab.h1: Progress(made, made), lab.h2: Progress(later, later)})
+    assert states(lab.progress()) == ("applied", {"h2": "applied"}), "what is not h1's does not wait for it"
+    lab.record(later, {lab.h1: Progress(later, later)})
+    says(lab.h1, before, ago=timedelta(minutes=1))
+    assert states(lab.progress("h1")) == ("pending", {"h1": "disconnected"}), "an agent that is silent"
+    says(lab.h1, made)
+    assert states(lab.progress()) == ("applied", {"h1": "applied", "h2": "applied"})

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from db import attachments, endpoints, hosts, wanted
 from db.changes import transaction
 from db.engine import reading
-from db.errors import Conflict, DomainError, Invalid, NotFound
+from db.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
 from db.tables import Host
 from db.wanted import WantedEndpoint
 from tests.db import steps
@@ -25,7 +25,7 @@ def two(engine: Engine) -> tuple[Host, Host]:
 def move(engine: Engine, to: Host, name: str, container: str = "there", **more: object) -> WantedEndpoint:
     asked = {"network": "acme/web", "name": name, "move": True, **more}
     with transaction(engine) as tx:
-        return attachments.attach(tx, to.id, container, "eth1", **asked).endpoint  # type: ignore[arg-type]
+        return attachments.attach(tx, to.id, container, "eth1", entitled=True, **asked).endpoint  # type: ignore[arg-type]
 
 
 def on(engine: Engine, host: Host) -> list[str]:
@@ -64,6 +64,47 @@ def test_asking_again_moves_nothing_and_back_is_a_move_too(engine: Engine, two: 
     assert steps.revision(engine) == revision
     assert move(engine, h1, "web1", "back").addresses == was.addresses
     assert on(engine, h1) == ["acme/web1"]
+
+
+def test_an_agent_takes_from_another_host_what_it_was_let_and_once(engine: Engine, two: tuple[Host, Host]) -> None:
+    h1, h2 = two
+    was = steps.attach(engine, h1, "web1")
+
+    def take(to: Host, container: str = "there") -> WantedEndpoint:
+        return steps.attach(engine, to, "web1", move=True, netns=f"/run/netns/{container}")
+
+    def let(host: str) -> None:
+        with transaction(engine) as tx:
+            endpoints.update(tx, "acme/web1", move_to=host)
+
+    refused = "endpoint acme/web1 is on host h1, and host h2 may not take it"
+    with pytest.raises(Forbidden, match=refused):
+        take(h2)
+    let("h1")
+    with pytest.raises(Forbidden, match=refused):
+        take(h2)
+    let("h2")
+    let("")
+    with pytest.raises(Forbidden, match=refused):
+        take(h2)
+    assert on(engine, h1) == ["acme/web1"]
+    let("h2")
+    assert take(h2).addresses == was.addresses and on(engine, h2) == ["acme/web1"]
+    assert take(h2, "again").addresses == was.addresses, "of its own host"
+    with pytest.raises(Forbidden, match="on host h2, and host h1 may not take it"):
+        take(h1)
+    let("h1")
+    take(h1)
+    with pytest.raises(Forbidden, match=refused):
+        take(h2)
+    with pytest.raises(NotFound, match="there is no host h9"):
+        let("h9")
+    let("h2")
+    with transaction(engine) as tx:
+        hosts.delete(tx, "h2")
+    steps.host(engine, "h2", "198.18.0.12")
+    with reading(engine) as session:
+        assert endpoints.get(session, "acme/web1").move_to is None, "not another host of that name"
 
 
 def test_a_move_that_cannot_be_is_refused_and_changes_nothing(engine: Engine, two: tuple[Host, Host]) -> None:

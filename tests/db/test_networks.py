@@ -317,6 +317,16 @@ def test_each_transport_has_its_own_mtu_for_agents_and_people(engine: Engine) ->
             assert wanted.endpoint(session, found.id).mtu == mtu
 
 
+def test_a_network_that_may_need_a_tunnel_leaves_room_for_it(engine: Engine) -> None:
+    h1 = steps.host(engine, "h1", "198.18.0.11")
+    steps.tenant(engine)
+    steps.network(engine, "acme/web", "10.20.0.0/24", carried_by="host-gw", cross_subnet=True)
+    assert steps.attach(engine, h1, "c1").mtu == 1450
+    with transaction(engine) as tx:
+        networks.update(tx, "acme/web", cross_subnet=False)
+    assert steps.attach(engine, h1, "c2").mtu == 1500
+
+
 def test_bridges_have_the_tunnels_that_networks_use_and_the_default(engine: Engine) -> None:
     h1 = steps.host(engine, "h1", "198.18.0.11")
     steps.tenant(engine)
@@ -337,6 +347,11 @@ def test_bridges_have_the_tunnels_that_networks_use_and_the_default(engine: Engi
     assert not is_told(lambda tx: networks.create(tx, "acme/b", carried_by="geneve")), "nothing new for bridges"
     assert is_told(lambda tx: networks.update(tx, "acme/a", carried_by="gre")) and types() == ["vxlan", "geneve", "gre"]
     assert is_told(lambda tx: networks.delete(tx, "acme/b")) and types() == ["vxlan", "gre"]
+    assert is_told(lambda tx: networks.update(tx, "acme/a", carried_by="host-gw")) and types() == ["vxlan"]
+    with reading(engine) as session:
+        said = wanted.wanted(session, h1.id)
+        assert said.segments == [{"name": "underlay", "ofport": 9}]
+        assert said.tunnels_revision == said.revision == current_revision(session)
 
 
 def test_a_local_network_keeps_to_one_host(engine: Engine) -> None:

@@ -10,7 +10,9 @@ import pytest
 
 from lab.lab import Lab, sweep_orphans
 from lab.process import Process
+from tests.lab.internet import Internet, internet, rules
 from tests.lab.world import World
+from tests.ovs import wait_for
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +25,15 @@ def lab() -> Iterator[Lab]:
         yield lab
     finally:
         lab.down()
+
+
+@pytest.fixture(scope="session")
+def there(lab: Lab) -> Iterator[Internet]:
+    """The machine outside, once every host's way out is set up."""
+    with internet(lab) as machine:
+        for host in lab.hosts:
+            wait_for(lambda host=host: "masquerade" in rules(host.netns), f"the rules of {host.name}")
+        yield machine
 
 
 @pytest.fixture

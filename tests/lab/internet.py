@@ -21,6 +21,8 @@ ROUTER, ROUTER6 = "198.18.0.250", "fd00:198:18::250"
 FAR, FAR2, FAR6 = "198.19.7.1", "198.19.7.2", "fd00:198:19:7::1"
 """Where it is asked."""
 PORT = 7
+MAC = "02:c6:12:00:00:fa"
+"""Always the same: hosts remember it from one test to the next."""
 ROUTES = "198.19.7.0/24", "fd00:198:19:7::/64"
 
 
@@ -88,7 +90,7 @@ def internet(lab: Lab) -> Iterator[Internet]:
         netns.batch(
             fabric_netns(lab.name),
             [
-                f"link add {cable} type veth peer name eth0 netns {space}",
+                f"link add {cable} type veth peer name eth0 address {MAC} netns {space}",
                 f"link set {cable} master {fabric.BRIDGE} addrgenmode none up",
             ],
         )
@@ -121,10 +123,15 @@ def internet(lab: Lab) -> Iterator[Internet]:
         netns.delete(space)
 
 
+def rules(space: str) -> str:
+    """All of nftables there."""
+    return netns.run("ip", "netns", "exec", space, "nft", "list", "ruleset")
+
+
 class Line:
     """An open TCP connection from a namespace; it asks as often as it likes who it is."""
 
-    def __init__(self, space: str, address: str, port: int = PORT, seconds: float = 2.0, source_port: int = 0) -> None:
+    def __init__(self, space: str, address: str, port: int = PORT, seconds: float = 5.0, source_port: int = 0) -> None:
         with netns.inside(space):
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             self._line = socket.socket(family, socket.SOCK_STREAM)
@@ -143,11 +150,21 @@ class Line:
         self._line.sendall(b"who am I?")
         return self._line.recv(100).decode().partition(" ")[0]
 
+    def falls_silent(self) -> bool:
+        """Whether there is no answer any more, but for one that was on its way: a switch's cache takes a moment."""
+        self._line.settimeout(2.0)
+        for _ in range(5):
+            try:
+                self.ask()
+            except TimeoutError:
+                return True
+        return False
+
     def close(self) -> None:
         self._line.close()
 
 
-def asked(space: str, address: str, port: int = PORT, seconds: float = 2.0) -> str | None:
+def asked(space: str, address: str, port: int = PORT, seconds: float = 5.0) -> str | None:
     """From which address a machine there hears the namespace over TCP; None if it does not answer."""
     try:
         with closing(Line(space, address, port, seconds)) as line:

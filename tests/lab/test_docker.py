@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from client.rest import Problem
-from lab import docker, netns
+from lab import docker, image, netns
 from lab.lab import Lab, sweep_orphans
 from lab.names import LabError
 from lab.process import Process, of_lab
@@ -73,7 +73,7 @@ class Site:
     def hears(self, host: str, container: str, target: str) -> bool:
         """Whether the web page there is heard."""
         try:
-            return docker.PAGE.strip() in self.docker(
+            return image.PAGE.strip() in self.docker(
                 host, "exec", container, "timeout", "3", "wget", "-qO-", f"http://{target}/"
             )
         except LabError:
@@ -192,6 +192,26 @@ def test_every_option(site: Site) -> None:
     assert "--ipam-driver warren" in site.fails("h1", "network", "create", "-d", "warren", "n")
 
 
+def test_published_ports_lead_to_containers_as_long_as_they_are_there(site: Site) -> None:
+    tenant, address = site.tenants[0], site.lab.host("h1").address
+    for host in ("h1", "h2"):
+        site.network(host, "open", "--subnet", "10.52.0.0/24", "-o", f"tenant={tenant}", "-o", "network=open")
+    site.run("h2", "client", "open")
+    site.run("h1", "server", "open", "-p", "18080:80", "-p", f"{address}:18081:80", "-p", "80")
+    assert site.hears("h2", "client", f"{address}:18080") and site.hears("h2", "client", f"{address}:18081")
+    assert site.hears("h1", "server", f"{address}:18080"), "itself"
+    published = {one["host_port"]: one for one in site.rest.items("/publications", {"tenant": tenant})}
+    (chosen,) = published.keys() - {18080, 18081}
+    assert site.hears("h2", "client", f"{address}:{chosen}") and all(one["by_runtime"] for one in published.values())
+    taken = ("run", "--rm", "--network", "open", "-p", "18080:80", docker.IMAGE, "true")
+    assert "Port tcp/18080 of host h1 is published for" in site.fails("h1", *taken)
+    site.remove("h1", "server")
+    assert not site.hears("h2", "client", f"{address}:18080")
+    assert not list(site.rest.items("/publications", {"tenant": tenant}))
+    site.run("h1", "server", "open", "-p", "18080:80")
+    assert site.hears("h2", "client", f"{address}:18080")
+
+
 def test_a_network_is_joined_by_name(site: Site) -> None:
     tenant = site.tenants[0]
     site.rest.post("/networks", {"name": f"{tenant}/there", "subnets": ["10.45.0.0/24"], "gateways": ["10.45.0.9"]})
@@ -255,12 +275,13 @@ def test_many_containers_at_once_have_addresses_of_their_own(site: Site) -> None
     for host in ("h1", "h2"):
         held = ("--aux-address", "printer=10.51.0.3")  # the same on both hosts, and given to nobody
         site.network(host, "many", "--subnet", "10.51.0.0/24", *held, "-o", f"tenant={tenant}", "-o", "network=many")
-    with ThreadPoolExecutor(4) as pool:
-        hosts = [("h1", "h2")[n % 2] for n in range(12)]
-        found = list(pool.map(lambda n: site.run(hosts[n], f"many{n}", "many", command="sleep 1000"), range(12)))
-    assert len(set(found)) == 12 and "10.51.0.3" not in found
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda n: site.remove(hosts[n], f"many{n}"), range(12)))
+    hosts = [("h1", "h2")[n % 2] for n in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda n: site.run(hosts[n], f"many{n}", "many", command="sleep 1000"), range(24)))
+        assert len(set(found)) == 24 and "10.51.0.3" not in found
+        list(pool.map(lambda n: site.remove(hosts[n], f"many{n}"), range(24)))
+    for host in site.lab.hosts:
+        assert "wrn" not in netns.run("ip", "-n", host.netns, "-o", "link", "show", "type", "veth")
     assert [one["name"] for one in site.endpoints(tenant)] == [f"{tenant}/docker-aux-10-51-0-3"]
 
 

@@ -22,7 +22,7 @@ from scapy.packet import Packet, Raw
 from lab import netns, state
 from lab.endpoint import Wanted
 from lab.lab import Lab
-from lab.names import endpoint_netns
+from lab.names import LabError, endpoint_netns
 from lab.process import environment
 from lab.state import Placed
 from tests.lab.test_spoofing import ip
@@ -207,6 +207,9 @@ def test_an_endpoint_moves_and_who_talks_to_it_finds_it_there(lab: Lab, world: W
         until(lambda: netns.run("ip", "-n", peer.netns, "neigh") != "", "it pings")
         space = by_hand.space("h2", f"{mover.name}-there")
         netns.run("ip", "-n", space, "link", "set", "lo", "up")
+        with pytest.raises(LabError, match=f"may not take it.*endpoint move {red}/{mover.name} --to h2"):
+            by_hand.attach("h2", space, "eth0", "--network", network, "--name", mover.name, "--move")
+        world.rest.patch(f"/endpoints/{red}/{mover.name}", {"move_to": "h2"})
         made = by_hand.attach("h2", space, "eth0", "--network", network, "--name", mover.name, "--move")
         world.settle()
         for voice in (peer, near):
@@ -238,6 +241,7 @@ def test_a_moved_endpoint_leaves_its_old_name_and_place_to_others(lab: Lab, worl
     network = world.network(red, "net", "10.49.0.0/24")
     mover = world.endpoint(network, "h1")
     space = by_hand.space("h2", f"{mover.name}-there")
+    world.rest.patch(f"/endpoints/{red}/{mover.name}", {"move_to": "h2"})
     by_hand.attach("h2", space, "eth0", "--network", network, "--name", mover.name, "--move")
     world.remove(mover)
     peer = lab.run("h3", Wanted("peer-of-moved", network))

@@ -67,7 +67,7 @@ class Scene:
             calling.settimeout(1)
             try:
                 calling.connect((address, port))
-            except TimeoutError:
+            except OSError:  # no answer, or the host's that it has no route there
                 return False
             return True
 

@@ -16,6 +16,7 @@ from scapy.layers.l2 import GRE, Ether
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet
 
+from client import change
 from lab import netns
 from lab.lab import Lab
 from lab.names import fabric_netns
@@ -25,6 +26,8 @@ from tests.lab.world import World
 
 TUNNELS = ("vxlan", "geneve", "gre")
 CARRIERS = (*TUNNELS, "host-gw")
+BASE = "tun", "gw", "dns"
+"""Ports that a bridge has whatever networks there are."""
 
 
 class Site(NamedTuple):
@@ -172,6 +175,33 @@ def test_tunnels_run_over_ipv6(lab: Lab, ipv6_underlay: None, world: World, tran
         frame = outer(nic, its)
     assert frame[IPv6].dst == lab.host("h2").address6
     assert bool(frame.haslayer(UDP)) == (transport != "gre")
+
+
+def test_tunnels_and_patches_come_before_a_revision_is_applied_and_go_when_nobody_needs_them(
+    lab: Lab, world: World
+) -> None:
+    def ports(host: str, bridge: str) -> set[str]:
+        said = netns.run("ovs-vsctl", f"--db={lab.host(host).ovsdb}", "list-ports", bridge)
+        own = (port for port in said.split() if port.startswith(("warren0-", "phy-")))
+        return set(own) - {f"warren0-{name}" for name in BASE}
+
+    def gone() -> bool:
+        return not any(ports(host.name, bridge) for host in lab.hosts for bridge in ("warren0", "br-phy"))
+
+    def strays() -> list[str]:
+        return [one["sentence"] for one in world.rest.get("/ipam/check").body["items"] if "port warren0" in str(one)]
+
+    tenant = world.tenant("brief")
+    network = world.network(tenant, "front", "10.61.8.0/24", transport="gre")
+    for transport, needed in (("gre", "warren0-gre"), ("geneve", "warren0-gnv"), ("host-gw", "warren0-phy-underlay")):
+        changed = world.rest.patch(f"/networks/{network}", {"transport": transport}).body
+        change.wait(world.rest, changed["revision"], 10)
+        assert all(needed in ports(host.name, "warren0") for host in lab.hosts), "at once"
+        assert strays() == []
+    assert all("phy-underlay-warren0" in ports(host.name, "br-phy") for host in lab.hosts)
+    world.rest.delete(f"/networks/{network}")
+    until(gone)
+    assert strays() == []
 
 
 def test_a_network_changes_its_transport_while_it_is_used(lab: Lab, world: World) -> None:

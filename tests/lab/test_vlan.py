@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import pytest
 from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 
 from client.rest import Problem
@@ -16,6 +20,7 @@ from lab.names import LabError
 from lab.state import Placed
 from tests.lab.outside import NIC, Outside, listening, outside, pings
 from tests.lab.rules import apply, policy
+from tests.lab.test_broadcast import EVERYBODY, GROUP, GROUP6, PORT, heard, say
 from tests.lab.test_transports import BOTH, NEITHER, reaches
 from tests.lab.wire import Tap, tap
 from tests.lab.world import World
@@ -203,6 +208,44 @@ def test_policies_judge_what_comes_from_outside_and_what_goes_there(world: World
     assert router.hears(one)
     apply(world, policy(tenant, egress=[{"to": [{"ipBlock": {"cidr": "10.62.1.0/24"}}]}]))
     assert pings(its.one.netns, ROUTER) and not pings(its.one.netns, FAR)
+
+
+def test_broadcasts_pass_between_an_open_network_and_the_segment_and_no_other(
+    lab: Lab, world: World, router: Outside
+) -> None:
+    """Both ways, to endpoints of both hosts once, and never to another tag or another tenant."""
+    its = site(world, TAG)
+    assert world.rest.patch(f"/networks/{its.network}", {"broadcast": True}).body["broadcast"]
+    world.settle()
+    mine, foreign = [its.one, its.near, its.far], [its.routed_near, its.routed_far, its.apart_far, its.foreign]
+    directed, mac = "10.62.1.255", "52:54:00:00:00:09"
+    with ExitStack() as stack:
+        taps = {one.name: stack.enter_context(tap(one.netns)) for one in (*mine, *foreign)}
+        taps["outside"] = stack.enter_context(tap(router.netns, f"v{TAG}"))
+        taps["outside, elsewhere"] = stack.enter_context(tap(router.netns, f"v{FOREIGN}"))
+        for to in (EVERYBODY, directed, GROUP, GROUP6):
+            hears(taps, its.one, to, [its.near, its.far], "outside")
+            text = secrets.token_bytes(16)
+            packet = IPv6(src="fd00:62:1::99", dst=to) if ":" in to else IP(src="10.62.1.99", dst=to)
+            said = Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") / Dot1Q(vlan=TAG) / packet / UDP(sport=9, dport=PORT) / text
+            line = frames(router)
+            line.send(bytes(said))
+            line.close()
+            expected = Counter([its.one.name, its.near.name, its.far.name])
+            assert heard(taps, text, list(expected)) == expected, f"{to} from outside"
+        apply(world, policy(its.one.tenant, ingress=[{"from": [{"podSelector": {}}]}]))
+        hears(taps, its.one, EVERYBODY, [its.near, its.far], "outside")
+        line = frames(router)
+        text = secrets.token_bytes(16)
+        to_all = Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") / Dot1Q(vlan=TAG)
+        line.send(bytes(to_all / IP(src="10.62.1.99", dst=directed) / UDP() / text))
+        line.close()
+        assert heard(taps, text, []) == Counter(), "who is outside is nobody's pod"
+
+
+def hears(taps: dict[str, Tap], source: Placed, to: str, receivers: list[Placed], *others: str) -> None:
+    expected = Counter([*(one.name for one in receivers), *others])
+    assert heard(taps, say(source, to), list(expected)) == expected, f"{to} from {source.name}"
 
 
 def test_explanations_agree_with_the_switches(world: World) -> None:

@@ -21,6 +21,7 @@ from ovs_agent.docker.driver import Driver
 from ovs_agent.docker.server import Listener
 from ovs_agent.document import Endpoint
 from ovs_agent.ledger import Key
+from ovs_agent.publish import Publisher
 
 TENANTS = ("acme", "beta", "docker")
 
@@ -142,6 +143,25 @@ class Ports:
         return f"{free}/{whole.prefixlen}"
 
 
+class WaysIn:
+    """The publisher: what is published, by interface. `taken` is a port of the host's that somebody has."""
+
+    def __init__(self) -> None:
+        self.published: dict[Key, list[Mapping[str, Any]]] = {}
+        self.taken = -1
+
+    def publish(self, key: Key, ports: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        if any(port["host_port"] == self.taken for port in ports):
+            raise Problem(
+                409, "Conflict", f"Port tcp/{self.taken} of host h1 is published for acme/web1; choose another."
+            )
+        self.published[key] = ports
+        return []
+
+    def withdraw(self, key: Key) -> None:
+        self.published.pop(key, None)
+
+
 class Answered(NamedTuple):
     status: int
     body: dict[str, Any]
@@ -157,6 +177,7 @@ class Plugin:
     def __init__(self, folder: Path) -> None:
         self.api = Api()
         self.ports = Ports(self.api)
+        self.ways_in = WaysIn()
         self.folder = folder
         self.path = folder / "warren.sock"
         self.start()
@@ -164,7 +185,9 @@ class Plugin:
     def start(self) -> None:
         """Also again: what is remembered is read from disk."""
         self.book = Book(self.folder / "docker")
-        self.driver = Driver(cast(Attacher, self.ports), cast(Rest, self.api), "h1", "docker", self.book)
+        self.driver = Driver(
+            cast(Attacher, self.ports), cast(Rest, self.api), "h1", "docker", self.book, cast(Publisher, self.ways_in)
+        )
         self.listener = Listener(self.path, self.driver.answer)
         self.listener.start()
         self.line = self.connect()

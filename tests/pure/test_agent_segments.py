@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ovs_agent.document import Segment
-from ovs_agent.plan import DropPort, Port, PutPort, Seen
-from ovs_agent.segments import SEGMENT, AddBridge, plan, problems
+from ovs_agent.document import UNDERLAY, Segment
+from ovs_agent.plan import SEGMENT, DropPort, Port, PutPort, Seen
+from ovs_agent.segments import AddBridge, plan, problems
 from tests.pure.test_plan import LOCAL, kept, wanted
 
 
@@ -38,9 +38,23 @@ def test_a_segment_given_by_its_bridge_is_joined_with_ours_while_networks_are_on
     assert steps == (PutPort("br-phy", PEER), PutPort("warren0", PATCH)), "dmz is not here"
     joined = carried_out(seen, steps)
     assert plan(used, joined, local) == ()
-    assert plan(wanted(1), joined, local) == (DropPort("warren0", PATCH.name), DropPort("br-phy", PEER.name))
-    assert carried_out(joined, plan(wanted(1), joined, local)) == seen
-    assert plan(wanted(1), joined, local._replace(fresh=False)) == ()
+    assert plan(wanted(1), joined, local) == (), "hosts may still have flows that lead there"
+    everywhere = local._replace(everywhere=True)
+    assert plan(wanted(1), joined, everywhere) == (DropPort("warren0", PATCH.name), DropPort("br-phy", PEER.name))
+    assert carried_out(joined, plan(wanted(1), joined, everywhere)) == seen
+    assert plan(wanted(1), joined, everywhere._replace(fresh=False)) == ()
+
+
+def test_the_underlays_segment_is_on_the_bridge_that_has_the_hosts_address() -> None:
+    used = wanted(1)._replace(segments=(Segment(UNDERLAY, 9),))
+    seen = kept(1)._replace(others={"br-phy": {"br-phy": Port("br-phy", None, "internal")}}, underlay="br-phy")
+    steps = plan(used, seen, LOCAL)
+    assert [(step.bridge, step.port.name, step.port.ofport) for step in steps if isinstance(step, PutPort)] == [
+        ("br-phy", "phy-underlay-warren0", None),
+        ("warren0", "warren0-phy-underlay", 9),
+    ]
+    assert plan(used, carried_out(seen, steps), LOCAL) == ()
+    assert plan(used, seen._replace(underlay="eth0"), LOCAL) == (), "an address on no bridge"
 
 
 def test_a_segment_given_by_its_interface_gets_a_bridge() -> None:

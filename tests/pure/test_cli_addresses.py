@@ -23,6 +23,8 @@ def answer(asked: Asked) -> Answer:
     match asked.method, asked.path.partition("?")[0].removeprefix("/api/v1"):
         case "POST", "/networks":
             return 201, {"subnets": [{"cidr": "10.20.0.0/24"}], "vni": 9, "revision": 7}
+        case "PATCH", "/networks/acme/web":
+            return 200, {"revision": 7}
         case "PATCH", "/pools/second":
             return 200, {"name": "second", "revision": 7}
         case "POST", "/networks/acme/web/reservations":
@@ -51,6 +53,18 @@ def test_the_options_of_docker_and_calico_are_those_of_network_create(api: Scrip
     assert body["ip_ranges"] == ["10.20.0.128/25"] and body["excludes"] == ["10.20.0.200-10.20.0.210"]
     assert body["aux_addresses"] == {"lb": "10.20.0.250"} and body["block_sizes"] == [28]
     assert (body["plan"], body["strict"]) == ("per-host", True)
+
+
+def test_how_addresses_are_given_out_is_changed_as_a_whole(api: ScriptedApi) -> None:
+    for words, body in (
+        (
+            "--ip-range all --exclude 10.20.0.9 --borrowing",
+            {"ip_ranges": [], "excludes": ["10.20.0.9"], "strict": False},
+        ),
+        ("--ip-range 10.20.0.0/25 --exclude none", {"ip_ranges": ["10.20.0.0/25"], "excludes": []}),
+    ):
+        assert run(["network", "update", "acme/web", *words.split(), "--no-wait"]) == 0
+        assert api.asked[-1].body == body
 
 
 def test_a_pool_is_enabled_disabled_and_drained(api: ScriptedApi, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ def answer(asked: Asked) -> Answer:
         case "PATCH":
             return 200, {
                 "name": "acme/lb1",
-                "allowed": [{**PAIR, **pair} for pair in asked.body["allowed"]],
+                "allowed": [{**PAIR, **pair} for pair in asked.body.get("allowed", [])],
                 "revision": 7,
             }
     return 404, {"title": "Not found", "detail": "There is nothing."}
@@ -38,6 +38,15 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedApi]:
 def sent(api: ScriptedApi, *arguments: str) -> Any:
     assert run(["endpoint", "set", "acme/lb1", *arguments, "--no-wait"]) == 0
     return api.asked[-1].body["allowed"]
+
+
+def test_a_host_may_take_an_endpoint_or_none(api: ScriptedApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["endpoint", "move", "acme/lb1", "--to", "h2", "--no-wait"]) == 0
+    assert run(["endpoint", "move", "acme/lb1", "--nowhere", "--no-wait"]) == 0
+    assert [asked.body for asked in api.asked] == [{"move_to": "h2"}, {"move_to": ""}]
+    assert capsys.readouterr().out.splitlines()[0].startswith("Host h2 may take endpoint acme/lb1")
+    assert run(["endpoint", "move", "acme/lb1", "--no-wait"]) == 2
+    assert "Give --to or --nowhere" in capsys.readouterr().err
 
 
 def test_what_is_allowed_replaces_what_was(api: ScriptedApi) -> None:

@@ -118,7 +118,7 @@ def test_the_cluster_is_shown(api: ScriptedApi, capsys: pytest.CaptureFixture[st
     [
         ("cluster set isolation open", "'open' is no isolation; use flat or multitenant"),
         ("cluster set colour flat", "'colour' is not one of 'isolation', 'vxlan-port'"),
-        ("network update acme/web", "--no-broadcast, --transport, --physical, --vlan or --cross-subnet"),
+        ("network update acme/web", "Say what to change; see `warren network update --help`"),
         ("tenant join acme", "Missing argument 'OTHER'"),
         ("tenant peer acme a/b", "'a/b' is not a name"),
     ],

@@ -282,3 +282,30 @@ def test_the_result_says_where_names_are_answered_unless_somebody_wants_it_other
     assert dns({"dns": {}}) == dns()
     of_containerd = {"Servers": ["192.0.2.53"], "Searches": ["example.org"], "Options": None}
     assert dns({"runtimeConfig": {"dns": of_containerd}}) == {"nameservers": ["192.0.2.53"], "search": ["example.org"]}
+
+
+@pytest.mark.parametrize(
+    ("mappings", "published"),
+    [
+        (None, []),
+        (
+            [{"HostPort": 8080, "ContainerPort": 80, "Protocol": "TCP", "HostIP": ""}],  # as containerd writes it
+            [{"protocol": "tcp", "port": 80, "host_port": 8080, "host_ip": None}],
+        ),
+        (
+            [{"hostPort": 53, "containerPort": 53, "protocol": "udp", "hostIP": "192.0.2.11"}],
+            [{"protocol": "udp", "port": 53, "host_port": 53, "host_ip": "192.0.2.11"}],
+        ),
+        ([{"hostPort": 0, "containerPort": 80}], []),
+    ],
+)
+def test_port_mappings_are_what_is_published(mappings: Any, published: list[dict[str, Any]]) -> None:
+    assert wish.published(call({"runtimeConfig": {"portMappings": mappings}})) == published
+
+
+@pytest.mark.parametrize(
+    "mappings", ["x", [7], [{}], [{"hostPort": 80}], [{"hostPort": "80", "containerPort": 80}], [{"hostPort": 1 << 17}]]
+)
+def test_wrong_port_mappings_are_named(mappings: Any) -> None:
+    with pytest.raises(CniError, match="portMappings"):
+        wish.published(call({"runtimeConfig": {"portMappings": mappings}}))

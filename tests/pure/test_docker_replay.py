@@ -202,6 +202,28 @@ def test_a_claim_that_nobody_uses_is_released(plugin: Plugin) -> None:
     assert held[0].addresses == (given,)
 
 
+def test_published_ports_are_opened_when_the_endpoint_is_the_way_in_and_closed_again(plugin: Plugin) -> None:
+    prepared(plugin)
+    net = next(net.id for net in plugin.book.nets.all())
+    address = plugin.call("IpamDriver.RequestAddress", {"PoolID": plugin.pool, "Address": ""}).body["Address"]  # type: ignore[attr-defined]
+    body = {"NetworkID": net, "EndpointID": "ee" * 32}
+    interface = {"Address": address, "MacAddress": ""}
+    assert "Err" not in plugin.call("NetworkDriver.CreateEndpoint", {**body, "Interface": interface}).body
+    ports = [{"Proto": 6, "Port": 80, "HostIP": "", "HostPort": 8080, "HostPortEnd": 8080}]
+    options = {"com.docker.network.portmap": ports}
+    plugin.call("NetworkDriver.Join", {**body, "SandboxKey": "/x", "Options": options})
+    assert not plugin.ways_in.published
+    assert plugin.call("NetworkDriver.ProgramExternalConnectivity", {**body, "Options": options}).body == {}
+    (published,) = plugin.ways_in.published.values()
+    asked = {"protocol": "tcp", "port": 80, "host_port": 8080, "host_port_end": 8080, "host_ip": None, "count": 1}
+    assert published == [asked]
+    plugin.call("NetworkDriver.RevokeExternalConnectivity", body)
+    assert not plugin.ways_in.published
+    plugin.ways_in.taken = 8080
+    refused = plugin.call("NetworkDriver.ProgramExternalConnectivity", {**body, "Options": options})
+    assert "Port tcp/8080 of host h1 is published for acme/web1" in refused.error
+
+
 def test_an_address_and_a_mac_in_use_are_refused(plugin: Plugin) -> None:
     prepared(plugin)
     pool = plugin.pool  # type: ignore[attr-defined]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from controller.pipeline import packet
 from ovs_agent import nat
+from ovs_agent.document import Published
+from ovs_agent.listening import Listener, listeners
 
 GATEWAY = "warren0-gw"
 
@@ -22,6 +25,47 @@ def test_the_table_is_replaced_whole_and_no_other_is_named() -> None:
     rules = nat.ruleset(GATEWAY)
     assert rules.startswith("table inet warren\ndelete table inet warren\ntable inet warren {\n")
     assert "flush" not in rules and rules.count("delete") == 1
+
+
+def published(**more: Any) -> Published:
+    said = {"host_ip": "", "host_port": 8080, "port": 80, "count": 1, "protocol": "tcp", "families": (4, 6), **more}
+    return Published(endpoint="acme/web1", ofport=0x0164, **said)
+
+
+def test_published_ports_lead_to_the_endpoints_address_at_the_gateway() -> None:
+    rules = nat.ruleset(GATEWAY, [published(), published(host_ip="192.0.2.1", host_port=90, count=2, protocol="udp")])
+    assert "meta l4proto . th dport map { tcp . 8080 : 240.119.1.100 . 80 }" in rules
+    assert "{ tcp . 8080 : fd77:6172:7265:6f75::164 . 80 }" in rules
+    to = "192.0.2.1 . udp . 90 : 240.119.1.100 . 80, 192.0.2.1 . udp . 91 : 240.119.1.100 . 81"
+    assert f"ip daddr . meta l4proto . th dport map {{ {to} }}" in rules
+    assert rules.index("192.0.2.1") < rules.index("tcp . 8080"), "the one that says more comes first"
+    only_ipv4 = nat.ruleset(GATEWAY, [published(host_ip="0.0.0.0")])
+    assert "240.119.1.100" in only_ipv4 and "6f75::164" not in only_ipv4
+    assert "240.119.1.100" not in nat.ruleset(GATEWAY, [published(families=(6,))])
+
+
+@pytest.mark.parametrize(
+    ("listener", "way", "is_said"),
+    [
+        (Listener("tcp", "0.0.0.0", 8080), published(), True),
+        (Listener("tcp", "192.0.2.1", 8080), published(), True),
+        (Listener("tcp", "192.0.2.1", 8080), published(host_ip="192.0.2.2"), False),
+        (Listener("tcp", "192.0.2.2", 8080), published(host_ip="192.0.2.2"), True),
+        (Listener("udp", "0.0.0.0", 8080), published(), False),
+        (Listener("tcp", "0.0.0.0", 8081), published(), False),
+        (Listener("tcp", "::", 8081), published(count=2), True),
+    ],
+)
+def test_programs_that_nobody_hears_any_more_are_named(listener: Listener, way: Published, is_said: bool) -> None:
+    said = nat.unheard([way], [listener])
+    assert bool(said) is is_said and all(f"tcp/{listener.port}" in one and "acme/web1" in one for one in said)
+
+
+def test_listening_sockets_are_read_as_the_kernel_writes_them(tmp_path: Path) -> None:
+    head = "  sl  local_address rem_address   st\n"
+    (tmp_path / "tcp").write_text(f"{head}   0: 0100007F:1F90 00000000:0000 0A\n   1: 0100007F:0050 0200007F:0001 01\n")
+    (tmp_path / "udp6").write_text(f"{head}   0: {'0' * 32}:0035 {'0' * 32}:0000 07\n")
+    assert listeners(tmp_path) == [Listener("tcp", "127.0.0.1", 8080), Listener("udp", "::", 53)]
 
 
 def chain(table: str, name: str, family: str = "ip", **more: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from ovs_agent.plan import (
     Step,
     Stray,
     endpoint_port,
+    leaving,
     missing,
     plan,
     problems,
@@ -118,6 +119,19 @@ def test_a_bare_host_gets_bridge_controllers_tunnel_and_gateway() -> None:
 def test_tunnels_over_ipv6_carry_a_checksum() -> None:
     steps = plan(wanted()._replace(address="fd00:198:18::11"), Seen(), LOCAL)
     assert carried_out(Seen(), steps).ports["warren0-tun"].options["csum"] == "true"
+
+
+def test_a_tunnel_that_no_network_uses_goes_when_no_host_has_flows_that_do() -> None:
+    used = wanted(1)._replace(tunnels=(*wanted().tunnels, Tunnel("gre", "gre", None, 4)))
+    seen = carried_out(kept(1), plan(used, kept(1), LOCAL))
+    assert "warren0-gre" in seen.ports
+    assert plan(wanted(1), seen, LOCAL) == (), "others may still send by it"
+    assert leaving(wanted(1), seen, LOCAL) == ("warren0-gre",)
+    assert strays(wanted(1), seen, LOCAL) == ()
+    everywhere = LOCAL._replace(everywhere=True)
+    assert plan(used, seen, everywhere) == ()
+    assert plan(wanted(1), seen, everywhere._replace(fresh=False)) == ()
+    assert plan(wanted(1), seen, everywhere) == (DropPort("warren0", "warren0-gre"),)
 
 
 def test_a_host_as_it_should_be_is_left_alone() -> None:

@@ -17,7 +17,7 @@ from controller.transport.vlan import segment_ofport
 from controller.world import World
 from tests.pure import worlds
 from tests.pure.connections import NEW, REPLY, TRACKED, Packet
-from tests.pure.softswitch import PRESENT, Outcome, Switch, arrive, send
+from tests.pure.softswitch import PRESENT, Always, Outcome, Switch, arrive, send
 from tests.pure.test_explain import told
 from tests.pure.test_packets import BROADCAST, arp, solicit, udp
 
@@ -238,6 +238,51 @@ def test_broadcast_of_an_endpoint_goes_outside() -> None:
     packet = udp(world.endpoints[101], world.endpoints[102]) | {"eth_dst": BROADCAST, "ip_dst": 0xFFFFFFFF}
     assert send(flows(world), packet).ports == (SEGMENT,)
     assert send(flows(world), packet | {"ip_dst": (10 << 24) | (10 << 16) | 255}).ports == (SEGMENT,)
+
+
+EVERYBODY, DIRECTED, GROUP = 0xFFFFFFFF, (10 << 24) | (10 << 16) | 255, 0xEF070707
+GROUP6 = (0xFF05 << 112) | 0x77
+
+
+def copies(world: World, packet: Packet, host: int = 1) -> tuple[list[int], list[Outcome], list[Reason | None]]:
+    """The ports here that got one; what left by the segment; why the rest ended."""
+    ends = Switch(program(world, members(world, host))).copies(packet, Always(TRACKED | NEW))
+    went = [end.port for end in ends if end.port is not None]
+    out = [end for end in ends if end.port == SEGMENT]
+    return sorted(port for port in went if port != SEGMENT), out, [end.reason for end in ends if end.port is None]
+
+
+def to_many(packet: Packet, to: int) -> Packet:
+    return packet | {"eth_dst": BROADCAST, ("ipv6_dst" if to > EVERYBODY else "ip_dst"): to}
+
+
+@pytest.mark.parametrize("to", [EVERYBODY, DIRECTED, GROUP, GROUP6])
+@pytest.mark.parametrize("tag", [TAG, 0])
+def test_in_a_network_open_to_broadcasts_all_endpoints_and_the_segment_get_one_each(tag: int, to: int) -> None:
+    world = site(worlds.network(10, 1, transport="vlan", vlan=tag, broadcast=True), tag=tag)
+    a1, a4, a2 = (world.endpoints[id] for id in (101, 104, 102))
+    version = 6 if to > EVERYBODY else 4
+    here, out, lost = copies(world, to_many(udp(a1, a2, version), to))
+    assert (here, len(out), lost) == ([a4.ofport], 1, [Reason.OWN_BROADCAST])
+    assert out[0].packet.get("vlan_vid", 0) == (tag and PRESENT | tag)
+    there = over_the_segment(out[0])
+    assert copies(world, there, 2) == ([a2.ofport], [], []), "once, and back to nobody"
+    here, out, lost = copies(world, to_many(stranger(a1, tag, version), to))
+    assert (here, out, lost) == ([a1.ofport, a4.ofport], [], [])
+    other = to_many(stranger(a1, OTHER_TAG, version), to)
+    assert copies(world, other) == ([], [], [Reason.BROADCAST]), "another tenant's network, which is not open"
+
+
+def test_policies_judge_broadcasts_from_the_segment_and_those_that_go_there() -> None:
+    world = site(worlds.network(10, 1, transport="vlan", vlan=TAG, broadcast=True), policy(Direction.INGRESS, OWN))
+    a1, a4, a2 = (world.endpoints[id] for id in (101, 104, 102))
+    assert copies(world, to_many(stranger(a1), EVERYBODY))[0] == [], "a stranger is nobody's endpoint"
+    sent = to_many(udp(a1, a2), EVERYBODY)
+    here, out, _ = copies(world, sent)
+    assert (here, len(out)) == ([a4.ofport], 1)
+    assert copies(world, over_the_segment(out[0]), 2)[0] == [a2.ofport], "told by its MAC"
+    world = site(worlds.network(10, 1, transport="vlan", vlan=TAG, broadcast=True), policy(Direction.EGRESS))
+    assert copies(world, sent)[:2] == ([], [])
 
 
 def test_what_came_from_the_segment_leaves_the_host_by_nothing() -> None:

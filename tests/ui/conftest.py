@@ -77,6 +77,7 @@ def staged(browser: Browser, url: str, folder: Path) -> Iterator[Stage]:
     with serving(url, folder) as server:
         context = browser.new_context(viewport=DESK, base_url=server.url)
         context.set_default_timeout(SOON_MILLISECONDS)
+        context.set_default_navigation_timeout(6 * SOON_MILLISECONDS)
         page = context.new_page()
         complaints: list[str] = []
         page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)

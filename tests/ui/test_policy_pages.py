@@ -13,7 +13,7 @@ import yaml
 
 from tests.ui.visitor import Visitor, faults, member, words
 from tests.web.conftest import Site
-from web.api import explain
+from web.api import asking
 
 LOCK = """\
 apiVersion: networking.k8s.io/v1
@@ -43,7 +43,7 @@ spec:
 @pytest.fixture
 def shop(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     """Tenant acme with web1 and web2, db1 and db2; tenant beta with one endpoint, joined with acme."""
-    monkeypatch.setattr(explain, "PATIENCE", 0.05)  # no agent is there to answer
+    monkeypatch.setattr(asking, "PATIENCE", 0.05)  # no agent is there to answer
     agent = site.enrolled("h1")
     for name, subnet in (("acme", "10.65.0.0/24"), ("beta", "10.66.0.0/24")):
         site.admin.made("/tenants", {"name": name})
@@ -62,11 +62,12 @@ def test_a_policy_is_written_previewed_applied_edited_and_deleted(shop: Site, bo
     assert "namespace: acme" in boss.open("/new/policy?tenant=acme")
     assert "EgressFirewall" in boss.open("/new/policy?like=Egress%20firewall")
     seen = words(boss.send("/new/policy", documents=LOCK).text)
-    assert "acme/web1 to acme/db1 tcp/0-5431 allowed → denied by policy acme/lock: no ingress rule allows it" in seen
+    services = "tcp/0-5431, tcp/5433-65535, udp, sctp, icmp, other protocols"
+    assert f"acme/web1 to acme/db1 {services} allowed → denied by policy acme/lock: no ingress rule allows" in seen
     assert shop.admin.get("/policies/acme/lock").status_code == 404
     assert "back=/policies/acme/lock" in boss.confirm("/new/policy", documents=LOCK)
     page = words(boss.open("/policies/acme/lock"))
-    assert "About endpoints app=db. None of its 1 rule has matched a packet yet." in page
+    assert "About endpoints app=db. Its rule has matched no packet yet." in page
     assert "unused" in words(boss.open("/policies")) and "acme/lock" in boss.open("/policies?unused=on")
     boss.confirm("/policies/acme/lock/edit", documents=LOCK.replace("5432", "3306"))
     assert "3306" in json.dumps(shop.admin.get("/policies/acme/lock").get_json()["document"])

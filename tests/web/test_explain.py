@@ -16,7 +16,7 @@ from db.engine import reading
 from tests.web.conftest import Caller, Json, Site
 from tests.web.test_bad_input import assert_problem
 from tests.web.test_waiting import SOON_SECONDS, Progress, attach, confirm, waiting
-from web.api import explain
+from web.api import asking
 
 LONG = 20
 ASKED: Json = {"source": "acme/web1", "destination": "acme/db1", "protocol": "tcp", "port": 5432}
@@ -140,7 +140,7 @@ def test_a_disagreement_says_whether_to_ask_again(
 def test_an_agent_that_does_not_answer_leaves_the_model_alone(
     any_site: Site, agents: tuple[Caller, Caller], pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(explain, "PATIENCE", 0.5)
+    monkeypatch.setattr(asking, "PATIENCE", 0.5)
     answering(any_site, pool, agents[0], "h1", SENT)
     said = ask(any_site.admin)
     assert (said["verdict"], said["agreement"]) == ("allowed", "unconfirmed")
@@ -179,7 +179,7 @@ def test_one_host_is_asked_about_what_stays_there_and_no_other_agent_is_woken(
 def test_an_agent_answers_questions_to_its_own_host_only(any_site: Site, agents: tuple[Caller, Caller]) -> None:
     with any_site.app.app_context():
         ids = {}
-        with explain.recording() as tx:
+        with asking.recording() as tx:
             hosts = {1: "in_port=100", 2: "in_port=1"}
             ids = traces.ask(tx.session, hosts, tx.now)
     first, second = agents
@@ -233,7 +233,7 @@ def test_what_never_leaves_an_endpoint_is_answered_without_asking(
 def test_the_family_is_the_first_that_both_have(
     any_site: Site, agents: tuple[Caller, Caller], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(explain, "PATIENCE", 0.01)
+    monkeypatch.setattr(asking, "PATIENCE", 0.01)
     assert ask(any_site.admin)["version"] == 4
     body = {key: value for key, value in ASKED.items() if key != "port"}
     six = any_site.admin.post("/explain", {**body, "protocol": "icmpv6"}).get_json()

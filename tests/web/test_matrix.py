@@ -38,6 +38,7 @@ BODIES: dict[str, Any] = {
         ]
     },
     "explain_ask": lambda tenant: {"source": f"{tenant}/x", "destination": f"{tenant}/x", "protocol": "tcp", "port": 1},
+    "publications_create": lambda tenant: {"endpoint": f"{tenant}/none", "port": 80},
     "tokens_create": lambda tenant: {"name": "t", "role": "viewer", "tenant": tenant},
     "people_grant": lambda tenant: {"role": "viewer", "user": "nobody", "tenant": tenant},
 }
@@ -74,8 +75,10 @@ class Operation(NamedTuple):
             "container_id": "none",
             "ifname": "eth0",
             "trace": 99,
+            "dump": 99,
             "revision": 0,
             "token": 10**6,
+            "publication": 10**6,
             "binding": 10**6,
             "user": "nobody",
             "group": "nobody",
@@ -118,6 +121,7 @@ def cast(sqlite_template: Any, tmp_path_factory: pytest.TempPathFactory) -> Iter
                 assert site.admin.put(f"/dns/records/{scope}/secret", record).status_code == 201
             attached = {"network": f"{tenant}/secret", "name": "secret", "netns": "/run/netns/x"}
             assert agent.put(f"/hosts/h1/attachments/{tenant}/eth0", attached).status_code == 201
+            site.admin.made("/publications", {"endpoint": f"{tenant}/secret", "port": 80})
             policy = BODIES["policies_apply"](tenant)
             policy["documents"][0]["metadata"]["name"] = "secret"
             assert site.admin.post("/policies", policy).status_code == 200
@@ -227,6 +231,7 @@ def test_lists_show_what_is_ones_own(cast: Cast) -> None:
         assert {one["name"] for one in cast.site.viewer.get(path).get_json()["items"]} >= {name, "globex/secret"}
     scopes = {one["scope"] for one in operator.get("/dns/records").get_json()["items"]}
     assert scopes == {OWN, f"{OWN}/secret"}
+    assert [one["endpoint"] for one in operator.get("/publications").get_json()["items"]] == [f"{OWN}/secret"]
     assert len(cast.site.viewer.get("/dns/records").get_json()["items"]) == 4
     reserved = operator.get(f"/networks/{OWN}/secret/reservations").get_json()["items"]
     assert [one["name"] for one in reserved] == ["secret"]
@@ -242,7 +247,7 @@ def test_the_rules_are_these() -> None:
     assert may["tenant-operator"] == may["tenant-viewer"] | {"endpoints_update", "endpoints_delete"}
     assert may["tenant-admin"] == may["tenant-operator"] | {
         *("networks_create", "networks_update", "networks_delete", "networks_add_subnet", "networks_remove_subnet"),
-        *("pools_reserve", "pools_unreserve"),
+        *("pools_reserve", "pools_unreserve", "publications_create", "publications_delete"),
         *("dns_put_of_tenant", "dns_delete_of_tenant", "dns_put_of_network", "dns_delete_of_network"),
         *("policies_apply", "policies_delete", "tokens_create", "tokens_delete", "people_grant", "people_revoke"),
     }

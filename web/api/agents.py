@@ -16,7 +16,7 @@ from db.errors import EnrolTokenUsed
 from db.transport import TUNNELS_CHANGED
 from web.api.attachments import host_id
 from web.api.replies import Json
-from web.api.schemas.agent import Enrol, Enrolled, Report, Reported, Traced, Wanted, WantedQuery
+from web.api.schemas.agent import Dumped, Enrol, Enrolled, Report, Reported, Traced, Wanted, WantedQuery
 from web.auth.access import AGENTS, ENROLLERS, WATCHERS, allow, whoever
 from web.auth.identity import refused
 from web.live import Change
@@ -65,9 +65,9 @@ def get_wanted(host: str, query: WantedQuery) -> Json | Response:
         while True:
             looked = live.seen()
             with reading() as session:
-                asked = traces.asked(session, id)
-                if asked or query.after is None or wanted.changed_for_host(session, id, query.after):
-                    return {**wanted.wanted(session, id).document(), "traces": asked}
+                asked, dumps = traces.asked(session, id), traces.dumps_asked(session, id)
+                if asked or dumps or query.after is None or wanted.changed_for_host(session, id, query.after):
+                    return {**wanted.wanted(session, id).document(), "traces": asked, "dumps": dumps}
             left = deadline - time.monotonic()
             interest = partial(concerns, host_id=id)
             if not live.wait_for_change(looked.revision, interest, left, asked=(id, looked.pulse)):
@@ -113,4 +113,18 @@ def answer(host: str, trace: int, body: Traced) -> Json:
     """
     with noting() as session:
         traces.answer(session, host_id(session, host), trace, body.model_dump(), datetime.now(UTC))
+        return {"revision": current_revision(session)}
+
+
+@blueprint.put("/hosts/<host>/dumps/<int:dump>")
+@allow(AGENTS, own_host=True)
+@blueprint.input(Dumped, arg_name="body")
+@blueprint.output(Reported)
+def answer_dump(host: str, dump: int, body: Dumped) -> Json:
+    """Answer which flows are installed
+
+    The question came with what the host should have. Refused when whoever asked has given up.
+    """
+    with noting() as session:
+        traces.answer(session, host_id(session, host), dump, body.model_dump(), datetime.now(UTC))
         return {"revision": current_revision(session)}

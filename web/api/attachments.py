@@ -51,6 +51,7 @@ def attach(host: str, container_id: str, ifname: str, body: Attach) -> tuple[Jso
             mac=body.mac,
             interface=body.interface,
             move=body.move,
+            entitled=whoever().host_id is None,
             reservation=body.reservation,
             aliases=body.aliases,
         )

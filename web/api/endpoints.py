@@ -57,7 +57,9 @@ def altered(tx: Transaction, name: str, body: EndpointChange, version: int | Non
     ports = None if body.ports is None else [port.model_dump() for port in body.ports]
     allowed = None if body.allowed is None else [pair.model_dump() for pair in body.allowed]
     return present.endpoint(
-        endpoints.update(tx, name, labels=body.labels, ports=ports, allowed=allowed, version=version)
+        endpoints.update(
+            tx, name, labels=body.labels, ports=ports, allowed=allowed, move_to=body.move_to, version=version
+        )
     )
 
 

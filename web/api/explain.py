@@ -6,8 +6,8 @@ answers is said by `controller.calc.explain`.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+import ipaddress
+from collections.abc import Mapping, Set
 from contextlib import suppress
 
 from apiflask import APIBlueprint
@@ -15,21 +15,23 @@ from sqlalchemy.orm import Session
 
 from controller.calc.explain import Explanation, Fate, Heard, decide, explain, packets
 from controller.calc.judge import PROTOCOLS, Asked, Decision
+from controller.calc.outside import explain_outside, judge_outside, packet_outside
 from controller.model import Endpoint
 from controller.openflow.text import match_texts
 from controller.world import World
-from db import convergence, endpoints, snapshot, traces
+from db import convergence, endpoints, snapshot
 from db.changes import current_revision
+from db.collisions import inside
 from db.errors import Invalid, NotFound
+from web.api import asking
+from web.api.asking import asked_of
 from web.api.replies import Json
 from web.api.schemas.explain import Explain, Explained
 from web.auth.access import BODY, TENANT_READERS, allow
-from web.state import reading, reading_all, recording, state
+from web.state import reading_all
 
 blueprint = APIBlueprint("explain", __name__, tag="Policies")
 
-PATIENCE = 5.0
-"""Seconds that agents have to answer."""
 AUDIT_SECONDS = 15
 NUMBERS = {name: number for number, name in PROTOCOLS.items()}
 IN_WORDS = {"tcp": "TCP", "udp": "UDP", "sctp": "SCTP", "icmp": "ICMP", "icmpv6": "ICMPv6"}
@@ -52,19 +54,46 @@ def ask(body: Explain) -> Json:
 
 
 def answered(body: Explain) -> Json:
+    if "/" not in body.destination:
+        return _outside(body)
     with reading_all() as session:
         ends = tuple(_endpoint(session, getattr(body, field), field) for field in ("source", "destination"))
         revision = current_revision(session)
         world = World().apply(revision, snapshot.between(session, *ends))
     source, destination = (world.endpoints[id] for id in ends)
-    asked = _asked(body, source, destination)
+    asked = _asked(body, source, {address.version for address in destination.addresses})
     decisions = decide(world, source, destination, asked)
     texts = {host: ",".join(match_texts(packet)) for host, packet in packets(world, source, destination, asked).items()}
     explained = explain(world, source, destination, decisions, traced(texts) if texts else {})
+    return _said(world, source, _end(world, destination, asked), asked, explained, revision)
+
+
+def _outside(body: Explain) -> Json:
+    address = ipaddress.ip_address(body.destination)
+    with reading_all() as session:
+        id = _endpoint(session, body.source, "source")
+        revision = current_revision(session)
+        world = World().apply(revision, snapshot.between(session, id, id))
+        source = world.endpoints[id]
+        if inside(session, address, world.networks[source.network].tenant):
+            problem = f"{address} is an address of one of Warren's networks"
+            raise Invalid(problem, "name the endpoint that has it", "destination")
+    asked = _asked(body, source, {address.version})
+    decisions = judge_outside(world, source, int(address), asked)
+    packet = packet_outside(source, int(address), asked)
+    fate = traced({source.host: ",".join(match_texts(packet))})[source.host] if packet else None
+    explained = explain_outside(world, source, decisions, fate)
+    end = {"name": str(address), "host": None, "address": str(address)}
+    return _said(world, source, end, asked, explained, revision)
+
+
+def _said(
+    world: World, source: Endpoint, destination: Json, asked: Asked, explained: Explanation, revision: int
+) -> Json:
     remarks = [*explained.remarks, *_why_not(revision, explained)]
     return {
         "source": _end(world, source, asked),
-        "destination": _end(world, destination, asked),
+        "destination": destination,
         "connection": str(asked),
         "version": asked.version,
         "verdict": _verdict(explained.allowed),
@@ -79,22 +108,9 @@ def answered(body: Explain) -> Json:
 
 def traced(packets: Mapping[int, str]) -> dict[int, Fate]:
     """What the switches of the hosts say of their packets, as soon as all have answered or the time is over."""
-    live = state().live
-    with recording() as tx:
-        questions = traces.ask(tx.session, packets, tx.now)
-    try:
-        with live.patience(PATIENCE) as deadline:
-            while True:
-                pulse = live.seen().pulse
-                with reading() as session:
-                    said = traces.answers(session, questions.values())
-                if len(said) == len(questions) or not live.wait_for_pulse(pulse, deadline - time.monotonic()):
-                    break
-    finally:
-        with recording() as tx:
-            traces.forget(tx.session, questions.values())
-    silence = Fate(trouble=f"its agent has not answered within {PATIENCE:g} s")
-    return {host: _fate(said[id]) if id in said else silence for host, id in questions.items()}
+    said = asked_of(packets)
+    silence = Fate(trouble=f"its agent has not answered within {asking.PATIENCE:g} s")
+    return {host: _fate(said[host]) if host in said else silence for host in packets}
 
 
 def _fate(said: Json) -> Fate:
@@ -111,7 +127,8 @@ def _endpoint(session: Session, name: str, field: str) -> int:
         raise Invalid(fault.problem, fault.remedy, field) from None
 
 
-def _asked(body: Explain, source: Endpoint, destination: Endpoint) -> Asked:
+def _asked(body: Explain, source: Endpoint, families: Set[int]) -> Asked:
+    """`families` are the destination's."""
     protocol, number, named = body.protocol, NUMBERS[body.protocol], IN_WORDS[body.protocol]
     if protocol in ECHO:
         if body.port is not None:
@@ -134,7 +151,7 @@ def _asked(body: Explain, source: Endpoint, destination: Endpoint) -> Asked:
     if body.version is not None:
         return Asked(body.version, number, body.port)
     versions = [address.version for address in source.addresses]
-    both = [version for version in versions if version in {address.version for address in destination.addresses}]
+    both = [version for version in versions if version in families]
     return Asked((both or versions)[0], number, body.port)
 
 

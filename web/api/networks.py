@@ -117,6 +117,9 @@ def altered(tx: Transaction, name: str, body: NetworkChange, version: int | None
         physical=body.physical,
         vlan=body.vlan,
         cross_subnet=body.cross_subnet,
+        ranges=body.ip_ranges,
+        excludes=body.excludes,
+        strict=body.strict,
         version=version,
     )
     return present.network(tx.session, network)

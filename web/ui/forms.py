@@ -93,7 +93,9 @@ def carried_out(
     try:
         do = change(values)
         if previewed and request.form.get("step") != "apply":
-            return page(work, values, template, preview=told(do), previewed=True, **more)
+            preview = told(do)
+            facts = {"preview": preview, "turns": together(preview["changes"]), "previewed": True}
+            return page(work, values, template, **facts, **more)
         with changing() as tx:
             made = do(tx)
         result = made if isinstance(made, dict) else {}
@@ -106,6 +108,16 @@ def carried_out(
     except (Problem, DomainError) as refused:
         problem = refused if isinstance(refused, Problem) else from_domain(refused)
         return refusal(problem, work, values, template, previewed=previewed, **more)
+
+
+def together(changes: Sequence[Json]) -> list[Json]:
+    """What changes between the same two for the same reason is one line, with all services in it."""
+    found: dict[tuple[str, ...], Json] = {}
+    for one in changes:
+        key = one["from"], one["to"], one["after"], one["reason"]
+        line = found.setdefault(key, {**one, "services": []})
+        line["services"] += [one["service"]] if one["service"] else []
+    return list(found.values())
 
 
 def page(work: Work, values: Values, template: str, **more: object) -> str:

@@ -18,6 +18,8 @@ from web.auth.access import admits, public
 from web.problems import Problem
 from web.state import state
 from web.ui import words
+from web.ui.chips import here_with
+from web.ui.packed import pack
 
 STATIC = Path(__file__).parent / "static"
 THEMES = ("auto", "light", "dark")
@@ -110,6 +112,9 @@ def static_url(path: str) -> str:
     return url_for("ui.static", path=path, v=digest(path))
 
 
+blueprint.after_request(pack)
+
+
 @blueprint.app_context_processor
 def always() -> dict[str, Any]:
     theme = request.cookies.get("theme", "auto")
@@ -125,7 +130,8 @@ def register(app: Flask) -> None:
     app.register_blueprint(blueprint)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
-    app.jinja_env.globals["may_open"] = may_open  # macros see globals, and no context
+    # Macros see globals, and no context.
+    app.jinja_env.globals.update(may_open=may_open, here_with=here_with, here_with_page=lambda at: here_with(cursor=at))
     app.jinja_env.filters.update(
         thousands=words.thousands,
         free=words.free,

@@ -96,5 +96,7 @@ def last_changes(session: Session, **which: Any) -> list[dict[str, Any]] | None:
     seen = sight()
     if seen is not None:
         seen = {name: id for name, id in seen.items() if whoever().grants.tenants[name].role == "admin"}
-    page = audit.find(session, tenants=None if seen is None else seen.values(), limit=CHANGES, **which)
+    page = audit.find(
+        session, tenants=None if seen is None else seen.values(), limit=CHANGES, changes_only=True, **which
+    )
     return [row.document() | {"at": row.at} for row in page.items]

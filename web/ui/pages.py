@@ -1,37 +1,73 @@
-"""The pages: what is asked of the database for each, and the sentence on top."""
+"""Lists and details: what is asked of the database for each, and the sentence on top."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from flask import request
+from sqlalchemy.orm import Session
 
+from controller.world import World
 from db import endpoints as db_endpoints
 from db import hosts as db_hosts
 from db import networks as db_networks
-from db import summary
+from db import policies as db_policies
+from db import records as db_records
+from db import snapshot, summary
 from db import tenants as db_tenants
+from db.changes import current_revision
 from web import present
+from web.api.replies import labels_asked
 from web.auth.access import READERS, SIGHT, TENANT_READERS, allow
-from web.state import reading
+from web.history import rates
+from web.state import reading, reading_all, state
 from web.ui import words
+from web.ui.chips import chips, order
 from web.ui.frame import blueprint, render, text_asked
 from web.ui.nouns import NOUNS, endpoints_seen, nouns
+from web.ui.overview import last_changes
 
 Json = dict[str, Any]
 ON_SEARCH = 20
-RELATED = 50
+RELATED = 20
 PER_PAGE = 100
+
+FILTERS: Mapping[str, tuple[str, ...]] = {
+    "hosts": (),
+    "tenants": (),
+    "networks": ("tenant",),
+    "endpoints": ("tenant", "network", "host", "state"),
+}
+"""What a list can be asked for, besides a text and labels."""
+REMOVABLE = ("networks", "endpoints")
 
 
 def listing(name: str, lead: Callable[[list[Json]], str]) -> str:
-    query = text_asked() or None
+    text, labels = text_asked() or None, request.args.getlist("label")[:8]
+    given = {field: value for field in FILTERS[name] if (value := request.args.get(field, "").strip()[:130])}
+    asked: Json = {**given, "labels": labels_asked(labels), "text": text}
+    sort = request.args.get("sort") or None
     with reading() as session:
-        items, onward = NOUNS[name].page(session, PER_PAGE, text=query, cursor=request.args.get("cursor"))
-        total = summary.count(session, name, query)
-    return render("list.html", name.capitalize(), noun=name, items=items, next=onward, total=total, lead=lead(items))
+        cursor = request.args.get("cursor")
+        items, onward = NOUNS[name].page(session, PER_PAGE, **asked, sort=sort, cursor=cursor)
+        total = summary.COUNTED[name].count(session, **asked)  # type: ignore[attr-defined]
+    return render(
+        "list.html",
+        name.capitalize(),
+        noun=name,
+        items=items,
+        next=onward,
+        total=total,
+        lead=lead(items),
+        fields=FILTERS[name],
+        given=given,
+        labels=labels,
+        chips=chips(name, given, labels, text),
+        order=order(sort),
+        removable=name in REMOVABLE,
+    )
 
 
 @blueprint.get("/tenants")
@@ -78,9 +114,16 @@ def tenant(tenant: str) -> str:
         item = present.tenant(session, db_tenants.get(session, tenant))
         own_networks, _ = NOUNS["networks"].page(session, RELATED, tenant=tenant)
         own_endpoints, _ = NOUNS["endpoints"].page(session, RELATED, tenant=tenant)
-    related = [("networks", own_networks, item["networks"]), ("endpoints", own_endpoints, item["endpoints"])]
-    lead = f"{words.many(item['networks'], 'network')}, {words.many(item['endpoints'], 'endpoint')}."
-    return render("tenant.html", "Tenants", item=item, related=related, lead=lead)
+        down = summary.COUNTED["endpoints"].count(session, tenant=tenant, state="down")  # type: ignore[attr-defined]
+        policies = present.policies(session, db_policies.find(session, tenant=tenant, limit=RELATED).items)
+        records = present.records(session, db_records.find(session, tenant=tenant, limit=RELATED).items)
+        changes = last_changes(session, tenant=tenant)
+    related = [
+        ("networks", own_networks, item["networks"], {"tenant": tenant}),
+        ("endpoints", own_endpoints, item["endpoints"], {"tenant": tenant}),
+    ]
+    facts = {"policies": policies, "records": records, "changes": changes, "down": down}
+    return render("tenant.html", "Tenants", item=item, related=related, lead=words.tenant(item, down), **facts)
 
 
 @blueprint.get("/networks/<tenant>/<name>")
@@ -90,23 +133,61 @@ def network(tenant: str, name: str) -> str:
     with reading() as session:
         (item,) = present.networks(session, [db_networks.get(session, qualified)])
         inside, _ = NOUNS["endpoints"].page(session, RELATED, network=qualified)
-    related = [("endpoints", inside, item["endpoints"])]
-    return render("network.html", "Networks", item=item, related=related, lead=words.network(item))
+        everything = present.records(session, db_records.find(session, tenant=tenant, limit=1000).items)
+        changes = last_changes(session, noun="network", name=qualified, tenant=tenant)
+    records = [record for record in everything if record["scope"] == qualified][:RELATED]
+    related = [("endpoints", inside, item["endpoints"], {"network": qualified})]
+    facts = {"records": records, "changes": changes}
+    return render("network.html", "Networks", item=item, related=related, lead=words.network(item), **facts)
 
 
 @blueprint.get("/hosts/<name>")
 @allow(READERS)
 def host(name: str) -> str:
+    samples = state().history.samples()
     with reading() as session:
         (item,) = present.hosts(session, [db_hosts.get(session, name)])
         here, _ = NOUNS["endpoints"].page(session, RELATED, host=name)
-    related = [("endpoints", here, item["endpoints"])]
-    return render("host.html", "Hosts", item=item, related=related, lead=words.host(item, datetime.now(UTC)))
+        changes = last_changes(session, noun="host", name=name)
+    related = [("endpoints", here, item["endpoints"], {"host": name})]
+    lead = words.host(item, datetime.now(UTC))
+    drops = rates(samples, name)
+    return render("host.html", "Hosts", item=item, related=related, lead=lead, changes=changes, drops=drops)
 
 
 @blueprint.get("/endpoints/<tenant>/<name>")
 @allow(TENANT_READERS)
 def endpoint(tenant: str, name: str) -> str:
+    qualified = f"{tenant}/{name}"
     with reading() as session:
-        (item,) = endpoints_seen(session, [db_endpoints.get(session, f"{tenant}/{name}")])
-    return render("endpoint.html", "Endpoints", item=item, lead=words.endpoint(item))
+        row = db_endpoints.get(session, qualified)
+        (item,) = endpoints_seen(session, [row])
+        everything = present.records(session, db_records.find(session, tenant=tenant, limit=1000).items)
+        changes = last_changes(session, noun="endpoint", name=qualified, tenant=tenant)
+    own = {address.partition("/")[0] for address in item["addresses"]}
+    records = [record for record in everything if own & set(record["addresses"])][:RELATED]
+    with reading_all() as session:
+        policies = selecting(session, row.id)
+    facts = {"records": records, "changes": changes, "policies": policies}
+    return render("endpoint.html", "Endpoints", item=item, lead=words.endpoint(item), **facts)
+
+
+def selecting(session: Session, endpoint: int) -> list[Json]:
+    """The policies that select an endpoint, the cluster's too, in the order of their names."""
+    world = World().apply(current_revision(session), snapshot.between(session, endpoint, endpoint))
+    found = world.endpoints.get(endpoint)
+    if found is None:
+        return []
+    chosen = world.policies_selecting(world.identity_of(found))
+    return sorted(
+        (
+            {
+                "name": policy.name,
+                "tier": policy.tier.name.lower(),
+                "ingress": None if policy.ingress is None else len(policy.ingress),
+                "egress": None if policy.egress is None else len(policy.egress),
+            }
+            for policy in chosen
+        ),
+        key=lambda policy: str(policy["name"]),
+    )

@@ -16,7 +16,7 @@ from web.api.schemas.isolation import ClusterChange
 from web.api.schemas.people import BindingCreate, GroupCreate, NewPassword, UserCreate
 from web.api.schemas.token import TokenCreate
 from web.auth.access import CHANGERS, READERS, SIGHT, TENANT_ADMINS, allow, sight
-from web.state import reading
+from web.state import reading, state
 from web.ui.forms import BOTH, Change, Field, Values, Work, body, carried_out, may, seen_version
 from web.ui.frame import blueprint, render
 from web.ui.tenants import others
@@ -39,6 +39,7 @@ def shown() -> str:
             found["users"] = present.users(session, users.find(session, limit=SHOWN).items)
             found["groups"] = present.groups(session, groups.find(session, limit=SHOWN).items)
             found["mode"] = settings.isolation(session).mode
+            found["provider"] = provider.settings if (provider := state().provider) else None
         rows = [row for row in tenants.find(session, limit=SHOWN).items if row.quota]
         found["quotas"] = [
             (row.name, [(noun, quotas.used(session, row.id, noun), most) for noun, most in row.quota.items()])

@@ -167,6 +167,11 @@ def endpoint(item: Item) -> str:
     return f"Wanted {where}; {item['host']}'s agent has not said yet that its port is there."
 
 
+def tenant(item: Item, down: int) -> str:
+    lost = f", {thousands(down)} of them down" if down else ""
+    return f"{many(item['networks'], 'network')}, {many(item['endpoints'], 'endpoint')}{lost}."
+
+
 def network(item: Item) -> str:
     reach = (
         "Reachable from its own zone only; its addresses may exist elsewhere, too."
@@ -184,7 +189,8 @@ def policy(item: Item, rules: Sequence[Item]) -> str:
     if not rules:
         return f"{whom}. It has no rules: it denies what nothing else accepts."
     if unused == len(rules):
-        return f"{whom}. None of its {many(len(rules), 'rule')} has matched a packet yet."
+        which = "Its rule" if len(rules) == 1 else f"None of its {many(len(rules), 'rule')}"
+        return f"{whom}. {which} has matched {'no' if len(rules) == 1 else 'a'} packet yet."
     return f"{whom}. {many(len(rules), 'rule')}" + (
         f", {unused} of which never matched." if unused else ", all in use."
     )

@@ -73,7 +73,9 @@ class Attach(Contract):
         "", description="An interface of the host's own that becomes the port, as a VM's tap; empty: one is made."
     )
     move: bool = Field(
-        False, description="The endpoint of this name leaves the host or container where it is and comes here."
+        False,
+        description="The endpoint of this name leaves the host or container where it is and comes here; an agent takes "
+        "one of another host only where `move_to` of the endpoint names its own.",
     )
     reservation: Name | None = Field(
         None, description="The name whose reserved addresses it gets; left out: its own, if there are any."
@@ -107,6 +109,7 @@ class WantedEndpoint(Contract):
     ifname: str
     netns: str
     interface: str
+    from_host: bool = Field(description="Whether the host itself reaches it by its own addresses.")
     dns: ResolvConf
 
 
@@ -134,7 +137,9 @@ class Tunnel(Contract):
 class Segment(Contract):
     """A port of the bridge to a physical segment, on hosts that have it."""
 
-    name: str = Field(examples=["lan"])
+    name: str = Field(
+        examples=["lan"], description="As agents call it; `underlay` is the one that the host's address is on."
+    )
     ofport: int
 
 
@@ -170,11 +175,47 @@ class Traced(Contract):
     trouble: Long = Field("", description="Why the switch gave no answer, or could not send the packet.")
 
 
+class DumpAsked(Contract):
+    """The agent shall tell which flows its switch has."""
+
+    id: int
+
+
+class Dumped(Contract):
+    """The flows that a bridge has."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example({"flows": ["77050c9af1b2d3e4 20 100 12 1176"], "foreign": [], "left_off": 0})
+    )
+
+    flows: list[Annotated[str, Field(pattern=r"^[0-9a-f]{16}( [0-9]{1,20}){4}$")]] = Field(
+        [], max_length=12_000, description="Warren's own: cookie, table, priority, packets and bytes of each."
+    )
+    foreign: list[Annotated[str, Field(max_length=400)]] = Field(
+        [], max_length=100, description="Flows whose cookie is none of Warren's, as ovs-ofctl says them."
+    )
+    left_off: int = Field(0, ge=0, le=2**31, description="How many more there are.")
+    trouble: Long = Field("", description="Why the switch gave no answer.")
+
+
 class Peer(Contract):
     """Another host."""
 
     name: Name
     address: Ip
+
+
+class PublishedPort(Contract):
+    """Ports of the host that lead to an endpoint on it."""
+
+    endpoint: QualifiedName
+    ofport: int
+    families: list[Literal[4, 6]] = Field(description="IP versions of its addresses.")
+    protocol: Literal["tcp", "udp", "sctp"]
+    host_ip: str = Field(description="Empty: any address of the host; 0.0.0.0 and ::: any of that family.")
+    host_port: int
+    port: int
+    count: int
 
 
 class Wanted(Contract):
@@ -188,7 +229,10 @@ class Wanted(Contract):
     gateway: Gateway
     endpoints: list[WantedEndpoint]
     peers: list[Peer] = Field(description="All other hosts that have an address.")
-    traces: list[TraceAsked] = Field([], description="Questions that wait for this agent's answer.")
+    published: list[PublishedPort] = Field(description="Ports of this host that lead to endpoints on it.")
+    tunnels_revision: int = Field(description="Of the newest change of `tunnels`, `segments` or `peers`.")
+    traces: list[TraceAsked] = Field([], description="Packets that wait for this agent's answer.")
+    dumps: list[DumpAsked] = Field([], description="Questions for its flows that wait for this agent's answer.")
 
 
 class WantedQuery(WaitQuery):
@@ -232,6 +276,12 @@ class Admitted(Contract):
     open: int = Field(ge=1, le=2**32)
 
 
+class Listening(Contract):
+    protocol: Literal["tcp", "udp", "sctp"]
+    address: Ip
+    port: int = Field(ge=0, le=65535)
+
+
 class Report(Contract):
     """What an agent found and could not repair."""
 
@@ -251,9 +301,15 @@ class Report(Contract):
     underlay: Underlay | None = Field(None, description="Null while no interface has the host's address.")
     ports: dict[str, Literal["up", "down"]] = Field({}, max_length=4096, description="State by endpoint id.")
     revision: int | None = Field(None, ge=0, le=2**53, description="That of `wanted` which the host was compared with.")
+    tunnels_revision: int | None = Field(
+        None, ge=0, le=2**53, description="The newest of whose tunnels and segments the bridge has all ports."
+    )
     missing: Ids = Field([], description="Ids of endpoints without a port.")
     gone: Ids = Field([], description="Ids of endpoints whose container's network namespace is no more.")
     strays: list[Stray] = Field([], max_length=4096, description="Ports that belong to no endpoint.")
+    listening: list[Listening] = Field(
+        [], max_length=4096, description="At which ports programs of the host listen: none of these is published."
+    )
     physical: list[Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,10}[a-z0-9])?$")]] = Field(
         [], max_length=80, description="The physical segments that the host has."
     )

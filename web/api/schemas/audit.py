@@ -11,7 +11,7 @@ from pydantic.json_schema import SkipJsonSchema
 from web.api.schemas.common import Contract, Name, Page, PageQuery
 
 Noun = Literal[
-    *("tenant", "network", "endpoint", "host", "policy", "peering", "cluster", "pool", "record", "dns"),
+    *("tenant", "network", "endpoint", "host", "policy", "peering", "cluster", "pool", "record", "publication", "dns"),
     *("user", "group", "binding", "token", "session"),
 ]
 Image = dict[str, Any]

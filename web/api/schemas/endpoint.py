@@ -62,6 +62,9 @@ class EndpointChange(Contract):
     allowed: list[Allow] | None = Field(
         None, max_length=64, description="All further addresses, replacing those there are."
     )
+    move_to: Name | Literal[""] | None = Field(
+        None, description="The host whose agent may take it once, with `move`; empty: none; null: as it is."
+    )
 
 
 class EndpointQuery(LabelledQuery):
@@ -83,6 +86,7 @@ class Endpoint(Contract):
     labels: Labels
     ports: list[Port]
     aliases: list[Name] = Field(description="Other names that it goes by in DNS.")
+    move_to: Name | None = Field(description="The host whose agent may take it.")
     state: Literal["pending", "up", "down"] = Field(
         description="`pending` until its host's agent has said something about its port."
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from web.api.schemas.common import AboutTenants, Contract, Interface, Name, QualifiedName, Revision, example, owner
+from web.api.schemas.common import AboutTenants, Contract, Interface, Ip, Name, QualifiedName, Revision, example, owner
 from web.api.schemas.endpoint import PortNumber
 
 Byte = Annotated[int, Field(ge=0, le=255)]
@@ -25,7 +25,7 @@ class Explain(AboutTenants):
     )
 
     source: QualifiedName
-    destination: QualifiedName
+    destination: QualifiedName | Ip = Field(description="An endpoint, or an address outside of all networks.")
     protocol: Literal["tcp", "udp", "sctp", "icmp", "icmpv6"]
     port: PortNumber | SkipJsonSchema[None] = Field(None, description="For TCP, UDP and SCTP.")
     type: Byte | SkipJsonSchema[None] = Field(None, description="For ICMP and ICMPv6; left out: an echo request.")
@@ -35,22 +35,24 @@ class Explain(AboutTenants):
     )
 
     def tenants(self) -> Iterable[str]:
-        return owner(self.source), owner(self.destination)
+        ends = (self.source, self.destination) if "/" in self.destination else (self.source,)
+        return map(owner, ends)
 
 
 class End(Contract):
     """One end of the connection."""
 
-    name: QualifiedName
-    host: Name
-    address: Interface | None = Field(description="Of the family asked for; null when it has none.")
+    name: str = Field(description="An endpoint's, or an address outside.", examples=["acme/web1"])
+    host: Name | None = Field(description="Null outside.")
+    address: Interface | Ip | None = Field(description="Of the family asked for; null when it has none.")
 
 
 class StageDecision(Contract):
     """What the model says at one stage; there are none after one that denies."""
 
-    stage: Literal["address", "isolation", "egress", "ingress"] = Field(
-        description="`address`: no packet leaves the source, as an endpoint lacks an address or speaks to itself."
+    stage: Literal["address", "isolation", "outbound", "firewall", "egress", "ingress"] = Field(
+        description="`address`: no packet leaves the source, as an endpoint lacks an address or speaks to itself. "
+        "`outbound`: whether the network goes outside; `firewall`: the tenant's egress firewall."
     )
     verdict: Verdict
     policy: str | None = Field(

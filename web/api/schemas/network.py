@@ -34,6 +34,7 @@ Segment = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,10}[a-z0-9])?$", 
 Tag = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 4094, "examples": [50]})]
 
 
+Excluded = Annotated[str, Field(max_length=90)]
 BlockSize = Annotated[int, Field(ge=1, le=128)]
 Plan = Annotated[
     Literal["shared", "per-host"],
@@ -53,7 +54,7 @@ class SubnetLayout(Contract):
     ip_ranges: list[Cidr] = Field(
         [], max_length=16, description="Where addresses are chosen when none is asked for; left out: the whole subnet."
     )
-    excludes: list[Annotated[str, Field(max_length=90)]] = Field(
+    excludes: list[Excluded] = Field(
         [], max_length=256, description="Addresses, CIDRs and ranges FIRST-LAST that nobody gets.", examples=[[]]
     )
     aux_addresses: dict[Name, Ip] = Field(
@@ -120,6 +121,21 @@ class NetworkChange(Contract):
     )
     outbound: bool | None = Field(
         None, description="Whether its endpoints reach what their host reaches; null or left out: as it is."
+    )
+    ip_ranges: list[Cidr] | None = Field(
+        None,
+        max_length=16,
+        description="Where addresses are chosen from now on, in all its subnets; empty: anywhere; null: as they are.",
+        examples=[["10.20.0.128/25"]],
+    )
+    excludes: list[Excluded] | None = Field(
+        None,
+        max_length=256,
+        description="All that nobody gets from now on, refused where somebody has it; null: as they are.",
+        examples=[["10.20.0.8/31"]],
+    )
+    strict: bool | None = Field(
+        None, description="Refused while a host has an address of another's block; null or left out: as it is."
     )
 
 

@@ -72,6 +72,12 @@
     document.dispatchEvent(new Event("theme"));
   });
 
+  // ---- one tick for all rows ----
+  document.addEventListener("change", (event) => {
+    if (event.target.id !== "tick-all") return;
+    for (const box of document.querySelectorAll(".list .choose input[name]")) box.checked = event.target.checked;
+  });
+
   // ---- a phone's bar shows four pages, and all of them when asked ----
   byId("more")?.addEventListener("click", (event) => {
     const open = event.currentTarget.parentElement.classList.toggle("open");

@@ -1,0 +1,131 @@
+"""`warren publish`, `unpublish` and `published`: ports of hosts that lead to endpoints."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import click
+
+from client import output
+from client.change import create as send
+from client.change import report
+from client.context import Context
+from client.options import changing, completes, printing, qualified
+from client.output import column
+
+_PORTS = re.compile(r"(?:(\d{1,5})(?:-(\d{1,5}))?:)?(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?")
+
+
+class Ports(NamedTuple):
+    """`host_port` 0: any."""
+
+    host_port: int
+    port: int
+    count: int
+    protocol: str
+
+
+def read_ports(_: click.Context, parameter: click.Parameter, given: str) -> Ports:
+    """`8080:80/tcp`, `8000-8010:80-90/udp`, or `80` for any of the host's ports."""
+    found = _PORTS.fullmatch(given.lower())
+    wrong = f"'{given}' is not HOSTPORT:PORT, like 8080:80, 53:53/udp or 8000-8010:80-90/tcp."
+    if found is None:
+        raise click.BadParameter(wrong, param=parameter)
+    host_first, host_last, first, last = (int(text) if text else None for text in found.groups()[:4])
+    assert first is not None
+    count = (last if last is not None else first) - first + 1
+    if host_first is not None and (host_last if host_last is not None else host_first) - host_first + 1 != count:
+        raise click.BadParameter(f"'{given}' names different numbers of ports on its two sides.", param=parameter)
+    if count < 1:
+        raise click.BadParameter(wrong, param=parameter)
+    return Ports(host_first or 0, first, count, found[5] or "tcp")
+
+
+def _span(first: int, count: int) -> str:
+    return str(first) if count == 1 else f"{first}-{first + count - 1}"
+
+
+def _host_side(one: dict[str, Any]) -> str:
+    """`any:8080`, `192.0.2.11:8080`, `[2001:db8::1]:8080`."""
+    ip = one["host_ip"] or "any"
+    return f"{f'[{ip}]' if ':' in ip else ip}:{_span(one['host_port'], one['count'])}"
+
+
+def _target(one: dict[str, Any]) -> str:
+    return f"{_span(one['port'], one['count'])}/{one['protocol']}"
+
+
+COLUMNS = [
+    column("HOST"),
+    ("ADDRESS:PORT", _host_side),
+    ("TO", _target),
+    column("ENDPOINT"),
+    ("BY", lambda one: "runtime" if one["by_runtime"] else "hand"),
+]
+
+
+@click.command()
+@qualified("endpoint", "/endpoints", "TENANT/ENDPOINT")
+@click.argument("ports", metavar="[HOSTPORT:]PORT[/PROTOCOL]", callback=read_ports)
+@click.option("--host-ip", metavar="IP", help="Only by this address of the host; 0.0.0.0 and ::: any of that family.")
+@changing
+@click.pass_obj
+def publish(context: Context, endpoint: str, ports: Ports, host_ip: str | None) -> None:
+    """Let who reaches the endpoint's host by a port reach the endpoint.
+
+    The endpoint sees the client's own address, and its policies judge by that. Without HOSTPORT one is chosen.
+
+    \b
+    Examples:
+      warren publish acme/web1 8080:80
+      warren publish acme/dns 53:53/udp --host-ip 192.0.2.11
+      warren publish acme/ftp 8000-8010:8000-8010
+    """
+    body = {"endpoint": endpoint, **ports._asdict(), "host_ip": host_ip}
+    reply = send(context, "/publications", body)
+    report(context, f"{reply['host']} leads by {_host_side(reply)} to {_target(reply)} of {endpoint}", reply)
+
+
+@click.command()
+@qualified("endpoint", "/endpoints", "TENANT/ENDPOINT")
+@click.argument("ports", metavar="HOSTPORT[/PROTOCOL]", callback=read_ports)
+@changing
+@click.pass_obj
+def unpublish(context: Context, endpoint: str, ports: Ports) -> None:
+    """End that a port of the host leads to the endpoint. Connections that are open go on.
+
+    \b
+    Example:
+      warren unpublish acme/web1 8080
+    """
+    tenant = endpoint.partition("/")[0]
+    wanted = (endpoint, ports.host_port or ports.port, ports.protocol)
+    found = [
+        one
+        for one in context.rest.items("/publications", {"tenant": tenant})
+        if (one["endpoint"], one["host_port"], one["protocol"]) == wanted
+    ]
+    if not found:
+        raise click.ClickException(
+            f"No port {ports.protocol}/{wanted[1]} is published for {endpoint}; `warren published` lists what is."
+        )
+    for one in found:
+        reply = context.rest.delete(f"/publications/{endpoint}/{one['id']}").body
+        report(context, f"{one['host']} leads by {_host_side(one)} to {endpoint} no more", reply)
+
+
+@click.command()
+@click.option("--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Only this tenant's.")
+@click.option("--host", metavar="HOST", shell_complete=completes("/hosts"), help="Only this host's.")
+@printing
+@click.pass_obj
+def published(context: Context, tenant: str | None, host: str | None) -> None:
+    """List the ports of hosts that lead to endpoints.
+
+    \b
+    Example:
+      warren published --tenant acme
+    """
+    found = context.rest.items("/publications", {"tenant": tenant, "host": host})
+    output.listing(context.output, found, COLUMNS, "Nothing is published; `warren publish TENANT/ENDPOINT PORT` does.")

@@ -1,0 +1,64 @@
+"""The host's routes to single addresses through one of its interfaces: those that are wanted, and no others of ours.
+
+It tells its own routes by their protocol number; everybody else's stay.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import struct
+import sys
+from collections.abc import Iterable
+
+from pyroute2.netlink import rtnl
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+from ovs_agent.netlink.look import RTA_DST, RTA_OIF, RTMSG_SIZE, index_of
+from ovs_agent.netlink.wire import CREATE, Request, attributes, change, dump
+
+PROTOCOL = 119
+"""In `ip route`: `proto 119`. Numbers from 5 on are whoever's takes them."""
+_ROUTE = struct.Struct("=BBBBBBBBI")  # family, lengths, service, table, protocol, scope, type, flags
+_MAIN, _UNICAST, _LINK = 254, 1, 253
+_GONE = frozenset({errno.ESRCH, errno.ENOENT})
+
+
+def keep(ifname: str, addresses: Iterable[str]) -> None:
+    """A route to each address through the interface, which is there."""
+    index = index_of(ifname)
+    if index is None:
+        return
+    wanted, there = set(addresses), _there(index)
+    requests = [
+        *(_request(rtnl.RTM_NEWROUTE, one, index, CREATE, {errno.EEXIST}) for one in sorted(wanted - there)),
+        *(_request(rtnl.RTM_DELROUTE, one, index, 0, _GONE) for one in sorted(there - wanted)),
+    ]
+    if requests:
+        change(requests)
+
+
+def _there(index: int) -> set[str]:
+    found = set()
+    for family, bits in ((socket.AF_INET, 32), (socket.AF_INET6, 128)):
+        query = rtmsg()
+        query["family"] = family
+        for body in dump(Request("list routes", rtnl.RTM_GETROUTE, query)):
+            its, length, _, _, _, protocol, *_ = _ROUTE.unpack_from(body)
+            if (its, length, protocol) == (family, bits, PROTOCOL):
+                attributed = attributes(body, RTMSG_SIZE)
+                if attributed.get(RTA_OIF) == index.to_bytes(4, sys.byteorder):
+                    found.add(str(ipaddress.ip_address(attributed[RTA_DST])))
+    return found
+
+
+def _request(kind: int, address: str, index: int, flags: int, accept: Iterable[int]) -> Request:
+    ipv6 = ":" in address
+    message = rtmsg()
+    message["family"] = socket.AF_INET6 if ipv6 else socket.AF_INET
+    message["dst_len"] = 128 if ipv6 else 32
+    message["table"], message["proto"], message["type"] = _MAIN, PROTOCOL, _UNICAST
+    message["scope"] = 0 if ipv6 else _LINK
+    message["attrs"] = [("RTA_DST", address), ("RTA_OIF", index)]
+    return Request(f"route {address} to the bridge", kind, message, flags, frozenset(accept))

@@ -1,0 +1,59 @@
+"""Publishing the ports that a container's runtime asks for, and waiting until the host's rules lead there.
+
+It decides how a runtime's wish is told to the API, which says whether a port is free. Who asks, and in which words, is
+not its business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from logging import getLogger
+from typing import Any
+from urllib.parse import quote
+
+from client.rest import Problem, Rest, Unreachable
+from ovs_agent.ledger import Key
+
+log = getLogger(__name__)
+PATIENCE = 5.0
+"""Seconds that the API has, and then the rules."""
+
+
+class NotOpened(Exception):  # noqa: N818
+    """The ports are published, but the host's rules do not lead there yet."""
+
+
+class Publisher:
+    """`report` tells the API now at which ports programs of this host listen; `settled` waits for the rules of a
+    revision."""
+
+    def __init__(
+        self, rest: Rest, host: str, report: Callable[[], None], settled: Callable[[int, float], bool]
+    ) -> None:
+        self._rest = rest
+        self._host = host
+        self._report = report
+        self._settled = settled
+
+    def publish(self, key: Key, ports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """All of an interface's ports. Raises Problem, Unreachable and NotOpened; what was published goes with the
+        interface."""
+        self._report()
+        container, ifname = (quote(part, safe="") for part in key)
+        path = f"/hosts/{self._host}/attachments/{container}/{ifname}/publications"
+        reply = self._rest.put(path, json={"ports": list(ports)}, timeout=PATIENCE).body
+        if not self._settled(int(reply["revision"]), PATIENCE):
+            raise NotOpened(
+                f"The rules for published ports are not loaded within {PATIENCE:g} s; the agent's log says why."
+            )
+        return list(reply["ports"])
+
+    def withdraw(self, key: Key) -> None:
+        """At the latest they go with the interface."""
+        try:
+            self.publish(key, [])
+        except (Unreachable, NotOpened) as fault:
+            log.warning("published ports of %s %s stay for now: %s", *key, fault)
+        except Problem as problem:
+            if problem.status != 404:
+                raise

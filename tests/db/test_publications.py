@@ -1,0 +1,188 @@
+"""Published ports: what stands beside what, what goes with what, and what hosts are told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from db import attachments, endpoints, hosts, networks, publications
+from db.changes import transaction
+from db.engine import reading, writing
+from db.errors import CollidesElsewhere, Conflict, Exhausted, Invalid, NotFound
+from db.publications import Wish
+from db.tables import Endpoint, utcnow
+from db.wanted import WantedEndpoint, changed_for_host, wanted
+from tests.db import steps
+
+
+def site(engine: Engine) -> dict[str, Any]:
+    h1, h2 = steps.host(engine, "h1"), steps.host(engine, "h2", "198.18.0.12")
+    for tenant in ("acme", "beta"):
+        steps.tenant(engine, tenant)
+        steps.network(engine, f"{tenant}/web", private=True)
+    made = {"h1": h1, "h2": h2}
+    for host, tenant, name in ((h1, "acme", "web1"), (h1, "beta", "web1"), (h2, "acme", "web2")):
+        made[f"{tenant}/{name}"] = _attach(engine, host, tenant, name)
+    return made
+
+
+def _attach(engine: Engine, host: Any, tenant: str, name: str) -> WantedEndpoint:
+    with transaction(engine) as tx:
+        where = host.id, f"{tenant}-{name}", "eth0"
+        return attachments.attach(tx, *where, network=f"{tenant}/web", name=name).endpoint
+
+
+def publish(engine: Engine, name: str, host_port: int, port: int = 80, **more: Any) -> int:
+    wish = Wish(**{"protocol": "tcp", "port": port, "host_port": host_port, **more})
+    with transaction(engine) as tx:
+        made = publications.publish(tx, name, wish)
+        return made.host_port
+
+
+def told(engine: Engine, host: Any) -> list[dict[str, Any]]:
+    with reading(engine) as session:
+        return wanted(session, host.id).published
+
+
+def test_hosts_are_told_their_own_and_of_nobody_elses(engine: Engine) -> None:
+    its = site(engine)
+    before = steps.revision(engine)
+    publish(engine, "acme/web1", 8080, count=2, host_ip="192.0.2.11")
+    (one,) = told(engine, its["h1"])
+    assert (one["endpoint"], one["host_ip"], one["host_port"], one["port"], one["count"]) == (
+        *("acme/web1", "192.0.2.11", 8080, 80),
+        2,
+    )
+    assert one["ofport"] == 100 and one["families"] == [4, 6]
+    assert not told(engine, its["h2"])
+    with reading(engine) as session:
+        assert changed_for_host(session, its["h1"].id, before)
+        assert not changed_for_host(session, its["h2"].id, before)
+
+
+@pytest.mark.parametrize(
+    ("more", "collides"),
+    [
+        ({}, True),
+        ({"host_port": 8079, "count": 2}, True),
+        ({"host_ip": "192.0.2.11"}, True),
+        ({"host_ip": "::"}, True),
+        ({"host_port": 8082}, False),
+        ({"protocol": "udp"}, False),
+    ],
+)
+def test_a_port_is_one_endpoints(engine: Engine, more: dict[str, Any], collides: bool) -> None:
+    site(engine)
+    publish(engine, "acme/web1", 8080, count=2)
+    asked = {"host_port": 8080, **more}
+    publish(engine, "acme/web2", **asked)  # on another host
+    if not collides:
+        publish(engine, "beta/web1", **asked)
+        return
+    with pytest.raises(CollidesElsewhere, match="is published for acme/web1") as fault:
+        publish(engine, "beta/web1", **asked)
+    assert "acme" not in fault.value.discreet
+    with pytest.raises(Conflict, match="is published for acme/web1"):
+        publish(engine, "acme/web1", **asked)
+
+
+def test_addresses_of_the_host_and_families_are_apart(engine: Engine) -> None:
+    site(engine)
+    publish(engine, "acme/web1", 8080, host_ip="192.0.2.11")
+    publish(engine, "beta/web1", 8080, host_ip="192.0.2.12")
+    publish(engine, "beta/web1", 8080, host_ip="::")
+    for host_ip in ("0.0.0.0", "", "2001:db8::1"):
+        with pytest.raises(Conflict):
+            publish(engine, "acme/web1", 8080, host_ip=host_ip)
+
+
+def test_programs_of_the_host_are_heeded(engine: Engine) -> None:
+    its = site(engine)
+    listening = [{"protocol": "tcp", "address": a, "port": p} for a, p in (("::", 22), ("127.0.0.1", 25))]
+    with writing(engine) as session:
+        hosts.report(session, its["h1"].id, {"listening": listening}, utcnow())
+    with pytest.raises(Conflict, match="port tcp/22 of host h1 is in use"):
+        publish(engine, "acme/web1", 20, count=5)
+    with pytest.raises(Conflict, match="in use"):
+        publish(engine, "acme/web1", 25)
+    publish(engine, "acme/web1", 25, host_ip="192.0.2.11")
+    publish(engine, "acme/web1", 22, protocol="udp")
+
+
+def test_a_free_port_is_chosen(engine: Engine) -> None:
+    site(engine)
+    first = publish(engine, "acme/web1", 0)
+    assert first == 32768 and publish(engine, "beta/web1", 0) == 32769
+    assert publish(engine, "acme/web1", 9000, last=9001) == 9000
+    assert publish(engine, "acme/web1", 9000, last=9001) == 9001
+    with pytest.raises(Exhausted, match="no port of 9000 to 9001 of host h1 is free"):
+        publish(engine, "acme/web1", 9000, last=9001)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"protocol": "icmp"}, "protocol 'icmp' cannot be published"),
+        ({"port": 0}, "ports 0 to 0 do not exist"),
+        ({"host_port": 65535, "count": 2}, "ports 65535 to 65536 do not exist"),
+        ({"count": 1025}, "1025 ports cannot be published at once"),
+        ({"host_ip": "x"}, "'x' is not an address"),
+        ({"host_ip": "::1"}, "::1 leads to no endpoint"),
+    ],
+)
+def test_what_cannot_be_is_refused(engine: Engine, more: dict[str, Any], said: str) -> None:
+    site(engine)
+    with pytest.raises(Invalid, match=said):
+        publish(engine, "acme/web1", **{"host_port": 8080, **more})
+
+
+def test_a_closed_network_publishes_nothing_and_rests_what_is_there(engine: Engine) -> None:
+    its = site(engine)
+    publish(engine, "acme/web1", 8080)
+    with transaction(engine) as tx:
+        networks.update(tx, "acme/web", outbound=False)
+    assert not told(engine, its["h1"])
+    with pytest.raises(Conflict, match="network acme/web is closed to the outside"):
+        publish(engine, "acme/web1", 8081)
+    with transaction(engine) as tx:
+        networks.update(tx, "acme/web", outbound=True)
+    assert told(engine, its["h1"])
+
+
+def test_ports_go_one_by_one_and_with_their_endpoint(engine: Engine) -> None:
+    its = site(engine)
+    for port in (8080, 8081):
+        publish(engine, "acme/web1", port)
+    with reading(engine) as session:
+        first, _ = publications.find(session, tenant="acme", host="h1").items
+        assert not publications.find(session, tenant="beta").items
+    with pytest.raises(NotFound), transaction(engine) as tx:
+        publications.withdraw(tx, "beta/web1", first.id)
+    with transaction(engine) as tx:
+        publications.withdraw(tx, "acme/web1", first.id)
+    assert [one["host_port"] for one in told(engine, its["h1"])] == [8081]
+    with transaction(engine) as tx:
+        endpoints.delete(tx, "acme/web1")
+    assert not told(engine, its["h1"])
+
+
+def test_a_runtime_says_all_of_its_own(engine: Engine) -> None:
+    its = site(engine)
+    publish(engine, "acme/web1", 8080)
+    wishes = [Wish("tcp", 80, 9000), Wish("udp", 53)]
+
+    def replace(asked: list[Wish]) -> list[int]:
+        with transaction(engine) as tx:
+            endpoint = tx.session.get_one(Endpoint, its["acme/web1"].id)
+            return [one.host_port for one in publications.replace(tx, endpoint, asked)]
+
+    assert replace(wishes) == [9000, 32768]
+    before = steps.revision(engine)
+    assert sorted(replace(wishes)) == [9000, 32768] and steps.revision(engine) == before, "nothing changed"
+    assert replace(wishes[1:]) == [32768]
+    with pytest.raises(Conflict, match="published for acme/web1"):
+        replace([Wish("tcp", 80, 8080)])
+    assert replace([]) == []
+    assert [one["host_port"] for one in told(engine, its["h1"])] == [8080], "what people published stays"

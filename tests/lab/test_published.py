@@ -1,0 +1,215 @@
+"""In from outside: by ports of the host, with the client's address, under the policies of whom they lead to."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from client.rest import Problem
+from lab import netns
+from lab.host import conf_dir, plugin
+from lab.lab import Lab
+from lab.state import Placed
+from tests.lab.internet import ROUTER, ROUTER6, Internet, Line, asked, asked_udp, rules, serving
+from tests.lab.outside import pings
+from tests.lab.rules import apply, policy
+from tests.lab.test_gateway import overlapping, ports
+from tests.lab.world import World
+from tests.ovs import wait_for
+
+SERVED = 8001
+"""A port that nobody has in the lab's endpoints."""
+
+
+def publish(world: World, placed: Placed, host_port: int, port: int, **more: Any) -> dict[str, Any]:
+    """Open when this returns."""
+    body = {"endpoint": f"{placed.tenant}/{placed.name}", "host_port": host_port, "port": port, **more}
+    made = dict(world.rest.post("/publications", body).body)
+    space = world.lab.host(placed.host).netns
+    element = f"{made['protocol']} . {made['host_port'] + made['count'] - 1} : {transit(world.lab, placed)} . "
+    wait_for(lambda: element in rules(space), element)
+    return made
+
+
+def transit(lab: Lab, placed: Placed) -> str:
+    ofport = ports(lab, placed)
+    return f"240.119.{ofport >> 8}.{ofport & 255}"
+
+
+def test_a_published_port_is_reached_with_the_clients_address_and_unpublished_again(
+    lab: Lab, world: World, there: Internet
+) -> None:
+    one, other = overlapping(world, "h1", "h1")
+    h1 = lab.host("h1")
+    with serving(one.netns, SERVED), serving(other.netns, SERVED):
+        made = publish(world, one, 18080, SERVED)
+        publish(world, one, 18080, SERVED, protocol="udp")
+        publish(world, other, 18081, SERVED)
+        for port in (18080, 18081):
+            assert asked(there.netns, h1.address, port) == ROUTER
+            assert asked(there.netns, h1.address6, port) == ROUTER6
+        assert asked_udp(there.netns, h1.address, 18080) == ROUTER
+        assert asked(there.netns, h1.address, 18082) is None
+        (listed,) = [o for o in world.rest.items("/publications", {"tenant": one.tenant}) if o["id"] == made["id"]]
+        assert (listed["host"], listed["host_port"], listed["port"]) == ("h1", 18080, SERVED)
+        world.rest.delete(f"/publications/{one.tenant}/{one.name}/{made['id']}")
+        wait_for(lambda: asked(there.netns, h1.address, 18080, seconds=0.5) is None, "the port to be closed")
+        assert asked_udp(there.netns, h1.address, 18080) == ROUTER
+    world.remove(other)
+    wait_for(lambda: "tcp . 18081" not in rules(h1.netns), "ports to go with the endpoint")
+
+
+def test_ranges_a_given_address_and_a_chosen_port(lab: Lab, world: World, there: Internet) -> None:
+    (one,) = overlapping(world, "h1")
+    h1 = lab.host("h1")
+    second = "198.18.0.77"
+    netns.batch(h1.netns, [f"addr add {second}/24 dev br-phy"])
+    try:
+        with serving(one.netns, 8001), serving(one.netns, 8002):
+            publish(world, one, 18001, 8001, count=2)
+            publish(world, one, 18010, 8001, host_ip=second)
+            chosen = publish(world, one, 0, 8001)
+            assert chosen["host_port"] >= 32768
+            for port in (18001, 18002, chosen["host_port"]):
+                assert asked(there.netns, h1.address, port) == ROUTER
+            assert asked(there.netns, second, 18010) == ROUTER
+            assert asked(there.netns, h1.address, 18010) is None
+    finally:
+        netns.batch(h1.netns, [f"addr del {second}/24 dev br-phy"])
+
+
+def test_the_host_itself_its_loopback_and_endpoints_beside_it_reach_a_published_port(
+    lab: Lab, world: World, there: Internet
+) -> None:
+    network = world.network(world.tenant("t"), "web", "10.81.0.0/24", "fd00:aa81::/64")
+    one, beside = (world.endpoint(network, "h1") for _ in range(2))
+    far = world.endpoint(network, "h2")
+    h1 = lab.host("h1")
+    with serving(one.netns, SERVED):
+        publish(world, one, 18080, SERVED)
+        assert asked(h1.netns, h1.address, 18080) == "240.119.0.1"
+        assert asked(h1.netns, "127.0.0.1", 18080) == "240.119.0.1"
+        assert asked(h1.netns, h1.address6, 18080) == "fd77:6172:7265:6f75::1"
+        assert asked(lab.host("h2").netns, h1.address, 18080) == lab.host("h2").address
+        assert asked(beside.netns, h1.address, 18080) == transit(lab, beside)
+        assert asked(one.netns, h1.address, 18080) == transit(lab, one), "by itself"
+        assert asked(far.netns, h1.address, 18080) == lab.host("h2").address
+
+
+def test_policies_judge_whom_a_published_port_leads_to_and_by_the_clients_address(
+    lab: Lab, world: World, there: Internet
+) -> None:
+    network = world.network(world.tenant("t"), "web", "10.82.0.0/24", "fd00:aa82::/64")
+    one = world.endpoint(network, "h1")
+    beside = world.endpoint(network, "h1", labels={"app": "client"})
+    h1 = lab.host("h1")
+
+    def heard() -> list[bool]:
+        spaces = (there.netns, h1.netns, beside.netns)
+        return [asked(space, h1.address, 18080, seconds=1) is not None for space in spaces]
+
+    with serving(one.netns, SERVED):
+        publish(world, one, 18080, SERVED)
+        assert heard() == [True, True, True]
+        with closing(Line(there.netns, h1.address, 18080)) as line:
+            assert line.ask() == ROUTER
+            apply(world, policy(one.tenant, ingress=[{"from": [{"podSelector": {"matchLabels": {"app": "client"}}}]}]))
+            assert line.falls_silent()
+        assert heard() == [False, False, True], "who comes from beside is known"
+        block = {"from": [{"ipBlock": {"cidr": f"{ROUTER}/32"}}], "ports": [{"port": SERVED}]}
+        apply(world, policy(one.tenant, ingress=[block]))
+        assert heard() == [True, False, False], "by the endpoint's port, not the host's"
+        apply(world, policy(one.tenant, ingress=[{"from": [{"ipBlock": {"cidr": "240.119.0.1/32"}}]}]))
+        assert heard() == [False, True, False], "the host by its own address there"
+
+
+def test_the_host_reaches_its_endpoints_and_they_reach_it(lab: Lab, world: World, there: Internet) -> None:
+    network = world.network(world.tenant("t"), "web", "10.83.0.0/24", "fd00:aa83::/64")
+    one = world.endpoint(network, "h1")
+    (private,) = overlapping(world, "h1")
+    h1 = lab.host("h1")
+    addresses = [address.partition("/")[0] for address in one.addresses]
+    wait_for(lambda: all(address in rules(h1.netns) for address in addresses), "the host's own way in")
+    with serving(one.netns, SERVED), serving(h1.netns, 18090):
+        assert [asked(h1.netns, address, SERVED) for address in addresses] == ["240.119.0.1", "fd77:6172:7265:6f75::1"]
+        assert all(pings(h1.netns, address) for address in addresses)
+        assert asked(one.netns, h1.address, 18090) == transit(lab, one)
+        assert asked(one.netns, h1.address6, 18090)
+        assert not pings(h1.netns, private.addresses[0].partition("/")[0]), "whose address may be another's, too"
+        apply(world, policy(one.tenant, egress=[]))
+        wait_for(lambda: asked(one.netns, h1.address, 18090, seconds=1) is None, "the policy to hold")
+    world.remove(one)
+    wait_for(lambda: not any(address in rules(h1.netns) for address in addresses), "the way in to go")
+    assert "proto 119" not in netns.run("ip", "-n", h1.netns, "route")
+
+
+def test_a_port_that_is_taken_is_refused_in_words(lab: Lab, world: World, there: Internet) -> None:
+    one, other, far = overlapping(world, "h1", "h1", "h2")
+    publish(world, one, 18080, SERVED, count=3)
+    for placed, more, said in (
+        (one, {"host_port": 18082}, f"is published for {one.tenant}/{one.name}"),
+        (other, {"host_port": 18078, "count": 5}, "Port tcp/18080 of host h1 is published for"),
+        (one, {"host_port": 18080, "host_ip": lab.host("h1").address}, "is published for"),
+        (one, {"host_port": 65535, "count": 2}, "Ports 65535 to 65536 do not exist"),
+        (one, {"host_port": 18090, "host_ip": "::1"}, "Linux lets nothing leave from it"),
+    ):
+        with pytest.raises(Problem, match=said):
+            publish(world, placed, more.pop("host_port"), SERVED, **more)
+    publish(world, one, 18080, SERVED, protocol="udp")
+    publish(world, far, 18080, SERVED)
+    with serving(lab.host("h1").netns, 18099):
+        listening = {"protocol": "tcp", "address": "0.0.0.0", "port": 18099}
+        wait_for(lambda: listening in lab.rest.get("/hosts/h1").body["agent"]["listening"], "the report of it", 30)
+        with pytest.raises(Problem, match="Port tcp/18099 of host h1 is in use: a program of the host's listens"):
+            publish(world, one, 18099, SERVED)
+    with serving(lab.host("h1").netns, 18080):
+
+        def problems() -> str:
+            return " ".join(lab.rest.get("/hosts/h1").body["agent"]["problems"])
+
+        wait_for(lambda: "listens at tcp/18080, which is published for" in problems(), "the warning", 30)
+    closed = world.network(one.tenant, "closed", "10.78.0.0/24", outbound=False)
+    with pytest.raises(Problem, match="closed to the outside"):
+        publish(world, world.endpoint(closed, "h1"), 18100, SERVED)
+
+
+def test_cni_port_mappings_are_open_when_the_plugin_returns(lab: Lab, world: World, there: Internet) -> None:
+    network = world.network(world.tenant("t"), "web", "10.84.0.0/24")
+    h1 = lab.host("h1")
+    space = f"{h1.netns}.cni"
+    netns.create(space)
+    mapping = [{"hostPort": 18085, "containerPort": SERVED, "protocol": "tcp"}]
+
+    def call(command: str, container: str = "c1", ports: Any = mapping) -> subprocess.CompletedProcess[str]:
+        configuration = json.loads(next(conf_dir(h1).glob("*.conflist*")).read_text())
+        entry = configuration["plugins"][0]
+        assert entry["capabilities"]["portMappings"]
+        stdin = {"cniVersion": "1.0.0", "name": "warren", **entry, "network": network}
+        stdin["runtimeConfig"] = {"portMappings": ports}
+        environment = {"CNI_COMMAND": command, "CNI_CONTAINERID": container, "CNI_IFNAME": "eth0"}
+        environment |= {"CNI_NETNS": f"/run/netns/{space}", "CNI_PATH": "/", "PATH": os.environ["PATH"]}
+        asked = [str(plugin(h1))]
+        return subprocess.run(asked, input=json.dumps(stdin), env=environment, capture_output=True, text=True)
+
+    try:
+        done = call("ADD")
+        assert done.returncode == 0, done.stdout
+        with serving(space, SERVED):
+            assert asked(there.netns, h1.address, 18085) == ROUTER
+        call("DEL")
+        wait_for(lambda: "18085" not in rules(h1.netns), "the port to be closed")
+        (one,) = overlapping(world, "h1")
+        publish(world, one, 18085, SERVED)
+        refused = call("ADD")
+        assert refused.returncode and "Port tcp/18085 of host h1 is published for" in refused.stdout
+        with netns.inside(space):
+            assert "eth0" not in subprocess.run(["ip", "link"], capture_output=True, text=True).stdout
+        assert call("ADD", ports=[{"hostPort": "x"}]).returncode
+    finally:
+        call("DEL")
+        netns.delete(space)

@@ -1,0 +1,125 @@
+"""The picture of the network: what is drawn, that nothing jumps, and that keys and the table have the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+from sqlalchemy import update
+
+from db.engine import create_engine, writing
+from db.tables import HostStatus
+from tests import crowd
+from tests.ui.conftest import Stage, faults, live, log_in
+
+CANVAS = "#picture-canvas"
+
+
+@pytest.fixture
+def drawn(stage: Stage) -> Stage:
+    """Ten hosts and forty endpoints of four tenants; `eve` sees one of these."""
+    engine = create_engine(stage.url)
+    crowd.fill(engine, host_count=10, tenant_count=4, endpoint_count=40)
+    crowd.report(engine, silent=1)
+    engine.dispose()
+    stage.member("eve", acme="viewer")
+    return stage
+
+
+def counted(page: Page, what: str, number: int) -> None:
+    expect(page.locator(CANVAS)).to_have_attribute(f"data-{what}", str(number))
+
+
+def boxes(page: Page, query: str = "") -> dict[str, Any]:
+    answer: dict[str, Any] = page.request.get(f"/topology/boxes{query}").json()
+    return answer
+
+
+def test_hosts_are_boxes_and_their_tunnels_are_drawn_where_they_matter(drawn: Stage) -> None:
+    page = drawn.page
+    log_in(page)
+    page.goto("/topology")
+    counted(page, "boxes", 10)
+    counted(page, "tunnels", 0)
+    counted(page, "ends", 0)
+    said = boxes(page)
+    assert len(said["tunnels"]) == 45 and {one["mark"] for one in said["tunnels"]} == {"ok", "unknown"}
+    assert sum(box["endpoints"] for box in said["boxes"]) == 40
+    assert faults(page) == []
+    page.goto("/topology?at=h02")
+    counted(page, "tunnels", 9)
+    expect(page.locator("#picture-drawer")).to_contain_text("h01 (h01 silent)")
+    own = next(box for box in said["boxes"] if box["name"] == "h02")["endpoints"]
+    assert int(page.locator(CANVAS).get_attribute("data-ends") or 0) >= own > 0
+
+
+def test_a_black_hole_is_drawn_whoever_is_looked_at(drawn: Stage) -> None:
+    page = drawn.page
+    engine = create_engine(drawn.url)
+    with writing(engine) as session:
+        hole = "Packets of 1500 bytes, the MTU of eth1, do not come to h03 (198.18.1.3) and back, and small ones do."
+        report = {"agent": {}, "problems": [hole]}
+        session.execute(update(HostStatus).where(HostStatus.host_id == 2).values(agent_report=report))
+    engine.dispose()
+    log_in(page)
+    page.goto("/topology")
+    counted(page, "tunnels", 1)
+    expect(page.locator(".plain-list")).to_contain_text("h02 – h03")
+    (wrong,) = (one for one in boxes(page)["tunnels"] if one["mark"] == "wrong")
+    assert wrong["ends"] == ["h02", "h03"]
+
+
+def test_keys_choose_a_box_and_open_it(drawn: Stage) -> None:
+    page = drawn.page
+    log_in(page)
+    page.goto("/topology")
+    counted(page, "boxes", 10)
+    page.locator(CANVAS).focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#picture-drawer h2")).to_have_text("h01")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#picture-drawer h2")).to_have_text("h02")
+    expect(page).to_have_url(f"{drawn.server.url}/topology?at=h02")
+    page.keyboard.press("Escape")
+    expect(page.locator("#picture-drawer")).to_be_hidden()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{drawn.server.url}/hosts/h01")
+
+
+def test_it_is_grouped_filtered_and_live(drawn: Stage) -> None:
+    page = drawn.page
+    log_in(page)
+    page.goto("/topology")
+    live(page)
+    page.locator(".choice label", has_text="Tenants").click()
+    counted(page, "boxes", 4)
+    expect(page).to_have_url(f"{drawn.server.url}/topology?group=tenant")
+    expect(page.locator("#box-acme")).to_be_visible()
+    page.get_by_label("Only this tenant").fill("acme")
+    page.get_by_role("button", name="Show", exact=True).click()
+    counted(page, "boxes", 1)
+    page.goto("/topology?group=network&q=web0")
+    counted(page, "boxes", 4)
+    assert [box["match"] for box in boxes(page, "?group=network&q=web0")["boxes"] if box["match"]] == [1]
+    engine = create_engine(drawn.url)
+    drawn.admin.post("/tenants", {"name": "zorg"})
+    drawn.admin.delete("/endpoints/acme/web0")
+    engine.dispose()
+    expect(page.locator("#box-acme-in-web")).to_contain_text("0 of")
+
+
+def test_a_tenants_person_sees_their_part_of_it(drawn: Stage) -> None:
+    page = drawn.page
+    log_in(page, "eve")
+    page.goto("/topology")
+    expect(page.locator(CANVAS)).to_have_attribute("data-boxes", str(len(boxes(page)["boxes"])))
+    said = boxes(page)
+    assert {part[0] for box in said["boxes"] for part in box["parts"]} == {"acme"}
+    assert said["tunnels"] == [] and said["hues"].keys() == {"acme"}
+    assert all(box["url"] is None and box["state"] is None for box in said["boxes"])
+    for box in said["boxes"]:
+        inside = page.request.get(f"/topology/inside?box={box['name']}").json()
+        assert inside and {end["tenant"] for end in inside} == {"acme"}
+    assert page.request.get("/topology/boxes?tenant=globex").status == 404

@@ -1,0 +1,81 @@
+"""Published ports over HTTP."""
+
+from __future__ import annotations
+
+from apiflask import APIBlueprint
+from flask import Response
+
+from db import attachments, publications
+from db.publications import Wish
+from web import present
+from web.api.attachments import PATH, host_id
+from web.api.replies import Answer, Json, created, deleted, idempotent, listed
+from web.api.schemas.common import Deleted
+from web.api.schemas.publication import (
+    Publication,
+    PublicationCreate,
+    PublicationPage,
+    PublicationQuery,
+    Published,
+    RuntimePublications,
+    RuntimePublicationsNow,
+)
+from web.auth.access import ATTACHERS, BODY, SIGHT, TENANT_ADMINS, TENANT_READERS, allow
+from web.state import changing
+
+blueprint = APIBlueprint("publications", __name__, tag="Endpoints")
+
+
+@blueprint.get("/publications")
+@allow(TENANT_READERS, by=SIGHT)
+@blueprint.input(PublicationQuery, "query", "query")
+@blueprint.output(PublicationPage)
+def find(query: PublicationQuery) -> Json:
+    """List published ports"""
+    return listed(
+        lambda session: publications.find(
+            session, tenant=query.tenant, host=query.host, cursor=query.cursor, limit=query.limit
+        ),
+        lambda _, rows: [present.publication(row) for row in rows],
+    )
+
+
+@blueprint.post("/publications")
+@allow(TENANT_ADMINS, by=BODY)
+@blueprint.input(PublicationCreate, arg_name="body")
+@blueprint.output(Publication, 201)
+@idempotent
+def create(body: PublicationCreate) -> Answer | Response:
+    """Publish a port
+
+    Who reaches the host by it reaches the endpoint, whose policies judge by the client's own address.
+    """
+    return created(lambda tx: present.publication(publications.publish(tx, body.endpoint, _wish(body))))
+
+
+@blueprint.delete("/publications/<tenant>/<endpoint>/<int:publication>")
+@allow(TENANT_ADMINS)
+@blueprint.output(Deleted)
+def delete(tenant: str, endpoint: str, publication: int) -> Json:
+    """Unpublish a port"""
+    return deleted(lambda tx: publications.withdraw(tx, f"{tenant}/{endpoint}", publication))
+
+
+@blueprint.put(f"{PATH}/publications")
+@allow(ATTACHERS, own_host=True)
+@blueprint.input(RuntimePublications, arg_name="body")
+@blueprint.output(RuntimePublicationsNow)
+def replace(host: str, container_id: str, ifname: str, body: RuntimePublications) -> Json:
+    """Publish what a container's runtime asks for
+
+    All of it for this interface; what people published stays.
+    """
+    with changing() as tx:
+        endpoint = attachments.row(tx.session, host_id(tx.session, host), container_id, ifname)
+        wishes = [_wish(one)._replace(last=one.host_port_end) for one in body.ports]
+        found = [present.publication(one) for one in publications.replace(tx, endpoint, wishes)]
+    return {"ports": [one | {"revision": tx.revision} for one in found], "revision": tx.revision}
+
+
+def _wish(body: Published) -> Wish:
+    return Wish(body.protocol, body.port, body.host_port, body.count, body.host_ip or "")

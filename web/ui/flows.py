@@ -1,0 +1,216 @@
+"""The flows that are installed on one host, told in names: by stage, with what they counted and whom they are for.
+
+What the switch has is asked of the host's agent; what it means follows from the model, by the flows' cookies. So a flow
+that the model does not know shows as such, and one that is missing, too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from flask import request
+
+from controller.calc.known import FIELDS, Names, Owned, owned
+from controller.openflow.encode import encode
+from controller.openflow.text import action_text, match_text
+from controller.pipeline.flow import Flow, SetField
+from controller.pipeline.stages import Stage
+from db import hosts, traces
+from web.api.asking import asked_of
+from web.auth.access import READERS, allow
+from web.state import reading_all, state
+from web.ui import words
+from web.ui.frame import blueprint, render, text_asked
+
+MOST_SHOWN = 200
+
+
+PACKETS = {
+    ("eth_type", 0x0800): "IPv4",
+    ("eth_type", 0x0806): "ARP",
+    ("eth_type", 0x86DD): "IPv6",
+    ("ip_proto", 1): "ICMP",
+    ("ip_proto", 6): "TCP",
+    ("ip_proto", 17): "UDP",
+    ("ip_proto", 58): "ICMPv6",
+    ("ip_proto", 132): "SCTP",
+}
+
+
+class Part(NamedTuple):
+    """One field of a match or one action: in words, and as Open vSwitch says it."""
+
+    words: str
+    raw: str
+
+
+class Row(NamedTuple):
+    """`state`: installed, missing (wanted and not there) or unknown (there, and not wanted)."""
+
+    stage: str
+    table: int
+    priority: int
+    match: tuple[Part, ...]
+    actions: tuple[Part, ...]
+    what: str
+    owner: str
+    packets: int
+    octets: int
+    state: str
+    reason: str | None = None
+    cookie: str = ""
+
+
+class Counted(NamedTuple):
+    table: int
+    priority: int
+    packets: int
+    octets: int
+
+
+@blueprint.get("/hosts/<name>/flows")
+@allow(READERS)
+def flows(name: str) -> str:
+    stage, query = request.args.get("stage", "").upper()[:40], text_asked()
+    with reading_all() as session:
+        host = hosts.get(session, name)
+    said = asked_of({host.id: ""}, traces.FLOWS).get(host.id)
+    trouble = "its agent has not answered in time" if said is None else said["trouble"]
+    revision, world = state().modelled.now()
+    rows: list[Row] = []
+    if not trouble and said is not None and host.id in world.hosts:
+        names = Names(world, host.id)
+        rows = list(joined(list(owned(world, host.id)), counted(said["flows"]), names))
+        rows += [_foreign(text) for text in said["foreign"]]
+    wanted = needles(query, world, host.id)
+    chosen = [row for row in rows if (not stage or row.stage == stage) and mentions(row, wanted)]
+    chosen.sort(key=lambda row: (row.state == "installed", row.table, -row.packets, -row.priority))
+    return render(
+        "flows.html",
+        "Hosts",
+        host=name,
+        stages=stages(rows),
+        stage=stage,
+        rows=chosen[:MOST_SHOWN],
+        total=len(chosen),
+        trouble=trouble,
+        at=revision,
+        left_off=0 if said is None else said["left_off"],
+        lead=lead(name, rows, trouble),
+        numbers="numbers" in request.args,
+    )
+
+
+def lead(host: str, rows: Sequence[Row], trouble: str) -> str:
+    if trouble:
+        return f"{host} does not tell its flows: {trouble}. Look whether `warren agent` runs there."
+    wrong = {state: sum(row.state == state for row in rows) for state in ("missing", "unknown")}
+    installed = len(rows) - wrong["missing"]
+    dropped = sum(row.packets for row in rows if row.reason)
+    said = f"{words.many(installed, 'flow')} installed, {words.many(dropped, 'packet')} dropped by them so far"
+    if not any(wrong.values()):
+        return f"{said}; they are those of the model."
+    more = [f"{words.thousands(count)} {state}" for state, count in wrong.items() if count]
+    return f"{said}; {' and '.join(more)}. A change may be on its way; else the controller repairs it within 15 s."
+
+
+def counted(lines: Sequence[str]) -> dict[str, list[Counted]]:
+    """By cookie; equal flows of two tables may share one."""
+    found: dict[str, list[Counted]] = {}
+    for line in lines:
+        cookie, *numbers = line.split()
+        found.setdefault(cookie, []).append(Counted(*map(int, numbers)))
+    return found
+
+
+def joined(model: Sequence[Owned], found: dict[str, list[Counted]], names: Names) -> Iterator[Row]:
+    """What the model wants with what the switch has of it, and what is left on either side."""
+    for one in model:
+        flow = one.flow
+        cookie = f"{encode(flow).cookie:016x}"
+        match = tuple(part(item.field, item.value, item.mask, match_text(item), names) for item in flow.match)
+        actions = tuple(_actions(flow, names))
+        facts = flow.table.name, int(flow.table), flow.priority, match, actions, one.what, one.owner
+        here = next((at for at in found.get(cookie, ()) if at[:2] == (flow.table, flow.priority)), None)
+        if here is None:
+            yield Row(*facts, 0, 0, "missing", one.reason, cookie)
+        else:
+            found[cookie].remove(here)
+            yield Row(*facts, here.packets, here.octets, "installed", one.reason, cookie)
+    for cookie, left in found.items():
+        for at in left:
+            yield Row(
+                _stage(at.table), at.table, at.priority, (), (), "", "", at.packets, at.octets, "unknown", None, cookie
+            )
+
+
+def part(field: str, value: int, mask: int | None, raw: str, names: Names) -> Part:
+    if mask is None and (field, value) in PACKETS:
+        return Part(PACKETS[field, value], raw)
+    meaning = names.of(field, value, mask)
+    if meaning is None:
+        return Part(raw, raw)
+    if field.startswith("reg0"):
+        return Part(meaning, raw)
+    shown = f"{raw.partition('=')[2]} ({meaning})" if field not in FIELDS else meaning
+    return Part(f"{FIELDS.get(field, field.replace('_', ' '))} {shown}", raw)
+
+
+def _actions(flow: Flow, names: Names) -> Iterator[Part]:
+    for action in flow.actions:
+        raw = action_text(action)
+        if isinstance(action, SetField):
+            told = part(action.field, action.value, action.mask, f"{action.field}={raw[10:].partition('->')[0]}", names)
+            yield Part(f"set {told.words}", raw)
+        else:
+            yield Part(raw, raw)
+    if flow.goto is not None:
+        yield Part(f"go to {flow.goto.name.lower().replace('_', ' ')}", f"goto_table:{int(flow.goto)}")
+    if flow.goto is None and not flow.actions:
+        yield Part("drop", "drop")
+
+
+def _foreign(text: str) -> Row:
+    found = re.match(r"table=(\d+), priority=(\d+),? ?(.*?) ?actions=(.*)", text)
+    table, priority, match, actions = found.groups() if found else ("0", "0", text, "")
+    said = tuple(Part(one, one) for one in match.split(",") if one)
+    facts = said, (Part(actions, actions),), "not Warren's", ""
+    return Row(_stage(int(table)), int(table), int(priority), *facts, 0, 0, "unknown")
+
+
+def _stage(table: int) -> str:
+    return Stage(table).name if table in Stage._value2member_map_ else f"TABLE {table}"
+
+
+def stages(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """In the order in which a packet meets them."""
+    found: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        one = found.setdefault(row.table, {"name": row.stage, "flows": 0, "packets": 0, "dropped": 0})
+        one["flows"] += row.state != "missing"
+        one["packets"] += row.packets
+        one["dropped"] += row.packets if row.reason else 0
+    return [found[table] for table in sorted(found)]
+
+
+def needles(query: str, world: Any, host: int) -> tuple[str, ...]:
+    """What to look for: the text, and if it is an endpoint's name, address or MAC, all three of these."""
+    if not query:
+        return ()
+    wanted = {query.lower()}
+    for one in world.endpoints.values():
+        own = {one.name, *(address.ip for address in one.addresses)}
+        if query in own:
+            wanted |= {text.lower() for text in own}
+    return tuple(wanted)
+
+
+def mentions(row: Row, wanted: Sequence[str]) -> bool:
+    """Whether one of them stands in the flow by itself: 10.20.0.9 is not in 10.20.0.90."""
+    if not wanted:
+        return True
+    told = [one for parts in (row.match, row.actions) for part in parts for one in part]
+    text = " ".join([*told, row.owner, row.reason or "", row.cookie]).lower()
+    return any(re.search(rf"(?<![\w.:]){re.escape(needle)}(?![\w:]|\.\d)", text) for needle in wanted)
