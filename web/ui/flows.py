@@ -78,7 +78,7 @@ def flows(name: str) -> str:
         host = hosts.get(session, name)
     said = asked_of({host.id: ""}, traces.FLOWS).get(host.id)
     trouble = "its agent has not answered in time" if said is None else said["trouble"]
-    revision, world = state().modelled.now()
+    world = state().modelled.now()
     rows: list[Row] = []
     if not trouble and said is not None and host.id in world.hosts:
         names = Names(world, host.id)
@@ -96,7 +96,7 @@ def flows(name: str) -> str:
         rows=chosen[:MOST_SHOWN],
         total=len(chosen),
         trouble=trouble,
-        at=revision,
+        at=world.revision,
         left_off=0 if said is None else said["left_off"],
         lead=lead(name, rows, trouble),
         numbers="numbers" in request.args,
