@@ -7,14 +7,27 @@ the world comes from, not what follows from it.
 from __future__ import annotations
 
 import threading
+from typing import NamedTuple
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from controller.calc.known import Names, Owned, owned
+from controller.openflow.encode import encode
 from controller.world import World
 from db.changes import changes_since
 from db.engine import reading
 from db.snapshot import load, snapshot
+
+MOST_PROGRAMS = 2
+"""Of hosts, that are kept: that of a large host has tens of thousands of flows."""
+
+
+class Program(NamedTuple):
+    """Every flow of a host with its cookie in hex, and names for the numbers in them."""
+
+    names: Names
+    flows: list[tuple[str, Owned]]
 
 
 class Modelled:
@@ -22,6 +35,7 @@ class Modelled:
         self._engine = engine
         self._lock = threading.Lock()
         self._known: World | None = None
+        self._programs: tuple[World, dict[int, Program]] = World(), {}
 
     def now(self) -> World:
         """Everything there is at the newest revision. Takes seconds for ten thousand endpoints, once."""
@@ -29,6 +43,19 @@ class Modelled:
             with reading(self._engine) as session:
                 self._known = whole(session) if self._known is None else caught_up(self._known, session)
             return self._known
+
+    def program(self, world: World, host: int) -> Program:
+        """Of a host; kept for the few that were looked at last, until something changes."""
+        with self._lock:
+            if self._programs[0] is not world or (
+                host not in self._programs[1] and len(self._programs[1]) >= MOST_PROGRAMS
+            ):
+                self._programs = world, {}
+            kept = self._programs[1]
+            if host not in kept:
+                flows = [(f"{encode(one.flow).cookie:016x}", one) for one in owned(world, host)]
+                kept[host] = Program(Names(world, host), flows)
+            return kept[host]
 
 
 def whole(session: Session) -> World:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from unittest.mock import patch
 
+from controller.calc.known import owned
 from db.engine import reading
 from tests.web.conftest import Site
 from tests.web.test_work import agent_of_a_network, attach, watched
@@ -54,3 +55,18 @@ def test_a_preview_takes_the_world_that_is_there(any_site: Site) -> None:
     attach(agent, "web2")
     with patch("web.modelled.whole", side_effect=AssertionError("the whole database was read")):
         assert any_site.admin.patch("/tenants/acme?dry_run=true", {"default_deny": ["ingress"]}).status_code == 200
+
+
+def test_a_hosts_flows_are_made_once_and_anew_after_a_change(site: Site) -> None:
+    agent = agent_of_a_network(site)
+    attach(agent, "web1")
+    modelled = site.state().modelled
+    with patch("web.modelled.owned", wraps=owned) as made:
+        world = modelled.now()
+        (host,) = world.hosts
+        first = modelled.program(world, host)
+        assert modelled.program(modelled.now(), host) is first and made.call_count == 1
+        attach(agent, "web2")
+        world = modelled.now()
+        flows = [flow for _, flow in modelled.program(world, host).flows]
+        assert made.call_count == 2 and flows == list(owned(world, host)) and len(flows) > len(first.flows)
