@@ -99,10 +99,11 @@ def pool_usage(session: Session) -> list[tuple[AddressPool, Usage]]:
 
 def _crowded(session: Session) -> list[int]:
     """The pools of numbers of which so many are taken: what is kept aside counts here, so some are not nearly full."""
-    taken = (Claim.pool_id == Pool.id) & Claim.number.between(Pool.first, Pool.last) & Claim.released_at.is_(None)
-    most = func.count() >= NEARLY_FULL * (Pool.last - Pool.first + 1)
-    query = select(Pool.id).join(Claim, taken).group_by(Pool.id, Pool.first, Pool.last).having(most)
-    return list(session.execute(query).scalars())
+    taken = select(Claim.pool_id, func.count().label("many")).where(Claim.released_at.is_(None))
+    # Those out of the range count here, too: `usage` looks at the few that are left.
+    grouped = taken.group_by(Claim.pool_id).subquery()
+    most = grouped.c.many >= NEARLY_FULL * (Pool.last - Pool.first + 1)
+    return list(session.execute(select(Pool.id).join(grouped, grouped.c.pool_id == Pool.id).where(most)).scalars())
 
 
 def subnets(session: Session, pools: Sequence[int] | None = None) -> list[tuple[str, Subnet]]:
