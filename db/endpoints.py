@@ -69,6 +69,12 @@ def find(
     return page(session, query, order, lambda row: row.qualified_name, cursor, limit, sort, SORTS)
 
 
+def names(session: Session, limit: int) -> list[str]:
+    """The first of their qualified names, and nothing else of them."""
+    query = select(Tenant.name + "/" + Endpoint.name).select_from(Endpoint).join(Endpoint.tenant)
+    return list(session.execute(query.order_by(Tenant.name, Endpoint.name).limit(limit)).scalars())
+
+
 def count(session: Session, **wanted: Any) -> int:
     """How many `find` has in all its pages."""
     query = select(func.count()).select_from(Endpoint)
