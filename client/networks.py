@@ -12,7 +12,17 @@ from client.change import create as send
 from client.change import report
 from client.context import Context
 from client.isolation import carry_out, dry_run
-from client.options import changing, completes, label, label_changes, printing, qualified, read_qualified, with_label
+from client.options import (
+    changing,
+    completes,
+    label,
+    label_changes,
+    printing,
+    qualified,
+    read_qualified,
+    sorting,
+    with_label,
+)
 from client.output import column
 
 
@@ -129,16 +139,17 @@ def create(
 @network.command("list")
 @click.option("--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Only this tenant's.")
 @with_label
+@sorting("name", "endpoints", "created")
 @printing
 @click.pass_obj
-def list_(context: Context, tenant: str | None, with_labels: tuple[str, ...]) -> None:
+def list_(context: Context, tenant: str | None, with_labels: tuple[str, ...], sort: str | None) -> None:
     """List networks.
 
     \b
     Example:
       warren network list --tenant acme
     """
-    found = context.rest.items("/networks", {"tenant": tenant, "label": list(with_labels)})
+    found = context.rest.items("/networks", {"tenant": tenant, "label": list(with_labels), "sort": sort})
     output.listing(context.output, found, COLUMNS, "No network yet; `warren network create TENANT/NAME` makes one.")
 
 

@@ -9,7 +9,7 @@ from client.change import create as send
 from client.change import report
 from client.context import Context
 from client.isolation import COMMANDS as ISOLATION
-from client.options import changing, label, label_changes, named, printing, with_label
+from client.options import changing, label, label_changes, named, printing, sorting, with_label
 from client.output import column
 
 COLUMNS = [
@@ -52,16 +52,17 @@ def create(context: Context, name: str, labels: dict[str, str], track_all: bool)
 
 @tenant.command("list")
 @with_label
+@sorting("name", "networks", "endpoints", "created")
 @printing
 @click.pass_obj
-def list_(context: Context, with_labels: tuple[str, ...]) -> None:
+def list_(context: Context, with_labels: tuple[str, ...], sort: str | None) -> None:
     """List tenants.
 
     \b
     Example:
       warren tenant list --label team=shop -o json
     """
-    found = context.rest.items("/tenants", {"label": list(with_labels)})
+    found = context.rest.items("/tenants", {"label": list(with_labels), "sort": sort})
     output.listing(context.output, found, COLUMNS, "No tenant yet; `warren tenant create NAME` makes one.")
 
 

@@ -96,6 +96,13 @@ def test_what_a_list_prints_is_aligned(api: ScriptedApi, capsys: pytest.CaptureF
     )
 
 
+@pytest.mark.parametrize("noun", ["tenant", "network", "endpoint", "host"])
+def test_lists_come_in_another_order(api: ScriptedApi, noun: str) -> None:
+    run([noun, "list", "--sort=-created", "--label", "app=web"])
+    assert api.asked[0].query == {"limit": "1000", "label": "app=web", "sort": "-created"}
+    assert run([noun, "list", "--sort", "colour"]) == 2
+
+
 @pytest.mark.parametrize("place", [["-o", "{}", "tenant", "list"], ["tenant", "list", "-o", "{}"]])
 def test_a_list_is_an_object_with_items_wherever_the_option_stands(
     api: ScriptedApi, capsys: pytest.CaptureFixture[str], place: list[str]

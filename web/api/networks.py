@@ -46,7 +46,12 @@ def find(query: NetworkQuery) -> Json:
     """List networks"""
     return listed(
         lambda session: networks.find(
-            session, tenant=query.tenant, labels=labels_asked(query.label), cursor=query.cursor, limit=query.limit
+            session,
+            tenant=query.tenant,
+            labels=labels_asked(query.label),
+            sort=query.sort,
+            cursor=query.cursor,
+            limit=query.limit,
         ),
         present.networks,
     )

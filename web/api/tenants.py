@@ -21,9 +21,9 @@ from web.api.replies import (
     listed,
     shown,
 )
-from web.api.schemas.common import Deleted, LabelledQuery
+from web.api.schemas.common import Deleted
 from web.api.schemas.isolation import ChangedTenant, ChangeQuery
-from web.api.schemas.tenant import Tenant, TenantChange, TenantCreate, TenantPage
+from web.api.schemas.tenant import Tenant, TenantChange, TenantCreate, TenantPage, TenantQuery
 from web.auth.access import CHANGERS, SIGHT, TENANT_READERS, allow
 
 blueprint = APIBlueprint("tenants", __name__, tag="Tenants")
@@ -31,12 +31,14 @@ blueprint = APIBlueprint("tenants", __name__, tag="Tenants")
 
 @blueprint.get("/tenants")
 @allow(TENANT_READERS, by=SIGHT)
-@blueprint.input(LabelledQuery, "query", "query")
+@blueprint.input(TenantQuery, "query", "query")
 @blueprint.output(TenantPage)
-def find(query: LabelledQuery) -> Json:
+def find(query: TenantQuery) -> Json:
     """List tenants"""
     return listed(
-        lambda session: tenants.find(session, labels=labels_asked(query.label), cursor=query.cursor, limit=query.limit),
+        lambda session: tenants.find(
+            session, labels=labels_asked(query.label), sort=query.sort, cursor=query.cursor, limit=query.limit
+        ),
         present.tenants,
     )
 
