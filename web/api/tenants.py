@@ -8,21 +8,18 @@ from flask import Response
 from db import tenants
 from db.changes import Transaction
 from web import present
-from web.api.applied import applied, previewable
+from web.api.applied import added, applied, previewable, removed
 from web.api.replies import (
     Answer,
     Json,
     conditional,
-    created,
-    deleted,
     idempotent,
     if_match,
     labels_asked,
     listed,
     shown,
 )
-from web.api.schemas.common import Deleted
-from web.api.schemas.isolation import ChangedTenant, ChangeQuery
+from web.api.schemas.isolation import ChangedTenant, ChangeQuery, Gone
 from web.api.schemas.tenant import Tenant, TenantChange, TenantCreate, TenantPage, TenantQuery
 from web.auth.access import CHANGERS, SIGHT, TENANT_READERS, allow
 
@@ -46,11 +43,13 @@ def find(query: TenantQuery) -> Json:
 @blueprint.post("/tenants")
 @allow(CHANGERS)
 @blueprint.input(TenantCreate, arg_name="body")
-@blueprint.output(Tenant, 201)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(ChangedTenant, 201)
 @idempotent
-def create(body: TenantCreate) -> Answer | Response:
+@previewable
+def create(body: TenantCreate, query: ChangeQuery) -> Answer | Response:
     """Create a tenant"""
-    return created(lambda tx: present.tenant(tx.session, tenants.create(tx, **body.model_dump())))
+    return added(lambda tx: present.tenant(tx.session, tenants.create(tx, **body.model_dump())), query)
 
 
 @blueprint.get("/tenants/<tenant>")
@@ -88,8 +87,10 @@ def altered(tx: Transaction, name: str, body: TenantChange, version: int | None)
 
 @blueprint.delete("/tenants/<tenant>")
 @allow(CHANGERS)
-@blueprint.output(Deleted)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(Gone)
 @conditional
-def delete(tenant: str) -> Json:
+@previewable
+def delete(tenant: str, query: ChangeQuery) -> Answer | Response:
     """Delete a tenant, its empty networks and its policies"""
-    return deleted(lambda tx: tenants.delete(tx, tenant, version=if_match()))
+    return removed(lambda tx: tenants.delete(tx, tenant, version=if_match()), query)
