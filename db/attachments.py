@@ -22,7 +22,7 @@ from db.errors import Conflict, Invalid, NotFound
 from db.labels import valid_labels, valid_ports
 from db.names import dns_label, qualified
 from db.tables import Address, AddressPool, Endpoint, Host, Network, Pool, Subnet, Tenant, port_name
-from db.wanted import WantedEndpoint, nameservers
+from db.wanted import WantedEndpoint, from_host, nameservers
 
 # Locks both rows before anything else: two attaches on one host do not look past each other, and whoever deletes the
 # network waits or is waited for, never both. On SQLite writers take turns anyway.
@@ -34,6 +34,8 @@ _PLACE = (
         Tenant.quota,
         Network.id.label("network_id"),
         Network.transport,
+        Network.outbound,
+        Network.private,
         Network.cross_subnet,
         func.coalesce(Network.mtu, transport.mtu_of(transport.NARROWEST)).label("mtu"),
         transport.mtu_of(literal(transport.DEFAULT.name)).label("route_mtu"),
@@ -227,6 +229,7 @@ def attach(
         ifname=ifname,
         netns=netns,
         interface=interface,
+        from_host=from_host(at),
         dns={
             "nameservers": nameservers(at.transport, gateways),
             "search": records.search(network, records.settings(session).domain),

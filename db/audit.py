@@ -365,27 +365,23 @@ _REFERENCES: Mapping[str, Any] = {
 }
 
 
-def _columns(table: type[Base]) -> Any:
-    return table.__table__.c
-
-
-_subnet, _reservation, _member = _columns(Subnet), _columns(Reservation), _columns(GroupMember)
+_subnet, _reservation, _member = Subnet.__table__.c, Reservation.__table__.c, GroupMember.__table__.c
 _LISTS: Mapping[str, Mapping[str, tuple[ColumnElement[str], ColumnElement[bool]]]] = {
     "network": {
-        "subnets": (_subnet.cidr, _subnet.network_id == _columns(Network).id),
+        "subnets": (_subnet.cidr, _subnet.network_id == Network.__table__.c.id),
         "reservations": (
             _reservation.name + " " + _reservation.ip,
-            and_(_reservation.subnet_id == _subnet.id, _subnet.network_id == _columns(Network).id),
+            and_(_reservation.subnet_id == _subnet.id, _subnet.network_id == Network.__table__.c.id),
         ),
     },
     "endpoint": {
-        "addresses": (_columns(Address).ip, _columns(Address).endpoint_id == _columns(Endpoint).id),
-        "allowed": (_columns(AllowedAddress).cidr, _columns(AllowedAddress).endpoint_id == _columns(Endpoint).id),
+        "addresses": (Address.__table__.c.ip, Address.__table__.c.endpoint_id == Endpoint.__table__.c.id),
+        "allowed": (AllowedAddress.__table__.c.cidr, AllowedAddress.__table__.c.endpoint_id == Endpoint.__table__.c.id),
     },
     "group": {
         "members": (
-            _columns(User).name,
-            and_(_member.user_id == _columns(User).id, _member.group_id == _columns(Group).id),
+            User.__table__.c.name,
+            and_(_member.user_id == User.__table__.c.id, _member.group_id == Group.__table__.c.id),
         )
     },
 }

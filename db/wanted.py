@@ -128,6 +128,12 @@ def goes_out(network: Network) -> bool:
     return network.outbound and not TRANSPORTS[network.transport].on_segment
 
 
+def from_host(network: Any) -> bool:
+    """Whether the host reaches endpoints of a network, or of a row with its columns, by their own addresses: several
+    private networks may have the same."""
+    return bool(network.outbound and not network.private and not TRANSPORTS[network.transport].on_segment)
+
+
 def nameservers(carried_by: str, gateways: list[str]) -> list[str]:
     """A host's resolver answers at the gateways that are Warren's, and on a physical segment these are others'."""
     return [] if TRANSPORTS[carried_by].on_segment else list(gateways)
@@ -196,7 +202,7 @@ def _endpoints(session: Session, where: ColumnElement[bool]) -> list[WantedEndpo
                 row.ifname,
                 row.netns,
                 {"nameservers": [], "search": records.search(f"{row.tenant}/{row.network}", domain)},
-                row.outbound and not row.private and not TRANSPORTS[row.transport].on_segment,
+                from_host(row),
                 row.interface,
             )
         known.addresses.append(f"{row.ip}/{row.prefix}")

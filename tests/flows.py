@@ -13,6 +13,7 @@ from controller.pipeline.flow import (
     Kind,
     Match,
     Move,
+    Nat,
     Output,
     OutputReg,
     Pop,
@@ -109,10 +110,14 @@ def actions(ethernet: int, tagged: bool = False) -> st.SearchStrategy[object]:
     tables = st.sampled_from((Stage.RESTORE, Stage.OUTPUT))
     zones = st.integers(0, 0xFFFF) | registers.map(lambda name: f"{name}[16..31]")
     notes = st.builds(lambda a, n, t: Move(a, "ct_label", n, 0, t), registers, st.integers(1, 32), st.integers(0, 96))
+    ends, no_nat = st.sampled_from(("src", "dst")), st.just(None)
+    version, bits = (4, 32) if ethernet == 0x0800 else (6, 128)
+    nat = no_nat | st.just(Nat()) | st.builds(Nat, ends, st.just(version), st.integers(0, (1 << bits) - 1))
+    labels = st.lists(notes, max_size=3).map(tuple)
     only_ip = (
         st.just(DecTtl()),
-        st.builds(Ct, zones, st.just(False), st.none() | tables, st.just(())),
-        st.builds(Ct, zones, st.just(True), st.none() | tables, st.lists(notes, max_size=3).map(tuple)),
+        st.builds(Ct, zones, st.just(False), st.none() | tables, st.just(()), st.sampled_from((None, Nat()))),
+        st.builds(Ct, zones, st.just(True), st.none() | tables, labels, nat),
     )
     return st.one_of(
         *([st.sampled_from((SetField("arp_op", 1), SetField("arp_op", 2)))] if ethernet == 0x0806 else []),

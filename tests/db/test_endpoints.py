@@ -41,6 +41,7 @@ def test_an_endpoint_gets_an_address_of_each_family_and_a_mac_made_of_the_first(
         "ifname": "eth0",
         "netns": "/run/netns/web1",
         "interface": "",
+        "from_host": True,
         "dns": {
             "nameservers": ["10.20.0.1", "fd00:20::1"],
             "search": ["web.acme.warren.internal", "acme.warren.internal"],

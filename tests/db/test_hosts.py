@@ -160,6 +160,7 @@ def test_an_agent_is_told_its_bridge_its_controllers_and_its_endpoints(engine: E
         "gateway": {"ofport": 2, "mac": "02:77:61:72:72:6e"},
         "endpoints": [mine._asdict()],
         "peers": [{"name": "h2", "address": "fd00:198:18::12"}],
+        "published": [],
         "tunnels_revision": 4,
     }
     with pytest.raises(NotFound), reading(engine) as session:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -15,8 +16,8 @@ from tests.lab.world import World
 from tests.ovs import wait_for
 
 
-@pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
+@contextmanager
+def running() -> Iterator[Lab]:
     assert os.geteuid() == 0, "labs are made of network namespaces; run these tests as root"
     sweep_orphans()
     lab = Lab(f"t{secrets.token_hex(3)}")
@@ -25,6 +26,12 @@ def lab() -> Iterator[Lab]:
         yield lab
     finally:
         lab.down()
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    with running() as lab:
+        yield lab
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from db.changes import current_revision
 from db.engine import reading
 from tests.ui.test_tenants_people import APP, OTHER, OWN, PAGES, ROLES, Cast, address, cast, rule  # noqa: F401
 from tests.web.conftest import Site, site_on
-from web.api import explain
+from web.api import asking
 
 EVIL = "\"'><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}"
 LINK = "javascript:alert(3)"
@@ -102,7 +102,7 @@ def haunted(sqlite_template: Any, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explain, "PATIENCE", 0.05)
+    monkeypatch.setattr(asking, "PATIENCE", 0.05)
 
 
 @pytest.mark.parametrize("route", PAGES, ids=lambda route: route.rule)

@@ -200,6 +200,7 @@ def test_agents_may_not_ask(any_site: Site, agents: tuple[Caller, Caller]) -> No
     [
         ({"source": "acme/web9"}, 404, ("source", "acme/web9")),
         ({"destination": "acme/db9"}, 404, ("destination", "acme/db9")),
+        ({"destination": "db1"}, 422, ("db1", "neither an endpoint nor an address")),
         ({"source": "web1"}, 422, ("source", "web1")),
         ({"port": None}, 422, ("TCP needs a port",)),
         ({"port": 0}, 422, ("port",)),

@@ -69,7 +69,11 @@ def answered(body: Explain) -> Json:
 
 
 def _outside(body: Explain) -> Json:
-    address = ipaddress.ip_address(body.destination)
+    try:
+        address = ipaddress.ip_address(body.destination)
+    except ValueError:
+        remedy = "write tenant/name, or an address outside such as 192.0.2.7"
+        raise Invalid(f"{body.destination!r} is neither an endpoint nor an address", remedy, "destination") from None
     with reading_all() as session:
         id = _endpoint(session, body.source, "source")
         revision = current_revision(session)
