@@ -10,6 +10,7 @@ from unittest.mock import patch
 from sqlalchemy import Engine, event
 
 from tests.web.conftest import Caller, Site
+from tests.web.test_waiting import until
 
 
 class Work:
@@ -92,6 +93,7 @@ def test_whether_a_revision_is_live_takes_four_statements_at_each_look(any_site:
     """And a look is taken at every commit of anybody, for each attach that waits."""
     agent = agent_of_a_network(any_site)
     attach(agent, "web1")
+    until(lambda: any_site.state().live.seen().revision == any_site.revision())  # else there is a second look
     with watched(any_site.state().engine) as work:
         assert agent.get(f"/revisions/{any_site.revision()}").get_json()["state"] == "pending"
     # Who asks; the newest revision; up to where it is computed; the hosts.
