@@ -22,8 +22,11 @@ POLL_SECONDS = 5.0
 
 def create(context: Context, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """POST once, however often the connection breaks: the key makes a repeated request the same one."""
-    made = context.rest.post(path, dict(body), headers={"Idempotency-Key": uuid.uuid4().hex}).body
-    return dict(made)
+    return dict(context.rest.post(path, dict(body), headers=once()).body)
+
+
+def once() -> dict[str, str]:
+    return {"Idempotency-Key": uuid.uuid4().hex}
 
 
 def report(

@@ -1,12 +1,7 @@
-"""What files declare and what the API has, side by side: which requests make the second like the first.
-
-Objects are compared in the shape of the files, field by field; fields that a file does not name are left as they are.
-It decides the requests and their order, and sends none.
-"""
+"""What files declare and what the API has, in one shape; `client.steps` tells what makes the second like the first."""
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,22 +15,33 @@ API = "warren/v1"
 NAME_LABEL = "kubernetes.io/metadata.name"
 POLICY = "Policy"
 """Documents of Kubernetes and OpenShift, whatever their kind."""
+CLUSTER = "Cluster"
+"""What holds among all tenants. There is one, which is neither made nor removed."""
 
-ORDER = ("Tenant", "Network", POLICY, "Peering", "User", "RoleBinding")
+ORDER = (
+    *("Pool", "Tenant", "Network", "Reservation", "Record", POLICY, "Peering", CLUSTER),
+    *("User", "Group", "RoleBinding"),
+)
 """Each after what it needs; what goes away goes in the opposite order."""
 
+OF_TENANTS = ("Network", "Reservation", "Record")
 LAYOUT = {"ipRanges": "ip_ranges", "excludes": "excludes", "auxAddresses": "aux_addresses", "blockSizes": "block_sizes"}
-FIXED = {"Network": ("subnets", "gateways", "private", "plan", "strict", *LAYOUT.values())}
 SPEC = {
     "Tenant": {"trackAll": "track_all", "defaultDeny": "default_deny", "quota": "quota"},
     "Network": {
         **{key: key for key in ("subnets", "gateways", "private", "isolated", "mtu", "plan", "strict")},
         **{key: key for key in ("broadcast", "outbound", "transport")},
+        **{key: key for key in ("physical", "vlan")},
         "crossSubnet": "cross_subnet",
         **LAYOUT,
     },
+    "Pool": {key: key for key in ("cidr", "prefix", "state")},
+    "Reservation": {"network": "network", "addresses": "addresses", "expiresAt": "expires_at"},
+    "Record": {"network": "network", "addresses": "addresses"},
     "Peering": {"tenants": "tenants"},
+    CLUSTER: {"isolation": "isolation", "tunnelPorts": "tunnel_ports", "joined": "joined", "global": "global"},
     "User": {},
+    "Group": {"members": "members"},
     "RoleBinding": {key: key for key in ("role", "user", "group", "tenant")},
 }
 """The fields of `spec` by kind, and what the API calls them."""
@@ -51,29 +57,12 @@ class Object(NamedTuple):
     id: int | None = None
 
 
-class Request(NamedTuple):
-    method: str
-    path: str
-    body: Json | None = None
-    version: int | None = None
-
-
-class Step(NamedTuple):
-    sign: str
-    what: str
-    details: list[str]
-    requests: list[Request]
-
-    def __str__(self) -> str:
-        return "\n    ".join([f"{self.sign} {self.what}", *self.details])
-
-
 def wanted(documents: Iterable[Json]) -> list[Object]:
     found: dict[tuple[str, str], Object] = {}
     for document in documents:
         one = _object(document)
         if (one.kind, one.name) in found:
-            raise click.ClickException(f"{_what(one)} stands twice in the files; leave one out.")
+            raise click.ClickException(f"{what(one)} stands twice in the files; leave one out.")
         found[one.kind, one.name] = one
     return list(found.values())
 
@@ -89,17 +78,41 @@ def _object(document: Json) -> Object:
     if unknown:
         raise click.ClickException(f"{kind} has no field '{unknown[0]}'; there are {', '.join(SPEC[kind]) or 'none'}.")
     fields = {SPEC[kind][key]: value for key, value in spec.items()}
+    if kind == CLUSTER:
+        return Object(kind, "", _standings(fields))
     if kind == "Peering":
         fields["tenants"] = sorted(fields.get("tenants") or ())
         return Object(kind, _pair(fields["tenants"]), fields)
     if kind == "RoleBinding":
         return Object(kind, _bound(fields), fields)
-    if not isinstance(metadata.get("name"), str) or (kind == "Network" and not metadata.get("namespace")):
-        raise click.ClickException(f"a {kind} needs metadata.name" + (" and metadata.namespace" * (kind == "Network")))
-    name = f"{metadata['namespace']}/{metadata['name']}" if kind == "Network" else metadata["name"]
+    within = kind in OF_TENANTS
+    if not isinstance(metadata.get("name"), str) or (within and not metadata.get("namespace")):
+        raise click.ClickException(f"a {kind} needs metadata.name" + (" and metadata.namespace" * within))
+    if kind == "Reservation" and not fields.get("network"):
+        raise click.ClickException(f"Reservation {metadata['name']} needs spec.network, the network it is in.")
+    place = [metadata["namespace"]] if within else []
+    place += [fields.pop("network")] if fields.get("network") else []
+    name = "/".join((*place, metadata["name"]))
     if "labels" in metadata:
         fields["labels"] = {key: value for key, value in metadata["labels"].items() if key != NAME_LABEL}
     return Object(kind, name, fields)
+
+
+def _standings(fields: Json) -> Json:
+    """Zones, which are sets, in their one order."""
+    found: set[str] = set()
+    if "global" in fields:
+        fields["global"] = sorted(fields["global"] or ())
+        found = set(fields["global"])
+    if "joined" in fields:
+        fields["joined"] = sorted(sorted(zone) for zone in fields["joined"] or ())
+        for zone in fields["joined"]:
+            if len(set(zone)) < 2:
+                raise click.ClickException(f"joined: {zone} is no zone of two tenants or more, like [acme, beta].")
+            if twice := sorted(found.intersection(zone)):
+                raise click.ClickException(f"Cluster: tenant {twice[0]} can stand in one zone only, or be global.")
+            found.update(zone)
+    return fields
 
 
 def _pair(tenants: list[str]) -> str:
@@ -127,7 +140,19 @@ def _tenants(rest: Rest) -> Iterator[Object]:
         yield Object("Tenant", item["name"], fields, item["version"])
 
 
-_OF_NETWORK = ("private", "isolated", "labels", "plan", "strict", "broadcast", "outbound", "transport", "cross_subnet")
+_OF_NETWORK = (
+    "private",
+    "isolated",
+    "labels",
+    "plan",
+    "strict",
+    "broadcast",
+    "outbound",
+    "transport",
+    "cross_subnet",
+    "physical",
+    "vlan",
+)
 
 
 def _networks(rest: Rest) -> Iterator[Object]:
@@ -138,7 +163,7 @@ def _networks(rest: Rest) -> Iterator[Object]:
         if own:
             fields |= {
                 "subnets": [one["cidr"] for one in own],
-                "gateways": [one["gateway"] for one in own],
+                "gateways": [one["gateway"] for one in own if one["gateway"] is not None],
                 "ip_ranges": [one["ip_range"] for one in own if one["ip_range"] is not None],
                 "excludes": [excluded for one in own for excluded in one["excludes"]],
                 "aux_addresses": {name: address for one in own for name, address in one["aux_addresses"].items()},
@@ -152,12 +177,47 @@ def _policies(rest: Rest) -> Iterator[Object]:
         yield Object(POLICY, item["name"], item["document"], item["version"])
 
 
+def _pools(rest: Rest) -> Iterator[Object]:
+    for item in rest.items("/pools"):
+        yield Object("Pool", item["name"], {key: item[key] for key in ("cidr", "prefix", "state")}, item["version"])
+
+
+def _reservations(rest: Rest) -> Iterator[Object]:
+    for network in list(rest.items("/networks")):
+        for item in rest.get(f"/networks/{network['name']}/reservations").body["items"]:
+            fields = {key: item[key] for key in ("addresses", "expires_at")}
+            yield Object("Reservation", f"{network['name']}/{item['name']}", fields)
+
+
+def _records(rest: Rest) -> Iterator[Object]:
+    for item in rest.items("/dns/records"):
+        yield Object("Record", f"{item['scope']}/{item['name']}", {"addresses": item["addresses"]}, item["version"])
+
+
+def _groups(rest: Rest) -> Iterator[Object]:
+    for item in rest.items("/groups"):
+        yield Object("Group", item["name"], {"members": item["members"]})
+
+
 def _peerings(rest: Rest) -> Iterator[Object]:
     for item in list(rest.items("/tenants")):
         for peer in rest.get(f"/tenants/{item['name']}").body["peers"]:
             if item["name"] < peer:
                 tenants = [item["name"], peer]
                 yield Object("Peering", _pair(tenants), {"tenants": tenants})
+
+
+def _cluster(rest: Rest) -> Iterator[Object]:
+    there = rest.get("/cluster").body
+    zones: dict[int, list[str]] = {}
+    alone: list[str] = []
+    for item in rest.items("/tenants"):
+        if item["isolation"] == "joined":
+            zones.setdefault(item["zone"], []).append(item["name"])
+        elif item["isolation"] == "global":
+            alone.append(item["name"])
+    fields = {"isolation": there["isolation"], "tunnel_ports": there["tunnel_ports"]}
+    yield Object(CLUSTER, "", _standings({**fields, "joined": list(zones.values()), "global": alone}), there["version"])
 
 
 def _users(rest: Rest) -> Iterator[Object]:
@@ -172,11 +232,16 @@ def _bindings(rest: Rest) -> Iterator[Object]:
 
 
 _READERS: Mapping[str, Callable[[Any], Iterator[Object]]] = {
+    "Pool": _pools,
     "Tenant": _tenants,
     "Network": _networks,
+    "Reservation": _reservations,
+    "Record": _records,
     POLICY: _policies,
     "Peering": _peerings,
+    CLUSTER: _cluster,
     "User": _users,
+    "Group": _groups,
     "RoleBinding": _bindings,
 }
 
@@ -186,123 +251,28 @@ def document(one: Object) -> Json:
     if one.kind == POLICY:
         return one.fields
     metadata: Json = {}
-    if one.kind in ("Tenant", "Network", "User"):
-        namespace, _, name = one.name.rpartition("/")
-        metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    inside: Json = {}
+    if one.kind not in ("Peering", "RoleBinding", CLUSTER):
+        *places, name = one.name.split("/")
+        metadata = {"name": name} | ({"namespace": places[0]} if places else {})
+        inside = {"network": places[1]} if len(places) > 1 else {}
         if one.fields.get("labels"):
             metadata["labels"] = one.fields["labels"]
-    spec = {
-        key: one.fields[field]
-        for key, field in SPEC[one.kind].items()
-        if one.fields.get(field) not in (None, False, [], {}, _DEFAULTS.get(field))
-    }
-    return {"apiVersion": API, "kind": one.kind, "metadata": metadata, "spec": spec}
+    spec = {key: one.fields[field] for key, field in SPEC[one.kind].items() if _said(one, field)}
+    return {"apiVersion": API, "kind": one.kind, "metadata": metadata, "spec": inside | spec}
 
 
-_DEFAULTS = {"plan": "shared", "transport": "vxlan"}
+_DEFAULTS = {"state": "enabled", "plan": "shared", "transport": "vxlan", "outbound": True}
 """What else than nothing a field is when nobody names it."""
 
 
-def steps(wished: Iterable[Object], there: Iterable[Object], prune: bool) -> list[Step]:
-    """In the order in which they are to be done. With `prune` what is there and not wished for goes."""
-    has = {(one.kind, one.name): one for one in there}
-    asked = sorted(wished, key=lambda one: (ORDER.index(one.kind), one.name))
-    brought = {f"{one.name}/default" for one in asked if one.kind == "Tenant" and (one.kind, one.name) not in has}
-    found = [step for one in asked if (step := _step(one, has.get((one.kind, one.name)), one.name in brought))]
-    if prune:
-        names = {(one.kind, one.name) for one in asked}
-        gone = [one for key, one in has.items() if key not in names]
-        # A tenant takes along what is in it.
-        tenants = {one.name for one in gone if one.kind == "Tenant"}
-        gone = [one for one in gone if not _within(one, tenants)]
-        found += [_removal(one) for one in sorted(gone, key=lambda one: (-ORDER.index(one.kind), one.name))]
-    return found
+def _said(one: Object, field: str) -> bool:
+    value = one.fields.get(field)
+    if one.kind == CLUSTER or field == "vlan":
+        return value is not None
+    return value not in (None, [], {}) and value != _DEFAULTS.get(field, False)
 
 
-def _within(one: Object, tenants: set[str]) -> bool:
-    if one.kind == "Peering":
-        return not tenants.isdisjoint(one.fields["tenants"])
-    if one.kind == "RoleBinding":
-        return one.fields.get("tenant") in tenants
-    return "/" in one.name and one.name.partition("/")[0] in tenants
-
-
-def _step(one: Object, there: Object | None, brought: bool) -> Step | None:
-    if there is None:
-        # A new tenant brings a network of this name along.
-        anew = [Request("DELETE", f"/networks/{one.name}")] if brought else []
-        return Step("+", _what(one), [], [*anew, _creation(one)])
-    if one.kind == POLICY:
-        if one.fields == there.fields:
-            return None
-        return Step("~", _what(one), ["its document"], [_creation(one)])
-    has = there.fields
-    different = {key: value for key, value in one.fields.items() if not _agree(key, value, has.get(key))}
-    if not different:
-        return None
-    if fixed := [key for key in FIXED.get(one.kind, ()) if key in different]:
-        raise click.ClickException(f"{_what(one)}: {fixed[0]} cannot change; delete it and make it anew.")
-    details = [f"{key}: {there.fields.get(key)} -> {value}" for key, value in different.items()]
-    if one.kind == "RoleBinding":
-        return Step("~", _what(one), details, [_creation(one)])
-    for key in ("labels", "quota"):
-        if key in different:
-            different[key] = {**dict.fromkeys(there.fields.get(key) or {}), **different[key]}
-    place = {"Tenant": "tenants", "Network": "networks"}[one.kind]
-    return Step("~", _what(one), details, [Request("PATCH", f"/{place}/{one.name}", different, there.version)])
-
-
-def _agree(field: str, asked: Any, has: Any) -> bool:
-    """Whether what is there is what a file says, which may write it in other words or another order."""
-    if field in ("gateways", "block_sizes"):
-        # Of subnets for which the file names none, the API chose.
-        return _all(asked) <= _all(has)
-    if field in ("subnets", "ip_ranges", "excludes"):
-        return _all(asked) == _all(has)
-    return bool(asked == has)
-
-
-def _all(written: Any) -> set[Any]:
-    return {part for one in written or () for part in _plain(one)}
-
-
-def _plain(written: Any) -> list[Any]:
-    """Addresses and ranges as the networks they are; what is none of these stays, for the API to say so."""
-    low, dash, high = str(written).partition("-")
-    try:
-        if dash:
-            ends: list[Any] = [ipaddress.ip_address(end) for end in (low, high)]
-            return list(ipaddress.summarize_address_range(*ends))
-        return [ipaddress.ip_network(written) if isinstance(written, str) else written]
-    except (ValueError, TypeError):
-        return [str(written)]
-
-
-def _creation(one: Object) -> Request:
-    match one.kind:
-        case "Tenant" | "Network" | "User":
-            return Request("POST", f"/{one.kind.lower()}s", {"name": one.name, **one.fields})
-        case "Peering":
-            first, second = one.fields["tenants"]
-            return Request("POST", f"/tenants/{first}/peer", {"with": second})
-        case "RoleBinding":
-            return Request("POST", "/role-bindings", one.fields)
-    return Request("POST", "/policies", {"documents": [one.fields]})
-
-
-def _removal(one: Object) -> Step:
-    match one.kind:
-        case "Tenant" | "Network" | "User":
-            path = f"/{one.kind.lower()}s/{one.name}"
-        case "Peering":
-            path = "/tenants/{}/peers/{}".format(*one.fields["tenants"])
-        case "RoleBinding":
-            path = f"/role-bindings/{one.id}"
-        case _:
-            path = f"/policies/{one.name}"
-    return Step("-", _what(one), [], [Request("DELETE", path, None, one.version)])
-
-
-def _what(one: Object) -> str:
+def what(one: Object) -> str:
     kind = one.fields.get("kind", POLICY) if one.kind == POLICY else one.kind
-    return f"{kind} {one.name}"
+    return f"{kind} {one.name}".rstrip()

@@ -7,7 +7,7 @@ import click
 from client import output
 from client.change import report
 from client.context import Context
-from client.options import changing, completes, label_changes, printing, qualified, with_label
+from client.options import changing, completes, label_changes, printing, qualified, sorting, with_label
 from client.output import column
 
 COLUMNS = [
@@ -32,10 +32,16 @@ def endpoint() -> None:
 @click.option("--network", metavar="TENANT/NETWORK", shell_complete=completes("/networks"), help="Only this network's.")
 @click.option("--host", metavar="HOST", shell_complete=completes("/hosts"), help="Only those on this host.")
 @with_label
+@sorting("name", "host", "network", "created")
 @printing
 @click.pass_obj
 def list_(
-    context: Context, tenant: str | None, network: str | None, host: str | None, with_labels: tuple[str, ...]
+    context: Context,
+    tenant: str | None,
+    network: str | None,
+    host: str | None,
+    with_labels: tuple[str, ...],
+    sort: str | None,
 ) -> None:
     """List endpoints.
 
@@ -43,7 +49,7 @@ def list_(
     Example:
       warren endpoint list --host h1 --label app=web -o json
     """
-    query = {"tenant": tenant, "network": network, "host": host, "label": list(with_labels)}
+    query = {"tenant": tenant, "network": network, "host": host, "label": list(with_labels), "sort": sort}
     output.listing(context.output, context.rest.items("/endpoints", query), COLUMNS, "No endpoint.")
 
 

@@ -10,7 +10,7 @@ from client import output
 from client.change import create as send
 from client.change import report
 from client.context import Context
-from client.options import changing, label, label_changes, named, printing
+from client.options import changing, label, label_changes, named, printing, sorting, with_label
 from client.output import column
 
 if TYPE_CHECKING:
@@ -60,18 +60,19 @@ def create(context: Context, name: str, address: str | None, mtu: int | None, la
 
 
 @host.command("list")
+@with_label
+@sorting("name", "endpoints", "flows", "created")
 @printing
 @click.pass_obj
-def list_(context: Context) -> None:
+def list_(context: Context, with_labels: tuple[str, ...], sort: str | None) -> None:
     """List hosts and their state.
 
     \b
     Example:
-      warren host list -o yaml
+      warren host list --sort=-flows -o yaml
     """
-    output.listing(
-        context.output, context.rest.items("/hosts"), COLUMNS, "No host yet; `warren host create NAME` makes one."
-    )
+    found = context.rest.items("/hosts", {"label": list(with_labels), "sort": sort})
+    output.listing(context.output, found, COLUMNS, "No host yet; `warren host create NAME` makes one.")
 
 
 @host.command()

@@ -9,10 +9,20 @@ import click
 from client import output
 from client.addresses import layout
 from client.change import create as send
-from client.change import report
+from client.change import once, report
 from client.context import Context
 from client.isolation import carry_out, dry_run
-from client.options import changing, completes, label, label_changes, printing, qualified, read_qualified, with_label
+from client.options import (
+    changing,
+    completes,
+    label,
+    label_changes,
+    printing,
+    qualified,
+    read_qualified,
+    sorting,
+    with_label,
+)
 from client.output import column
 
 
@@ -77,6 +87,7 @@ def network() -> None:
 @click.option("--cross-subnet", is_flag=True, help="With host-gw: a tunnel to hosts on other segments.")
 @click.option("--mtu", type=click.IntRange(576, 65535), help="Else what the underlay leaves.")
 @label
+@dry_run
 @changing
 @click.pass_obj
 def create(
@@ -95,6 +106,7 @@ def create(
     cross_subnet: bool,
     mtu: int | None,
     labels: dict[str, str],
+    dry_run: bool,
     **layout: Any,
 ) -> None:
     """Create a network. Without --subnet it gets one of each family from the cluster's pools.
@@ -122,23 +134,27 @@ def create(
     }
     if subnets:
         body["subnets"] = list(subnets)
-    reply = send(context, "/networks", body)
-    report(context, f"Network {name} created: {', '.join(_subnets(reply))}, VNI {reply['vni']}", reply)
+
+    def said(reply: dict[str, Any]) -> str:
+        return f"Network {name} created: {', '.join(_subnets(reply))}, VNI {reply['vni']}"
+
+    carry_out(context, "POST", "/networks", body, dry_run, said, once())
 
 
 @network.command("list")
 @click.option("--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Only this tenant's.")
 @with_label
+@sorting("name", "endpoints", "created")
 @printing
 @click.pass_obj
-def list_(context: Context, tenant: str | None, with_labels: tuple[str, ...]) -> None:
+def list_(context: Context, tenant: str | None, with_labels: tuple[str, ...], sort: str | None) -> None:
     """List networks.
 
     \b
     Example:
       warren network list --tenant acme
     """
-    found = context.rest.items("/networks", {"tenant": tenant, "label": list(with_labels)})
+    found = context.rest.items("/networks", {"tenant": tenant, "label": list(with_labels), "sort": sort})
     output.listing(context.output, found, COLUMNS, "No network yet; `warren network create TENANT/NAME` makes one.")
 
 
@@ -271,16 +287,17 @@ def update(
 
 @network.command()
 @the_network
+@dry_run
 @changing
 @click.pass_obj
-def delete(context: Context, name: str) -> None:
+def delete(context: Context, name: str, dry_run: bool) -> None:
     """Delete a network without endpoints.
 
     \b
     Example:
       warren network delete acme/web
     """
-    report(context, f"Network {name} deleted", context.rest.delete(f"/networks/{name}").body)
+    carry_out(context, "DELETE", f"/networks/{name}", None, dry_run, lambda _: f"Network {name} deleted")
 
 
 @network.group()

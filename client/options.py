@@ -131,6 +131,16 @@ with_label = click.option(
 )
 
 
+def sorting(*orders: str) -> Callable[[Command], Command]:
+    """Of lists; the API knows which orders there are, these are for the help."""
+    return click.option(
+        "--sort",
+        type=click.Choice([*orders, *(f"-{order}" for order in orders)]),
+        metavar="[-]" + "|".join(orders),
+        help="What comes first; with - before it (--sort=-name), what comes last.",
+    )
+
+
 def completes(path: str, field: str = "name") -> Callable[[click.Context, click.Parameter, str], list[str]]:
     """Shell completion from a list of the API; silent when that does not answer at once."""
 

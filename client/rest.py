@@ -73,7 +73,7 @@ class Rest:
         timeout: float | None = None,
     ) -> Reply:
         """Send one request. Raises `Problem` for every status from 400 on and `Unreachable` when nothing answers."""
-        head = {"Accept": "application/json"}
+        head = {"Accept": "application/json", "Accept-Encoding": "gzip"}
         if self.token:
             head["Authorization"] = f"Bearer {self.token}"
         data = None

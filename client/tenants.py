@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from client import output
-from client.change import create as send
-from client.change import report
+from client.change import once, report
 from client.context import Context
 from client.isolation import COMMANDS as ISOLATION
-from client.options import changing, label, label_changes, named, printing, with_label
+from client.isolation import carry_out, dry_run
+from client.options import changing, label, label_changes, named, printing, sorting, with_label
 from client.output import column
 
 COLUMNS = [
@@ -37,31 +37,33 @@ for command in ISOLATION:
 @click.argument("name", metavar="TENANT")
 @label
 @click.option("--track-all", is_flag=True, help="Track every connection, not only what a policy or service needs.")
+@dry_run
 @changing
 @click.pass_obj
-def create(context: Context, name: str, labels: dict[str, str], track_all: bool) -> None:
+def create(context: Context, name: str, labels: dict[str, str], track_all: bool, dry_run: bool) -> None:
     """Create a tenant. It gets a network called TENANT/default.
 
     \b
     Example:
       warren tenant create acme --label team=shop
     """
-    reply = send(context, "/tenants", {"name": name, "labels": labels, "track_all": track_all})
-    report(context, f"Tenant {name} created", reply)
+    body = {"name": name, "labels": labels, "track_all": track_all}
+    carry_out(context, "POST", "/tenants", body, dry_run, lambda _: f"Tenant {name} created", once())
 
 
 @tenant.command("list")
 @with_label
+@sorting("name", "networks", "endpoints", "created")
 @printing
 @click.pass_obj
-def list_(context: Context, with_labels: tuple[str, ...]) -> None:
+def list_(context: Context, with_labels: tuple[str, ...], sort: str | None) -> None:
     """List tenants.
 
     \b
     Example:
       warren tenant list --label team=shop -o json
     """
-    found = context.rest.items("/tenants", {"label": list(with_labels)})
+    found = context.rest.items("/tenants", {"label": list(with_labels), "sort": sort})
     output.listing(context.output, found, COLUMNS, "No tenant yet; `warren tenant create NAME` makes one.")
 
 
@@ -118,13 +120,14 @@ def quota(context: Context, name: str, bounds: tuple[str, ...]) -> None:
 
 @tenant.command()
 @the_tenant
+@dry_run
 @changing
 @click.pass_obj
-def delete(context: Context, name: str) -> None:
+def delete(context: Context, name: str, dry_run: bool) -> None:
     """Delete a tenant and its empty networks.
 
     \b
     Example:
       warren tenant delete acme
     """
-    report(context, f"Tenant {name} deleted", context.rest.delete(f"/tenants/{name}").body)
+    carry_out(context, "DELETE", f"/tenants/{name}", None, dry_run, lambda _: f"Tenant {name} deleted")

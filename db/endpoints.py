@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, func, or_, select
@@ -15,7 +14,7 @@ from db.changes import Transaction
 from db.errors import Invalid, NotFound
 from db.labels import changed_labels, valid_ports
 from db.names import qualified
-from db.pages import Page, Sort, containing, having_labels, page
+from db.pages import Page, Sort, containing, having_labels, moment, page
 from db.rows import assign, check_version
 from db.tables import Address, Endpoint, EndpointStatus, Host, Network, Tenant
 
@@ -118,7 +117,7 @@ STATES = ("up", "down", "pending")
 SORTS = {
     "host": Sort(Host.name, lambda row: row.host.name),
     "network": Sort(Network.name, lambda row: row.network.name),
-    "created": Sort(Endpoint.created_at, lambda row: row.created_at.isoformat(), datetime.fromisoformat),
+    "created": Sort(Endpoint.created_at, lambda row: row.created_at.isoformat(), moment),
 }
 
 

@@ -16,7 +16,7 @@ from db.changes import PROGRESS_CHANNEL, Transaction, notify
 from db.errors import Conflict, Invalid, NotFound
 from db.labels import changed_labels, valid_labels
 from db.names import dns_label
-from db.pages import Page, Sort, containing, having_labels, page
+from db.pages import Page, Sort, containing, having_labels, moment, number, page
 from db.rows import assign, check_version, shortened
 from db.tables import Endpoint, EndpointStatus, Host, HostStatus, Tenant, Token
 from db.transport import tell_agents
@@ -92,9 +92,9 @@ def which(*, labels: Mapping[str, str] | None = None, text: str | None = None) -
 
 
 SORTS = {
-    "endpoints": Sort(Host.endpoint_count, lambda row: row.endpoint_count, int),
-    "flows": Sort(HostStatus.flows, lambda row: row.status.flows, int),
-    "created": Sort(Host.created_at, lambda row: row.created_at.isoformat(), datetime.fromisoformat),
+    "endpoints": Sort(Host.endpoint_count, lambda row: row.endpoint_count, number),
+    "flows": Sort(HostStatus.flows, lambda row: row.status.flows, number),
+    "created": Sort(Host.created_at, lambda row: row.created_at.isoformat(), moment),
 }
 
 

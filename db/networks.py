@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
@@ -17,7 +16,7 @@ from db.errors import CollidesElsewhere, Conflict, Invalid, NotFound
 from db.labels import changed_labels, valid_labels
 from db.layout import PLAIN, Layout
 from db.names import qualified
-from db.pages import Page, Sort, containing, having_labels, page
+from db.pages import Page, Sort, containing, having_labels, moment, number, page
 from db.rows import assign, check_version, shortened
 from db.tables import Address, Endpoint, Network, Pool, Shared, Subnet, Tenant
 
@@ -132,8 +131,8 @@ def which(
 
 
 SORTS = {
-    "endpoints": Sort(Network.endpoint_count, lambda row: row.endpoint_count, int),
-    "created": Sort(Network.created_at, lambda row: row.created_at.isoformat(), datetime.fromisoformat),
+    "endpoints": Sort(Network.endpoint_count, lambda row: row.endpoint_count, number),
+    "created": Sort(Network.created_at, lambda row: row.created_at.isoformat(), moment),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, or_, tuple_
@@ -31,6 +32,27 @@ class Sort(NamedTuple):
     read: Callable[[str], Any] = str
 
 
+def number(text: str) -> int:
+    """Of a cursor, as any database takes it."""
+    value = int(text)
+    if value.bit_length() > 63:
+        raise ValueError(f"{value} is too large")
+    return value
+
+
+def moment(text: str) -> datetime:
+    value = datetime.fromisoformat(text)
+    if value.tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    return value.astimezone(UTC)
+
+
+def orders(sorts: Mapping[str, Sort]) -> list[str]:
+    """All that `sort` may be."""
+    names = ["name", *sorts]
+    return [*names, *(f"-{name}" for name in names)]
+
+
 def page(
     session: Session,
     query: Select[Row],
@@ -54,7 +76,7 @@ def page(
         parts = last.split("/")
         try:
             read = None if by is None else by.read(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             parts = []
         if len(parts) != len(order):
             raise Invalid(f"cursor {cursor!r} is not one of this list", "pass `next` of the page before", "cursor")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
@@ -14,7 +13,7 @@ from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
 from db.labels import NAME_LABEL, changed_labels, valid_labels, with_name, without_name
 from db.names import dns_label
-from db.pages import Page, Sort, containing, having_labels, page
+from db.pages import Page, Sort, containing, having_labels, moment, number, page
 from db.rows import assign, check_version, shortened
 from db.tables import Endpoint, Network, Shared, Tenant
 
@@ -86,9 +85,9 @@ def which(*, labels: Mapping[str, str] | None = None, text: str | None = None) -
 
 
 SORTS = {
-    "networks": Sort(Tenant.network_count, lambda row: row.network_count, int),
-    "endpoints": Sort(Tenant.endpoint_count, lambda row: row.endpoint_count, int),
-    "created": Sort(Tenant.created_at, lambda row: row.created_at.isoformat(), datetime.fromisoformat),
+    "networks": Sort(Tenant.network_count, lambda row: row.network_count, number),
+    "endpoints": Sort(Tenant.endpoint_count, lambda row: row.endpoint_count, number),
+    "created": Sort(Tenant.created_at, lambda row: row.created_at.isoformat(), moment),
 }
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
+
+LAB = Path(__file__).parent / "lab"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -25,3 +28,9 @@ def pytest_make_collect_report(
         report.outcome = "failed"
         report.longrepr = f"{collector.nodeid} was skipped: {report.longrepr}; `make test` installs what tests need."
     return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`make test` has two processes: one with the labs' tests, which mostly wait, the other with all the rest."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("lab" if item.path.is_relative_to(LAB) else "rest"))

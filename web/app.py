@@ -6,7 +6,7 @@ from apiflask import APIFlask
 
 from db import engine
 from db.authority import Authority
-from web import openapi, problems
+from web import openapi, packed, problems
 from web.api import (
     agents,
     attachments,
@@ -112,4 +112,5 @@ def create_app(
     problems.register(app, frame.error_page)
     access.register(app, identify, Limits(rates))
     headers.register(app)
+    packed.register(app)
     return app

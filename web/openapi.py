@@ -182,8 +182,13 @@ def describe(operation: Json, method: str, view: Callable[..., Any], named: bool
         if status in ("200", "201") and schema.get("$ref", "").rpartition("/")[2] in VERSIONED:
             response["headers"] = ETAG
     if getattr(view, "previewable", False):
-        content = operation["responses"]["200"]["content"]["application/json"]
-        content["schema"] = {"anyOf": [content["schema"], {"$ref": REF.format(model="Preview")}]}
+        told: Json = {"$ref": REF.format(model="Preview")}
+        if "200" in operation["responses"]:
+            content = operation["responses"]["200"]["content"]["application/json"]
+            content["schema"] = {"anyOf": [content["schema"], told]}
+        else:
+            content = {"application/json": {"schema": told}}
+            operation["responses"]["200"] = {"description": "What it would do, with `dry_run`", "content": content}
     for status in statuses:
         operation["responses"].setdefault(str(status), {"$ref": f"#/components/responses/{status}"})
     operation["responses"] = dict(sorted(operation["responses"].items()))

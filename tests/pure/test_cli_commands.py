@@ -37,6 +37,8 @@ ACME = {
 
 def answer(asked: Asked) -> Answer:
     """A little of the API."""
+    if "dry_run" in asked.query:
+        return 200, {"words": ["Nothing changes in who reaches whom."], "more": False, "hosts": []}
     match asked.method, asked.path.removeprefix("/api/v1"):
         case "POST", "/tenants":
             return 201, {**ACME, **asked.body}
@@ -94,6 +96,23 @@ def test_what_a_list_prints_is_aligned(api: ScriptedApi, capsys: pytest.CaptureF
         "acme           1   1     own        1         0          team=web\n"
         "a-longer-name  1   1     own        1         0          -\n"
     )
+
+
+@pytest.mark.parametrize("noun", ["tenant", "network", "endpoint", "host"])
+def test_lists_come_in_another_order(api: ScriptedApi, noun: str) -> None:
+    run([noun, "list", "--sort=-created", "--label", "app=web"])
+    assert api.asked[0].query == {"limit": "1000", "label": "app=web", "sort": "-created"}
+    assert run([noun, "list", "--sort", "colour"]) == 2
+
+
+@pytest.mark.parametrize("verb", ["create", "delete"])
+@pytest.mark.parametrize(("noun", "name"), [("tenant", "acme"), ("network", "acme/web")])
+def test_creates_and_deletes_may_be_tried(
+    api: ScriptedApi, capsys: pytest.CaptureFixture[str], noun: str, verb: str, name: str
+) -> None:
+    assert run([noun, verb, name, "--dry-run"]) == 0
+    assert capsys.readouterr().out.endswith("whom.\nNothing was changed.\n")
+    assert [asked.query for asked in api.asked] == [{"dry_run": "true"}]
 
 
 @pytest.mark.parametrize("place", [["-o", "{}", "tenant", "list"], ["tenant", "list", "-o", "{}"]])

@@ -111,6 +111,14 @@ def test_what_is_exported_is_what_there_is(cli: Cli, everything: Path, tmp_path:
     assert {one["metadata"].get("namespace") for one in documents if one["kind"] == "Network"} == {"acme", "beta"}
 
 
+def test_a_tenants_people_export_what_they_may_read(cli: Cli, everything: Path) -> None:
+    cli("apply", "-f", str(everything), "--no-wait")
+    token = json.loads(cli("token", "create", "ci", "--role", "viewer", "--tenant", "acme", "-o", "json"))["token"]
+    said = cli("--token", token, "export")
+    assert "Left out, as whoever asks may not read it: Pool" in said
+    assert "name: acme" in said and "beta" not in said.replace("- beta", "")
+
+
 PLANNED = """
 apiVersion: warren/v1
 kind: Tenant

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import Response
+from flask import Response, json
 
 from db.changes import Transaction
 from web.api.preview import previewed
-from web.api.replies import Answer, Json, View, changed
+from web.api.replies import Answer, Json, View, changed, created
 from web.api.revisions import awaited
 from web.api.schemas.isolation import ChangeQuery
 
@@ -18,8 +18,35 @@ def applied(change: Callable[[Transaction], Json], query: ChangeQuery) -> Answer
     if query.dry_run:
         return previewed(change)
     body, status, headers = changed(change)
+    return body | _live(body, query), status, headers
+
+
+def added(create: Callable[[Transaction], Json], query: ChangeQuery) -> Answer | Response:
+    """The same of a new object, made once for each Idempotency-Key."""
+    if query.dry_run:
+        return previewed(create)
+    answer = created(create)
+    if isinstance(answer, Response):  # sent again; where it is live is told anew
+        body = answer.get_json()
+        answer.set_data(json.dumps(body | _live(body, query)))
+        return answer
+    body, status, headers = answer
+    return body | _live(body, query), status, headers
+
+
+def removed(delete: Callable[[Transaction], object], query: ChangeQuery) -> Answer | Response:
+    """The same of an object that goes."""
+
+    def change(tx: Transaction) -> Json:
+        delete(tx)
+        return {}
+
+    return applied(change, query)
+
+
+def _live(body: Json, query: ChangeQuery) -> Json:
     progress = awaited(body["revision"], query.wait)
-    return body | {"state": progress["state"], "hosts": progress["hosts"]}, status, headers
+    return {"state": progress["state"], "hosts": progress["hosts"]}
 
 
 def previewable(view: View) -> View:

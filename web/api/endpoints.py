@@ -28,6 +28,7 @@ def find(query: EndpointQuery) -> Json:
             network=query.network,
             host=query.host,
             labels=labels_asked(query.label),
+            sort=query.sort,
             cursor=query.cursor,
             limit=query.limit,
         ),

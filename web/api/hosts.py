@@ -21,8 +21,8 @@ from web.api.replies import (
     listed,
     shown,
 )
-from web.api.schemas.common import Deleted, LabelledQuery
-from web.api.schemas.host import EnrolToken, Host, HostChange, HostCreate, HostDeleteQuery, HostPage, NewHost
+from web.api.schemas.common import Deleted
+from web.api.schemas.host import EnrolToken, Host, HostChange, HostCreate, HostDeleteQuery, HostPage, HostQuery, NewHost
 from web.auth.access import CHANGERS, READERS, allow
 
 blueprint = APIBlueprint("hosts", __name__, tag="Hosts")
@@ -30,12 +30,14 @@ blueprint = APIBlueprint("hosts", __name__, tag="Hosts")
 
 @blueprint.get("/hosts")
 @allow(READERS)
-@blueprint.input(LabelledQuery, "query", "query")
+@blueprint.input(HostQuery, "query", "query")
 @blueprint.output(HostPage)
-def find(query: LabelledQuery) -> Json:
+def find(query: HostQuery) -> Json:
     """List hosts"""
     return listed(
-        lambda session: hosts.find(session, labels=labels_asked(query.label), cursor=query.cursor, limit=query.limit),
+        lambda session: hosts.find(
+            session, labels=labels_asked(query.label), sort=query.sort, cursor=query.cursor, limit=query.limit
+        ),
         present.hosts,
     )
 

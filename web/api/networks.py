@@ -9,21 +9,18 @@ from db import networks
 from db.changes import Transaction
 from db.layout import SHARED, Layout
 from web import present
-from web.api.applied import applied, previewable
+from web.api.applied import added, applied, previewable, removed
 from web.api.replies import (
     Answer,
     Json,
     conditional,
-    created,
-    deleted,
     idempotent,
     if_match,
     labels_asked,
     listed,
     shown,
 )
-from web.api.schemas.common import Deleted
-from web.api.schemas.isolation import ChangedNetwork, ChangeQuery
+from web.api.schemas.isolation import ChangedNetwork, ChangeQuery, Gone
 from web.api.schemas.network import (
     Network,
     NetworkChange,
@@ -46,7 +43,12 @@ def find(query: NetworkQuery) -> Json:
     """List networks"""
     return listed(
         lambda session: networks.find(
-            session, tenant=query.tenant, labels=labels_asked(query.label), cursor=query.cursor, limit=query.limit
+            session,
+            tenant=query.tenant,
+            labels=labels_asked(query.label),
+            sort=query.sort,
+            cursor=query.cursor,
+            limit=query.limit,
         ),
         present.networks,
     )
@@ -55,11 +57,13 @@ def find(query: NetworkQuery) -> Json:
 @blueprint.post("/networks")
 @allow(TENANT_ADMINS, by=BODY)
 @blueprint.input(NetworkCreate, arg_name="body")
-@blueprint.output(Network, 201)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(ChangedNetwork, 201)
 @idempotent
-def create(body: NetworkCreate) -> Answer | Response:
+@previewable
+def create(body: NetworkCreate, query: ChangeQuery) -> Answer | Response:
     """Create a network"""
-    return created(lambda tx: made(tx, body))
+    return added(lambda tx: made(tx, body), query)
 
 
 def made(tx: Transaction, body: NetworkCreate) -> Json:
@@ -128,11 +132,13 @@ def altered(tx: Transaction, name: str, body: NetworkChange, version: int | None
 @blueprint.post("/networks/<tenant>/<network>/subnets")
 @allow(TENANT_ADMINS)
 @blueprint.input(SubnetCreate, arg_name="body")
-@blueprint.output(Network, 201)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(ChangedNetwork, 201)
 @idempotent
-def add_subnet(tenant: str, network: str, body: SubnetCreate) -> Answer | Response:
+@previewable
+def add_subnet(tenant: str, network: str, body: SubnetCreate, query: ChangeQuery) -> Answer | Response:
     """Add a subnet to a network"""
-    return created(lambda tx: extended(tx, f"{tenant}/{network}", body))
+    return added(lambda tx: extended(tx, f"{tenant}/{network}", body), query)
 
 
 def extended(tx: Transaction, name: str, body: SubnetCreate) -> Json:
@@ -142,13 +148,15 @@ def extended(tx: Transaction, name: str, body: SubnetCreate) -> Json:
 
 @blueprint.delete("/networks/<tenant>/<network>/subnets/<address>/<int:prefix>")
 @allow(TENANT_ADMINS)
-@blueprint.output(Deleted)
-def remove_subnet(tenant: str, network: str, address: str, prefix: int) -> Json:
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(Gone)
+@previewable
+def remove_subnet(tenant: str, network: str, address: str, prefix: int, query: ChangeQuery) -> Answer | Response:
     """Remove a subnet of a network
 
     Refused while an endpoint has an address of it.
     """
-    return deleted(lambda tx: networks.remove_subnet(tx, f"{tenant}/{network}", f"{address}/{prefix}"))
+    return removed(lambda tx: networks.remove_subnet(tx, f"{tenant}/{network}", f"{address}/{prefix}"), query)
 
 
 def layout(body: SubnetLayout, plan: str, strict: bool) -> Layout:
@@ -165,8 +173,10 @@ def layout(body: SubnetLayout, plan: str, strict: bool) -> Layout:
 
 @blueprint.delete("/networks/<tenant>/<network>")
 @allow(TENANT_ADMINS)
-@blueprint.output(Deleted)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(Gone)
 @conditional
-def delete(tenant: str, network: str) -> Json:
+@previewable
+def delete(tenant: str, network: str, query: ChangeQuery) -> Answer | Response:
     """Delete a network"""
-    return deleted(lambda tx: networks.delete(tx, f"{tenant}/{network}", version=if_match()))
+    return removed(lambda tx: networks.delete(tx, f"{tenant}/{network}", version=if_match()), query)

@@ -8,10 +8,10 @@ from flask import Response
 from db import policies
 from db.changes import Transaction
 from web import present
-from web.api.applied import applied, previewable
+from web.api.applied import applied, previewable, removed
 from web.api.replies import Answer, Json, conditional, if_match, listed, shown
-from web.api.schemas.isolation import ChangeQuery
-from web.api.schemas.policy import AppliedPolicies, DeletedPolicy, Policy, PolicyDocuments, PolicyPage, PolicyQuery
+from web.api.schemas.isolation import ChangeQuery, Gone
+from web.api.schemas.policy import AppliedPolicies, Policy, PolicyDocuments, PolicyPage, PolicyQuery
 from web.auth.access import BODY, CHANGERS, READERS, SIGHT, TENANT_ADMINS, TENANT_READERS, allow
 
 blueprint = APIBlueprint("policies", __name__, tag="Policies")
@@ -73,25 +73,20 @@ def get_of_cluster(policy: str) -> Answer:
 @blueprint.delete("/policies/<tenant>/<policy>")
 @allow(TENANT_ADMINS)
 @blueprint.input(ChangeQuery, "query", "query")
-@blueprint.output(DeletedPolicy)
+@blueprint.output(Gone)
 @conditional
 @previewable
 def delete(tenant: str, policy: str, query: ChangeQuery) -> Answer | Response:
     """Delete a tenant's policy"""
-    return applied(lambda tx: _delete(tx, f"{tenant}/{policy}"), query)
+    return removed(lambda tx: policies.delete(tx, f"{tenant}/{policy}", version=if_match()), query)
 
 
 @blueprint.delete("/policies/<policy>")
 @allow(CHANGERS)
 @blueprint.input(ChangeQuery, "query", "query")
-@blueprint.output(DeletedPolicy)
+@blueprint.output(Gone)
 @conditional
 @previewable
 def delete_of_cluster(policy: str, query: ChangeQuery) -> Answer | Response:
     """Delete one of the cluster's policies"""
-    return applied(lambda tx: _delete(tx, policy), query)
-
-
-def _delete(tx: Transaction, name: str) -> Json:
-    policies.delete(tx, name, version=if_match())
-    return {}
+    return removed(lambda tx: policies.delete(tx, policy, version=if_match()), query)

@@ -8,22 +8,19 @@ from flask import Response
 from db import tenants
 from db.changes import Transaction
 from web import present
-from web.api.applied import applied, previewable
+from web.api.applied import added, applied, previewable, removed
 from web.api.replies import (
     Answer,
     Json,
     conditional,
-    created,
-    deleted,
     idempotent,
     if_match,
     labels_asked,
     listed,
     shown,
 )
-from web.api.schemas.common import Deleted, LabelledQuery
-from web.api.schemas.isolation import ChangedTenant, ChangeQuery
-from web.api.schemas.tenant import Tenant, TenantChange, TenantCreate, TenantPage
+from web.api.schemas.isolation import ChangedTenant, ChangeQuery, Gone
+from web.api.schemas.tenant import Tenant, TenantChange, TenantCreate, TenantPage, TenantQuery
 from web.auth.access import CHANGERS, SIGHT, TENANT_READERS, allow
 
 blueprint = APIBlueprint("tenants", __name__, tag="Tenants")
@@ -31,12 +28,14 @@ blueprint = APIBlueprint("tenants", __name__, tag="Tenants")
 
 @blueprint.get("/tenants")
 @allow(TENANT_READERS, by=SIGHT)
-@blueprint.input(LabelledQuery, "query", "query")
+@blueprint.input(TenantQuery, "query", "query")
 @blueprint.output(TenantPage)
-def find(query: LabelledQuery) -> Json:
+def find(query: TenantQuery) -> Json:
     """List tenants"""
     return listed(
-        lambda session: tenants.find(session, labels=labels_asked(query.label), cursor=query.cursor, limit=query.limit),
+        lambda session: tenants.find(
+            session, labels=labels_asked(query.label), sort=query.sort, cursor=query.cursor, limit=query.limit
+        ),
         present.tenants,
     )
 
@@ -44,11 +43,13 @@ def find(query: LabelledQuery) -> Json:
 @blueprint.post("/tenants")
 @allow(CHANGERS)
 @blueprint.input(TenantCreate, arg_name="body")
-@blueprint.output(Tenant, 201)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(ChangedTenant, 201)
 @idempotent
-def create(body: TenantCreate) -> Answer | Response:
+@previewable
+def create(body: TenantCreate, query: ChangeQuery) -> Answer | Response:
     """Create a tenant"""
-    return created(lambda tx: present.tenant(tx.session, tenants.create(tx, **body.model_dump())))
+    return added(lambda tx: present.tenant(tx.session, tenants.create(tx, **body.model_dump())), query)
 
 
 @blueprint.get("/tenants/<tenant>")
@@ -86,8 +87,10 @@ def altered(tx: Transaction, name: str, body: TenantChange, version: int | None)
 
 @blueprint.delete("/tenants/<tenant>")
 @allow(CHANGERS)
-@blueprint.output(Deleted)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(Gone)
 @conditional
-def delete(tenant: str) -> Json:
+@previewable
+def delete(tenant: str, query: ChangeQuery) -> Answer | Response:
     """Delete a tenant, its empty networks and its policies"""
-    return deleted(lambda tx: tenants.delete(tx, tenant, version=if_match()))
+    return removed(lambda tx: tenants.delete(tx, tenant, version=if_match()), query)

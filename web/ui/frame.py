@@ -19,7 +19,6 @@ from web.problems import Problem
 from web.state import state
 from web.ui import words
 from web.ui.chips import here_with
-from web.ui.packed import pack
 
 STATIC = Path(__file__).parent / "static"
 THEMES = ("auto", "light", "dark")
@@ -110,9 +109,6 @@ def digest(path: str) -> str:
 
 def static_url(path: str) -> str:
     return url_for("ui.static", path=path, v=digest(path))
-
-
-blueprint.after_request(pack)
 
 
 @blueprint.app_context_processor

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.json_schema import GenerateJsonSchema, SkipJsonSchema
+
+from db.pages import Sort, orders
 
 LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 LABEL_WORD = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
@@ -124,6 +126,12 @@ class LabelledQuery(PageQuery):
     label: list[LabelFilter] = Field(
         [], max_length=16, description="Only items with this label, `key=value`; may be given several times."
     )
+
+
+def sorting(sorts: Mapping[str, Sort]) -> Any:
+    """The field `sort` of a list that has these orders besides that of names."""
+    text = "What comes first; with `-` before it, what comes last. Among equals the name decides."
+    return Field(None, description=text, json_schema_extra={"enum": orders(sorts)})
 
 
 class WaitQuery(Query):

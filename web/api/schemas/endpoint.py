@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from db.endpoints import SORTS
 from web.api.schemas.common import (
     Contract,
     Interface,
@@ -21,6 +22,7 @@ from web.api.schemas.common import (
     Revision,
     Version,
     example,
+    sorting,
 )
 
 PortNumber = Annotated[int, Field(ge=1, le=65535, examples=[80])]
@@ -68,6 +70,7 @@ class EndpointChange(Contract):
 
 
 class EndpointQuery(LabelledQuery):
+    sort: str | SkipJsonSchema[None] = sorting(SORTS)
     tenant: Name | SkipJsonSchema[None] = Field(None, description="Only this tenant's.")
     network: QualifiedName | SkipJsonSchema[None] = Field(None, description="Only this network's, `tenant/network`.")
     host: Name | SkipJsonSchema[None] = Field(None, description="Only those on this host.")

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
+from db.hosts import SORTS
 from web.api.schemas.common import (
     Contract,
     Ip,
     LabelChanges,
+    LabelledQuery,
     Labels,
     Moment,
     Name,
@@ -18,6 +21,7 @@ from web.api.schemas.common import (
     Revision,
     Version,
     example,
+    sorting,
 )
 
 Mtu = Annotated[int, Field(ge=1350, le=65535, examples=[1500])]
@@ -91,6 +95,10 @@ class EnrolToken(Contract):
     host: Name
     enrol_token: str | None = Field(description="Shown once; null when a retried request is answered again.")
     revision: Revision
+
+
+class HostQuery(LabelledQuery):
+    sort: str | SkipJsonSchema[None] = sorting(SORTS)
 
 
 class HostDeleteQuery(Query):

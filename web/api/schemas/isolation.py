@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from web.api.schemas.common import LONGEST_WAIT_SECONDS, Contract, Name, Query, Revision, Version, example
+from web.api.schemas.common import LONGEST_WAIT_SECONDS, Contract, Deleted, Name, Query, Revision, Version, example
 from web.api.schemas.network import Network
 from web.api.schemas.revision import HostProgress
 from web.api.schemas.tenant import Tenant
@@ -44,6 +44,10 @@ class Applied(Contract):
         description="`applied`: every host concerned has confirmed this revision."
     )
     hosts: list[HostProgress] = Field(description="The hosts concerned, and what they say.")
+
+
+class Gone(Applied, Deleted):
+    """What was asked for is gone, and where that is live."""
 
 
 class ChangedTenant(Applied, Tenant):

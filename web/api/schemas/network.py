@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
 from controller.transport import TRANSPORTS
+from db.networks import SORTS
 from web.api.schemas.common import (
     AboutTenants,
     Cidr,
@@ -25,6 +26,7 @@ from web.api.schemas.common import (
     Version,
     example,
     owner,
+    sorting,
 )
 
 Mtu = Annotated[int, Field(ge=576, le=65535)]
@@ -151,6 +153,7 @@ class EngineNetwork(Contract):
 
 
 class NetworkQuery(LabelledQuery):
+    sort: str | SkipJsonSchema[None] = sorting(SORTS)
     tenant: Name | SkipJsonSchema[None] = Field(None, description="Only this tenant's.")
 
 

@@ -15,7 +15,6 @@ from web.api.schemas.common import (
     SUBDOMAIN,
     AboutTenants,
     Contract,
-    Deleted,
     Moment,
     Name,
     Page,
@@ -130,7 +129,3 @@ class AppliedPolicies(Applied):
 
     policies: list[Policy]
     revision: Revision
-
-
-class DeletedPolicy(Applied, Deleted):
-    """The policy is gone, and where that is live."""

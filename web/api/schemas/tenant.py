@@ -5,8 +5,22 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
-from web.api.schemas.common import Contract, LabelChanges, Labels, Moment, Name, Page, Revision, Version, example
+from db.tenants import SORTS
+from web.api.schemas.common import (
+    Contract,
+    LabelChanges,
+    LabelledQuery,
+    Labels,
+    Moment,
+    Name,
+    Page,
+    Revision,
+    Version,
+    example,
+    sorting,
+)
 
 Directions = Annotated[
     list[Literal["ingress", "egress"]],
@@ -26,6 +40,10 @@ QuotaChanges = Annotated[
     dict[Literal["networks", "endpoints", "addresses", "policies"], Annotated[int, Field(ge=0, le=2**31 - 1)] | None],
     Field(description="Bounds to set; null takes one away. Those not named stay.", examples=[{"endpoints": 500}]),
 ]
+
+
+class TenantQuery(LabelledQuery):
+    sort: str | SkipJsonSchema[None] = sorting(SORTS)
 
 
 class TenantCreate(Contract):

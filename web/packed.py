@@ -1,15 +1,23 @@
-"""Answers of pages and their files, compressed for who takes it: a page of a hundred rows is a tenth of its size."""
+"""Answers compressed for who takes it: a list or a page of a hundred rows is a tenth of its size."""
 
 from __future__ import annotations
 
 import gzip
 from functools import lru_cache
 
-from flask import Response, request
+from flask import Flask, Response, request
 
 LEAST_BYTES = 1000
 LEVEL = 5
 TYPES = ("text/html", "text/css", "text/javascript", "application/javascript", "application/json", "image/svg+xml")
+
+
+KEPT = ("ui.static", "openapi.document")
+"""What is the same for everybody, and packed once."""
+
+
+def register(app: Flask) -> None:
+    app.after_request(pack)
 
 
 @lru_cache(maxsize=64)
@@ -18,7 +26,7 @@ def _kept(body: bytes) -> bytes:
 
 
 def pack(response: Response) -> Response:
-    """Static files are packed once and kept. Streams stay as they are."""
+    """Streams stay as they are, and so does what was created: it may hold a secret, whose length would tell of it."""
     if (
         response.status_code != 200
         or response.mimetype not in TYPES
@@ -26,14 +34,15 @@ def pack(response: Response) -> Response:
         or "gzip" not in request.headers.get("Accept-Encoding", "")
     ):
         return response
-    file = request.endpoint == "ui.static"
-    if response.is_streamed and not file:
+    kept = request.endpoint in KEPT
+    if response.is_streamed and request.endpoint != "ui.static":
         return response
     response.direct_passthrough = False
     body = response.get_data()
     if len(body) >= LEAST_BYTES:
-        response.set_data(_kept(body) if file else gzip.compress(body, LEVEL))
+        response.set_data(_kept(body) if kept else gzip.compress(body, LEVEL))
         response.headers["Content-Encoding"] = "gzip"
-        response.headers.pop("ETag", None)
+        if kept:  # that of an object is its version, and the same however it is sent
+            response.headers.pop("ETag", None)
     response.headers.add("Vary", "Accept-Encoding")
     return response

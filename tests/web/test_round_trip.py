@@ -1,0 +1,221 @@
+"""What is exported, applied to an empty database, is exported again as the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import update
+
+from client import declared, steps
+from db.changes import transaction
+from db.tables import HostStatus
+from tests.databases import SqliteTemplate
+from tests.web.conftest import Site, site_on
+
+Json = dict[str, Any]
+
+
+class Rest:
+    """The client's face on a site without a server."""
+
+    def __init__(self, site: Site) -> None:
+        self.call = site.admin
+
+    def request(self, method: str, path: str, json: Json | None = None, headers: Any = None) -> Any:
+        answer = self.call(method, path, json, headers=headers or {})
+        assert answer.status_code < 400, (method, path, json, answer.text)
+        return SimpleNamespace(body=answer.get_json())
+
+    def get(self, path: str) -> Any:
+        return self.request("GET", path)
+
+    def items(self, path: str) -> Iterator[Json]:
+        cursor = ""
+        while True:
+            page = self.get(f"{path}?limit=2{cursor}" if path != "/tokens" else path).body
+            yield from page["items"]
+            if page["next"] is None:
+                return
+            cursor = f"&cursor={page['next']}"
+
+
+def applied(rest: Rest, documents: list[Json], prune: bool = False) -> int:
+    """How many steps it took."""
+    wished = declared.wanted(documents)
+    kinds = declared.ORDER if prune else {one.kind for one in wished}
+    found = steps.steps(wished, declared.present(rest, kinds), prune)  # type: ignore[arg-type]
+    for step in found:
+        for method, path, body, version in step.requests:
+            rest.request(method, path, body, {"If-Match": f'"{version}"'} if version is not None else {})
+    return len(found)
+
+
+def exported(rest: Rest) -> list[Json]:
+    return [declared.document(one) for one in declared.present(rest, declared.ORDER)]  # type: ignore[arg-type]
+
+
+def of(kind: str, name: Any = None, namespace: Any = None, **spec: Any) -> Json:
+    metadata = {"name": name, "namespace": namespace}
+    filled = {key: value for key, value in metadata.items() if value is not None}
+    return {"apiVersion": declared.API, "kind": kind, "metadata": filled, "spec": spec}
+
+
+@st.composite
+def clusters(draw: st.DrawFn) -> list[Json]:
+    """Documents that fit together."""
+    flag = st.booleans()
+    found = [of("Pool", "second", cidr="10.200.0.0/16", **draw(st.sampled_from([{}, {"state": "draining"}])))]
+    people = draw(st.lists(st.sampled_from(["ada", "bob", "eve"]), unique=True, max_size=3))
+    found += [of("User", name) for name in people]
+    members = draw(st.lists(st.sampled_from(people), unique=True)) if people else []
+    found.append(of("Group", "netops", members=members))
+    tenants = draw(st.lists(st.sampled_from(["acme", "beta", "shop"]), unique=True, min_size=1, max_size=3))
+    for number, tenant in enumerate(tenants):
+        quota = draw(st.sampled_from([{}, {"networks": 9}]))
+        found.append(
+            of("Tenant", tenant, quota=quota, trackAll=draw(flag), defaultDeny=draw(st.sampled_from([[], ["egress"]])))
+        )
+        found.append(of("RoleBinding", role=draw(st.sampled_from(["viewer", "admin"])), group="netops", tenant=tenant))
+        for other in range(draw(st.integers(0, 2))):
+            name, net = f"n{other}", f"10.{20 + 2 * number + other}.0"
+            vlan = draw(st.sampled_from([None, 100 + 10 * number + other]))
+            there: Json = {
+                "subnets": [f"{net}.0/24"],
+                "broadcast": draw(flag),
+                "mtu": draw(st.sampled_from([None, 1400])),
+            }
+            if vlan is not None:
+                there |= {"transport": "vlan", "physical": "seg", "vlan": vlan}
+                there |= {"gateways": [f"{net}.1"]} if draw(flag) else {}
+            there["outbound"] = draw(flag)
+            found.append(of("Network", name, tenant, **there))
+            if draw(flag):
+                until = draw(st.sampled_from([{}, {"expiresAt": "2099-01-01T12:00:00Z"}]))
+                found.append(of("Reservation", "db1", tenant, network=name, addresses=[f"{net}.50"], **until))
+            if draw(flag):
+                found.append(of("Record", "printer", tenant, network=name, addresses=[f"{net}.200", f"{net}.201"]))
+        if draw(flag):
+            found.append(of("Record", "mail", tenant, addresses=["192.0.2.9"]))
+    if len(tenants) > 1 and draw(flag):
+        found.append(of("Peering", tenants=tenants[:2]))
+    standings: list[Json] = [{"global": tenants[:1]}, {"isolation": "flat"}]
+    if len(tenants) > 1:
+        standings += [{"joined": [tenants[:2]]}, {"joined": [tenants[-2:]], "global": tenants[:-2]}]
+    found.append(of("Cluster", **draw(st.sampled_from(standings))))
+    return draw(st.permutations(found))
+
+
+@pytest.fixture(scope="module")
+def site(sqlite_template: SqliteTemplate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    for site in site_on(sqlite_template.fresh(tmp_path_factory.mktemp("declared"))):
+        site.enrolled("h1")
+        with transaction(site.engine) as tx:
+            tx.session.execute(update(HostStatus).values(agent_report={"physical": ["seg"]}))
+        yield site
+
+
+@pytest.fixture
+def rest(site: Site) -> Iterator[Rest]:
+    """Whatever is made is gone afterwards."""
+    rest = Rest(site)
+    start = exported(rest)
+    yield rest
+    applied(rest, start, prune=True)
+
+
+@given(clusters())
+@settings(max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+def test_an_export_makes_an_empty_database_the_same(rest: Rest, documents: list[Json]) -> None:
+    start = exported(rest)
+    try:
+        applied(rest, documents)
+        assert applied(rest, documents) == 0
+        files = exported(rest)
+        assert applied(rest, files, prune=True) == 0
+        applied(rest, start, prune=True)
+        assert exported(rest) == start
+        applied(rest, files)
+        assert exported(rest) == files
+    finally:
+        applied(rest, start, prune=True)
+
+
+def test_what_changes_is_changed_and_what_is_not_named_goes(rest: Rest) -> None:
+    network = of("Network", "web", "acme", subnets=["10.20.0.0/24"], plan="per-host")
+    before = [
+        *(of("Tenant", "acme"), network, of("User", "ada"), of("User", "bob")),
+        of("Group", "netops", members=["ada"]),
+        of("Reservation", "db1", "acme", network="web", addresses=["10.20.0.50"]),
+        of("Record", "mail", "acme", addresses=["192.0.2.9"]),
+        of("Pool", "second", cidr="10.200.0.0/16"),
+    ]
+    applied(rest, before)
+    after = [
+        of("Group", "netops", members=["bob"]),
+        of("Reservation", "db1", "acme", network="web", addresses=["10.20.0.51"]),
+        of("Record", "mail", "acme", addresses=["192.0.2.10"]),
+        of("Network", "web", "acme", ipRanges=["10.20.0.128/25"], excludes=["10.20.0.7"], strict=True, outbound=False),
+        of("Pool", "second", cidr="10.200.0.0/16", state="draining"),
+    ]
+    assert applied(rest, after) == 5 and applied(rest, after) == 0
+    found = {(one["kind"], one["metadata"].get("name")): one["spec"] for one in exported(rest)}
+    assert found["Group", "netops"] == {"members": ["bob"]}
+    assert found["Reservation", "db1"] == {"network": "web", "addresses": ["10.20.0.51"]}
+    assert found["Record", "mail"] == {"addresses": ["192.0.2.10"]}
+    assert found["Pool", "second"]["state"] == "draining"
+    web = found["Network", "web"]
+    assert (web["ipRanges"], web["strict"], web["outbound"]) == (["10.20.0.128/25"], True, False)
+    kept = declared.wanted([of("Record", "other", "acme", addresses=["192.0.2.1"])])
+    there = declared.present(rest, {"Record"})  # type: ignore[arg-type]
+    assert [str(step) for step in steps.steps(kept, there, prune=True)] == [
+        *("+ Record acme/other", "- Record acme/mail"),
+    ]
+
+
+def test_tenants_change_their_standing(rest: Rest) -> None:
+    applied(rest, [of("Tenant", name) for name in "abcd"])
+    for joined, apart in (
+        ([["a", "b", "c"]], ["d"]),
+        ([["a", "d"], ["b", "c"]], []),
+        ([], ["a", "b"]),
+        ([["a", "c"]], ["b"]),
+        ([], []),
+    ):
+        asked = of("Cluster", **{"joined": joined, "global": apart})
+        assert applied(rest, [asked]) == 1 and applied(rest, [asked]) == 0
+        (found,) = [one["spec"] for one in exported(rest) if one["kind"] == "Cluster"]
+        assert (found["joined"], found["global"]) == (joined, apart)
+
+
+@st.composite
+def standings(draw: st.DrawFn) -> tuple[list[list[str]], list[str]]:
+    where = draw(st.fixed_dictionaries({name: st.sampled_from(["own", "global", "x", "y"]) for name in "abcdef"}))
+    zones = [sorted(name for name in where if where[name] == zone) for zone in "xy"]
+    return sorted(zone for zone in zones if len(zone) > 1), [name for name in where if where[name] == "global"]
+
+
+@given(standings(), standings())
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+def test_on_the_way_nobody_is_joined_with_whom_they_were_not_and_will_not_be(
+    has: tuple[list[list[str]], list[str]], asked: tuple[list[list[str]], list[str]]
+) -> None:
+    def pairs(zone: dict[str, object]) -> set[tuple[str, str]]:
+        return {(a, b) for a in zone for b in zone if a < b and (zone[a] == zone[b] or "global" in (zone[a], zone[b]))}
+
+    def placed(zones: list[list[str]], apart: list[str]) -> dict[str, object]:
+        there = {name: number for number, zone in enumerate(zones) for name in zone}
+        return {name: "global" if name in apart else there.get(name, f"own {name}") for name in "abcdef"}
+
+    zone, wished = placed(*has), placed(*asked)
+    allowed = pairs(zone) | pairs(wished)
+    for number, move in enumerate(steps.moves(has, asked)):
+        _, _, name, how = move.path.split("/")
+        alone = f"moved {number}"
+        zone[name] = {"isolate": alone, "global": "global"}.get(how) or zone[(move.body or {})["to"]]
+        assert pairs(zone) <= allowed
+    assert pairs(zone) == pairs(wished)
