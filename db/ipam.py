@@ -37,6 +37,8 @@ from db.tables import (
 )
 
 NEARLY_FULL = 0.9
+MOST_NAMED = 10_000
+"""In one statement: SQLite takes 32,766 values."""
 Kind = Literal[
     "claim-without-endpoint",
     "endpoint-without-claim",
@@ -109,9 +111,11 @@ def _crowded(session: Session) -> list[int]:
 def subnets(session: Session, pools: Sequence[int] | None = None) -> list[tuple[str, Subnet]]:
     """Every subnet with its network's name, or those whose numbers are of these pools."""
     query = select(Tenant.name + "/" + Network.name, Subnet).select_from(Subnet).join(Network).join(Tenant)
-    if pools is not None:
+    if pools is not None and len(pools) <= MOST_NAMED:
         query = query.where(Subnet.pool_id.in_(pools))
-    return [(name, subnet) for name, subnet in session.execute(query.order_by(Tenant.name, Network.name, Subnet.id))]
+    wanted = None if pools is None else set(pools)
+    rows = session.execute(query.order_by(Tenant.name, Network.name, Subnet.id))
+    return [(name, subnet) for name, subnet in rows if wanted is None or subnet.pool_id in wanted]
 
 
 def warnings(session: Session, now: datetime) -> list[str]:

@@ -35,6 +35,7 @@ class Modelled:
         self._engine = engine
         self._lock = threading.Lock()
         self._known: World | None = None
+        self._making = threading.Lock()
         self._programs: tuple[World, dict[int, Program]] = World(), {}
 
     def now(self) -> World:
@@ -46,7 +47,7 @@ class Modelled:
 
     def program(self, world: World, host: int) -> Program:
         """Of a host; kept for the few that were looked at last, until something changes."""
-        with self._lock:
+        with self._making:
             if self._programs[0] is not world or (
                 host not in self._programs[1] and len(self._programs[1]) >= MOST_PROGRAMS
             ):

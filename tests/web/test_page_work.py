@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from flask.testing import FlaskClient
+from sqlalchemy import event
+from sqlalchemy.orm import Session
 
-from db import migrate, users
+from db import endpoints, ipam, migrate, users
 from db.changes import transaction
-from db.engine import create_engine
+from db.engine import create_engine, reading
 from tests import crowd
 from tests.web.conftest import PASSWORD, Site, site_on
 from tests.web.test_work import watched
@@ -85,3 +88,30 @@ def test_a_page_takes_as_many_statements_however_much_there_is(tmp_path: Path) -
             small, large = statements(*few, path), statements(*many, path)
             assert len(large) <= len(small) + 2, f"{path}: {len(small)}, then {len(large)}"
             assert len(large) <= most, f"{path}: " + "\n".join(large)
+
+
+def plan(site: Site, ask: Callable[[Session], object]) -> list[str]:
+    """How SQLite carries out the first statement of what is asked."""
+    asked: list[tuple[str, Any]] = []
+
+    def heard(_connection: Any, _cursor: Any, text: str, values: Any, *_rest: Any) -> None:
+        asked.append((text, values))
+
+    with reading(site.engine) as session:
+        event.listen(site.engine, "before_cursor_execute", heard)
+        try:
+            ask(session)
+        finally:
+            event.remove(site.engine, "before_cursor_execute", heard)
+        text, values = next(one for one in asked if not one[0].startswith("BEGIN"))
+        cursor = session.connection().exec_driver_sql("EXPLAIN QUERY PLAN " + text, values)
+        return [row[3] for row in cursor]
+
+
+def test_a_page_is_read_off_its_indexes_and_not_sorted_out_of_everything(site: Site) -> None:
+    """Without a temporary b-tree as many rows are looked at as are shown."""
+    crowd.fill(site.engine, host_count=2, tenant_count=3, endpoint_count=12)
+    steps = plan(site, lambda session: endpoints.find(session))
+    assert "tenant" in steps[0] and not any("TEMP B-TREE" in step for step in steps), steps
+    assert plan(site, lambda session: endpoints.count(session))[0].startswith("SCAN endpoint USING COVERING INDEX")
+    assert any("SCAN claim USING COVERING INDEX" in step for step in plan(site, ipam._crowded))
