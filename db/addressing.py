@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from socket import AF_INET, AF_INET6, inet_pton
 
 from db.errors import Invalid
 
@@ -94,6 +95,11 @@ def offset_of(address: IPAddress, network: IPNetwork) -> int:
     """The number an address has in its subnet's pool. The upper half of an IPv6 /64 does not fit a database's
     signed integer: there the numbers are negative, and still unique."""
     return number_of(int(address) - int(network.network_address))
+
+
+def value_of(text: str) -> int:
+    """An address that is known to be one as a number; several times as fast as `ipaddress`."""
+    return int.from_bytes(inet_pton(AF_INET6 if ":" in text else AF_INET, text))
 
 
 def number_of(offset: int) -> int:

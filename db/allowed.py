@@ -102,6 +102,16 @@ def single(session: Session, network_id: int) -> list[IPAddress]:
     return [network.network_address for network in networks if network.prefixlen == network.max_prefixlen]
 
 
+def singles(session: Session) -> dict[int, list[IPAddress]]:
+    """The same of every network that has some, by its number."""
+    found: dict[int, list[IPAddress]] = {}
+    for id, cidr in session.execute(select(AllowedAddress.network_id, AllowedAddress.cidr).distinct()):
+        network = ipaddress.ip_network(cidr)
+        if network.prefixlen == network.max_prefixlen:
+            found.setdefault(id, []).append(network.network_address)
+    return found
+
+
 def declarer(session: Session, subnet_id: int, address: IPAddress) -> str | None:
     """Whose declared address it is."""
     prefix = 32 if address.version == 4 else 128

@@ -8,17 +8,18 @@ agent's to mend, or, if it is not Warren's, somebody's to explain.
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, String, cast, func, select
 from sqlalchemy.orm import Session, joinedload
 
 from db import allocate, allowed, attachments, blocks, hosts, pools, reservations, subnetting
-from db.addressing import address_at, number_of, offset_of
+from db.addressing import address_at, number_of, offset_of, value_of
 from db.changes import Transaction
-from db.layout import offsets
+from db.layout import held, offsets
 from db.tables import (
     Address,
     AddressPool,
@@ -98,10 +99,11 @@ def pool_usage(session: Session) -> list[tuple[AddressPool, Usage]]:
 
 def _crowded(session: Session) -> list[int]:
     """The pools of numbers of which so many are taken: what is kept aside counts here, so some are not nearly full."""
-    taken = (Claim.pool_id == Pool.id) & Claim.number.between(Pool.first, Pool.last) & Claim.released_at.is_(None)
-    most = func.count() >= NEARLY_FULL * (Pool.last - Pool.first + 1)
-    query = select(Pool.id).join(Claim, taken).group_by(Pool.id, Pool.first, Pool.last).having(most)
-    return list(session.execute(query).scalars())
+    taken = select(Claim.pool_id, func.count().label("many")).where(Claim.released_at.is_(None))
+    # Those out of the range count here, too: `usage` looks at the few that are left.
+    grouped = taken.group_by(Claim.pool_id).subquery()
+    most = grouped.c.many >= NEARLY_FULL * (Pool.last - Pool.first + 1)
+    return list(session.execute(select(Pool.id).join(grouped, grouped.c.pool_id == Pool.id).where(most)).scalars())
 
 
 def subnets(session: Session, pools: Sequence[int] | None = None) -> list[tuple[str, Subnet]]:
@@ -130,9 +132,11 @@ def warnings(session: Session, now: datetime) -> list[str]:
 
 
 def check(session: Session, now: datetime) -> list[Difference]:
-    """Every difference, in the order of kinds."""
+    """Every difference, in the order of kinds. Subnets are compared all at once, and only those that do not agree are
+    looked at one by one."""
     found: list[Difference] = []
-    for name, subnet in subnets(session):
+    doubtful = _doubtful(session, now)
+    for name, subnet in subnets(session, doubtful) if doubtful else ():
         found += _claims(session, name, subnet)
         found += _expired(session, name, subnet, now)
         found += _blocks(session, name, subnet, now)
@@ -164,6 +168,41 @@ def collect(tx: Transaction) -> list[Difference]:
     return found
 
 
+def _doubtful(session: Session, now: datetime) -> list[int]:
+    """The pools of numbers of the subnets in which something may differ. Always those with blocks, which are looked at
+    for other things, too."""
+    claimed = _gathered(session, Claim.pool_id, cast(Claim.number, String), Claim.released_at.is_(None))
+    users = _gathered(session, Address.subnet_id, Address.ip)
+    reserved = _gathered(session, Reservation.subnet_id, Reservation.ip)
+    declared = allowed.singles(session)
+    expired = set(session.execute(select(Reservation.subnet_id).where(Reservation.expires_at <= now)).scalars())
+    s = Subnet
+    # Most have none of these: as text they need not be parsed to tell.
+    kept = cast(s.excludes, String), cast(s.aux, String)
+    query = select(s.id, s.network_id, s.cidr, s.low, s.high, s.gateway, *kept, s.pool_id, s.block_pool_id)
+    doubtful = []
+    for id, network_id, cidr, low, high, gateway, excludes, aux, pool_id, block_pool_id in session.execute(query):
+        base, end = int(low, 16), int(high, 16)
+        taken = [value_of(ip) for ip in f"{users.get(id, '')} {reserved.get(id, '')}".split()]
+        taken += [address for address in map(int, declared.get(network_id, ())) if base <= address <= end]
+        taken += [value_of(gateway)] if gateway else []
+        numbers = {number_of(address - base) for address in taken}
+        if excludes != "[]" or aux != "{}":
+            spans = held(ipaddress.ip_network(cidr), None, json.loads(excludes), json.loads(aux))
+            numbers |= {number_of(one) for one in offsets(spans)}
+        if block_pool_id is not None or id in expired or numbers != set(map(int, claimed.get(pool_id, "").split())):
+            doubtful.append(pool_id)
+    return doubtful
+
+
+def _gathered(session: Session, key: Any, value: Any, *which: ColumnElement[bool]) -> dict[int, str]:
+    """Values by key, with spaces between them: one row for each key costs far less than one for each value."""
+    rows: Sequence[Any] = session.execute(
+        select(key, func.aggregate_strings(value, " ")).where(*which).group_by(key)
+    ).all()
+    return dict(rows)
+
+
 def _claims(session: Session, name: str, subnet: Subnet) -> Iterator[Difference]:
     network = subnet.ip_network
     in_use = select(Claim.number).where(Claim.pool_id == subnet.pool_id, Claim.released_at.is_(None))
@@ -171,18 +210,18 @@ def _claims(session: Session, name: str, subnet: Subnet) -> Iterator[Difference]
     users = select(Address.ip, Tenant.name + "/" + Endpoint.name).select_from(Address)
     users = users.join(Endpoint).join(Tenant, Tenant.id == Endpoint.tenant_id)
     rows = session.execute(users.where(Address.subnet_id == subnet.id))
-    held = {offset_of(ipaddress.ip_address(ip), network): user for ip, user in rows}
+    users_of = {offset_of(ipaddress.ip_address(ip), network): user for ip, user in rows}
     kept = {number_of(offset) for offset in offsets(subnetting.held_spans(subnet))}
     reserved = session.execute(select(Reservation.ip).where(Reservation.subnet_id == subnet.id)).scalars()
     kept |= {offset_of(ipaddress.ip_address(ip), network) for ip in reserved}
     kept |= {offset_of(ip, network) for ip in allowed.single(session, subnet.network_id) if ip in network}
-    for number in sorted(claimed - held.keys() - kept):
+    for number in sorted(claimed - users_of.keys() - kept):
         ip = str(address_at(network, number))
         sentence = f"address {ip} of network {name} is claimed, and no endpoint has it"
         yield Difference("claim-without-endpoint", ip, sentence, "free the address", (subnet.pool_id, number))
-    for number in sorted((held.keys() | kept) - claimed):
+    for number in sorted((users_of.keys() | kept) - claimed):
         ip = str(address_at(network, number))
-        whose = f"is endpoint {held[number]}'s" if number in held else "is nobody's to have"
+        whose = f"is endpoint {users_of[number]}'s" if number in users_of else "is nobody's to have"
         sentence = f"address {ip} of network {name} {whose}, and is not claimed"
         yield Difference("endpoint-without-claim", ip, sentence, "claim the address", (subnet.pool_id, number))
 
@@ -227,6 +266,8 @@ def _hosts(session: Session, now: datetime) -> Iterator[Difference]:
         if seen is None or now - seen > hosts.SILENT_AFTER or report.get("revision") is None:
             sentence = f"host {host.name} has not reported; its ports and containers are not compared"
             yield Difference("host-unheard", host.name, sentence, "")
+            continue
+        if not (report["gone"] or report["missing"] or report["strays"]):
             continue
         named = select(Endpoint.id, Tenant.name + "/" + Endpoint.name).select_from(Endpoint)
         named = named.join(Tenant, Tenant.id == Endpoint.tenant_id)

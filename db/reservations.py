@@ -70,10 +70,18 @@ def create(
 
 def find(session: Session, network: str) -> list[Reservation]:
     """By name, then by subnet."""
-    row = networks.get(session, network)
+    id = networks.get(session, network).id
+    return by_network(session, [id])[id]
+
+
+def by_network(session: Session, ids: Sequence[int]) -> dict[int, list[Reservation]]:
+    """The same of several networks."""
+    found: dict[int, list[Reservation]] = {id: [] for id in ids}
     query = select(Reservation).join(Reservation.subnet).options(contains_eager(Reservation.subnet))
-    query = query.where(Subnet.network_id == row.id).order_by(Reservation.name, Reservation.subnet_id)
-    return list(session.execute(query).scalars())
+    query = query.where(Subnet.network_id.in_(ids)).order_by(Reservation.name, Reservation.subnet_id)
+    for one in session.execute(query).scalars():
+        found[one.subnet.network_id].append(one)
+    return found
 
 
 def of(session: Session, network_id: int, name: str) -> list[Reservation]:

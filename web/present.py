@@ -144,12 +144,13 @@ def reservations(network: str, rows: Sequence[tables.Reservation]) -> list[Json]
 def address_usage(session: Session, rows: Sequence[tables.Network]) -> list[Json]:
     now = datetime.now(UTC)
     usage = db_ipam.usage(session, [subnet for row in rows for subnet in row.subnets], now)
+    reserved = db_reservations.by_network(session, [row.id for row in rows])
     return [
         {
             "network": row.qualified_name,
             "plan": row.plan,
             "subnets": [_subnet_usage(session, subnet, usage[subnet.id], now) for subnet in row.subnets],
-            "reservations": reservations(row.qualified_name, db_reservations.find(session, row.qualified_name)),
+            "reservations": reservations(row.qualified_name, reserved[row.id]),
         }
         for row in rows
     ]

@@ -5,7 +5,7 @@ It decides what a flow is called; it neither asks switches nor knows what they c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from controller.calc.membership import members
@@ -86,9 +86,21 @@ def owner_of(world: World, key: Key) -> tuple[str, str]:
 
 def zone(world: World, number: int) -> str:
     """A zone by whose networks are in it."""
+    return _zone(number, {world.tenants[one.tenant].name for one in world.networks.values() if one.zone == number})
+
+
+def zones(world: World) -> dict[int, str]:
+    """Every zone that is in use, and the global one, each by whose networks are in it."""
+    tenants: dict[int, set[str]] = {0: set()}
+    for one in world.networks.values():
+        tenants.setdefault(one.zone, set()).add(world.tenants[one.tenant].name)
+    return {number: _zone(number, names) for number, names in tenants.items()}
+
+
+def _zone(number: int, tenants: Collection[str]) -> str:
     if number == 0:
         return "global"
-    names = sorted({world.tenants[one.tenant].name for one in world.networks.values() if one.zone == number})
+    names = sorted(tenants)
     return " and ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or str(number)
 
 
@@ -113,15 +125,15 @@ class Names:
         tenants = {one.id: one.name for one in world.tenants.values()}
         hosts = {one.id: one.name for one in world.hosts.values()} | {0: "this one", registers.OUTSIDE: "none"}
         carriers = {one.number: one.name for one in TRANSPORTS.values()}
-        zones = {one.zone for one in world.networks.values()} | {0}
+        in_zones = zones(world)
         self._numbers = {
             "in_port": ports,
             registers.OUTPUT_PORT: ports,
             registers.SOURCE_NETWORK: networks,
             registers.DESTINATION_NETWORK: networks,
             "tun_id": networks,
-            registers.SOURCE_ZONE: {number: zone(world, number) for number in zones},
-            registers.DESTINATION_ZONE: {number: zone(world, number) for number in zones},
+            registers.SOURCE_ZONE: in_zones,
+            registers.DESTINATION_ZONE: in_zones,
             registers.DESTINATION_TENANT: tenants,
             registers.DESTINATION_HOST: hosts,
             registers.CARRIER: carriers,

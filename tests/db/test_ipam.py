@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, delete, event, select
+from sqlalchemy.orm import Session
 
 from db import allocate, endpoints, hosts, ipam, reservations
 from db.changes import current_revision, transaction
@@ -35,6 +37,10 @@ def found(engine: Engine, seconds: float = 0) -> dict[str, str]:
     """Kind to subject."""
     with reading(engine) as session:
         return {one.kind: one.subject for one in ipam.check(session, datetime.now(UTC) + timedelta(seconds=seconds))}
+
+
+def pools(session: Session) -> list[int]:
+    return list(session.execute(select(Subnet.pool_id)).scalars())
 
 
 def pool(engine: Engine) -> int:
@@ -77,6 +83,9 @@ def test_what_differs_is_named_and_repaired(engine: Engine, h1: Host) -> None:
     }
     later = datetime.now(UTC) + timedelta(seconds=10)
     assert found(engine, 10) == differences
+    with reading(engine) as session, patch("db.ipam._doubtful", lambda session, now: pools(session)):
+        one_by_one = {one.kind: one.subject for one in ipam.check(session, later)}
+    assert one_by_one == differences, "what is looked at all at once is what is found one by one"
     with transaction(engine, later) as tx:
         repaired = {one.kind for one in ipam.collect(tx) if one.repair}
     assert repaired == differences.keys() - {"port-missing", "port-without-endpoint"}
@@ -130,3 +139,29 @@ def test_a_declared_address_is_not_taken_for_a_leak(engine: Engine) -> None:
     with reading(engine) as session:
         found = {one.kind for one in ipam.check(session, datetime.now(UTC))}
         assert found <= {"host-unheard"}
+
+
+def test_a_check_takes_as_many_statements_however_many_subnets_agree(engine: Engine, h1: Host) -> None:
+    def statements() -> int:
+        asked: list[str] = []
+
+        def heard(_connection: Any, _cursor: Any, text: str, *_rest: Any) -> None:
+            asked.append(text)
+
+        event.listen(engine, "before_cursor_execute", heard)
+        assert found(engine) == {}
+        event.remove(engine, "before_cursor_execute", heard)
+        return len(asked)
+
+    steps.attach(engine, h1, "web1")
+    report(engine, h1)
+    before = statements()
+    for number in range(5):
+        steps.network(
+            engine, f"acme/more{number}", f"10.3{number}.0.0/24", layout=Layout(excludes=[f"10.3{number}.0.9"])
+        )
+        steps.attach(engine, h1, f"more{number}", f"acme/more{number}")
+        with transaction(engine) as tx:
+            reservations.create(tx, f"acme/more{number}", "kept")
+    report(engine, h1)
+    assert statements() == before

@@ -31,7 +31,7 @@ class Agent(threading.Thread):
             with reading(self.site.engine) as session:
                 waiting = traces.waiting(session)
             for id, host in waiting.items():
-                _, world = self.site.state().modelled.now()
+                world = self.site.state().modelled.now()
                 lines = [
                     f"{encode(one.flow).cookie:016x} {int(one.flow.table)} {one.flow.priority} {number} {number * 60}"
                     for number, one in enumerate(owned(world, host))

@@ -16,13 +16,14 @@ from controller.calc.policy_preview import Opening, openings
 from controller.calc.preview import Difference, Effort
 from controller.model import Change
 from controller.world import World
-from db.changes import Transaction, changes_since, rehearsal
+from db.changes import Transaction, rehearsal
 from db.errors import Busy
-from db.snapshot import load, snapshot
+from db.snapshot import load
 from web.api.replies import Json
 from web.api.schemas.preview import Preview
 from web.auth.access import sight
-from web.state import reading_all, state
+from web.modelled import caught_up
+from web.state import state
 
 MOST_CHANGES = 1000
 ATTEMPTS = 3
@@ -74,14 +75,12 @@ def _change(row: Difference | Opening) -> dict[str, str | None]:
 
 def rehearsed(change: Callable[[Transaction], object]) -> tuple[World, list[Change]]:
     """The world as it is, and what `change` would change of it."""
-    # Reading a large world takes a while, so it is done before anybody has to wait for this.
-    with reading_all() as session:
-        revision, objects = snapshot(session)
-    world = World().apply(revision, objects)
+    # Reading a large world takes a while, so it is there before anybody has to wait for this.
+    world = state().modelled.now()
     for attempt in range(ATTEMPTS):
         try:
             with rehearsal(state().engine) as tx:
-                world = caught_up(world, tx)
+                world = caught_up(world, tx.session)
                 change(tx)
                 tx.session.flush()
                 return world, load(tx.session, tx.recorded)
@@ -89,14 +88,3 @@ def rehearsed(change: Callable[[Transaction], object]) -> tuple[World, list[Chan
             if attempt + 1 == ATTEMPTS:
                 raise
     raise AssertionError("the last attempt returns or raises")
-
-
-def caught_up(world: World, tx: Transaction) -> World:
-    """The world as the transaction sees it."""
-    rows = changes_since(tx.session, world.revision)
-    if rows is None:
-        revision, objects = snapshot(tx.session)
-        return World().apply(revision, objects)
-    if not rows:
-        return world
-    return world.apply(rows[-1].revision, load(tx.session, {(row.noun, row.id) for row in rows}))

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 from flask import request
 
-from controller.calc.known import FIELDS, Names, Owned, owned
-from controller.openflow.encode import encode
+from controller.calc.known import FIELDS, Names, Owned
 from controller.openflow.text import action_text, match_text
 from controller.pipeline.flow import Flow, SetField
 from controller.pipeline.stages import Stage
@@ -47,7 +46,8 @@ class Part(NamedTuple):
 
 
 class Row(NamedTuple):
-    """`state`: installed, missing (wanted and not there) or unknown (there, and not wanted)."""
+    """`state`: installed, missing (wanted and not there) or unknown (there, and not wanted). What has a `flow` is told
+    in names only when somebody is to read it: a host may have tens of thousands."""
 
     stage: str
     table: int
@@ -61,6 +61,7 @@ class Row(NamedTuple):
     state: str
     reason: str | None = None
     cookie: str = ""
+    flow: Flow | None = None
 
 
 class Counted(NamedTuple):
@@ -78,14 +79,16 @@ def flows(name: str) -> str:
         host = hosts.get(session, name)
     said = asked_of({host.id: ""}, traces.FLOWS).get(host.id)
     trouble = "its agent has not answered in time" if said is None else said["trouble"]
-    revision, world = state().modelled.now()
+    world = state().modelled.now()
     rows: list[Row] = []
+    names: Names | None = None
     if not trouble and said is not None and host.id in world.hosts:
-        names = Names(world, host.id)
-        rows = list(joined(list(owned(world, host.id)), counted(said["flows"]), names))
+        names, program = state().modelled.program(world, host.id)
+        rows = list(joined(program, counted(said["flows"])))
         rows += [_foreign(text) for text in said["foreign"]]
-    wanted = needles(query, world, host.id)
-    chosen = [row for row in rows if (not stage or row.stage == stage) and mentions(row, wanted)]
+    chosen = [row for row in rows if not stage or row.stage == stage]
+    if wanted := needles(query, world, host.id):
+        chosen = [row for row in (told(row, names) for row in chosen) if mentions(row, wanted)]
     chosen.sort(key=lambda row: (row.state == "installed", row.table, -row.packets, -row.priority))
     return render(
         "flows.html",
@@ -93,10 +96,10 @@ def flows(name: str) -> str:
         host=name,
         stages=stages(rows),
         stage=stage,
-        rows=chosen[:MOST_SHOWN],
+        rows=[told(row, names) for row in chosen[:MOST_SHOWN]],
         total=len(chosen),
         trouble=trouble,
-        at=revision,
+        at=world.revision,
         left_off=0 if said is None else said["left_off"],
         lead=lead(name, rows, trouble),
         numbers="numbers" in request.args,
@@ -125,25 +128,30 @@ def counted(lines: Sequence[str]) -> dict[str, list[Counted]]:
     return found
 
 
-def joined(model: Sequence[Owned], found: dict[str, list[Counted]], names: Names) -> Iterator[Row]:
-    """What the model wants with what the switch has of it, and what is left on either side."""
-    for one in model:
+def joined(model: Sequence[tuple[str, Owned]], found: dict[str, list[Counted]]) -> Iterator[Row]:
+    """What the model wants, by its cookies, with what the switch has of it, and what is left on either side."""
+    for cookie, one in model:
         flow = one.flow
-        cookie = f"{encode(flow).cookie:016x}"
-        match = tuple(part(item.field, item.value, item.mask, match_text(item), names) for item in flow.match)
-        actions = tuple(_actions(flow, names))
-        facts = flow.table.name, int(flow.table), flow.priority, match, actions, one.what, one.owner
+        facts = flow.table.name, int(flow.table), flow.priority, (), (), one.what, one.owner
         here = next((at for at in found.get(cookie, ()) if at[:2] == (flow.table, flow.priority)), None)
         if here is None:
-            yield Row(*facts, 0, 0, "missing", one.reason, cookie)
+            yield Row(*facts, 0, 0, "missing", one.reason, cookie, flow)
         else:
             found[cookie].remove(here)
-            yield Row(*facts, here.packets, here.octets, "installed", one.reason, cookie)
+            yield Row(*facts, here.packets, here.octets, "installed", one.reason, cookie, flow)
     for cookie, left in found.items():
         for at in left:
             yield Row(
                 _stage(at.table), at.table, at.priority, (), (), "", "", at.packets, at.octets, "unknown", None, cookie
             )
+
+
+def told(row: Row, names: Names | None) -> Row:
+    """With its match and its actions in names."""
+    if row.flow is None or names is None:
+        return row
+    match = tuple(part(item.field, item.value, item.mask, match_text(item), names) for item in row.flow.match)
+    return row._replace(match=match, actions=tuple(_actions(row.flow, names)), flow=None)
 
 
 def part(field: str, value: int, mask: int | None, raw: str, names: Names) -> Part:

@@ -92,6 +92,8 @@ def draw(session: Session) -> Json:
     if group == "host":
         boxes = _with_hosts(boxes, hosts, which["tenant"] is None)
     boxes = _lightest_last(boxes)
+    for box in boxes[:MOST_BOXES]:
+        box["url"] = _url(group, box["name"])
     return {
         "group": group,
         "part": GROUPS[group],
@@ -114,7 +116,6 @@ def _boxes(found: Sequence[Gathered], match: Sequence[Gathered] | None) -> list[
         box["parts"].append([one.part, one.endpoints, one.tenant])
     for box in boxes.values():
         box["parts"].sort(key=lambda part: (-part[1], part[0]))
-        box["url"] = _url(box["name"])
         box["mark"] = "wrong" if box["down"] else "ok"
     if match is not None:
         matching: dict[str, int] = {}
@@ -125,8 +126,8 @@ def _boxes(found: Sequence[Gathered], match: Sequence[Gathered] | None) -> list[
     return list(boxes.values())
 
 
-def _url(name: str) -> str | None:
-    match asked()["group"]:
+def _url(group: str, name: str) -> str | None:
+    match group:
         case "host":
             return url_for("ui.host", name=name) if sight() is None else None
         case "tenant":
@@ -145,13 +146,7 @@ def _with_hosts(boxes: list[Json], hosts: Sequence[Json], whole: bool) -> list[J
             continue
         box = known.setdefault(
             host["name"],
-            {
-                "name": host["name"],
-                "endpoints": 0,
-                "down": 0,
-                "parts": [],
-                "url": url_for("ui.host", name=host["name"]),
-            },
+            {"name": host["name"], "endpoints": 0, "down": 0, "parts": []},
         )
         box |= {"id": int(host["datapath_id"][4:], 16), "state": host["state"], "address": host["address"]}
         box["mark"], box["says"] = words.host_mark(host)

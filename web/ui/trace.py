@@ -97,7 +97,7 @@ def _asked(values: Values) -> Explain:
 
 def _fields() -> list[Field]:
     with reading() as session:
-        names = [row.qualified_name for row in endpoints.find(session, limit=MOST_CHOICES).items]
+        names = endpoints.names(session, MOST_CHOICES)
     known: list[Choice] = [(name, name) for name in names]
     return [
         Field("source", "From", "suggest", choices=known, required=True),
