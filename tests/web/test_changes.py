@@ -108,7 +108,7 @@ def test_what_was_deleted_is_gone(any_site: Site) -> None:
     any_site.admin.made("/tenants", {"name": "acme"})
     answer = any_site.admin.delete("/tenants/acme")
     assert answer.status_code == 200
-    assert answer.get_json() == {"revision": any_site.revision()}
+    assert answer.get_json() == {"revision": any_site.revision(), "state": "pending", "hosts": []}
     assert any_site.admin.get("/tenants/acme").status_code == 404
 
 

@@ -303,6 +303,7 @@ def test_a_reader_from_the_future_is_told_to_look_at_everything(any_site: Site) 
 def test_events_tell_when_a_host_confirms(
     any_site: Site, agents: tuple[Caller, Caller], pool: ThreadPoolExecutor
 ) -> None:
+    until(lambda: any_site.state().live.seen().revision == any_site.revision())
     stream = any_site.viewer.get("/events", buffered=False)
     first = pool.submit(next, events(stream))
     until(lambda: any_site.state().live.waiting() == 1)
