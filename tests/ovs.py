@@ -143,7 +143,7 @@ class Ovs(Daemons):
         return self.run("ovs-appctl", "-t", "ovs-vswitchd", *arguments)
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:

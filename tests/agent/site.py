@@ -26,7 +26,7 @@ PREFIX = "wrnt"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def until(condition: Callable[[], T | None], what: str, seconds: float = 15) -> T:
+def until(condition: Callable[[], T | None], what: str, seconds: float = 60) -> T:
     end = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < end, f"not within {seconds} s: {what}"

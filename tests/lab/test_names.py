@@ -21,7 +21,7 @@ from lab.state import Placed
 from tests.lab.dns import Server, Zone, ask, server
 from tests.lab.world import World
 
-SECONDS = 20.0
+SECONDS = 60.0
 WWW = "www.example.org"
 MANY = [f"203.0.113.{number}" for number in range(100, 160)]
 

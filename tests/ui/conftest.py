@@ -58,8 +58,9 @@ class Stage(NamedTuple):
         engine.dispose()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """No longer than that: Playwright keeps an event loop in this thread, where tests of others run theirs."""
     assert CHROMIUM.exists(), "install Debian's `chromium`: the pages are tested in a real browser"
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
