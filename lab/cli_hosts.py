@@ -21,8 +21,8 @@ AS_IT_IS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 def host(lab: Lab, host: str, command: tuple[str, ...]) -> None:
     """Run a command as a host.
 
-    It has the host's network and, in a lab with Docker, its mounts; Open vSwitch's tools and the docker command speak
-    to that host's. Output and exit code are the command's.
+    It has the host's network and, in a lab with Docker, its mounts; Open vSwitch's tools, `warren attach` and the
+    docker command speak to that host's. Output and exit code are the command's.
 
     \b
     Example:

@@ -187,7 +187,8 @@ class Lab:
         """Become the command, as that host: with its network, its mounts, and its engine for `docker`."""
         host = self.host(name)
         more = podman.settings(host) if state.running(self.name).podman else {}
-        self._become([*docker.enter(host), *command], {**docker.host_settings(host), **more})
+        agent = {"WARREN_SOCKET": str(host.cni_socket)}
+        self._become([*docker.enter(host), *command], {**docker.host_settings(host), **agent, **more})
 
     def docker(self, name: str, arguments: Sequence[str]) -> NoReturn:
         """Become the docker command of that host's engine."""

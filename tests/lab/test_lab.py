@@ -97,6 +97,20 @@ def test_the_switchs_tools_speak_to_the_host_they_run_in(lab: Lab) -> None:
     assert done.stdout.strip().strip('"') == "h2"
 
 
+def test_what_is_attached_by_hand_as_a_host_comes_to_that_host(lab: Lab, world: World) -> None:
+    network, space = f"{world.tenant('red')}/default", f"{lab.name}-h2.byhand"
+    netns.create(space)
+    try:
+        words = ("--netns", space, "--network", network)
+        done = warren(lab.name, "lab", "host", "h2", "--", str(ROOT / "warren"), "attach", *words)
+        assert done.returncode == 0 and "is attached as eth1" in done.stdout, done.stderr
+        (made,) = world.rest.get("/endpoints", params={"network": network}).body["items"]
+        assert made["host"] == "h2"
+        assert warren(lab.name, "lab", "host", "h2", "--", str(ROOT / "warren"), "detach", *words[:2]).returncode == 0
+    finally:
+        netns.delete(space)
+
+
 def test_a_name_is_unique_in_a_lab(lab: Lab, world: World) -> None:
     network = f"{world.tenant('red')}/default"
     placed = world.endpoint(network, "h1")
