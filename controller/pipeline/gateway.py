@@ -27,6 +27,7 @@ from controller.pipeline.packet import (
 from controller.pipeline.registers import (
     DESTINATION_HOST,
     DESTINATION_IDENTITY,
+    DESTINATION_NETWORK,
     DESTINATION_TENANT,
     FROM_GATEWAY,
     FROM_TUNNEL,
@@ -37,7 +38,6 @@ from controller.pipeline.registers import (
     SOURCE_NETWORK,
     flag,
     flagged,
-    set_destination,
     set_identity,
     set_source_tenant,
 )
@@ -121,7 +121,9 @@ def _local(world: World, endpoint: Endpoint, address: Address) -> list[Flow]:
     family, here = ip(version), Match("in_port", port)
     entered = (
         flag(FROM_TUNNEL, FROM_GATEWAY),
-        *set_destination(network),
+        # Not its zone: that changes without the endpoint, and isolation is not asked of what comes in.
+        SetField(DESTINATION_NETWORK, network.vni),
+        SetField(DESTINATION_TENANT, network.tenant),
         *set_identity(DESTINATION_IDENTITY, its),
         SetField(OUTPUT_PORT, port),
         SetField("eth_src", ROUTER_MAC),
