@@ -17,12 +17,13 @@ from tests.ovs import wait_for
 
 
 @contextmanager
-def running() -> Iterator[Lab]:
+def running(hosts: int = 3, **engines: bool) -> Iterator[Lab]:
+    """`engines`: what `Lab.up` is to give the hosts besides."""
     assert os.geteuid() == 0, "labs are made of network namespaces; run these tests as root"
     sweep_orphans()
     lab = Lab(f"t{secrets.token_hex(3)}")
     try:
-        lab.up(3, owner=Process.of(os.getpid()))
+        lab.up(hosts, owner=Process.of(os.getpid()), **engines)
         yield lab
     finally:
         lab.down()

@@ -16,9 +16,10 @@ import pytest
 
 from client.rest import Problem
 from lab import docker, image, netns
-from lab.lab import Lab, sweep_orphans
+from lab.lab import Lab
 from lab.names import LabError
 from lab.process import Process, of_lab
+from tests.lab.conftest import running
 
 BOUND = 60.0
 """Seconds in which anything is answered, whatever is away; dockerd alone takes fifteen for a plugin that is."""
@@ -107,13 +108,8 @@ def until(condition: Callable[[], object], what: str, seconds: float = BOUND) ->
 
 @pytest.fixture(scope="module")
 def engines() -> Iterator[Lab]:
-    sweep_orphans()
-    lab = Lab(f"d{secrets.token_hex(3)}")
-    try:
-        lab.up(2, owner=Process.of(os.getpid()), engines=True)
+    with running(2, engines=True) as lab:
         yield lab
-    finally:
-        lab.down()
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from lab import image, netns, podman
-from lab.lab import Lab, sweep_orphans
+from lab.lab import Lab
 from lab.names import LabError
 from lab.process import Process, environment, of_lab
+from tests.lab.conftest import running
 
 BOUND = 60.0
 """Seconds in which anything is answered, whatever is away."""
@@ -113,13 +114,8 @@ def until_ready(lab: Lab) -> None:
 
 @pytest.fixture(scope="module")
 def engines() -> Iterator[Lab]:
-    sweep_orphans()
-    lab = Lab(f"n{secrets.token_hex(3)}")
-    try:
-        lab.up(2, owner=Process.of(os.getpid()), podmans=True)
+    with running(2, podmans=True) as lab:
         yield lab
-    finally:
-        lab.down()
 
 
 @pytest.fixture
