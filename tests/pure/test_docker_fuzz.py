@@ -3,6 +3,7 @@ of it. Requests that are nearly right, in any order, are the most of it; the res
 
 from __future__ import annotations
 
+import gc
 import json
 import tempfile
 import threading
@@ -119,6 +120,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugin]:
 
 
 def open_files() -> int:
+    gc.collect()  # what earlier tests left to the collector would close in between
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
@@ -166,7 +168,7 @@ def test_ten_thousand_requests(plugin: Plugin) -> None:
     plugin.driver._addresses.sweep([], 0.0)
     plugin.driver._addresses.sweep([], 1e9)
     assert plugin.left == []
-    assert threading.active_count() == threads and open_files() == files
+    assert threading.active_count() <= threads and open_files() <= files
 
 
 RAW = [
