@@ -136,7 +136,7 @@ def images(session: Session, touched: Iterable[Touched]) -> list[tuple[Touched, 
 
 
 def append(
-    session: Session, actor: Actor, now: datetime, revision: int, found: Sequence[tuple[Touched, Images]]
+    connection: Connection, actor: Actor, now: datetime, revision: int, found: Sequence[tuple[Touched, Images]]
 ) -> None:
     entries = []
     for one, (before, after) in found:
@@ -150,22 +150,22 @@ def append(
         entries.append(
             (actor, {"noun": one.noun, "op": one.op, **said, "before": before, "after": after, "revision": revision})
         )
-    _grow(session, now, entries)
+    _grow(connection, now, entries)
 
 
-def tell(session: Session, now: datetime, revision: int, told: Sequence[Told]) -> None:
+def tell(connection: Connection, now: datetime, revision: int, told: Sequence[Told]) -> None:
     entries = []
     for actor, noun, op, name, after in told:
         what = {"noun": noun, "op": op, "name": name, "tenant": None, "before": None, "after": after}
         entries.append((actor, {**what, "revision": revision}))
-    _grow(session, now, entries)
+    _grow(connection, now, entries)
 
 
-def _grow(session: Session, now: datetime, entries: Sequence[tuple[Actor, Json]]) -> None:
+def _grow(connection: Connection, now: datetime, entries: Sequence[tuple[Actor, Json]]) -> None:
     """Holds the log's end until the transaction ends, so entries are committed in their order."""
     if not entries:
         return
-    last, previous = session.execute(_GROW, {"more": len(entries)}).one()
+    last, previous = connection.execute(_GROW, {"more": len(entries)}).one()
     rows = []
     for number, (actor, what) in enumerate(entries, last - len(entries) + 1):
         entry = canonical(
@@ -182,8 +182,8 @@ def _grow(session: Session, now: datetime, entries: Sequence[tuple[Actor, Json]]
         previous = sha256(entry.encode()).hexdigest()
         columns = {"at": now, "actor": str(actor), "noun": what["noun"], "tenant": what["tenant"]}
         rows.append({"number": number, **columns, "entry": entry, "hash": previous})
-    session.execute(_ADD, rows)
-    session.execute(_END, {"newest": previous})
+    connection.execute(_ADD, rows)
+    connection.execute(_END, {"newest": previous})
 
 
 def canonical(entry: Json) -> str:
