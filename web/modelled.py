@@ -24,10 +24,12 @@ MOST_PROGRAMS = 2
 
 
 class Program(NamedTuple):
-    """Every flow of a host with its cookie in hex, and names for the numbers in them."""
+    """Every flow of a host with its cookie in hex, and names for the numbers in them. `texts` are those that somebody
+    put into words, by their place in `flows`."""
 
     names: Names
     flows: list[tuple[str, Owned]]
+    texts: dict[int, str]
 
 
 class Modelled:
@@ -55,7 +57,7 @@ class Modelled:
             kept = self._programs[1]
             if host not in kept:
                 flows = [(f"{encode(one.flow).cookie:016x}", one) for one in owned(world, host)]
-                kept[host] = Program(Names(world, host), flows)
+                kept[host] = Program(Names(world, host), flows, {})
             return kept[host]
 
 
