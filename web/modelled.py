@@ -6,6 +6,7 @@ the world comes from, not what follows from it.
 
 from __future__ import annotations
 
+import gc
 import threading
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from db.changes import changes_since
 from db.engine import reading
 from db.snapshot import load, snapshot
 
+MANY = 1000
 MOST_PROGRAMS = 2
 """Of hosts, that are kept: that of a large host has tens of thousands of flows."""
 
@@ -63,7 +65,13 @@ class Modelled:
 
 def whole(session: Session) -> World:
     revision, objects = snapshot(session)
-    return World().apply(revision, objects)
+    world = World().apply(revision, objects)
+    if len(world.endpoints) >= MANY:
+        # It stays, in hundreds of thousands of objects without a cycle: the search for cycles among them, which any
+        # request may have to do, takes a second.
+        gc.collect()
+        gc.freeze()
+    return world
 
 
 def caught_up(world: World, session: Session) -> World:

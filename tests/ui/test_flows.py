@@ -116,6 +116,11 @@ def test_what_is_missing_and_what_nobody_wants_stands_first(filled: Site) -> Non
     assert said.index("not in the model") < said.index("go to ")
 
 
+def test_flows_that_were_left_off_are_not_taken_for_missing(filled: Site) -> None:
+    said = look(filled, change=lambda lines: {"flows": lines[:40], "left_off": len(lines) - 40})
+    assert "40 flows installed" in said and "missing" not in said and "flows more than its agent tells" in said
+
+
 def test_a_host_that_says_nothing_is_not_taken_for_empty(filled: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("web.api.asking.PATIENCE", 0.2)
     browser = filled.browser()

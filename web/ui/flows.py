@@ -89,7 +89,7 @@ def flows(name: str) -> str:
     program: Program | None = None
     if not trouble and said is not None and host.id in world.hosts:
         program = state().modelled.program(world, host.id)
-        rows = list(joined(program.flows, counted(said["flows"])))
+        rows = list(joined(program.flows, counted(said["flows"]), whole=not said["left_off"]))
         rows += [_foreign(text) for text in said["foreign"]]
     chosen = [row for row in rows if not stage or row.stage == stage]
     if wanted := needles(query, world):
@@ -136,12 +136,15 @@ def counted(lines: Sequence[str]) -> dict[str, list[Counted]]:
     return found
 
 
-def joined(model: Sequence[tuple[str, Owned]], found: dict[str, list[Counted]]) -> Iterator[Row]:
-    """What the model wants, by its cookies, with what the switch has of it, and what is left on either side."""
+def joined(model: Sequence[tuple[str, Owned]], found: dict[str, list[Counted]], whole: bool) -> Iterator[Row]:
+    """What the model wants, by its cookies, with what the switch has of it, and what is left on either side. Where not
+    the `whole` was told, nobody knows what is missing."""
     for at, (cookie, one) in enumerate(model):
         flow = one.flow
-        facts = flow.table.name, int(flow.table), flow.priority, (), (), one.what, one.owner
         here = next((one for one in found.get(cookie, ()) if one[:2] == (flow.table, flow.priority)), None)
+        if here is None and not whole:
+            continue
+        facts = flow.table.name, int(flow.table), flow.priority, (), (), one.what, one.owner
         if here is None:
             yield Row(*facts, 0, 0, "missing", one.reason, cookie, flow, at)
         else:
