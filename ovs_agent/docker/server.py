@@ -22,7 +22,8 @@ from typing import Any
 from client.rest import Problem, Unreachable
 from ovs_agent import confirm, plug
 from ovs_agent.docker.driver import Driver
-from ovs_agent.docker.messages import Call, Refused, parse
+from ovs_agent.docker.fields import Refused
+from ovs_agent.docker.messages import Call, parse
 from ovs_agent.ledger import Busy
 from ovs_agent.netlink.veth import InterfaceExists
 from ovs_agent.ovsdb import OvsdbFault

@@ -188,6 +188,57 @@ def test_every_option(site: Site) -> None:
     assert "--ipam-driver warren" in site.fails("h1", "network", "create", "-d", "warren", "n")
 
 
+def test_what_one_host_said_of_a_network_holds_on_all(site: Site) -> None:
+    """Range, auxiliary addresses and reservations, whoever gives addresses; and a host that says otherwise is told."""
+    tenant = site.tenants[0]
+    named = ("--subnet", "10.53.0.0/24", "-o", f"tenant={tenant}", "-o", "network=agreed")
+    said = ("--gateway", "10.53.0.99", "--ip-range", "10.53.0.96/29", "--aux-address", "printer=10.53.0.97")
+    site.network("h1", "agreed", *named, *said, "-o", "transport=geneve")
+    made = site.rest.get(f"/networks/{tenant}/agreed").body
+    assert made["transport"] == "geneve"
+    (subnet,) = made["subnets"]
+    assert (subnet["gateway"], subnet["ip_range"], subnet["aux_addresses"]) == (
+        "10.53.0.99",
+        "10.53.0.96/29",
+        {"printer": "10.53.0.97"},
+    )
+    for wrong, differs in (
+        (("--ip-range", "10.53.0.128/25", "--gateway", "10.53.0.99"), "has IP range 10.53.0.96/29, not 10.53.0.128/25"),
+        (("--gateway", "10.53.0.1"), "has gateway 10.53.0.99, not 10.53.0.1"),
+        (("--gateway", "10.53.0.99", "--aux-address", "door=10.53.0.7"), "gives auxiliary address 10.53.0.7"),
+        (("--gateway", "10.53.0.99", "-o", "transport=gre"), "has transport geneve, not gre"),
+    ):
+        assert differs in site.fails("h2", "network", "create", *WARREN, *named, *wrong, "n")
+    site.network("h2", "agreed", *named, *said)
+    site.rest.post(f"/networks/{tenant}/agreed/reservations", {"name": "db", "addresses": ["10.53.0.98"]})
+    given = [site.run(host, f"a{n}", "agreed") for n, host in enumerate(("h1", "h2", "h1"))]
+    assert sorted(given) == ["10.53.0.100", "10.53.0.101", "10.53.0.96"]
+    assert site.hears("h1", "a0", given[1])
+    taken = ("run", "--rm", "--network", "agreed", "--ip", "10.53.0.98", docker.IMAGE, "true")
+    assert "10.53.0.98" in site.fails("h2", *taken)
+
+
+@pytest.mark.parametrize("transport", ["vxlan", "geneve", "gre", "host-gw", "vlan", "local"])
+def test_every_transport_can_be_chosen(site: Site, transport: str) -> None:
+    tenant, subnet = site.tenants[0], ("--subnet", "10.54.0.0/24")
+    options = ["-o", f"tenant={tenant}", "-o", "network=carried", "-o", f"transport={transport}"]
+    if transport == "vlan":
+        options += ["-o", "physical=lan", "-o", "vlan=54"]
+    for host in ("h1", "h2"):
+        site.network(host, "carried", *subnet, *options)
+    site.run("h1", "first", "carried")
+    if transport == "local":
+        said = site.fails("h2", "run", "--rm", "--network", "carried", docker.IMAGE, "true")
+        assert "local keeps to one host" in said
+    else:
+        assert site.hears("h1", "first", site.run("h2", "second", "carried"))
+    made = site.rest.get(f"/networks/{tenant}/carried").body
+    assert made["transport"] == transport and made["vlan"] == (54 if transport == "vlan" else None)
+    wrong = ("network", "create", *WARREN, *subnet, "-o", f"tenant={tenant}", "-o")
+    assert "'ipvlan'; Warren has vxlan, geneve, gre, vlan" in site.fails("h1", *wrong, "transport=ipvlan", "n")
+    assert "physical segment" in site.fails("h1", *wrong, "transport=vlan", "n")
+
+
 def test_published_ports_lead_to_containers_as_long_as_they_are_there(site: Site) -> None:
     tenant, address = site.tenants[0], site.lab.host("h1").address
     for host in ("h1", "h2"):
@@ -271,6 +322,7 @@ def test_many_containers_at_once_have_addresses_of_their_own(site: Site) -> None
     for host in ("h1", "h2"):
         held = ("--aux-address", "printer=10.51.0.3")  # the same on both hosts, and given to nobody
         site.network(host, "many", "--subnet", "10.51.0.0/24", *held, "-o", f"tenant={tenant}", "-o", "network=many")
+    assert site.rest.get(f"/networks/{tenant}/many").body["subnets"][0]["aux_addresses"] == {"printer": "10.51.0.3"}
     hosts = [("h1", "h2")[n % 2] for n in range(24)]
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda n: site.run(hosts[n], f"many{n}", "many", command="sleep 1000"), range(24)))
@@ -278,7 +330,7 @@ def test_many_containers_at_once_have_addresses_of_their_own(site: Site) -> None
         list(pool.map(lambda n: site.remove(hosts[n], f"many{n}"), range(24)))
     for host in site.lab.hosts:
         assert "wrn" not in netns.run("ip", "-n", host.netns, "-o", "link", "show", "type", "veth")
-    assert [one["name"] for one in site.endpoints(tenant)] == [f"{tenant}/docker-aux-10-51-0-3"]
+    assert site.endpoints(tenant) == []
 
 
 def test_a_lab_goes_without_remains_also_after_a_kill() -> None:
