@@ -10,7 +10,7 @@ import ipaddress
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from logging import getLogger
 from typing import Any
 
@@ -33,11 +33,19 @@ Reply = Mapping[str, Any]
 
 
 class Driver:
-    """`tenant` owns the networks of those who name none."""
+    """`tenant` owns the networks of those who name none. `joined` hears that a container is about to start."""
 
     def __init__(
-        self, attacher: Attacher, rest: Rest, host: str, tenant: str, book: Book, publisher: Publisher
+        self,
+        attacher: Attacher,
+        rest: Rest,
+        host: str,
+        tenant: str,
+        book: Book,
+        publisher: Publisher,
+        joined: Callable[[], None],
     ) -> None:
+        self._joined = joined
         self._publisher = publisher
         self._attacher = attacher
         self._rest = rest
@@ -234,6 +242,7 @@ class Driver:
         peer = peer_of(claim.endpoint)
         self._attacher.plug(claim.endpoint, claim.revision, peer, SCOPE)
         self._keep_ports(joint, asked.ports, joint.way_in)
+        self._joined()
         reply: dict[str, Any] = {"InterfaceName": {"SrcName": peer, "DstPrefix": "eth"}}
         if net.internal:
             return {**reply, "DisableGatewayService": True}

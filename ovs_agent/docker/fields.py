@@ -70,16 +70,21 @@ def identifier(said: Mapping[str, Any], key: str) -> str:
     return value
 
 
+def is_name(text: str) -> bool:
+    """Whether Warren takes it for a name."""
+    return _NAME.fullmatch(text) is not None
+
+
 def name(options: Mapping[str, Any], key: str) -> str:
     """A name of Warren's, or ""."""
     value = options.get(key) or ""
-    if value and not (isinstance(value, str) and _NAME.fullmatch(value)):
+    if value and not (isinstance(value, str) and is_name(value)):
         raise Refused(f"Option {key} is '{str(value)[:TEXT_LIMIT]}'; names are lower-case letters, digits and hyphens.")
     return str(value)
 
 
 def auxiliary(name: str) -> str:
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise Refused(
             f"Auxiliary address is named '{name[:TEXT_LIMIT]}'; names are lower-case letters, digits and hyphens."
         )

@@ -161,6 +161,28 @@ def test_an_agent_speaks_for_its_own_host_only(any_site: Site, agents: tuple[Cal
     assert any_site.admin.get("/endpoints/acme/web1").get_json()["host"] == "h1"
 
 
+def test_an_agent_gives_its_own_hosts_endpoints_other_names(any_site: Site, agents: tuple[Caller, Caller]) -> None:
+    first, second = agents
+    path = "/attachments/c1/eth0"
+    first.put(f"/hosts/h1{path}", ATTACHMENT)
+    named = first.put(f"/hosts/h1{path}/aliases", {"aliases": ["front", "web1", "front"]})
+    assert named.status_code == 200
+    assert any_site.admin.get("/endpoints/acme/web1").get_json()["aliases"] == ["front"]
+    assert named.get_json()["revision"] == any_site.revision()
+    first.put(f"/hosts/h1{path}/aliases", {"aliases": ["front"]})
+    assert first.put(f"/hosts/h1{path}", ATTACHMENT).status_code == 200, "it is what was attached still"
+    assert any_site.revision() == named.get_json()["revision"]
+    for answer, status, said in (
+        (second.put(f"/hosts/h1{path}/aliases", {"aliases": []}), 403, "'h1'"),
+        (first.put("/hosts/h1/attachments/c2/eth0/aliases", {"aliases": []}), 404, "c2"),
+        (first.put(f"/hosts/h1{path}/aliases", {"aliases": ["No Name"]}), 422, "No Name"),
+        (first.put(f"/hosts/h1{path}/aliases", {}), 422, "aliases"),
+    ):
+        assert_problem(answer, status, said)
+    first.put(f"/hosts/h1{path}/aliases", {"aliases": []})
+    assert any_site.admin.get("/endpoints/acme/web1").get_json()["aliases"] == []
+
+
 def test_an_agent_makes_networks_only_where_a_tenant_allows_it(any_site: Site, agents: tuple[Caller, Caller]) -> None:
     first, second = agents
     path = "/networks/acme/web"
