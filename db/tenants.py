@@ -30,7 +30,7 @@ def create(
     default_deny: Sequence[str] = (),
     quota: Mapping[str, int | None] | None = None,
 ) -> Tenant:
-    """A tenant with a number, a zone of its own and a network called `default`."""
+    """A tenant with a number, a zone of its own and a network called `default`. The one called `system` is global."""
     dns_label(name, "tenant")
     session = tx.session
     if session.execute(select(Tenant.id).where(Tenant.name == name)).scalar() is not None:
@@ -41,7 +41,7 @@ def create(
     tenant.quota = {}
     tenant.created_at = tx.now
     tenant.id = allocate.claim(session, Shared.TENANT, tx.now, what="the range of tenants", remedy="remove a tenant")
-    tenant.zone = zones.take(tx, "remove a tenant")
+    tenant.zone = zones.GLOBAL if name == isolation.SYSTEM else zones.take(tx, "remove a tenant")
     session.add(tenant)
     session.flush()
     tx.record("tenant", tenant.id, "create", tenant_id=tenant.id)
