@@ -35,6 +35,15 @@ def test_containers_are_known_by_their_names_on_all_hosts_as_long_as_they_run(si
     until(lambda: site.hears("h2", "asker", "front"), "the name of a container that started again", 10)
 
 
+def test_names_on_an_internal_network_are_asked_for_at_its_gateway(site: Site) -> None:
+    for host in ("h1", "h2"):
+        named = ("-o", f"tenant={site.tenants[0]}", "-o", "network=inner")
+        site.network(host, "inner", "--subnet", "10.57.0.0/24", "--internal", *named)
+    site.run("h1", "kept", "inner")
+    site.run("h2", "asker", "inner", "--dns", "10.57.0.1")
+    until(lambda: site.hears("h2", "asker", "kept"), "kept is known on h2")
+
+
 def test_names_come_after_all_when_docker_or_the_agent_was_away(site: Site) -> None:
     tenant = site.tenants[0]
     for host in ("h1", "h2"):
