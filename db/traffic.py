@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import select, true, update
+from sqlalchemy.orm import Session
 
 from db.tables import Endpoint, Host, HostTraffic
 
@@ -87,26 +87,21 @@ def of_endpoints(session: Session, endpoints: Iterable[tuple[int, int]]) -> Tota
     return Total(min(moments, default=None), Count(*sums[:3]), Count(*sums[3:]))
 
 
-def placed(
-    session: Session, *, endpoint: int | None = None, network: int | None = None, host: int | None = None
-) -> list[tuple[int, int]]:
-    """One endpoint, or all of a network or a host: their ids, and their hosts'."""
-    query = select(Endpoint.id, Endpoint.host_id)
-    for column, wanted in ((Endpoint.id, endpoint), (Endpoint.network_id, network), (Endpoint.host_id, host)):
-        if wanted is not None:
-            query = query.where(column == wanted)
-    return [(id, host_id) for id, host_id in session.execute(query)]
+def placed(session: Session, *, network: int | None = None, host: int | None = None) -> list[tuple[int, int]]:
+    """The endpoints of a network or a host: their ids, and their hosts'."""
+    which = Endpoint.network_id == network if host is None else Endpoint.host_id == host
+    return [(id, host_id) for id, host_id in session.execute(select(Endpoint.id, Endpoint.host_id).where(which))]
 
 
 def tunnels(session: Session, host: str | None = None) -> list[Tunnel]:
     """From one host, or from all, to others that are still there; in the order of their names."""
-    one, names = aliased(Host), dict(session.execute(select(Host.id, Host.name)).all())
-    query = select(one.name, HostTraffic.tunnels).join(one, one.id == HostTraffic.host_id)
-    if host is not None:
-        query = query.where(one.name == host)
+    wanted = true() if host is None else Host.name == host
+    query = select(Host.id, Host.name, HostTraffic.tunnels)
+    rows = session.execute(query.outerjoin(HostTraffic, (HostTraffic.host_id == Host.id) & wanted)).all()
+    names = {str(id): name for id, name, _ in rows}
     return sorted(
-        Tunnel(name, names[int(other)], *counts)
-        for name, others in session.execute(query)
-        for other, counts in others.items()
-        if int(other) in names
+        Tunnel(name, names[other], *counts)
+        for _, name, others in rows
+        for other, counts in (others or {}).items()
+        if other in names
     )

@@ -40,9 +40,7 @@ def test_the_newest_counters_are_kept_and_nothing_else(engine: Engine) -> None:
     with reading(engine) as session:
         assert current_revision(session) == before
         of = traffic.of_endpoints
-        assert of(session, traffic.placed(session, endpoint=one)) == Total(
-            NOW + timedelta(seconds=2), Count(2, 200, 0), Count(4, 400, 1)
-        )
+        assert of(session, [(one, h1)]) == Total(NOW + timedelta(seconds=2), Count(2, 200, 0), Count(4, 400, 1))
         its = networks.get(session, "acme/web").id
         whole = of(session, traffic.placed(session, network=its))
         assert whole == Total(NOW, Count(13, 1210, 0), Count(5, 410, 1))

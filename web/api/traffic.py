@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from apiflask import APIBlueprint
 from sqlalchemy import select
@@ -37,9 +37,8 @@ class Seen(NamedTuple):
         }
 
 
-def seen(session: Session, **which: Any) -> Seen:
-    """Of one `endpoint`, `network` or `host` by its id."""
-    placed = traffic.placed(session, **which)
+def seen(session: Session, placed: Sequence[tuple[int, int]]) -> Seen:
+    """Of endpoints by their ids and their hosts'."""
     chosen: dict[int, set[int]] = {}
     for id, host_id in placed:
         chosen.setdefault(host_id, set()).add(id)
@@ -52,7 +51,8 @@ def seen(session: Session, **which: Any) -> Seen:
 def endpoint(tenant: str, endpoint: str) -> Json:
     """Show what an endpoint received and sent"""
     with reading() as session:
-        return seen(session, endpoint=endpoints.get(session, f"{tenant}/{endpoint}").id).document()
+        row = endpoints.get(session, f"{tenant}/{endpoint}")
+        return seen(session, [(row.id, row.host_id)]).document()
 
 
 @blueprint.get("/networks/<tenant>/<network>/traffic")
@@ -61,7 +61,8 @@ def endpoint(tenant: str, endpoint: str) -> Json:
 def network(tenant: str, network: str) -> Json:
     """Show what a network's endpoints received and sent"""
     with reading() as session:
-        return seen(session, network=networks.get(session, f"{tenant}/{network}").id).document()
+        row = networks.get(session, f"{tenant}/{network}")
+        return seen(session, traffic.placed(session, network=row.id)).document()
 
 
 @blueprint.get("/hosts/<host>/traffic")
@@ -70,7 +71,7 @@ def network(tenant: str, network: str) -> Json:
 def host(host: str) -> Json:
     """Show what a host's endpoints received and sent, and what went to other hosts"""
     with reading() as session:
-        found = seen(session, host=hosts.get(session, host).id).document()
+        found = seen(session, traffic.placed(session, host=hosts.get(session, host).id)).document()
         tunnels = [{**one._asdict(), "host": one.peer} for one in traffic.tunnels(session, host)]
         for one in tunnels:
             del one["peer"]

@@ -16,7 +16,7 @@ from db import hosts as db_hosts
 from db import networks as db_networks
 from db import policies as db_policies
 from db import records as db_records
-from db import snapshot, summary
+from db import snapshot, summary, traffic
 from db import tenants as db_tenants
 from db.changes import current_revision
 from web import present
@@ -137,7 +137,7 @@ def network(tenant: str, name: str) -> str:
     with reading() as session:
         row = db_networks.get(session, qualified)
         (item,) = present.networks(session, [row])
-        found = seen(session, network=row.id)
+        found = seen(session, traffic.placed(session, network=row.id))
         inside, _ = NOUNS["endpoints"].page(session, RELATED, network=qualified)
         everything = present.records(session, db_records.find(session, tenant=tenant, limit=1000).items)
         changes = last_changes(session, noun="network", name=qualified, tenant=tenant)
@@ -155,7 +155,7 @@ def host(name: str) -> str:
         row = db_hosts.get(session, name)
         (item,) = present.hosts(session, [row])
         hosts, _ = NOUNS["hosts"].page(session, summary.MOST_HOSTS)
-        found, carried = seen(session, host=row.id), tunnels_of(session, name, hosts)
+        found, carried = seen(session, traffic.placed(session, host=row.id)), tunnels_of(session, name, hosts)
         here, _ = NOUNS["endpoints"].page(session, RELATED, host=name)
         changes = last_changes(session, noun="host", name=name)
     related = [("endpoints", here, item["endpoints"], {"host": name})]
@@ -171,7 +171,7 @@ def endpoint(tenant: str, name: str) -> str:
     with reading() as session:
         row = db_endpoints.get(session, qualified)
         (item,) = endpoints_seen(session, [row])
-        found = seen(session, endpoint=row.id)
+        found = seen(session, [(row.id, row.host_id)])
         everything = present.records(session, db_records.find(session, tenant=tenant, limit=1000).items)
         changes = last_changes(session, noun="endpoint", name=qualified, tenant=tenant)
     own = {address.partition("/")[0] for address in item["addresses"]}
