@@ -15,6 +15,7 @@ from controller.calc.documents import read
 from controller.model import Tier
 from db import bindings as db_bindings
 from db import blocks as db_blocks
+from db import changes, tables, transport
 from db import hosts as db_hosts
 from db import ipam as db_ipam
 from db import isolation as db_isolation
@@ -23,7 +24,6 @@ from db import records as db_records
 from db import reservations as db_reservations
 from db import resolved as db_resolved
 from db import subnetting as db_subnetting
-from db import tables, transport
 from db.counters import RuleCount
 from db.labels import with_name
 from db.wanted import WantedEndpoint
@@ -396,5 +396,5 @@ def bindings(session: Session, rows: Sequence[tables.RoleBinding]) -> list[Json]
     return [binding(row) for row in rows]
 
 
-def change(row: tables.ChangeRow) -> Json:
+def change(row: changes.Change) -> Json:
     return {"revision": row.revision, "noun": row.noun, "id": row.id, "op": row.op}
