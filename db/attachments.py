@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import and_, bindparam, delete, func, insert, literal, or_, select
 from sqlalchemy.orm import Session
 
-from db import allocate, allowed, blocks, choosing, moves, quotas, records, reservations, transport, wanted
+from db import allocate, allowed, bandwidth, blocks, choosing, moves, quotas, records, reservations, transport, wanted
 from db.addressing import IPAddress, check_usable, is_made_of_an_address, macs_of, offset_of, parse_mac
 from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
@@ -131,6 +131,7 @@ def attach(
     entitled: bool = False,
     reservation: str | None = None,
     aliases: Sequence[str] = (),
+    limits: Mapping[str, int] | None = None,
 ) -> Attached:
     """The endpoint of that interface, with one address of each family. Asking again for the same finds it; for
     something else is refused.
@@ -138,7 +139,7 @@ def attach(
     `interface` is one of the host's own that becomes the endpoint's port. With `move` the endpoint of that name leaves
     the host or the container where it is and comes here as it is; from another host if the asker is `entitled` to that,
     or somebody who is has named this host. `reservation` is the name whose reserved addresses it gets; its own unless
-    given.
+    given. `limits` are rates and bursts, see `bandwidth`.
     """
     session = tx.session
     tenant, short_network = qualified(network, "network", "network")
@@ -150,6 +151,8 @@ def attach(
     if names := _aliases(aliases, name):
         values["aliases"] = names
     further = {key: value for key, value in (("interface", interface), ("move", move)) if value}
+    if limits and any(limits.values()):
+        further["limits"] = dict(limits)
     if reservation is not None:
         further["reservation"] = dns_label(reservation, "reservation", "reservation")
     request = _digest(network=network, name=name, netns=netns, addresses=list(addresses), mac=mac, **values, **further)
@@ -182,6 +185,7 @@ def attach(
     # One address of each family, of whichever subnet.
     more = {"endpoints": 1, "addresses": len({row.family for row in place})}
     quotas.take(session, at.tenant_id, at.quota, more)
+    values["bandwidth"] = bandwidth.asked(limits, at.quota, tenant)
     asked = _asked(addresses, place, network)
     ofport = allocate.claim(
         session, at.ofports, tx.now, what=f"the range of ofports of host {at.host}", remedy="remove endpoints from it"
@@ -234,6 +238,7 @@ def attach(
             "nameservers": nameservers(at.transport, gateways),
             "search": records.search(network, records.settings(session).domain),
         },
+        limits=bandwidth.limits(values["bandwidth"], at.quota),
     )
     return Attached(endpoint, created=True)
 

@@ -8,7 +8,6 @@ from apiflask import APIBlueprint
 from sqlalchemy.orm import Session
 
 from db import attachments, hosts
-from web import present
 from web.api.replies import Json
 from web.api.schemas.agent import Attach, Attached, WantedEndpoint
 from web.api.schemas.common import Deleted
@@ -54,8 +53,9 @@ def attach(host: str, container_id: str, ifname: str, body: Attach) -> tuple[Jso
             entitled=whoever().host_id is None,
             reservation=body.reservation,
             aliases=body.aliases,
+            limits=body.bandwidth.model_dump(),
         )
-    return present.wanted_endpoint(attached.endpoint) | {"revision": tx.revision}, 201 if attached.created else 200
+    return attached.endpoint._asdict() | {"revision": tx.revision}, 201 if attached.created else 200
 
 
 @blueprint.get(PATH)
@@ -64,7 +64,7 @@ def attach(host: str, container_id: str, ifname: str, body: Attach) -> tuple[Jso
 def get(host: str, container_id: str, ifname: str) -> Json:
     """Show an attached interface"""
     with reading() as session:
-        return present.wanted_endpoint(attachments.find(session, host_id(session, host), container_id, ifname))
+        return attachments.find(session, host_id(session, host), container_id, ifname)._asdict()
 
 
 @blueprint.delete(PATH)
