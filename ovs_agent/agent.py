@@ -84,8 +84,12 @@ class Agent:
         self._rest = rest
         self._ledger = ledger = Ledger(settings.bridge, settings.datapath, settings.physical)
         self._database = Database(settings.ovsdb, lambda: self._keeper.wake())
+        self._space = space.Space(settings.bridge, settings.datapath != "netdev")
+        self._resolver = dns.Server(self._space.sockets, Upstreams(settings.resolv_conf), space.addresses)
+        self._names = Follower(rest, identity.host, state, self._resolver.tell)
+        offload = settings.datapath != "netdev"
         self._attacher = Attacher(
-            rest, identity.host, settings.bridge, settings.datapath != "netdev", self._database, ledger, state
+            rest, identity.host, settings.bridge, offload, self._database, ledger, state, self._names
         )
         connections = Connections(folder(settings.ovsdb), settings.datapath)
         self._reporter = Reporter(
@@ -112,9 +116,6 @@ class Agent:
         certificate = Certificate(rest, identity.host, state)
         hears = (self._changed, self._reporter.hurry, tracer.answer, certificate)
         self._poll = Poll(rest, identity.host, state, ledger, *hears)
-        self._space = space.Space(settings.bridge, settings.datapath != "netdev")
-        self._resolver = dns.Server(self._space.sockets, Upstreams(settings.resolv_conf), space.addresses)
-        self._names = Follower(rest, identity.host, state, self._resolver.tell)
         self._server = Server(settings.run_dir / SOCKET, self._attacher, publisher, self.unfit)
         self._conflist = Conflist(settings.cni_conf_dir, lambda: self._poll.trouble or self._not_ready())
         self._docker: DockerServer | None = None
