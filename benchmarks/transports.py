@@ -4,11 +4,12 @@ Pairs of hosts stand on one underlay and have the same data path, in user space,
 without a policy; Warren's with policies about both ends, so that both hosts look every packet up in conntrack; and
 `plain`, a learning bridge with the same tunnel. They take short turns, forwards and backwards, and a ratio is the
 median of single rounds' ratios: whatever else the machine does then weighs on all alike. `work` is the same of the
-processor time that the switches took for a bit or a transaction. `bare` is a plain bridge without the two idle
-interfaces that Warren's has. `kernel` is what Docker's overlay and Flannel have, the kernel's own VXLAN and bridge:
-there a packet is 64 kB long until it leaves the host.
+processor time that the switches took for a bit or a transaction. Two equal bridges differ by up to a tenth for as long
+as they stand, by where their memory and queues came to lie: so every pair is built anew several times. `bare` is a
+plain bridge without the two idle interfaces that Warren's has. `kernel` is what Docker's overlay and Flannel have, the
+kernel's own VXLAN and bridge: there a packet is 64 kB long until it leaves the host.
 
-    python -m benchmarks.transports [--rounds 31] [--only vxlan,local]
+    python -m benchmarks.transports [--builds 5] [--rounds 7] [--only vxlan,local]
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import secrets
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from statistics import median
@@ -225,6 +226,16 @@ def without_a_tunnel(site: Site, rounds: int) -> Row:
     return Row("host-gw", VERSUS, [turns["host-gw"] for turns in found], [turns["vxlan"] for turns in found])
 
 
+def joined(builds: Iterable[Row]) -> Row:
+    """The same side's turns of all the times it was built."""
+    rows = list(builds)
+
+    def all_of(measures: Iterable[Sequence[list[Turn]]]) -> list[list[Turn]]:
+        return [[turn for turns in built for turn in turns] for built in zip(*measures, strict=True)]
+
+    return Row(rows[0].transport, rows[0].side, all_of(r.turns for r in rows), all_of(r.base for r in rows))
+
+
 def first(*pids: int, cpu: int = -1) -> None:
     """What else the machine does has to wait for these and their children, as far as the kernel lets it. The switches
     have the last processor and all else that is measured the first: where the kernel moves them about, a turn takes
@@ -236,8 +247,8 @@ def first(*pids: int, cpu: int = -1) -> None:
             Path(f"/proc/{pid}/autogroup").write_text(str(URGENT))
 
 
-def heading(rounds: int) -> None:
-    print(f"Medians of {rounds} rounds (least to most); ratios to plain of the same transport")
+def heading(builds: int, rounds: int) -> None:
+    print(f"Medians of {builds} builds, {rounds} rounds each (least to most); ratios to plain of the same transport")
     print(" " * 20 + "".join(f"{f'{one.name:>24}':28}{'ratio':>7}{'asked':>8}{'work':>6}" for one in MEASURES))
 
 
@@ -247,7 +258,7 @@ def report(row: Row) -> None:
         rates = [turn.rate / measure.unit for turn in turns]
         middle, least, most = (f"{f(rates):.{measure.decimals}f}" for f in (median, min, max))
         line += f"{middle:>8} {f'({least} to {most})':19}"
-        if base is turns:
+        if base == turns:
             line += " " * 21
             continue
         pairs = list(zip(turns, base, strict=True))
@@ -259,7 +270,8 @@ def report(row: Row) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=31)
+    parser.add_argument("--builds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", default=",".join(TRANSPORTS), help="transports, with commas between them")
     options = parser.parse_args()
     chosen = options.only.split(",")
@@ -268,12 +280,14 @@ def main() -> None:
         lab.up(2, owner=Process.of(os.getpid()))
         like, bare, site = machines(lab, 3), machines(lab, 5), Site(lab)
         first(os.getpid(), cpu=0)
-        heading(options.rounds)
+        builds = range(options.builds)
+        heading(options.builds, options.rounds)
         for transport in chosen:
-            for row in of_transport(site, like, bare, transport, options.rounds):
-                report(row)
+            built = [list(of_transport(site, like, bare, transport, options.rounds)) for _ in builds]
+            for rows in zip(*built, strict=True):
+                report(joined(rows))
         if {"host-gw", "vxlan"} <= set(chosen):
-            report(without_a_tunnel(site, options.rounds))
+            report(joined(without_a_tunnel(site, options.rounds) for _ in builds))
         pair = kernel(lab, 7)
         with serving([pair]):
             turns = [compare([Side("kernel", pair)], measure, options.rounds)["kernel"] for measure in MEASURES]

@@ -18,6 +18,9 @@ from sqlalchemy import Engine
 from db.changes import PROGRESS_CHANNEL, REVISION_CHANNEL, changes_since, current_revision
 
 POLL_SECONDS = 0.002
+QUICK_POLL_SECONDS = 0.0003
+LIVELY_SECONDS = 0.05
+"""How long after a commit the next one is expected: a change is followed by its progress."""
 RECONNECT_SECONDS = 0.5
 
 __all__ = ["Feed", "changes_since", "current_revision"]
@@ -64,17 +67,18 @@ class _DataVersion:
         self._using = threading.Lock()
         self._closed = False
         self._seen = self._version()
+        self._lively_until = 0.0
 
     def wait(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
         while (version := self._version()) is not None:
+            now = time.monotonic()
             if version != self._seen:
-                self._seen = version
+                self._seen, self._lively_until = version, now + LIVELY_SECONDS
                 return True
-            left = deadline - time.monotonic()
-            if left <= 0:
+            if now >= deadline:
                 return False
-            time.sleep(min(POLL_SECONDS, left))
+            time.sleep(min(QUICK_POLL_SECONDS if now < self._lively_until else POLL_SECONDS, deadline - now))
         return False
 
     def close(self) -> None:

@@ -23,6 +23,8 @@ from db.settings import CLUSTER_ID, FLAT, ISOLATION, MULTITENANT, Isolation, iso
 from db.tables import Network, Peering, Setting, Subnet, Tenant
 from db.zones import GLOBAL
 
+SYSTEM = "system"
+"""The tenant of what every other needs. It is global from the start and stays so."""
 _FEWER = "remove a tenant"
 
 
@@ -44,10 +46,12 @@ def join(tx: Transaction, name: str, to: str, *, version: int | None = None) -> 
     if other.zone == GLOBAL:
         raise Conflict(
             f"tenant {to} is global: {name} reaches it already, and it has no zone to share",
-            f"make {name} global too (`warren tenant global {name}`), or `warren tenant isolate {to}` first",
+            f"make {name} global too (`warren tenant global {name}`)"
+            + ("" if to == SYSTEM else f", or `warren tenant isolate {to}` first"),
             "to",
         )
     if tenant.zone == GLOBAL:
+        _refuse_system(tenant)
         raise Conflict(
             f"tenant {name} is global, and would not be any more once it joined {to}",
             f"`warren tenant isolate {name}` first",
@@ -61,6 +65,7 @@ def join(tx: Transaction, name: str, to: str, *, version: int | None = None) -> 
 def isolate(tx: Transaction, name: str, *, version: int | None = None) -> Tenant:
     """Gives a tenant a zone of its own, unless it is alone in one."""
     tenant = _locked(tx, name, version=version)[0]
+    _refuse_system(tenant)
     others = select(Tenant.id).where(Tenant.zone == tenant.zone, Tenant.id != tenant.id).limit(1)
     if tenant.zone == GLOBAL or tx.session.execute(others).scalar() is not None:
         _move(tx, tenant, zones.take(tx, _FEWER))
@@ -181,6 +186,15 @@ def _move(tx: Transaction, tenant: Tenant, zone: int) -> None:
     for id in sorted(ids.scalars()):
         tx.record("network", id, "update", tenant_id=tenant.id)
     zones.leave(tx, left)
+
+
+def _refuse_system(tenant: Tenant) -> None:
+    if tenant.name == SYSTEM and tenant.zone == GLOBAL:
+        raise Conflict(
+            f"tenant {SYSTEM} cannot be set apart: what all tenants need runs in it",
+            "set one of its networks apart (`warren network update --isolated`), or write a policy about its endpoints",
+            "tenant",
+        )
 
 
 def _refuse_collisions(tx: Transaction, tenant: Tenant, what: str, with_peers: bool = True) -> None:

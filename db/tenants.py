@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session, undefer_group
 
-from db import allocate, isolation, networks, policies, quotas, zones
+from db import allocate, bandwidth, isolation, networks, policies, quotas, zones
 from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
 from db.labels import NAME_LABEL, changed_labels, valid_labels, with_name, without_name
@@ -30,7 +30,7 @@ def create(
     default_deny: Sequence[str] = (),
     quota: Mapping[str, int | None] | None = None,
 ) -> Tenant:
-    """A tenant with a number, a zone of its own and a network called `default`."""
+    """A tenant with a number, a zone of its own and a network called `default`. The one called `system` is global."""
     dns_label(name, "tenant")
     session = tx.session
     if session.execute(select(Tenant.id).where(Tenant.name == name)).scalar() is not None:
@@ -41,7 +41,7 @@ def create(
     tenant.quota = {}
     tenant.created_at = tx.now
     tenant.id = allocate.claim(session, Shared.TENANT, tx.now, what="the range of tenants", remedy="remove a tenant")
-    tenant.zone = zones.take(tx, "remove a tenant")
+    tenant.zone = zones.GLOBAL if name == isolation.SYSTEM else zones.take(tx, "remove a tenant")
     session.add(tenant)
     session.flush()
     tx.record("tenant", tenant.id, "create", tenant_id=tenant.id)
@@ -114,8 +114,11 @@ def update(
         "default_deny": tenant.default_deny if default_deny is None else _directions(default_deny),
         "quota": quotas.changed(tenant.quota, quota or {}),
     }
+    before = tenant.quota.get(bandwidth.QUOTA)
     if assign(tenant, **values):
         tx.session.flush()
+        if tenant.quota.get(bandwidth.QUOTA) != before:
+            bandwidth.quota_changed(tx, tenant)
         tx.record("tenant", tenant.id, "update", tenant_id=tenant.id)
     return tenant
 

@@ -5,14 +5,14 @@ Decides which rows that takes, in the units of the API; not how an agent brings 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from controller.transport import TRANSPORTS
-from db import records, segments, transport
+from db import bandwidth, records, segments, transport
 from db.addressing import GATEWAY_MAC
 from db.changes import current_revision
 from db.errors import NotFound
@@ -43,6 +43,7 @@ class WantedEndpoint(NamedTuple):
     dns: dict[str, list[str]]  # nameservers and search domains, as resolv.conf has them
     from_host: bool = False  # whether the host reaches it by its own addresses
     interface: str = ""  # of the host's own, that is the port; empty: the agent makes one
+    limits: Mapping[str, int] = bandwidth.NONE
 
 
 class Wanted(NamedTuple):
@@ -73,7 +74,9 @@ _ENDPOINTS = (
         Endpoint.ifname,
         Endpoint.netns,
         Endpoint.interface,
+        Endpoint.bandwidth,
         Tenant.name.label("tenant"),
+        Tenant.quota,
         Network.name.label("network"),
         Network.transport,
         Network.outbound,
@@ -211,6 +214,7 @@ def _endpoints(session: Session, where: ColumnElement[bool]) -> list[WantedEndpo
                 {"nameservers": [], "search": records.search(f"{row.tenant}/{row.network}", domain)},
                 from_host(row),
                 row.interface,
+                bandwidth.limits(row.bandwidth, row.quota),
             )
         known.addresses.append(f"{row.ip}/{row.prefix}")
         if row.gateway:

@@ -22,14 +22,15 @@ from urllib.parse import quote
 
 from client.rest import Problem, Rest, Unreachable
 from ovs_agent.confirm import FLOWS_PATIENCE, Abandoned, Confirmation
-from ovs_agent.document import Endpoint
+from ovs_agent.document import Endpoint, Limits
+from ovs_agent.findings import port_problem
 from ovs_agent.ledger import Busy, Key, Ledger
 from ovs_agent.netlink import look, veth
 from ovs_agent.netlink.announce import announce
 from ovs_agent.netlink.veth import ALL, Routing
 from ovs_agent.netlink.wire import NoNamespace, is_home
 from ovs_agent.ovsdb import Database
-from ovs_agent.plan import ENDPOINT, endpoint_port, port_problem
+from ovs_agent.plan import ENDPOINT, endpoint_port
 from ovs_agent.plug import SCOPE, Plugs
 from ovs_agent.state import Release, State
 
@@ -39,6 +40,7 @@ TURN_PATIENCE = 30.0
 RELEASE_PATIENCE = 5.0
 CONCURRENCY = 32
 HERE = "/proc/thread-self/ns/net"
+UNLIMITED = Limits()
 
 
 class HomeNamespace(Exception):  # noqa: N818
@@ -139,7 +141,8 @@ class Attacher:
                 self._plugs.pair(endpoint._replace(ifname=peer, netns=HERE))
                 if not self._checksum_offload:
                     veth.without_checksum_offload(peer)
-                self._plugs.put_port(endpoint, scope)
+                # The kernel forgets the limits of an end that moves: the keeper gives them where it has moved to.
+                self._plugs.put_port(endpoint._replace(limits=UNLIMITED), scope)
                 plugged = time.monotonic()
                 confirmed.result()
             except BaseException as fault:

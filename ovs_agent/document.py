@@ -56,6 +56,15 @@ RESOLVER = Resolver(3, "02:77:61:72:64:6e")
 """Settled like the flows that lead there, so that names are answered before the API is."""
 
 
+class Limits(NamedTuple):
+    """Bits per second and bits; a rate of 0 is no limit. `ingress` is into the container."""
+
+    ingress_rate: int = 0
+    ingress_burst: int = 0
+    egress_rate: int = 0
+    egress_burst: int = 0
+
+
 class Endpoint(NamedTuple):
     """One interface of a container on this host, as the API describes it."""
 
@@ -76,11 +85,12 @@ class Endpoint(NamedTuple):
     from_host: bool = False  # whether the host reaches it by its own addresses
     nameservers: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
+    limits: Limits = Limits()
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Endpoint:
         optional = {"interface": document.get("interface", ""), "from_host": document.get("from_host", False)}
-        optional |= document["dns"]
+        optional |= {**document["dns"], "limits": Limits(**document.get("limits", {}))}
         fields = {name: document[name] for name in cls._fields if name not in optional} | optional
         for name in ("addresses", "gateways", "nameservers", "search"):
             fields[name] = tuple(fields[name] or ())

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from controller.calc.documents import read
 from controller.model import Tier
+from db import bandwidth, tables, transport
 from db import bindings as db_bindings
 from db import blocks as db_blocks
 from db import hosts as db_hosts
@@ -23,10 +24,8 @@ from db import records as db_records
 from db import reservations as db_reservations
 from db import resolved as db_resolved
 from db import subnetting as db_subnetting
-from db import tables, transport
 from db.counters import RuleCount
 from db.labels import with_name
-from db.wanted import WantedEndpoint
 
 Json = dict[str, Any]
 
@@ -188,6 +187,7 @@ def endpoint(row: tables.Endpoint) -> Json:
         "labels": row.labels,
         "ports": row.ports,
         "aliases": row.aliases,
+        "bandwidth": bandwidth.limits(row.bandwidth, row.tenant.quota),
         "state": row.state,
         "ofport": row.ofport,
         "container_id": row.container_id,
@@ -302,10 +302,6 @@ def names(session: Session, rows: Sequence[tables.ResolvedName]) -> list[Json]:
         }
         for row in rows
     ]
-
-
-def wanted_endpoint(found: WantedEndpoint) -> Json:
-    return found._asdict()
 
 
 def record(session: Session, row: tables.DnsRecord) -> Json:

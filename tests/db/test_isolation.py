@@ -103,6 +103,12 @@ def test_a_global_tenant_is_in_zone_0_and_comes_back_into_a_zone_of_its_own(thre
     assert standing(three, "acme") == ("own", [], [])
 
 
+def test_the_system_tenant_is_global_from_the_start(three: Engine) -> None:
+    steps.tenant(three, "system")
+    assert zone(three, "system") == zone(three, "system/default") == 0
+    assert standing(three, "system") == ("global", [], [])
+
+
 def test_a_new_network_is_where_its_tenant_is(three: Engine) -> None:
     do(three, isolation.join, "acme", "beta")
     assert steps.network(three, "acme/late").zone == zone(three, "beta")
@@ -162,13 +168,29 @@ def test_what_is_so_already_is_done_without_a_revision(three: Engine, act: Calla
             "tenant admin is global, and would not be any more once it joined acme; "
             "`warren tenant isolate admin` first",
         ),
+        *(
+            (
+                act,
+                Conflict,
+                "tenant system cannot be set apart: what all tenants need runs in it; set one of its networks apart "
+                "(`warren network update --isolated`), or write a policy about its endpoints",
+            )
+            for act in (("isolate", "system"), ("join", "system", "acme"))
+        ),
+        (
+            ("join", "acme", "system"),
+            Conflict,
+            "tenant system is global: acme reaches it already, and it has no zone to share; "
+            "make acme global too (`warren tenant global acme`)",
+        ),
         (("set_mode", "open"), Invalid, "'open' is no isolation; use flat or multitenant"),
     ],
 )
 def test_what_cannot_be_is_refused_in_words_and_changes_nothing(
     three: Engine, act: tuple[str, ...], refusal: type[DomainError], sentence: str
 ) -> None:
-    steps.tenant(three, "admin")
+    for name in ("admin", "system"):
+        steps.tenant(three, name)
     do(three, isolation.make_global, "admin")
     before = steps.revision(three)
     with pytest.raises(refusal) as refused:

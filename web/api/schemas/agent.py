@@ -21,7 +21,7 @@ from web.api.schemas.common import (
     WaitQuery,
     example,
 )
-from web.api.schemas.endpoint import Port
+from web.api.schemas.endpoint import Bandwidth, Port
 
 Short = Annotated[str, Field(max_length=255)]
 Long = Annotated[str, Field(max_length=4096)]
@@ -81,6 +81,21 @@ class Attach(Contract):
         None, description="The name whose reserved addresses it gets; left out: its own, if there are any."
     )
     aliases: list[Name] = Field([], max_length=16, description="Other names that it goes by; several may share one.")
+    bandwidth: Bandwidth = Field(
+        Bandwidth(), description="What to hold it to. More than the tenant's quota has is refused."
+    )
+
+
+class Aliases(Contract):
+    """Names in DNS besides an endpoint's own."""
+
+    aliases: list[Name] = Field(max_length=16, description="All of them; several endpoints may share one.")
+
+
+class Renamed(Contract):
+    """The revision with its other names."""
+
+    revision: Revision
 
 
 class ResolvConf(Contract):
@@ -111,6 +126,7 @@ class WantedEndpoint(Contract):
     interface: str
     from_host: bool = Field(description="Whether the host itself reaches it by its own addresses.")
     dns: ResolvConf
+    limits: Bandwidth = Field(description="What to hold it to.")
 
 
 class Attached(WantedEndpoint):
