@@ -21,6 +21,7 @@ COLUMNS = [
     column("ENDPOINTS"),
     column("LABELS"),
 ]
+UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 the_tenant = named("name", "/tenants", "TENANT")
 
 
@@ -105,15 +106,18 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
 def quota(context: Context, name: str, bounds: tuple[str, ...]) -> None:
     """Bound how many networks, endpoints, addresses or policies a tenant may have (NOUN=N), or not any more (NOUN-).
 
+    `bandwidth` is what each of its endpoints may send, and may receive, in bits a second; k, M and G count.
+
     \b
     Example:
-      warren tenant quota acme endpoints=500 policies-
+      warren tenant quota acme endpoints=500 bandwidth=100M policies-
     """
     wanted: dict[str, int | None] = {}
     for noun, most in label_changes(bounds).items():
-        if most is not None and not most.isdecimal():
-            raise click.UsageError(f"'{noun}={most}' has no number; write it like endpoints=500.")
-        wanted[noun] = None if most is None else int(most)
+        digits, unit = (most[:-1], most[-1]) if most and most[-1] in UNITS else (most, "")
+        if digits is not None and not digits.isdecimal():
+            raise click.UsageError(f"'{noun}={most}' has no number; write it like endpoints=500 or bandwidth=100M.")
+        wanted[noun] = None if digits is None else int(digits) * UNITS[unit]
     reply = context.rest.patch(f"/tenants/{name}", {"quota": wanted}).body
     report(context, f"Tenant {name} may have {output.cell(reply['quota'])}", reply)
 

@@ -15,7 +15,21 @@ from typing import Any, NamedTuple
 from sqlalchemy import and_, bindparam, delete, func, insert, literal, or_, select
 from sqlalchemy.orm import Session
 
-from db import allocate, allowed, blocks, choosing, moves, quotas, records, reservations, transport, wanted
+from db import aliases as db_aliases
+from db import (
+    allocate,
+    allowed,
+    bandwidth,
+    blocks,
+    choosing,
+    host_ports,
+    moves,
+    quotas,
+    records,
+    reservations,
+    transport,
+    wanted,
+)
 from db.addressing import IPAddress, check_usable, is_made_of_an_address, macs_of, offset_of, parse_mac
 from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
@@ -92,6 +106,7 @@ _HELD = (
         Subnet.cidr,
         Subnet.pool_id,
         Subnet.block_size,
+        host_ports.MESH.label("mesh"),
     )
     .join(Host, Host.id == Endpoint.host_id)
     .join(Address, Address.endpoint_id == Endpoint.id)
@@ -103,9 +118,6 @@ _HELD = (
 _INSERT = insert(Endpoint.__table__).returning(Endpoint.id)  # type: ignore[arg-type]
 _INSERT_ADDRESSES = insert(Address.__table__)  # type: ignore[arg-type]
 _DELETE = delete(Endpoint.__table__).where(Endpoint.id == bindparam("id"))  # type: ignore[arg-type]
-
-
-MOST_ALIASES = 16
 
 
 class Attached(NamedTuple):
@@ -131,6 +143,7 @@ def attach(
     entitled: bool = False,
     reservation: str | None = None,
     aliases: Sequence[str] = (),
+    limits: Mapping[str, int] | None = None,
 ) -> Attached:
     """The endpoint of that interface, with one address of each family. Asking again for the same finds it; for
     something else is refused.
@@ -138,7 +151,7 @@ def attach(
     `interface` is one of the host's own that becomes the endpoint's port. With `move` the endpoint of that name leaves
     the host or the container where it is and comes here as it is; from another host if the asker is `entitled` to that,
     or somebody who is has named this host. `reservation` is the name whose reserved addresses it gets; its own unless
-    given.
+    given. `limits` are rates and bursts, see `bandwidth`.
     """
     session = tx.session
     tenant, short_network = qualified(network, "network", "network")
@@ -147,9 +160,11 @@ def attach(
     if interface:
         _check_interface(container_id, interface, netns)
     values = {"labels": valid_labels(labels), "ports": valid_ports(ports)}
-    if names := _aliases(aliases, name):
-        values["aliases"] = names
+    if others := db_aliases.valid(aliases, name):
+        values["aliases"] = others
     further = {key: value for key, value in (("interface", interface), ("move", move)) if value}
+    if limits and any(limits.values()):
+        further["limits"] = dict(limits)
     if reservation is not None:
         further["reservation"] = dns_label(reservation, "reservation", "reservation")
     request = _digest(network=network, name=name, netns=netns, addresses=list(addresses), mac=mac, **values, **further)
@@ -182,6 +197,7 @@ def attach(
     # One address of each family, of whichever subnet.
     more = {"endpoints": 1, "addresses": len({row.family for row in place})}
     quotas.take(session, at.tenant_id, at.quota, more)
+    values["bandwidth"] = bandwidth.asked(limits, at.quota, tenant)
     asked = _asked(addresses, place, network)
     ofport = allocate.claim(
         session, at.ofports, tx.now, what=f"the range of ofports of host {at.host}", remedy="remove endpoints from it"
@@ -234,6 +250,7 @@ def attach(
             "nameservers": nameservers(at.transport, gateways),
             "search": records.search(network, records.settings(session).domain),
         },
+        limits=bandwidth.limits(values["bandwidth"], at.quota),
     )
     return Attached(endpoint, created=True)
 
@@ -274,6 +291,8 @@ def remove(tx: Transaction, endpoint_id: int) -> bool:
         if row.block_size is not None:
             blocks.give_back(session, row.subnet_id, tx.now, first.host_id)
     tx.record("endpoint", endpoint_id, "delete", tenant_id=first.tenant_id, host_id=first.host_id)
+    if first.mesh:
+        host_ports.leave_mesh(tx, endpoint_id, first.mesh)
     return True
 
 
@@ -375,13 +394,6 @@ def _check_interface(container_id: str, ifname: str, netns: str) -> None:
         raise Invalid(f"{ifname!r} is not an interface name", "use 1 to 15 characters, like eth0", "ifname")
     if len(netns) > 255 or not netns.isprintable():
         raise Invalid("the path of a network namespace has at most 255 printable characters", "shorten it", "netns")
-
-
-def _aliases(aliases: Sequence[str], name: str) -> list[str]:
-    """Other names that it goes by; unlike its own several endpoints may share one."""
-    if len(aliases) > MOST_ALIASES:
-        raise Invalid(f"{len(aliases)} aliases are too many", f"use at most {MOST_ALIASES}", "aliases")
-    return [alias for alias in dict.fromkeys(aliases) if dns_label(alias, "alias", "aliases") != name]
 
 
 def _digest(**values: Any) -> str:

@@ -26,7 +26,7 @@ _ROW = (
     .outerjoin(Endpoint.host)
     .options(
         # Of what it belongs to only names are shown.
-        contains_eager(Endpoint.tenant).load_only(Tenant.name),
+        contains_eager(Endpoint.tenant).load_only(Tenant.name, Tenant.quota),
         contains_eager(Endpoint.network).options(
             load_only(Network.name, Network.tenant_id), lazyload(Network.physical)
         ),

@@ -1,6 +1,7 @@
 """How much a tenant may have at most. Decides what is counted; whoever makes one more asks here, in its transaction.
 
-What a tenant has already stays when its quota becomes smaller. Bandwidth is none of these: nothing would enforce it.
+What a tenant has already stays when its quota becomes smaller. Bandwidth is what each endpoint may have, so it is
+counted nowhere; see `db.bandwidth`.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from collections.abc import Mapping
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from db import bandwidth
 from db.errors import Invalid, QuotaExceeded
 from db.tables import Address, Endpoint, Network, Policy, Tenant
 
-NOUNS = ("networks", "endpoints", "addresses", "policies")
+COUNTED = ("networks", "endpoints", "addresses", "policies")
+NOUNS = (*COUNTED, bandwidth.QUOTA)
 LARGEST = 2**31 - 1
 
 
@@ -22,8 +25,9 @@ def changed(quota: Mapping[str, int], changes: Mapping[str, int | None]) -> dict
     for noun, most in changes.items():
         if noun not in NOUNS:
             raise Invalid(f"there is no quota of {noun!r}", f"use {', '.join(NOUNS)}", "quota")
-        if most is not None and not 0 <= most <= LARGEST:
-            raise Invalid(f"{most} {noun} is not possible", f"use 0 to {LARGEST}", "quota")
+        least, largest = (bandwidth.LEAST, bandwidth.LARGEST) if noun == bandwidth.QUOTA else (0, LARGEST)
+        if most is not None and not least <= most <= largest:
+            raise Invalid(f"{most} {noun} is not possible", f"use {least} to {largest}", "quota")
     merged: dict[str, int | None] = {**quota, **changes}
     return {noun: most for noun in NOUNS if (most := merged.get(noun)) is not None}
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session, undefer_group
 
-from db import allocate, isolation, networks, policies, quotas, zones
+from db import allocate, bandwidth, isolation, networks, policies, quotas, zones
 from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
 from db.labels import NAME_LABEL, changed_labels, valid_labels, with_name, without_name
@@ -114,8 +114,11 @@ def update(
         "default_deny": tenant.default_deny if default_deny is None else _directions(default_deny),
         "quota": quotas.changed(tenant.quota, quota or {}),
     }
+    before = tenant.quota.get(bandwidth.QUOTA)
     if assign(tenant, **values):
         tx.session.flush()
+        if tenant.quota.get(bandwidth.QUOTA) != before:
+            bandwidth.quota_changed(tx, tenant)
         tx.record("tenant", tenant.id, "update", tenant_id=tenant.id)
     return tenant
 

@@ -5,19 +5,21 @@ Decides which rows that takes, in the units of the API; not how an agent brings 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from controller.transport import TRANSPORTS
-from db import records, segments, transport
+from db import bandwidth, records, segments, transport
 from db.addressing import GATEWAY_MAC
-from db.changes import current_revision
+from db.changes import current_revision, reach, says
 from db.errors import NotFound
 from db.tables import Address, ChangeRow, Controller, Endpoint, Host, Network, Publication, Subnet, Tenant, port_name
 
+MESH_CHANGED = "mesh"
+"""The noun of a change of which ports all hosts publish; its id is the endpoint's."""
 GATEWAY = {"ofport": 2, "mac": GATEWAY_MAC}
 
 
@@ -41,6 +43,7 @@ class WantedEndpoint(NamedTuple):
     dns: dict[str, list[str]]  # nameservers and search domains, as resolv.conf has them
     from_host: bool = False  # whether the host reaches it by its own addresses
     interface: str = ""  # of the host's own, that is the port; empty: the agent makes one
+    limits: Mapping[str, int] = bandwidth.NONE
 
 
 class Wanted(NamedTuple):
@@ -71,7 +74,9 @@ _ENDPOINTS = (
         Endpoint.ifname,
         Endpoint.netns,
         Endpoint.interface,
+        Endpoint.bandwidth,
         Tenant.name.label("tenant"),
+        Tenant.quota,
         Network.name.label("network"),
         Network.transport,
         Network.outbound,
@@ -141,17 +146,18 @@ def nameservers(carried_by: str, gateways: list[str]) -> list[str]:
 
 def changed_for_host(session: Session, host_id: int, after_revision: int) -> bool:
     """Whether the host's document may differ from that at `after_revision`."""
-    current = current_revision(session)
+    current, oldest = reach(session)
     if after_revision == current:
         return False
-    oldest = session.execute(select(func.min(ChangeRow.revision))).scalar_one()
-    if after_revision > current or oldest is None or oldest > after_revision + 1:
-        return True  # the log does not say
-    here = select(Endpoint.network_id).where(Endpoint.host_id == host_id)
+    if not says(current, oldest, after_revision):
+        return True
+    meshed = select(Publication.endpoint_id).where(Publication.mesh > 0)
+    here = select(Endpoint.network_id).where(or_(Endpoint.host_id == host_id, Endpoint.id.in_(meshed)))
     concerns = or_(
         ChangeRow.host_id == host_id,
-        ChangeRow.noun.in_(("controller", transport.TUNNELS_CHANGED)),
+        ChangeRow.noun.in_(("controller", transport.TUNNELS_CHANGED, MESH_CHANGED)),
         and_(ChangeRow.noun == "network", ChangeRow.id.in_(here)),
+        and_(ChangeRow.noun == "endpoint", ChangeRow.id.in_(meshed)),
     )
     query = select(ChangeRow.revision).where(ChangeRow.revision > after_revision, concerns).limit(1)
     return session.execute(query).scalar() is not None
@@ -160,9 +166,10 @@ def changed_for_host(session: Session, host_id: int, after_revision: int) -> boo
 def _published(session: Session, host_id: int) -> list[dict[str, Any]]:
     """With the number of the endpoint's port on the bridge, and the families of its addresses. Those of closed networks
     are left out."""
-    query = select(Publication, Endpoint.ofport, Endpoint.name, Tenant.name.label("tenant"), Network)
+    query = select(Publication, Endpoint.host_id, Endpoint.ofport, Endpoint.name, Tenant.name.label("tenant"), Network)
     query = query.join(Endpoint, Endpoint.id == Publication.endpoint_id).join(Tenant, Tenant.id == Endpoint.tenant_id)
-    query = query.join(Network, Network.id == Endpoint.network_id).where(Endpoint.host_id == host_id)
+    query = query.join(Network, Network.id == Endpoint.network_id)
+    query = query.where(or_(Endpoint.host_id == host_id, Publication.mesh > 0))
     rows = [row for row in session.execute(query.order_by(Publication.id)) if goes_out(row.Network)]
     ids = {row.Publication.endpoint_id for row in rows}
     families: dict[int, set[int]] = {}
@@ -172,7 +179,9 @@ def _published(session: Session, host_id: int) -> list[dict[str, Any]]:
     return [
         {
             "endpoint": f"{row.tenant}/{row.name}",
-            "ofport": row.ofport,
+            # Another host's numbers mean nothing here.
+            "ofport": row.ofport if row.host_id == host_id else 0,
+            "mesh": 0 if row.host_id == host_id else row.Publication.mesh,
             "families": sorted(families.get(row.Publication.endpoint_id, ())),
             **{field: getattr(row.Publication, field) for field in same},
         }
@@ -204,6 +213,7 @@ def _endpoints(session: Session, where: ColumnElement[bool]) -> list[WantedEndpo
                 {"nameservers": [], "search": records.search(f"{row.tenant}/{row.network}", domain)},
                 from_host(row),
                 row.interface,
+                bandwidth.limits(row.bandwidth, row.quota),
             )
         known.addresses.append(f"{row.ip}/{row.prefix}")
         if row.gateway:

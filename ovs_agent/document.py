@@ -56,6 +56,15 @@ RESOLVER = Resolver(3, "02:77:61:72:64:6e")
 """Settled like the flows that lead there, so that names are answered before the API is."""
 
 
+class Limits(NamedTuple):
+    """Bits per second and bits; a rate of 0 is no limit. `ingress` is into the container."""
+
+    ingress_rate: int = 0
+    ingress_burst: int = 0
+    egress_rate: int = 0
+    egress_burst: int = 0
+
+
 class Endpoint(NamedTuple):
     """One interface of a container on this host, as the API describes it."""
 
@@ -76,11 +85,12 @@ class Endpoint(NamedTuple):
     from_host: bool = False  # whether the host reaches it by its own addresses
     nameservers: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
+    limits: Limits = Limits()
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Endpoint:
         optional = {"interface": document.get("interface", ""), "from_host": document.get("from_host", False)}
-        optional |= document["dns"]
+        optional |= {**document["dns"], "limits": Limits(**document.get("limits", {}))}
         fields = {name: document[name] for name in cls._fields if name not in optional} | optional
         for name in ("addresses", "gateways", "nameservers", "search"):
             fields[name] = tuple(fields[name] or ())
@@ -95,8 +105,8 @@ class Endpoint(NamedTuple):
 
 
 class Published(NamedTuple):
-    """Ports of this host that lead to an endpoint's. `host_ip` empty: any address of the host; 0.0.0.0 and ::: any of
-    that family."""
+    """Ports of this host that lead to an endpoint's, here or, with `mesh`, on another host. `host_ip` empty: any
+    address of the host; 0.0.0.0 and ::: any of that family."""
 
     endpoint: str
     ofport: int
@@ -106,10 +116,11 @@ class Published(NamedTuple):
     host_port: int
     port: int
     count: int
+    mesh: int = 0  # its number among endpoints that all hosts publish; 0: it is here
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Published:
-        fields = {name: document[name] for name in cls._fields}
+        fields = {name: document.get(name, 0) if name == "mesh" else document[name] for name in cls._fields}
         return cls(**fields | {"families": tuple(fields["families"])})
 
 
@@ -128,6 +139,11 @@ class Wanted(NamedTuple):
     peers: tuple[Peer, ...] = ()
     published: tuple[Published, ...] = ()
     tunnels_revision: int = 0  # that of their newest change
+
+    @property
+    def number(self) -> int:
+        """The host's, which its bridge's datapath id ends with."""
+        return int(self.datapath_id, 16) & 0xFFFF_FFFF_FFFF
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Wanted:

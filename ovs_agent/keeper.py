@@ -14,11 +14,13 @@ from typing import NamedTuple
 
 from ovs_agent import segments
 from ovs_agent.document import Peer
+from ovs_agent.findings import Stray, missing, problems, states, strays
 from ovs_agent.ledger import Ledger
-from ovs_agent.netlink import look, mtu, veth
+from ovs_agent.netlink import look, mtu, shape, veth
 from ovs_agent.netlink.wire import NoNamespace
 from ovs_agent.ovsdb import Database, OvsdbFault
 from ovs_agent.plan import (
+    LIMITS,
     MTUS,
     DropLink,
     DropPort,
@@ -28,18 +30,15 @@ from ovs_agent.plan import (
     Seen,
     SetBridge,
     SetControllers,
+    SetLimits,
     SetMtu,
     SetSsl,
     Step,
-    Stray,
     endpoints,
     leaving,
-    missing,
+    limits,
     mtus,
     plan,
-    problems,
-    states,
-    strays,
 )
 
 log = getLogger(__name__)
@@ -119,7 +118,7 @@ class Keeper:
             try:
                 if timely:
                     self._database.switched_on(LIFE_SIGN)
-                self._last = self.look()
+                self._last = self.look(timely)
             except (OvsdbFault, OSError) as fault:
                 self._last = self._last._replace(problems=(str(fault),))
             except Exception:
@@ -129,8 +128,8 @@ class Keeper:
             if not timely:
                 self._ledger.quiet(BREATH, LONGEST_BREATH)
 
-    def look(self) -> Condition:
-        """One look, and what follows from it."""
+    def look(self, thorough: bool = True) -> Condition:
+        """One look, and what follows from it; a thorough one is also at what is inside of containers."""
         self._ledger.begin_look()
         seen = self._seen()
         if self._remade:
@@ -143,6 +142,8 @@ class Keeper:
         underlay = look.underlay(wanted.address) if wanted.address else None
         its = underlay.interface if underlay else None
         seen = seen._replace(underlay=its)
+        if thorough:
+            seen = seen._replace(unlimited=shape.lifted(endpoints(wanted, local), seen.links.keys() - local.busy))
         if leaving(wanted, seen, local) or segments.leaving(wanted, seen, local):
             local = local._replace(everywhere=local.fresh and self._everywhere(wanted.tunnels_revision))
         steps = (*plan(wanted, seen, local), *segments.plan(wanted, seen, local))
@@ -187,8 +188,9 @@ class Keeper:
             if isinstance(step, RaiseLink):
                 veth.bring_up(step.name)
         unreached = {s.endpoint.port_name for s in steps if isinstance(s, SetMtu) and not self._set_mtu(s)}
+        unlimited = {s.endpoint.port_name for s in steps if isinstance(s, SetLimits) and not self._set_limits(s)}
         in_database = [
-            s._replace(port=s.port.without(MTUS)) if isinstance(s, PutPort) and s.port.name in unreached else s
+            _less(_less(s, MTUS, unreached), LIMITS, unlimited)
             for s in steps
             if isinstance(s, SetBridge | segments.AddBridge | SetSsl | SetControllers | PutPort | DropPort)
         ]
@@ -213,6 +215,22 @@ class Keeper:
             return False
         return True
 
+    def _set_limits(self, step: SetLimits) -> bool:
+        """The same of limits."""
+        try:
+            shape.limit(step.endpoint)
+        except (OSError, NoNamespace) as fault:
+            log.warning(
+                "the limits of %s (%s) stay as they are: %s", *(step.endpoint.name, step.endpoint.port_name), fault
+            )
+            return False
+        return True
+
+
+def _less(step: Step | segments.AddBridge, key: str, ports: set[str]) -> Step | segments.AddBridge:
+    """With nothing said by `key` of ports that could not be made so."""
+    return step._replace(port=step.port.without(key)) if isinstance(step, PutPort) and step.port.name in ports else step
+
 
 def describe(step: Step | segments.AddBridge) -> str:
     match step:
@@ -236,3 +254,6 @@ def describe(step: Step | segments.AddBridge) -> str:
             return f"delete interface {name}: nothing wants it"
         case SetMtu(endpoint):
             return f"give {endpoint.name} ({endpoint.port_name}) MTU {mtus(endpoint)}"
+        case SetLimits(endpoint):
+            held = f"hold {endpoint.name} ({endpoint.port_name}) to"
+            return f"{held} {limits(endpoint) or 'no limits'} (rate and burst in, rate and burst out)"

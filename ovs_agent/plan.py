@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from ovs_agent.document import ADDRESSES_ONLY, RESOLVER, Endpoint, Tunnel, Wanted
+from ovs_agent.document import RESOLVER, Endpoint, Tunnel, Wanted
 from ovs_agent.nat import gateway_port
 
 ENDPOINT = "warren-endpoint"
@@ -26,6 +26,9 @@ WAS_DOWN = "warren-was-down"
 
 MTUS = "warren-mtu"
 """The key in a port's external_ids for what a container's interface, and its routes out of the network, were given."""
+
+LIMITS = "warren-limits"
+"""The key in a port's external_ids for the limits that its endpoint is held to."""
 
 BRIDGE_NAME_LIMIT = 11
 """Ports are named after the bridge (`warren0-tun`), and Linux takes 15 characters."""
@@ -95,7 +98,8 @@ class Link(NamedTuple):
 
 class Seen(NamedTuple):
     """What is on the host. `ports` are the bridge's, `links` the interfaces, `others` the ports of other bridges, by
-    bridge and name. `underlay` is the interface that has the host's address."""
+    bridge and name. `underlay` is the interface that has the host's address. `unlimited` are ports of endpoints whose
+    limits somebody has taken away."""
 
     bridge: Bridge | None = None
     controllers: tuple[Controller, ...] = ()
@@ -105,14 +109,7 @@ class Seen(NamedTuple):
     others: Mapping[str, Mapping[str, Port]] = MappingProxyType({})
     underlay: str | None = None
     ssl: Ssl | None = None
-
-
-class Stray(NamedTuple):
-    """A port that nothing wants, and what its external_ids say of it."""
-
-    name: str
-    endpoint: int | None
-    container_id: str
+    unlimited: frozenset[str] = frozenset()
 
 
 class Local(NamedTuple):
@@ -183,7 +180,14 @@ class SetMtu(NamedTuple):
     endpoint: Endpoint
 
 
-Step = SetBridge | SetSsl | SetControllers | PutPort | DropPort | RaiseLink | LowerLink | DropLink | SetMtu
+class SetLimits(NamedTuple):
+    """Of what goes into the endpoint's interface and what comes out. What the port says of them is true when that is
+    done, and not before."""
+
+    endpoint: Endpoint
+
+
+Step = SetBridge | SetSsl | SetControllers | PutPort | DropPort | RaiseLink | LowerLink | DropLink | SetMtu | SetLimits
 
 
 def plan(wanted: Wanted, seen: Seen, local: Local) -> tuple[Step, ...]:
@@ -213,8 +217,13 @@ def endpoint_port(endpoint: Endpoint) -> Port:
             "ifname": endpoint.ifname,
             "netns": endpoint.netns,
             **({"interface": endpoint.interface} if endpoint.interface else {MTUS: mtus(endpoint)}),
+            **({LIMITS: limits(endpoint)} if any(endpoint.limits) else {}),
         },
     )
+
+
+def limits(endpoint: Endpoint) -> str:
+    return "/".join(map(str, endpoint.limits)) if any(endpoint.limits) else ""
 
 
 def mtus(endpoint: Endpoint) -> str:
@@ -258,74 +267,6 @@ def resolver_port(bridge: str) -> Port:
     return Port(f"{bridge}-dns", RESOLVER.ofport)
 
 
-def states(wanted: Wanted, seen: Seen, local: Local) -> dict[int, str]:
-    """Of each endpoint, whether packets can pass its port: "up" or "down"."""
-    return {
-        endpoint.id: "up" if _is_up(endpoint, seen) else "down"
-        for endpoint in endpoints(wanted, local)
-        if endpoint.port_name not in local.busy
-    }
-
-
-def missing(wanted: Wanted, seen: Seen, local: Local) -> tuple[int, ...]:
-    """The endpoints without a port on the bridge, by id, but those that never have one."""
-    return tuple(
-        endpoint.id
-        for endpoint in endpoints(wanted, local)
-        if endpoint.port_name not in local.busy
-        and endpoint.port_name not in seen.ports
-        and not endpoint.container_id.startswith(ADDRESSES_ONLY)
-    )
-
-
-def strays(wanted: Wanted, seen: Seen, local: Local) -> tuple[Stray, ...]:
-    """The bridge's ports that nothing wants: somebody else's, or ours while no fresh document says that they may go."""
-    known = {
-        local.bridge,
-        resolver_port(local.bridge).name,
-        *local.busy,
-        *(port.name for port in own_ports(wanted, local)),
-    }
-    known |= {endpoint.port_name for endpoint in endpoints(wanted, local)}
-    return tuple(
-        Stray(name, int(id) if id.isdecimal() else None, port.external_ids.get("container", ""))
-        for name, port in sorted(seen.ports.items())
-        if name not in known and not port.external_ids.keys() & {TUNNEL, SEGMENT}
-        for id in (port.external_ids.get(ENDPOINT, ""),)
-    )
-
-
-def problems(wanted: Wanted, seen: Seen, local: Local) -> tuple[str, ...]:
-    """What is wrong and cannot be mended by a step: one sentence each."""
-    if seen.bridge is None:
-        return (f"The bridge {local.bridge} does not exist.",)
-    ports = list(own_ports(wanted, local))
-    ports += [endpoint_port(endpoint) for endpoint in endpoints(wanted, local) if endpoint.port_name not in local.busy]
-    untrusted = seen.ssl is None and any(target.startswith(TLS_TARGET) for target in wanted.controllers)
-    without = ("The controller wants TLS, and this switch has no certificate yet; the agent's log says why.",)
-    found = (port_problem(port, seen.ports[port.name]) for port in ports if port.name in seen.ports)
-    return (*(without if untrusted else ()), *(sentence for sentence in found if sentence))
-
-
-def port_problem(wanted: Port, seen: Port) -> str | None:
-    """Why Open vSwitch could not make a port as asked, or None."""
-    if seen.error:
-        return f"Open vSwitch cannot use port {wanted.name}: {seen.error}."
-    if seen.actual == -1:
-        return f"Open vSwitch could not add port {wanted.name}; its log on this host (ovs-vswitchd.log) says why."
-    if seen.actual is not None and seen.actual != wanted.ofport:
-        return (
-            f"Open vSwitch gave port {wanted.name} the OpenFlow number {seen.actual} instead of {wanted.ofport}, "
-            f"which another port asked for; remove that port from the bridge."
-        )
-    return None
-
-
-def _is_up(endpoint: Endpoint, seen: Seen) -> bool:
-    port, link = seen.ports.get(endpoint.port_name), seen.links.get(endpoint.port_name)
-    return port is not None and port.actual == endpoint.ofport and link is not None and link.up
-
-
 def _bridge_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
     steps: list[Step] = []
     bridge = Bridge(local.bridge, local.datapath_type, wanted.datapath_id)
@@ -366,6 +307,9 @@ def _endpoint_steps(wanted: Wanted, seen: Seen, local: Local) -> list[Step]:
         told = {} if there is None else there.external_ids
         if link.made and (link.mtu != endpoint.mtu or (there is not None and told.get(MTUS) != mtus(endpoint))):
             steps.append(SetMtu(endpoint))
+        if there is not None and (told.get(LIMITS, "") != limits(endpoint) or name in seen.unlimited):
+            steps.append(SetLimits(endpoint))
+            port = port._replace(external_ids={**port.external_ids, LIMITS: limits(endpoint)})
         if not agrees(port, there):
             steps.append(PutPort(local.bridge, port))
     return steps

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from logging import getLogger
 
 from ovs_agent.document import Endpoint
+from ovs_agent.findings import port_problem
 from ovs_agent.ledger import Key
-from ovs_agent.netlink import look, veth
+from ovs_agent.netlink import look, shape, veth
 from ovs_agent.netlink.veth import Routing
 from ovs_agent.ovsdb import Database, OvsdbFault
 from ovs_agent.ovsdb.database import PATIENCE
-from ovs_agent.plan import EMPTY, ENDPOINT, WAS_DOWN, DropPort, PutPort, endpoint_port, port_problem
+from ovs_agent.plan import EMPTY, ENDPOINT, WAS_DOWN, DropPort, PutPort, endpoint_port
 
 log = getLogger(__name__)
 SCOPE = "warren-scope"
@@ -37,11 +38,13 @@ class Plugs:
             own = look.own(endpoint.interface)
             was_down = {WAS_DOWN: "true"} if own is not None and not own.up else {}
             self.put_port(endpoint, scope, was_down)
+            _limit(endpoint)
             veth.bring_up(endpoint.interface)
             return "", ()
         host_mac = self.pair(endpoint)
         gateways = veth.configure(endpoint, self._checksum_offload, routing)
         self.put_port(endpoint, scope)
+        _limit(endpoint)
         return host_mac, gateways
 
     def pair(self, endpoint: Endpoint) -> str:
@@ -101,3 +104,10 @@ class Plugs:
             # cut short, and its other end is somewhere else.
             veth.delete(endpoint.port_name)
             return veth.make(endpoint)
+
+
+def _limit(endpoint: Endpoint) -> None:
+    """After its port is there: Open vSwitch takes the queues of an interface away when it opens it. A new one has no
+    limits that might have to go."""
+    if any(endpoint.limits):
+        shape.limit(endpoint)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ovs_agent.document import UNDERLAY, Wanted
-from ovs_agent.plan import SEGMENT, DropPort, Local, Port, PutPort, Seen, agrees, port_problem
+from ovs_agent.findings import port_problem
+from ovs_agent.plan import SEGMENT, DropPort, Local, Port, PutPort, Seen, agrees
 
 PATCH = "patch"
 

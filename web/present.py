@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from controller.calc.documents import read
 from controller.model import Tier
+from db import bandwidth, changes, tables, transport
 from db import bindings as db_bindings
 from db import blocks as db_blocks
 from db import hosts as db_hosts
@@ -23,10 +24,8 @@ from db import records as db_records
 from db import reservations as db_reservations
 from db import resolved as db_resolved
 from db import subnetting as db_subnetting
-from db import tables, transport
 from db.counters import RuleCount
 from db.labels import with_name
-from db.wanted import WantedEndpoint
 
 Json = dict[str, Any]
 
@@ -188,6 +187,7 @@ def endpoint(row: tables.Endpoint) -> Json:
         "labels": row.labels,
         "ports": row.ports,
         "aliases": row.aliases,
+        "bandwidth": bandwidth.limits(row.bandwidth, row.tenant.quota),
         "state": row.state,
         "ofport": row.ofport,
         "container_id": row.container_id,
@@ -206,22 +206,6 @@ def _bare(cidr: str) -> str:
 
 def endpoints(session: Session, rows: Sequence[tables.Endpoint]) -> list[Json]:
     return [endpoint(row) for row in rows]
-
-
-def publication(row: tables.Publication) -> Json:
-    return {
-        "id": row.id,
-        "endpoint": row.endpoint.qualified_name,
-        "tenant": row.endpoint.tenant.name,
-        "host": row.endpoint.host.name,
-        "protocol": row.protocol,
-        "host_ip": row.host_ip or None,
-        "host_port": row.host_port,
-        "port": row.port,
-        "count": row.count,
-        "by_runtime": row.by_runtime,
-        "created_at": row.created_at,
-    }
 
 
 def host(row: tables.Host) -> Json:
@@ -320,10 +304,6 @@ def names(session: Session, rows: Sequence[tables.ResolvedName]) -> list[Json]:
     ]
 
 
-def wanted_endpoint(found: WantedEndpoint) -> Json:
-    return found._asdict()
-
-
 def record(session: Session, row: tables.DnsRecord) -> Json:
     return _record(row, db_records.settings(session).domain)
 
@@ -396,5 +376,5 @@ def bindings(session: Session, rows: Sequence[tables.RoleBinding]) -> list[Json]
     return [binding(row) for row in rows]
 
 
-def change(row: tables.ChangeRow) -> Json:
+def change(row: changes.Change) -> Json:
     return {"revision": row.revision, "noun": row.noun, "id": row.id, "op": row.op}

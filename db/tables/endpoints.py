@@ -45,6 +45,7 @@ class Endpoint(Timestamped, Base):
     labels: Mapped[dict[str, str]] = mapped_column(default=dict)
     ports: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
     aliases: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
+    bandwidth: Mapped[dict[str, int]] = mapped_column(default=dict, server_default="{}")
     request: Mapped[str] = mapped_column(String(64))
     move_to: Mapped[str | None] = mapped_column(String(63))
     """The host whose agent may take it."""

@@ -75,30 +75,26 @@ class Plugin:
         self._pass_on(call, environment, "DEL")
 
     def _add(self, call: Call, environment: Mapping[str, str], gone: Gone) -> Reply:
-        limits = wish.bandwidth(call)
         wish.published(call)  # before anything is done
         given = result.NOTHING
         if not call.delegate:
-            done = self._attach(call, wish.attachment(call), gone, given, limits)
+            done = self._attach(call, wish.attachment(call), gone, given)
             return result.attached(call, done.endpoint, done.host_mac, done.gateways)
         wish.attachment(call)  # before anybody is asked for addresses
         answer = delegate.ask(call, "ADD", environment)
         try:
             given = result.given(answer, call.delegate)
-            done = self._attach(call, wish.attachment(call, given.addresses), gone, given, limits)
+            done = self._attach(call, wish.attachment(call, given.addresses), gone, given)
         except BaseException:
             with suppress(CniError):
                 delegate.ask(call, "DEL", environment)
             raise
         return result.attached(call, done.endpoint, done.host_mac, done.gateways, given)
 
-    def _attach(
-        self, call: Call, asked: Mapping[str, Any], gone: Gone, given: result.Given, limits: wish.Bandwidth
-    ) -> Attached:
+    def _attach(self, call: Call, asked: Mapping[str, Any], gone: Gone, given: result.Given) -> Attached:
         routing = Routing(given.routes, given.default)
         done = self._attacher.attach(_key(call), call.netns, asked, call.name, gone, routing)
         try:
-            shape.limit(done.endpoint, limits)
             if ports := wish.published(call):
                 self._publisher.publish(_key(call), ports)
         except BaseException:
@@ -109,7 +105,7 @@ class Plugin:
     def _complaints(self, call: Call) -> list[str]:
         found = self._attacher.complaints(_key(call), result.routed(call))
         endpoint = self._endpoint(_key(call))
-        return found + (shape.complaints(endpoint, wish.bandwidth(call)) if endpoint is not None and not found else [])
+        return found + (shape.complaints(endpoint) if endpoint is not None and not found else [])
 
     def _claim(self, call: Call, gone: Gone) -> Reply:
         """Addresses for a container whose interface another plugin makes: an endpoint without a port."""

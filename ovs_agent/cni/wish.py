@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any
 
 from ovs_agent.cni.spec import (
     BAD_CONFIG,
@@ -24,21 +24,13 @@ from ovs_agent.cni.spec import (
     mapping,
     wrong,
 )
+from ovs_agent.document import Limits
 
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 NOT_GIVEN = ("ipRanges", "infinibandGUID", "deviceID")
 """Capabilities that somebody may declare and Warren has not: better no container than one without them."""
 MOST_BITS = 1 << 53
 """Beyond it JSON is not exact."""
-
-
-class Bandwidth(NamedTuple):
-    """Bits per second and bits; a rate of 0 is no limit. `ingress` is into the container."""
-
-    ingress_rate: int = 0
-    ingress_burst: int = 0
-    egress_rate: int = 0
-    egress_burst: int = 0
 
 
 def attachment(call: Call, given: Sequence[str] | None = None) -> dict[str, Any]:
@@ -60,6 +52,7 @@ def attachment(call: Call, given: Sequence[str] | None = None) -> dict[str, Any]
         "mac": None if call.is_ipam else _mac(call, runtime),
         **_reservation(call, conventions),
         "aliases": _aliases(call, runtime),
+        **({} if call.is_ipam else {"bandwidth": bandwidth(call)._asdict()}),
     }
 
 
@@ -84,14 +77,14 @@ def network(call: Call) -> str:
     return _filled_in(call, f"{field}network", f"{namespace}/default")
 
 
-def bandwidth(call: Call) -> Bandwidth:
+def bandwidth(call: Call) -> Limits:
     """As the runtime says, else the configuration's own."""
     runtime = capabilities(call)
     field, block = "runtimeConfig.bandwidth", mapping(runtime, "bandwidth", "runtimeConfig.bandwidth")
     if not block:
         field, block = "bandwidth", mapping(call.config, "bandwidth")
     said: dict[str, int] = {}
-    for name in Bandwidth._fields:
+    for name in Limits._fields:
         way, what = name.split("_")
         key = f"{way}{what.capitalize()}"
         value = block.get(key) or 0
@@ -101,7 +94,7 @@ def bandwidth(call: Call) -> Bandwidth:
     for way in ("ingress", "egress"):
         if bool(said[f"{way}_rate"]) != bool(said[f"{way}_burst"]):
             wrong(f"{field}.{way}Burst", said[f"{way}_burst"] or None, f"it together with {way}Rate")
-    return Bandwidth(**said)
+    return Limits(**said)
 
 
 def published(call: Call) -> list[dict[str, Any]]:

@@ -40,8 +40,8 @@ def of_route(endpoint: Endpoint, gateway: str) -> int | None:
 def give(endpoint: Endpoint) -> None:
     """To a container, whatever its interface is called there. Its end comes first: where it cannot be reached, the
     host's says so at each look. Raises NoNamespace or OSError."""
-    pair = _pair(endpoint.port_name)
-    inside(endpoint.netns or _namespace(pair.netns), lambda: _give_inside(endpoint, pair.inner))
+    pair = pair_of(endpoint.port_name)
+    inside(endpoint.netns or namespace(pair.netns), lambda: _give_inside(endpoint, pair.inner))
     change([_link_mtu(pair.outer, endpoint.mtu, endpoint.port_name)])
 
 
@@ -92,7 +92,7 @@ def _with_mtu(route: _Route, mtu: int | None) -> Request:
     return Request(what, rtnl.RTM_NEWROUTE, message, NLM_F_REPLACE | NLM_F_CREATE)
 
 
-class _Pair(NamedTuple):
+class Pair(NamedTuple):
     """The numbers of its two interfaces, each in its own namespace, and that of the inner one's namespace."""
 
     outer: int
@@ -100,18 +100,18 @@ class _Pair(NamedTuple):
     netns: bytes | None
 
 
-def _pair(name: str) -> _Pair:
+def pair_of(name: str) -> Pair:
     for body in dump(Request("list interfaces", rtnl.RTM_GETLINK, ifinfmsg())):
         its = attributes(body, IFINFO.size)
         if its[_IFLA_IFNAME].rstrip(b"\0").decode() == name:
             index: int = IFINFO.unpack_from(body)[2]
             inner = its.get(_IFLA_LINK)  # left out by some kernels where both are the same number
             inner_index = index if inner is None else int.from_bytes(inner, sys.byteorder)
-            return _Pair(index, inner_index, its.get(_IFLA_LINK_NETNSID))
+            return Pair(index, inner_index, its.get(_IFLA_LINK_NETNSID))
     raise KernelRefusal(errno.ENODEV, f"find interface {name}")
 
 
-def _namespace(netns: bytes | None) -> str:
+def namespace(netns: bytes | None) -> str:
     """By a process in it: a runtime that moved the interface itself need not have told where to."""
     tried: set[int] = set()
     for path in Path("/proc").glob("[0-9]*/ns/net"):

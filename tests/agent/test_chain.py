@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from db import tenants
+from db.changes import transaction
 from tests.agent.conftest import Host
-from tests.agent.site import NETNS, Container, inside, run
+from tests.agent.site import NETNS, Container, inside, run, until
 
 REFERENCE = "/usr/lib/cni"
 NewContainer = Callable[..., Container]
@@ -211,6 +213,55 @@ def test_bandwidth_is_limited_both_ways(host: Host, container: NewContainer) -> 
     lifted = slow.call("CHECK", {**runtime, "prevResult": answer})
     assert lifted.code == 104 and "sends is not limited" in lifted.body["msg"]
     for box in (fast, slow, other):
+        box.delete()
+
+
+def buckets(box: Container, dev: str = "eth0") -> tuple[int, int] | None:
+    """Rate (bit/s) and burst (bits) of the token bucket inside of a container; None without one."""
+    listed = json.loads(run("tc", "-n", box.netns, "-j", "qdisc", "show", "dev", dev))
+    found = [one["options"] for one in listed if one["kind"] == "tbf"]
+    return (found[0]["rate"] * 8, found[0]["burst"] * 8) if found else None
+
+
+def test_a_tenants_quota_of_bandwidth_holds_for_those_who_run(host: Host, container: NewContainer) -> None:
+    """Who is there is held to a quota as it comes, changes and goes, and whoever comes later; what was asked for lives
+    on below it. A limit that a container takes away comes back, and more than the quota is not given."""
+
+    def give(bandwidth: int | None) -> None:
+        with transaction(host.site.engine) as tx:
+            tenants.update(tx, "acme", quota={"bandwidth": bandwidth})
+
+    there, free = container(), container()
+    address = bare(there.add())
+    free.add()
+    rates = {f"{way}{what}": bits for way in ("ingress", "egress") for what, bits in (("Rate", 16000), ("Burst", 8000))}
+    asked = container()
+    asked.add(runtimeConfig={"bandwidth": rates})
+    assert arrived(free, there, address) == 50
+    try:
+        give(64_000)
+        until(lambda: buckets(there) == (64_000, pytest.approx(11_712, abs=1)), "it is held to the quota")
+        assert buckets(asked)[0] == 16_000  # type: ignore[index]
+        assert arrived(free, there, address) <= 10
+        later = container()
+        later.add()
+        assert buckets(later)[0] == 64_000  # type: ignore[index]
+        greedy = container()
+        over = {"bandwidth": {"egressRate": 64_001, "egressBurst": 8000}}
+        refused = greedy.call("ADD", {"runtimeConfig": over})
+        assert refused.exit and "Bandwidth of 64001 bit/s (egress_rate)" in refused.body["msg"]
+        assert "eth0" not in greedy.ip("link", "show")
+        run("tc", "-n", there.netns, "qdisc", "del", "dev", "eth0", "root")
+        host.make_it_look()
+        until(lambda: buckets(there) is not None, "it is held to it again", 30)
+        give(128_000)
+        until(lambda: buckets(later) == (128_000, 12_800), "and to another one")
+    finally:
+        give(None)
+    until(lambda: buckets(there) is None and buckets(later) is None, "it is held to nothing any more")
+    assert buckets(asked)[0] == 16_000  # type: ignore[index]
+    assert arrived(free, there, address) == 50
+    for box in (there, free, asked, later):
         box.delete()
 
 

@@ -46,6 +46,7 @@ def test_an_endpoint_gets_an_address_of_each_family_and_a_mac_made_of_the_first(
             "nameservers": ["10.20.0.1", "fd00:20::1"],
             "search": ["web.acme.warren.internal", "acme.warren.internal"],
         },
+        "limits": {"ingress_rate": 0, "ingress_burst": 0, "egress_rate": 0, "egress_burst": 0},
     }
 
 

@@ -18,6 +18,7 @@ from client.rest import Problem, Reply, Rest, Unreachable
 from ovs_agent.attach import Attacher
 from ovs_agent.docker.book import Book
 from ovs_agent.docker.driver import Driver
+from ovs_agent.docker.engine import Engine
 from ovs_agent.docker.server import Listener
 from ovs_agent.document import Endpoint
 from ovs_agent.ledger import Key
@@ -180,13 +181,21 @@ class Plugin:
         self.ways_in = WaysIn()
         self.folder = folder
         self.path = folder / "warren.sock"
+        self.joined = threading.Event()
         self.start()
 
     def start(self) -> None:
         """Also again: what is remembered is read from disk."""
         self.book = Book(self.folder / "docker")
         self.driver = Driver(
-            cast(Attacher, self.ports), cast(Rest, self.api), "h1", "docker", self.book, cast(Publisher, self.ways_in)
+            cast(Attacher, self.ports),
+            cast(Rest, self.api),
+            "h1",
+            "docker",
+            self.book,
+            cast(Publisher, self.ways_in),
+            Engine(self.folder / "docker.sock"),
+            self.joined.set,
         )
         self.listener = Listener(self.path, self.driver.answer)
         self.listener.start()

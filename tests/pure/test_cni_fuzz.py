@@ -136,8 +136,7 @@ ENVIRONMENTS = st.integers(0, 9).flatmap(lambda n: GOOD_CALL | COMPLETED if n el
 
 @pytest.fixture
 def plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugin]:
-    monkeypatch.setattr(shape, "limit", lambda endpoint, bandwidth: None)
-    monkeypatch.setattr(shape, "complaints", lambda endpoint, bandwidth: [])
+    monkeypatch.setattr(shape, "complaints", lambda endpoint: [])
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / OTHER).write_text(SCRIPT)
         (Path(folder) / OTHER).chmod(0o755)

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from ovs_agent.cni.spec import SUPPORTED
-from ovs_agent.netlink import shape
 from tests.pure.cni_world import Plugin, Reply
 from tests.pure.test_docker_replay import alike
 
@@ -21,8 +20,7 @@ CALLS = [json.loads(line) for line in RECORDED.read_text().splitlines() if not l
 
 
 @pytest.fixture
-def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugin]:
-    monkeypatch.setattr(shape, "limit", lambda endpoint, bandwidth: None)
+def plugin(tmp_path: Path) -> Iterator[Plugin]:
     plugin = Plugin(tmp_path)
     yield plugin
     plugin.stop()

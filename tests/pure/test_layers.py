@@ -19,6 +19,7 @@ PURE += [
     "controller/transport",
     "ovs_agent/document.py",
     "ovs_agent/plan.py",
+    "ovs_agent/findings.py",
     "ovs_agent/segments.py",
     "ovs_agent/trace.py",
     "ovs_agent/cni/spec.py",

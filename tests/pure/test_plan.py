@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ovs_agent.document import Endpoint, Gateway, Tunnel, Wanted
+from ovs_agent.document import Endpoint, Gateway, Limits, Tunnel, Wanted
+from ovs_agent.findings import Stray, missing, problems, states, strays
 from ovs_agent.plan import (
     ENDPOINT,
     WAS_DOWN,
@@ -22,16 +23,12 @@ from ovs_agent.plan import (
     Seen,
     SetBridge,
     SetControllers,
+    SetLimits,
     SetMtu,
     Step,
-    Stray,
     endpoint_port,
     leaving,
-    missing,
     plan,
-    problems,
-    states,
-    strays,
 )
 
 UP, DOWN = Link(True, 1450, True), Link(False, 1450, True)
@@ -277,6 +274,19 @@ def test_an_endpoints_mtu_follows_the_document_and_nothing_else_is_touched() -> 
     routed = changed._replace(endpoints=(changed.endpoints[0]._replace(mtu=1450, route_mtu=1350), changed.endpoints[1]))
     assert [type(step) for step in plan(routed, seen, LOCAL)] == [SetMtu, PutPort], "of its routes alone"
     assert plan(routed, carried_out(seen, plan(routed, seen, LOCAL)), LOCAL) == ()
+
+
+def test_an_endpoints_limits_follow_the_document_and_come_back_when_somebody_takes_them_away() -> None:
+    seen = kept(1, 2)
+    limited = endpoint(1)._replace(limits=Limits(8000, 800, 0, 0))
+    changed = wanted(1, 2)._replace(endpoints=(limited, endpoint(2)))
+    assert plan(changed, seen, LOCAL) == (SetLimits(limited), PutPort("warren0", endpoint_port(limited)))
+    held = carried_out(seen, plan(changed, seen, LOCAL))
+    assert plan(changed, held, LOCAL) == ()
+    assert plan(changed, held._replace(unlimited=frozenset({"wrn1"})), LOCAL) == (SetLimits(limited),)
+    gone = plan(wanted(1, 2), held, LOCAL)
+    assert [type(step) for step in gone] == [SetLimits, PutPort] and gone[0] == SetLimits(endpoint(1))
+    assert plan(wanted(1, 2), carried_out(held, gone), LOCAL) == ()
 
 
 TAP = endpoint(7)._replace(port_name="tap0", interface="tap0", mtu=1450)

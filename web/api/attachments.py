@@ -7,10 +7,9 @@ from typing import Any
 from apiflask import APIBlueprint
 from sqlalchemy.orm import Session
 
-from db import attachments, hosts
-from web import present
+from db import aliases, attachments, hosts
 from web.api.replies import Json
-from web.api.schemas.agent import Attach, Attached, WantedEndpoint
+from web.api.schemas.agent import Aliases, Attach, Attached, Renamed, WantedEndpoint
 from web.api.schemas.common import Deleted
 from web.auth.access import ATTACHERS, allow, whoever
 from web.state import changing, reading
@@ -54,8 +53,9 @@ def attach(host: str, container_id: str, ifname: str, body: Attach) -> tuple[Jso
             entitled=whoever().host_id is None,
             reservation=body.reservation,
             aliases=body.aliases,
+            limits=body.bandwidth.model_dump(),
         )
-    return present.wanted_endpoint(attached.endpoint) | {"revision": tx.revision}, 201 if attached.created else 200
+    return attached.endpoint._asdict() | {"revision": tx.revision}, 201 if attached.created else 200
 
 
 @blueprint.get(PATH)
@@ -64,7 +64,7 @@ def attach(host: str, container_id: str, ifname: str, body: Attach) -> tuple[Jso
 def get(host: str, container_id: str, ifname: str) -> Json:
     """Show an attached interface"""
     with reading() as session:
-        return present.wanted_endpoint(attachments.find(session, host_id(session, host), container_id, ifname))
+        return attachments.find(session, host_id(session, host), container_id, ifname)._asdict()
 
 
 @blueprint.delete(PATH)
@@ -77,6 +77,21 @@ def detach(host: str, container_id: str, ifname: str) -> Json:
     """
     with changing() as tx:
         attachments.detach(tx, host_id(tx.session, host), container_id, ifname)
+    return {"revision": tx.revision}
+
+
+@blueprint.put(f"{PATH}/aliases")
+@allow(ATTACHERS, own_host=True)
+@blueprint.input(Aliases, arg_name="body")
+@blueprint.output(Renamed)
+def rename(host: str, container_id: str, ifname: str, body: Aliases) -> Json:
+    """Give an attached interface other names
+
+    They are all that its endpoint has besides its own from now on; sent again they change nothing.
+    """
+    with changing() as tx:
+        row = attachments.row(tx.session, host_id(tx.session, host), container_id, ifname)
+        aliases.change(tx, row, body.aliases)
     return {"revision": tx.revision}
 
 

@@ -42,7 +42,15 @@ def shown() -> str:
             found["provider"] = provider.settings if (provider := state().provider) else None
         rows = [row for row in tenants.find(session, limit=SHOWN).items if row.quota]
         found["quotas"] = [
-            (row.name, [(noun, quotas.used(session, row.id, noun), most) for noun, most in row.quota.items()])
+            (
+                row.name,
+                [
+                    (noun, quotas.used(session, row.id, noun), most)
+                    for noun, most in row.quota.items()
+                    if noun in quotas.COUNTED
+                ],
+                row.quota.get("bandwidth"),
+            )
             for row in rows
         ]
     return render("settings.html", "Settings", **found, now=datetime.now(UTC))

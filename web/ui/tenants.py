@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
-from db import isolation, tenants
+from db import bandwidth, isolation, quotas, tenants
 from web import present
 from web.api import tenants as api_tenants
 from web.api.replies import Json
@@ -33,13 +33,15 @@ from web.ui.forms import (
 from web.ui.frame import blueprint
 
 MOST_CHOICES = 500
-QUOTAS = ("networks", "endpoints", "addresses", "policies")
+QUOTAS = {noun: f"At most {noun}" for noun in quotas.COUNTED} | {
+    bandwidth.QUOTA: "At most bit/s of an endpoint, each way"
+}
 TENANT_FIELDS = (
     LABELS,
     Field("deny_ingress", "Deny ingress by default", "check", "Nobody may call an endpoint that no policy selects."),
     Field("deny_egress", "Deny egress by default", "check", "An endpoint that no policy selects may call nobody."),
     Field("track_all", "Track every connection", "check", "Costs throughput; only policies need it."),
-    *(Field(f"quota_{noun}", f"At most {noun}", "number", "Empty: no bound.") for noun in QUOTAS),
+    *(Field(f"quota_{noun}", label, "number", "Empty: no bound.") for noun, label in QUOTAS.items()),
 )
 
 

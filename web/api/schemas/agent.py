@@ -21,7 +21,7 @@ from web.api.schemas.common import (
     WaitQuery,
     example,
 )
-from web.api.schemas.endpoint import Port
+from web.api.schemas.endpoint import Bandwidth, Port
 
 Short = Annotated[str, Field(max_length=255)]
 Long = Annotated[str, Field(max_length=4096)]
@@ -81,6 +81,21 @@ class Attach(Contract):
         None, description="The name whose reserved addresses it gets; left out: its own, if there are any."
     )
     aliases: list[Name] = Field([], max_length=16, description="Other names that it goes by; several may share one.")
+    bandwidth: Bandwidth = Field(
+        Bandwidth(), description="What to hold it to. More than the tenant's quota has is refused."
+    )
+
+
+class Aliases(Contract):
+    """Names in DNS besides an endpoint's own."""
+
+    aliases: list[Name] = Field(max_length=16, description="All of them; several endpoints may share one.")
+
+
+class Renamed(Contract):
+    """The revision with its other names."""
+
+    revision: Revision
 
 
 class ResolvConf(Contract):
@@ -111,6 +126,7 @@ class WantedEndpoint(Contract):
     interface: str
     from_host: bool = Field(description="Whether the host itself reaches it by its own addresses.")
     dns: ResolvConf
+    limits: Bandwidth = Field(description="What to hold it to.")
 
 
 class Attached(WantedEndpoint):
@@ -206,10 +222,11 @@ class Peer(Contract):
 
 
 class PublishedPort(Contract):
-    """Ports of the host that lead to an endpoint on it."""
+    """Ports of the host that lead to an endpoint, on it or, if all hosts publish it, elsewhere."""
 
     endpoint: QualifiedName
-    ofport: int
+    ofport: int = Field(description="0: the endpoint is elsewhere.")
+    mesh: int = Field(description="Of an endpoint elsewhere: its number among those that all hosts publish.")
     families: list[Literal[4, 6]] = Field(description="IP versions of its addresses.")
     protocol: Literal["tcp", "udp", "sctp"]
     host_ip: str = Field(description="Empty: any address of the host; 0.0.0.0 and ::: any of that family.")
@@ -229,7 +246,7 @@ class Wanted(Contract):
     gateway: Gateway
     endpoints: list[WantedEndpoint]
     peers: list[Peer] = Field(description="All other hosts that have an address.")
-    published: list[PublishedPort] = Field(description="Ports of this host that lead to endpoints on it.")
+    published: list[PublishedPort] = Field(description="Ports of this host that lead to endpoints.")
     tunnels_revision: int = Field(description="Of the newest change of `tunnels`, `segments` or `peers`.")
     traces: list[TraceAsked] = Field([], description="Packets that wait for this agent's answer.")
     dumps: list[DumpAsked] = Field([], description="Questions for its flows that wait for this agent's answer.")
@@ -276,6 +293,9 @@ class Admitted(Contract):
     open: int = Field(ge=1, le=2**32)
 
 
+Counter = Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+
 class Listening(Contract):
     protocol: Literal["tcp", "udp", "sctp"]
     address: Ip
@@ -316,6 +336,12 @@ class Report(Contract):
     problems: list[Long] = Field([], max_length=100, description="One sentence each.")
     connections: list[Admitted] | None = Field(
         None, max_length=4096, description="By the rules that admitted them; null when they could not be counted."
+    )
+    traffic: dict[str, Annotated[list[Counter], Field(min_length=6, max_length=6)]] | None = Field(
+        None,
+        max_length=4096,
+        description="What ports have counted, by endpoint id: packets, bytes and dropped packets that the endpoint "
+        "received, and those that it sent; null: nothing new.",
     )
 
 

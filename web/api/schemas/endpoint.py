@@ -54,6 +54,18 @@ class Allowed(Contract):
     active: bool = Field(description="Whether it has the address, of those that declare it.")
 
 
+Bits = Annotated[int, Field(ge=0, le=2**53, examples=[10_000_000])]
+
+
+class Bandwidth(Contract):
+    """Rates in bits a second, and what may come at once in bits; 0: no limit. A rate needs its burst."""
+
+    ingress_rate: Bits = Field(0, description="What it may receive.")
+    ingress_burst: Bits = 0
+    egress_rate: Bits = Field(0, description="What it may send.")
+    egress_burst: Bits = 0
+
+
 class EndpointChange(Contract):
     """What to change; fields that are left out stay."""
 
@@ -89,6 +101,7 @@ class Endpoint(Contract):
     labels: Labels
     ports: list[Port]
     aliases: list[Name] = Field(description="Other names that it goes by in DNS.")
+    bandwidth: Bandwidth = Field(description="What it is held to: asked for when attached, or by its tenant's quota.")
     move_to: Name | None = Field(description="The host whose agent may take it.")
     state: Literal["pending", "up", "down"] = Field(
         description="`pending` until its host's agent has said something about its port."

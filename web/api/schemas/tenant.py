@@ -32,12 +32,18 @@ Directions = Annotated[
 ]
 
 
+Bounded = Literal["networks", "endpoints", "addresses", "policies", "bandwidth"]
+Most = Annotated[int, Field(ge=0, le=2**53)]
 Quotas = Annotated[
-    dict[Literal["networks", "endpoints", "addresses", "policies"], Annotated[int, Field(ge=0, le=2**31 - 1)]],
-    Field(description="How many of what it may have at most.", examples=[{"endpoints": 500}]),
+    dict[Bounded, Most],
+    Field(
+        description="How many of what it may have at most; of `bandwidth` what each endpoint may send, and receive, in "
+        "bits a second.",
+        examples=[{"endpoints": 500, "bandwidth": 100_000_000}],
+    ),
 ]
 QuotaChanges = Annotated[
-    dict[Literal["networks", "endpoints", "addresses", "policies"], Annotated[int, Field(ge=0, le=2**31 - 1)] | None],
+    dict[Bounded, Most | None],
     Field(description="Bounds to set; null takes one away. Those not named stay.", examples=[{"endpoints": 500}]),
 ]
 
