@@ -193,6 +193,7 @@ def test_a_revision_is_applied_when_every_host_concerned_has_confirmed(
         "revision": revision,
         "state": "applied",
         "hosts": [{"host": name, "state": "applied", "error": ""} for name in ("h1", "h2")],
+        "unaware": [],
     }
 
 
