@@ -34,6 +34,8 @@ from ovs_agent.dns.follow import Follower
 from ovs_agent.dns.forward import Upstreams
 from ovs_agent.docker.book import Book
 from ovs_agent.docker.driver import Driver
+from ovs_agent.docker.engine import Engine
+from ovs_agent.docker.naming import Naming
 from ovs_agent.docker.server import Server as DockerServer
 from ovs_agent.gateway import Gateway
 from ovs_agent.keeper import Keeper
@@ -65,6 +67,7 @@ class Settings(NamedTuple):
     resolv_conf: Path
     docker_plugins: Path | None = None
     docker_tenant: str = ""
+    docker_socket: Path = Path("/run/docker.sock")
     cni_conf_dir: Path = Path("/etc/cni/net.d")
     ca: str | None = None  # file of the API's authority; None: one of the machine's
 
@@ -118,8 +121,9 @@ class Agent:
         self._docker: DockerServer | None = None
         if settings.docker_plugins is not None:
             book = Book(state.folder / "docker")
-            driver = Driver(self._attacher, rest, identity.host, settings.docker_tenant, book, publisher)
-            self._docker = DockerServer(settings.docker_plugins, driver)
+            naming = Naming(Engine(settings.docker_socket), book.joints, rest, identity.host)
+            more = (identity.host, settings.docker_tenant, book, publisher, naming.joined)
+            self._docker = DockerServer(settings.docker_plugins, Driver(self._attacher, rest, *more), naming)
         self._ended = threading.Event()
 
     def run(self) -> None:
