@@ -96,7 +96,9 @@ class Confirmation:
             return
         waiting: list[str] = ["?"]
         try:
-            while waiting and (rest := begun + NAMES_PATIENCE - time.monotonic()) > 0:
+            rest = NAMES_PATIENCE
+            while waiting and rest > 0:  # once at least, however long the flows took
+                rest = max(0.0, begun + NAMES_PATIENCE - time.monotonic())
                 params = {"wait": rest, "but": self._host if known_here else None}
                 reply = self._rest.get(f"/revisions/{revision}/names", params=params, timeout=NAMES_PATIENCE + 5)
                 waiting = reply.body["waiting"]
