@@ -47,6 +47,7 @@ from ovs_agent.publish import Publisher
 from ovs_agent.report import Reporter
 from ovs_agent.state import Identity, State
 from ovs_agent.tracer import Tracer
+from ovs_agent.traffic import Traffic
 from ovs_agent.underlay import Prober
 from ovs_agent.unixctl import folder
 from ovs_agent.wanted import Poll
@@ -84,8 +85,12 @@ class Agent:
         self._rest = rest
         self._ledger = ledger = Ledger(settings.bridge, settings.datapath, settings.physical)
         self._database = Database(settings.ovsdb, lambda: self._keeper.wake())
+        self._space = space.Space(settings.bridge, settings.datapath != "netdev")
+        self._resolver = dns.Server(self._space.sockets, Upstreams(settings.resolv_conf), space.addresses)
+        self._names = Follower(rest, identity.host, state, self._resolver.tell)
+        offload = settings.datapath != "netdev"
         self._attacher = Attacher(
-            rest, identity.host, settings.bridge, settings.datapath != "netdev", self._database, ledger, state
+            rest, identity.host, settings.bridge, offload, self._database, ledger, state, self._names
         )
         connections = Connections(folder(settings.ovsdb), settings.datapath)
         self._reporter = Reporter(
@@ -95,6 +100,7 @@ class Agent:
             sorted(settings.physical),
             self._attacher.retry_releases,
             connections.counted,
+            Traffic(settings.ovsdb).counted,
         )
         self._keeper = Keeper(
             self._database,
@@ -112,16 +118,14 @@ class Agent:
         certificate = Certificate(rest, identity.host, state)
         hears = (self._changed, self._reporter.hurry, tracer.answer, certificate)
         self._poll = Poll(rest, identity.host, state, ledger, *hears)
-        self._space = space.Space(settings.bridge, settings.datapath != "netdev")
-        self._resolver = dns.Server(self._space.sockets, Upstreams(settings.resolv_conf), space.addresses)
-        self._names = Follower(rest, identity.host, state, self._resolver.tell)
         self._server = Server(settings.run_dir / SOCKET, self._attacher, publisher, self.unfit)
         self._conflist = Conflist(settings.cni_conf_dir, lambda: self._poll.trouble or self._not_ready())
         self._docker: DockerServer | None = None
         if settings.docker_plugins is not None:
             book = Book(state.folder / "docker")
-            naming = Naming(Engine(settings.docker_socket), book.joints, rest, identity.host)
-            more = (identity.host, settings.docker_tenant, book, publisher, naming.joined)
+            engine = Engine(settings.docker_socket)
+            naming = Naming(engine, book.joints, rest, identity.host)
+            more = (identity.host, settings.docker_tenant, book, publisher, engine, naming.joined)
             self._docker = DockerServer(settings.docker_plugins, Driver(self._attacher, rest, *more), naming)
         self._ended = threading.Event()
 

@@ -293,6 +293,9 @@ class Admitted(Contract):
     open: int = Field(ge=1, le=2**32)
 
 
+Counter = Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+
 class Listening(Contract):
     protocol: Literal["tcp", "udp", "sctp"]
     address: Ip
@@ -333,6 +336,12 @@ class Report(Contract):
     problems: list[Long] = Field([], max_length=100, description="One sentence each.")
     connections: list[Admitted] | None = Field(
         None, max_length=4096, description="By the rules that admitted them; null when they could not be counted."
+    )
+    traffic: dict[str, Annotated[list[Counter], Field(min_length=6, max_length=6)]] | None = Field(
+        None,
+        max_length=4096,
+        description="What ports have counted, by endpoint id: packets, bytes and dropped packets that the endpoint "
+        "received, and those that it sent; null: nothing new.",
     )
 
 

@@ -8,8 +8,8 @@ from alembic import op
 POOL = sa.table("pool", *map(sa.column, ("id", "kind", "first", "last", "next", "gaps", "rest_seconds")))
 NUMBERS = 6
 
-revision = "0020"
-down_revision = "0019"
+revision = "0021"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 
