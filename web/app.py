@@ -58,6 +58,7 @@ from web.ui import (  # noqa: F401 - their views are on the frame's blueprint
     trace,
 )
 from web.ui import audit as audit_pages  # noqa: F401
+from web.ui import hosts as host_pages  # noqa: F401
 from web.ui import policies as policy_pages  # noqa: F401
 
 PREFIX = "/api/v1"
