@@ -54,6 +54,7 @@ from web.ui import (  # noqa: F401 - their views are on the frame's blueprint
     settings,
     sign_in,
     sign_in_oidc,
+    switch,
     topology,
     trace,
 )
