@@ -123,8 +123,9 @@ class Agent:
         self._docker: DockerServer | None = None
         if settings.docker_plugins is not None:
             book = Book(state.folder / "docker")
-            naming = Naming(Engine(settings.docker_socket), book.joints, rest, identity.host)
-            more = (identity.host, settings.docker_tenant, book, publisher, naming.joined)
+            engine = Engine(settings.docker_socket)
+            naming = Naming(engine, book.joints, rest, identity.host)
+            more = (identity.host, settings.docker_tenant, book, publisher, engine, naming.joined)
             self._docker = DockerServer(settings.docker_plugins, Driver(self._attacher, rest, *more), naming)
         self._ended = threading.Event()
 
