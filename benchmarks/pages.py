@@ -154,8 +154,8 @@ def main() -> None:
         url = f"sqlite:///{file.absolute()}"
         filled = file.exists()
         engine = create_engine(url)
+        migrate.upgrade(engine)
         if not filled:
-            migrate.upgrade(engine)
             crowd.fill(engine, host_count=HOSTS, tenant_count=asked.tenants, endpoint_count=asked.endpoints)
             with transaction(engine) as tx:
                 users.create(tx, "admin", PASSWORD, role="admin")

@@ -59,8 +59,8 @@ def test_it_reads_what_changed_and_no_more(any_site: Site) -> None:
     attach(agent, "web2")
     with watched(any_site.state().engine) as work:
         modelled.now()
-    # The revision twice, how far the log reaches, the log; the endpoint, its addresses and what else it may use.
-    assert len(work.statements) == 6, "\n".join(work.statements)
+    # The revision with how far the log reaches, the log; the endpoint, its addresses and what else it may use.
+    assert len(work.statements) == 5, "\n".join(work.statements)
 
 
 def test_a_preview_takes_the_world_that_is_there(any_site: Site) -> None:
