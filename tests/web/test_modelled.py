@@ -9,6 +9,7 @@ from controller.calc.known import owned
 from db.engine import reading
 from tests.web.conftest import Site
 from tests.web.test_work import agent_of_a_network, attach, watched
+from web.main import Server
 from web.modelled import whole
 
 
@@ -32,6 +33,16 @@ def test_it_follows_every_change_and_equals_one_that_is_made_anew(any_site: Site
     same(any_site)
     assert admin.delete("/tenants/globex").status_code == 200
     same(any_site)
+
+
+def test_what_a_server_begins_with_is_left_out_of_the_search_for_cycles(any_site: Site) -> None:
+    server = Server(any_site.engine.url.render_as_string(hide_password=False), ["127.0.0.1:0"], 20, {})
+    gc.unfreeze()
+    try:
+        server.load()
+        assert gc.get_freeze_count() > 10_000
+    finally:
+        gc.unfreeze()
 
 
 def test_a_large_world_is_left_out_of_the_search_for_cycles(any_site: Site) -> None:
