@@ -87,7 +87,8 @@ _BEARER = (
     .select_from(
         Token.__table__.outerjoin(Host.__table__, _host.id == _token.host_id)
         .outerjoin(_owner.id.table, _owner.id == _token.tenant_id)
-        .outerjoin(bindings.GRANTS, bindings.of_user(_token.user_id))
+        .outerjoin(bindings.BINDINGS, bindings.of_user(_token.user_id))
+        .outerjoin(bindings.TENANTS, bindings.IN_TENANT)
     )
     .where(_token.id == bindparam("id"))
 )

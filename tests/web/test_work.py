@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 from sqlalchemy import Engine, event, select
 
+from db import tokens
 from db.engine import MOST_WRITERS, writing
 from tests.web.conftest import Caller, Site
 from tests.web.test_waiting import until
@@ -187,3 +188,10 @@ def test_names_after_an_attach_take_as_many_statements_however_many_there_are(an
             assert len(agent.get(f"/hosts/h1/names?after={known}").get_json()["names"]) == 1
         counts.append(len(work.statements))
     assert counts == [20] * 3, "\n".join(work.statements)
+
+
+def test_who_shows_a_token_is_found_by_indexes_however_many_bindings_there_are(site: Site) -> None:
+    with site.state().engine.connect() as connection:
+        query = str(tokens._BEARER.compile(connection))
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", (1,))]
+    assert any("role_binding" in step for step in plan) and not any(step.startswith("SCAN") for step in plan), plan
