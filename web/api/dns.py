@@ -74,7 +74,7 @@ def set_domain(body: DnsChange) -> Answer:
 def find(query: RecordQuery) -> Json:
     """List static records"""
     return listed(
-        lambda session: records.find(session, tenant=query.tenant, cursor=query.cursor, limit=query.limit),
+        lambda session: records.find(session, **query.model_dump()),
         present.records,
     )
 

@@ -23,14 +23,7 @@ def find(query: EndpointQuery) -> Json:
     """List endpoints"""
     return listed(
         lambda session: endpoints.find(
-            session,
-            tenant=query.tenant,
-            network=query.network,
-            host=query.host,
-            labels=labels_asked(query.label),
-            sort=query.sort,
-            cursor=query.cursor,
-            limit=query.limit,
+            session, labels=labels_asked(query.label), **query.model_dump(exclude={"label"})
         ),
         present.endpoints,
     )

@@ -35,9 +35,7 @@ blueprint = APIBlueprint("hosts", __name__, tag="Hosts")
 def find(query: HostQuery) -> Json:
     """List hosts"""
     return listed(
-        lambda session: hosts.find(
-            session, labels=labels_asked(query.label), sort=query.sort, cursor=query.cursor, limit=query.limit
-        ),
+        lambda session: hosts.find(session, labels=labels_asked(query.label), **query.model_dump(exclude={"label"})),
         present.hosts,
     )
 

@@ -31,7 +31,7 @@ TEXT: dict[int | str, dict[str, str | dict[str, dict[str, dict[str, str]]]]] = {
 def usage(query: UsageQuery) -> Json:
     """Show how full networks are"""
     return listed(
-        lambda session: networks.find(session, tenant=query.tenant, cursor=query.cursor, limit=query.limit),
+        lambda session: networks.find(session, **query.model_dump()),
         present.address_usage,
     )
 

@@ -9,9 +9,9 @@ from db import bindings, groups, users
 from db.changes import Transaction
 from db.errors import NotFound
 from web import present
-from web.api.cursors import LARGEST_ID, number
+from web.api.cursors import LARGEST_ID
 from web.api.replies import Answer, Json, changed, created, deleted, idempotent, listed, shown
-from web.api.schemas.common import Deleted, PageQuery
+from web.api.schemas.common import Deleted
 from web.api.schemas.people import (
     Binding,
     BindingCreate,
@@ -20,10 +20,12 @@ from web.api.schemas.people import (
     Group,
     GroupCreate,
     GroupPage,
+    GroupQuery,
     NewPassword,
     User,
     UserCreate,
     UserPage,
+    UserQuery,
 )
 from web.auth.access import BODY, CHANGERS, READERS, SIGHT, TENANT_ADMINS, allow, sight
 
@@ -32,11 +34,11 @@ blueprint = APIBlueprint("people", __name__, tag="Access")
 
 @blueprint.get("/users")
 @allow(READERS)
-@blueprint.input(PageQuery, "query", "query")
+@blueprint.input(UserQuery, "query", "query")
 @blueprint.output(UserPage)
-def find_users(query: PageQuery) -> Json:
+def find_users(query: UserQuery) -> Json:
     """List users"""
-    return listed(lambda session: users.find(session, cursor=query.cursor, limit=query.limit), present.users)
+    return listed(lambda session: users.find(session, **query.model_dump()), present.users)
 
 
 @blueprint.post("/users")
@@ -89,11 +91,11 @@ def delete_user(user: str) -> Json:
 
 @blueprint.get("/groups")
 @allow(READERS)
-@blueprint.input(PageQuery, "query", "query")
+@blueprint.input(GroupQuery, "query", "query")
 @blueprint.output(GroupPage)
-def find_groups(query: PageQuery) -> Json:
+def find_groups(query: GroupQuery) -> Json:
     """List groups"""
-    return listed(lambda session: groups.find(session, cursor=query.cursor, limit=query.limit), present.groups)
+    return listed(lambda session: groups.find(session, **query.model_dump()), present.groups)
 
 
 @blueprint.post("/groups")
@@ -144,8 +146,7 @@ def remove_member(group: str, user: str) -> Answer:
 @blueprint.output(BindingPage)
 def find_bindings(query: BindingQuery) -> Json:
     """List who may do what"""
-    asked = query.model_dump() | {"cursor": number(query.cursor)}
-    return listed(lambda session: bindings.find(session, **asked), present.bindings)
+    return listed(lambda session: bindings.find(session, **query.model_dump()), present.bindings)
 
 
 @blueprint.post("/role-bindings")

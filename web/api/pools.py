@@ -15,6 +15,7 @@ from web.api.schemas.address import (
     PoolPage,
     PoolQuery,
     ReservationCreate,
+    ReservationQuery,
     Reservations,
     Reserved,
 )
@@ -32,7 +33,10 @@ RESERVATIONS = "/networks/<tenant>/<network>/reservations"
 @blueprint.output(PoolPage)
 def find(query: PoolQuery) -> Json:
     """List pools"""
-    return listed(lambda session: pools.find(session, cursor=query.cursor, limit=query.limit), present.pools)
+    return listed(
+        lambda session: pools.find(session, **query.model_dump() | {"family": query.family and int(query.family)}),
+        present.pools,
+    )
 
 
 @blueprint.post("/pools")
@@ -78,12 +82,14 @@ def delete(pool: str) -> Json:
 
 @blueprint.get(RESERVATIONS)
 @allow(TENANT_READERS)
+@blueprint.input(ReservationQuery, "query", "query")
 @blueprint.output(Reservations)
-def reserved(tenant: str, network: str) -> Json:
+def reserved(tenant: str, network: str, query: ReservationQuery) -> Json:
     """List the reservations of a network"""
     with reading() as session:
         name = f"{tenant}/{network}"
-        return {"items": present.reservations(name, reservations.find(session, name))}
+        found = reservations.find(session, name, **query.model_dump())
+        return {"items": present.reservations(name, found.items), "next": found.next}
 
 
 @blueprint.post(RESERVATIONS)

@@ -33,9 +33,7 @@ blueprint = APIBlueprint("publications", __name__, tag="Endpoints")
 def find(query: PublicationQuery) -> Json:
     """List published ports"""
     return listed(
-        lambda session: publications.find(
-            session, tenant=query.tenant, host=query.host, cursor=query.cursor, limit=query.limit
-        ),
+        lambda session: publications.find(session, **query.model_dump()),
         lambda _, rows: [present.publication(row) for row in rows],
     )
 

@@ -12,7 +12,7 @@ from web import present
 from web.api.cursors import LARGEST_ID
 from web.api.replies import Answer, Json, created, deleted, idempotent
 from web.api.schemas.common import Deleted
-from web.api.schemas.token import NewToken, TokenCreate, TokenPage
+from web.api.schemas.token import NewToken, TokenCreate, TokenPage, TokenQuery
 from web.auth.access import BODY, SIGHT, TENANT_ADMINS, allow, sight, whoever
 from web.auth.principal import CNI
 from web.state import reading
@@ -22,11 +22,13 @@ blueprint = APIBlueprint("tokens", __name__, tag="Access")
 
 @blueprint.get("/tokens")
 @allow(TENANT_ADMINS, by=SIGHT)
+@blueprint.input(TokenQuery, "query", "query")
 @blueprint.output(TokenPage)
-def find() -> Json:
+def find(query: TokenQuery) -> Json:
     """List tokens"""
     with reading() as session:
-        return {"items": [present.token(row) for row in tokens.find(session)], "next": None}
+        found = tokens.find(session, **query.model_dump())
+        return {"items": [present.token(row) for row in found.items], "next": found.next}
 
 
 @blueprint.post("/tokens")
