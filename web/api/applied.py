@@ -18,20 +18,24 @@ def applied(change: Callable[[Transaction], Json], query: ChangeQuery) -> Answer
     if query.dry_run:
         return previewed(change)
     body, status, headers = changed(change)
-    return body | _live(body, query), status, headers
+    return body | live(body, query), status, headers
 
 
-def added(create: Callable[[Transaction], Json], query: ChangeQuery) -> Answer | Response:
-    """The same of a new object, made once for each Idempotency-Key."""
+def added(
+    create: Callable[[Transaction], Json], query: ChangeQuery, secret: str | None = None, beside: bool = False
+) -> Answer | Response:
+    """The same of a new object, made once for each Idempotency-Key. `secret` names the field that is shown once;
+    `beside`: its schema is of `Applied`."""
     if query.dry_run:
         return previewed(create)
-    answer = created(create)
-    if isinstance(answer, Response):  # sent again; where it is live is told anew
+    answer = created(create, secret)
+    if isinstance(answer, Response):  # sent again, as it was; where it is live is told anew
         body = answer.get_json()
-        answer.set_data(json.dumps(body | _live(body, query)))
+        told = live(body, query)
+        answer.set_data(json.dumps(body | told | (told["live"] if beside else {})))
         return answer
     body, status, headers = answer
-    return body | _live(body, query), status, headers
+    return body | live(body, query), status, headers
 
 
 def removed(delete: Callable[[Transaction], object], query: ChangeQuery) -> Answer | Response:
@@ -44,9 +48,10 @@ def removed(delete: Callable[[Transaction], object], query: ChangeQuery) -> Answ
     return applied(change, query)
 
 
-def _live(body: Json, query: ChangeQuery) -> Json:
+def live(body: Json, query: ChangeQuery) -> Json:
+    """Where the revision of this answer is, after waiting for it as the query says."""
     progress = awaited(body["revision"], query.wait)
-    return {"state": progress["state"], "hosts": progress["hosts"]}
+    return {"live": {"state": progress["state"], "hosts": progress["hosts"]}}
 
 
 def previewable(view: View) -> View:

@@ -11,11 +11,13 @@ from apiflask import APIBlueprint
 from flask import Response
 
 from db import directory, records
+from db.changes import Transaction
 from web import present
+from web.api.applied import applied, previewable, removed
 from web.api.attachments import host_id
-from web.api.replies import Answer, Json, conditional, deleted, etag, if_match, listed, shown
+from web.api.replies import Answer, Json, conditional, if_match, listed, shown
 from web.api.revisions import of_own_hosts
-from web.api.schemas.common import Deleted, WaitQuery
+from web.api.schemas.common import WaitQuery
 from web.api.schemas.dns import (
     Dns,
     DnsChange,
@@ -27,9 +29,10 @@ from web.api.schemas.dns import (
     RecordPut,
     RecordQuery,
 )
+from web.api.schemas.isolation import ChangeQuery, Gone, after
 from web.auth.access import AGENTS, ANYONE_KNOWN, CHANGERS, READERS, SIGHT, TENANT_ADMINS, TENANT_READERS, allow
 from web.live import Change
-from web.state import changing, noting, reading, reading_all, state
+from web.state import noting, reading, reading_all, state
 
 blueprint = APIBlueprint("dns", __name__, tag="Names")
 
@@ -38,7 +41,7 @@ OF_NETWORK = "/dns/records/<tenant>/<network>/<name>"
 REPLACED: dict[int | str, dict[str, str | dict[str, dict[str, Any]]]] = {
     200: {
         "description": "It was there already, and stands for these addresses now.",
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Record"}}},
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ChangedRecord"}}},
     }
 }
 
@@ -54,17 +57,16 @@ def get() -> Answer:
 @blueprint.patch("/dns")
 @allow(CHANGERS)
 @blueprint.input(DnsChange, arg_name="body")
-@blueprint.output(Dns)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(Dns))
 @conditional
-def set_domain(body: DnsChange) -> Answer:
+@previewable
+def set_domain(body: DnsChange, query: ChangeQuery) -> Answer | Response:
     """Change what holds for all names
 
     Containers that run keep the search domains that they were started with.
     """
-    with changing() as tx:
-        found = records.set_domain(tx, body.domain, version=if_match())._asdict()
-    found["revision"] = tx.revision
-    return found, 200, etag(found)
+    return applied(lambda tx: records.set_domain(tx, body.domain, version=if_match())._asdict(), query)
 
 
 @blueprint.get("/dns/records")
@@ -90,21 +92,25 @@ def get_of_tenant(tenant: str, name: str) -> Answer:
 @blueprint.put(OF_TENANT)
 @allow(TENANT_ADMINS)
 @blueprint.input(RecordPut, arg_name="body")
-@blueprint.output(Record, 201)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(Record), 201)
 @blueprint.doc(responses=REPLACED)
 @conditional
-def put_of_tenant(tenant: str, name: str, body: RecordPut) -> Answer:
+@previewable
+def put_of_tenant(tenant: str, name: str, body: RecordPut, query: ChangeQuery) -> Answer | Response:
     """Create or replace a tenant's record"""
-    return _put(tenant, name, body.addresses)
+    return _put(tenant, name, body.addresses, query)
 
 
 @blueprint.delete(OF_TENANT)
 @allow(TENANT_ADMINS)
-@blueprint.output(Deleted)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(Gone)
 @conditional
-def delete_of_tenant(tenant: str, name: str) -> Json:
+@previewable
+def delete_of_tenant(tenant: str, name: str, query: ChangeQuery) -> Answer | Response:
     """Delete a tenant's record"""
-    return deleted(lambda tx: records.delete(tx, tenant, name, version=if_match()))
+    return removed(lambda tx: records.delete(tx, tenant, name, version=if_match()), query)
 
 
 @blueprint.get(OF_NETWORK)
@@ -118,21 +124,25 @@ def get_of_network(tenant: str, network: str, name: str) -> Answer:
 @blueprint.put(OF_NETWORK)
 @allow(TENANT_ADMINS)
 @blueprint.input(RecordPut, arg_name="body")
-@blueprint.output(Record, 201)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(Record), 201)
 @blueprint.doc(responses=REPLACED)
 @conditional
-def put_of_network(tenant: str, network: str, name: str, body: RecordPut) -> Answer:
+@previewable
+def put_of_network(tenant: str, network: str, name: str, body: RecordPut, query: ChangeQuery) -> Answer | Response:
     """Create or replace a network's record"""
-    return _put(f"{tenant}/{network}", name, body.addresses)
+    return _put(f"{tenant}/{network}", name, body.addresses, query)
 
 
 @blueprint.delete(OF_NETWORK)
 @allow(TENANT_ADMINS)
-@blueprint.output(Deleted)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(Gone)
 @conditional
-def delete_of_network(tenant: str, network: str, name: str) -> Json:
+@previewable
+def delete_of_network(tenant: str, network: str, name: str, query: ChangeQuery) -> Answer | Response:
     """Delete a network's record"""
-    return deleted(lambda tx: records.delete(tx, f"{tenant}/{network}", name, version=if_match()))
+    return removed(lambda tx: records.delete(tx, f"{tenant}/{network}", name, version=if_match()), query)
 
 
 @blueprint.get("/hosts/<host>/names")
@@ -191,9 +201,16 @@ def _concerns(changes: Sequence[Change]) -> bool:
     return any(change.noun in (*directory.OF_A_TENANT, *directory.OF_ALL) for change in changes)
 
 
-def _put(scope: str, name: str, addresses: Sequence[str]) -> Answer:
-    with changing() as tx:
-        record, is_new = records.put(tx, scope, name, addresses, version=if_match())
-        body = present.record(tx.session, record)
-    body["revision"] = tx.revision
-    return body, 201 if is_new else 200, etag(body)
+def _put(scope: str, name: str, addresses: Sequence[str], query: ChangeQuery) -> Answer | Response:
+    made = False
+
+    def put(tx: Transaction) -> Json:
+        nonlocal made
+        record, made = records.put(tx, scope, name, addresses, version=if_match())
+        return present.record(tx.session, record)
+
+    answer = applied(put, query)
+    if isinstance(answer, Response):
+        return answer
+    body, _, headers = answer
+    return body, 201 if made else 200, headers

@@ -8,9 +8,10 @@ from flask import Response
 from db import attachments, publications
 from db.publications import Wish
 from web import present
+from web.api.applied import added, previewable, removed
 from web.api.attachments import PATH, host_id
-from web.api.replies import Answer, Json, created, deleted, idempotent, listed
-from web.api.schemas.common import Deleted
+from web.api.replies import Answer, Json, idempotent, listed
+from web.api.schemas.isolation import ChangeQuery, Gone, after
 from web.api.schemas.publication import (
     Publication,
     PublicationCreate,
@@ -41,22 +42,26 @@ def find(query: PublicationQuery) -> Json:
 @blueprint.post("/publications")
 @allow(TENANT_ADMINS, by=BODY)
 @blueprint.input(PublicationCreate, arg_name="body")
-@blueprint.output(Publication, 201)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(Publication), 201)
 @idempotent
-def create(body: PublicationCreate) -> Answer | Response:
+@previewable
+def create(body: PublicationCreate, query: ChangeQuery) -> Answer | Response:
     """Publish a port
 
     Who reaches the host by it reaches the endpoint, whose policies judge by the client's own address.
     """
-    return created(lambda tx: present.publication(publications.publish(tx, body.endpoint, _wish(body))))
+    return added(lambda tx: present.publication(publications.publish(tx, body.endpoint, _wish(body))), query)
 
 
 @blueprint.delete("/publications/<tenant>/<endpoint>/<int:publication>")
 @allow(TENANT_ADMINS)
-@blueprint.output(Deleted)
-def delete(tenant: str, endpoint: str, publication: int) -> Json:
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(Gone)
+@previewable
+def delete(tenant: str, endpoint: str, publication: int, query: ChangeQuery) -> Answer | Response:
     """Unpublish a port"""
-    return deleted(lambda tx: publications.withdraw(tx, f"{tenant}/{endpoint}", publication))
+    return removed(lambda tx: publications.withdraw(tx, f"{tenant}/{endpoint}", publication), query)
 
 
 @blueprint.put(f"{PATH}/publications")

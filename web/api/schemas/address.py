@@ -18,7 +18,6 @@ from web.api.schemas.common import (
     Name,
     Page,
     QualifiedName,
-    Query,
     Revision,
     TextQuery,
     Version,
@@ -173,10 +172,6 @@ class Differences(Contract):
     """All that does not agree."""
 
     items: list[Difference]
-
-
-class CollectQuery(Query):
-    dry_run: bool = Field(False, description="Change nothing; tell what would be repaired.")
 
 
 class Collected(Differences):
