@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import and_, bindparam, delete, func, insert, literal, or_, select
 from sqlalchemy.orm import Session
 
+from db import aliases as db_aliases
 from db import allocate, allowed, bandwidth, blocks, choosing, moves, quotas, records, reservations, transport, wanted
 from db.addressing import IPAddress, check_usable, is_made_of_an_address, macs_of, offset_of, parse_mac
 from db.changes import Transaction
@@ -105,9 +106,6 @@ _INSERT_ADDRESSES = insert(Address.__table__)  # type: ignore[arg-type]
 _DELETE = delete(Endpoint.__table__).where(Endpoint.id == bindparam("id"))  # type: ignore[arg-type]
 
 
-MOST_ALIASES = 16
-
-
 class Attached(NamedTuple):
     endpoint: WantedEndpoint
     created: bool
@@ -148,8 +146,8 @@ def attach(
     if interface:
         _check_interface(container_id, interface, netns)
     values = {"labels": valid_labels(labels), "ports": valid_ports(ports)}
-    if names := _aliases(aliases, name):
-        values["aliases"] = names
+    if others := db_aliases.valid(aliases, name):
+        values["aliases"] = others
     further = {key: value for key, value in (("interface", interface), ("move", move)) if value}
     if limits and any(limits.values()):
         further["limits"] = dict(limits)
@@ -380,13 +378,6 @@ def _check_interface(container_id: str, ifname: str, netns: str) -> None:
         raise Invalid(f"{ifname!r} is not an interface name", "use 1 to 15 characters, like eth0", "ifname")
     if len(netns) > 255 or not netns.isprintable():
         raise Invalid("the path of a network namespace has at most 255 printable characters", "shorten it", "netns")
-
-
-def _aliases(aliases: Sequence[str], name: str) -> list[str]:
-    """Other names that it goes by; unlike its own several endpoints may share one."""
-    if len(aliases) > MOST_ALIASES:
-        raise Invalid(f"{len(aliases)} aliases are too many", f"use at most {MOST_ALIASES}", "aliases")
-    return [alias for alias in dict.fromkeys(aliases) if dns_label(alias, "alias", "aliases") != name]
 
 
 def _digest(**values: Any) -> str:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from sqlalchemy import Engine, delete, func, insert, select, text, update
+from sqlalchemy import Engine, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
@@ -38,11 +38,28 @@ _revision = Revision.__table__.c
 _BUMP = update(Revision.__table__).where(_revision.id == 1).values(number=_revision.number + 1)  # type: ignore[arg-type]
 _BUMPED = _BUMP.returning(_revision.number)
 _BUMPED_AND_TOLD = _BUMP.returning(_revision.number, func.pg_notify(REVISION_CHANNEL, ""))
-_CURRENT = select(_revision.number).where(_revision.id == 1)
+CURRENT = select(_revision.number).where(_revision.id == 1)
 _LOG = insert(ChangeRow.__table__)  # type: ignore[arg-type]
+_REACH = select(CURRENT.scalar_subquery(), select(func.min(ChangeRow.revision)).scalar_subquery())
+_SINCE = (
+    select(ChangeRow.__table__)
+    .where(ChangeRow.revision > bindparam("after"))
+    .order_by(ChangeRow.revision, ChangeRow.noun, ChangeRow.id)
+)
 
 
 class Recorded(NamedTuple):
+    op: Operation
+    tenant_id: int | None
+    host_id: int | None
+
+
+class Change(NamedTuple):
+    """A row of the log."""
+
+    revision: int
+    noun: str
+    id: int
     op: Operation
     tenant_id: int | None
     host_id: int | None
@@ -155,22 +172,27 @@ def _refusing() -> Iterator[None]:
 
 
 def current_revision(session: Session) -> int:
-    return session.execute(_CURRENT).scalar_one()
+    return session.execute(CURRENT).scalar_one()
 
 
-def changes_since(session: Session, revision: int) -> list[ChangeRow] | None:
-    """What changed after `revision`, in order; None when the log does not say, so that only a snapshot helps.
+def reach(session: Session) -> tuple[int, int | None]:
+    """The newest revision, and the oldest that the log has."""
+    current, oldest = session.execute(_REACH).one()
+    return current, oldest
 
-    That is so when the log was pruned, and when the database is older than the caller (a backup was restored).
-    """
-    current = current_revision(session)
-    if revision == current:
-        return []
-    oldest = session.execute(select(func.min(ChangeRow.revision))).scalar_one()
-    if revision > current or oldest is None or oldest > revision + 1:
+
+def says(current: int, oldest: int | None, revision: int) -> bool:
+    """Whether a log that reaches so far has all that came after `revision`. Not, when it was pruned, and when the
+    database is older than the caller (a backup was restored)."""
+    return revision == current or (revision < current and oldest is not None and oldest <= revision + 1)
+
+
+def changes_since(session: Session, revision: int) -> list[Change] | None:
+    """What changed after `revision`, in order; None when the log does not say, so that only a snapshot helps."""
+    current, oldest = reach(session)
+    if not says(current, oldest, revision):
         return None
-    query = select(ChangeRow).where(ChangeRow.revision > revision)
-    return list(session.execute(query.order_by(ChangeRow.revision, ChangeRow.noun, ChangeRow.id)).scalars())
+    return [] if revision == current else [Change(*row) for row in session.execute(_SINCE, {"after": revision})]
 
 
 def notify(session: Session, channel: str) -> None:

@@ -5,13 +5,20 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from db.changes import Transaction
 from db.errors import Invalid
 from db.tables import Controller, HostStatus
 
+_controller = Controller.__table__.c
+_SEEN = (
+    update(Controller.__table__)  # type: ignore[arg-type]
+    .where(_controller.name == bindparam("named"), _controller.target == bindparam("at"))
+    .values(revision=bindparam("revision"), seen_at=bindparam("seen_at"))
+    .returning(_controller.name)
+)
 _TARGET = re.compile(r"(tcp|ssl):(\[[0-9a-fA-F:.]+\]|[0-9.]+):[0-9]{1,5}")
 
 
@@ -30,15 +37,16 @@ def seen(session: Session, name: str, target: str, revision: int, now: datetime)
     if not 1 <= len(name) <= 63:
         raise Invalid(f"controller name {name!r} has {len(name)} characters", "use 1 to 63", "name")
     values = {"target": target, "revision": revision, "seen_at": now}
+    if session.execute(_SEEN, {"named": name, "at": target, "revision": revision, "seen_at": now}).scalar() is not None:
+        return
     known = session.execute(select(Controller.target).where(Controller.name == name)).scalar()
     if known is None:
         session.execute(insert(Controller).values(name=name, **values))
     else:
         session.execute(update(Controller).where(Controller.name == name).values(values))
-    if known != target:
-        tx = Transaction(session, now)
-        tx.record("controller", 0, "create" if known is None else "update")
-        tx.finish()
+    tx = Transaction(session, now)
+    tx.record("controller", 0, "create" if known is None else "update")
+    tx.finish()
 
 
 def started(session: Session, name: str) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, and_, bindparam, cast, func, or_, select, upd
 from sqlalchemy.orm import Session
 
 from db import controllers
-from db.changes import PROGRESS_CHANNEL, current_revision, notify
+from db.changes import CURRENT, PROGRESS_CHANNEL, notify
 from db.errors import NotFound
 from db.hosts import SILENT_AFTER
 from db.tables import Controller, Host, HostStatus, utcnow
@@ -85,13 +85,13 @@ _HOSTS = (
     .order_by(_host.name)
 )
 _ONE_HOST = _HOSTS.where(_host.name == bindparam("host"))
-_COMPUTED = select(
-    func.coalesce(
-        select(func.min(_controller.revision)).where(_controller.seen_at > bindparam("alive")).scalar_subquery(),
-        select(_controller.revision).order_by(_controller.seen_at.desc()).limit(1).scalar_subquery(),
-        0,
-    )
+_COMPUTED_UP_TO = func.coalesce(
+    select(func.min(_controller.revision)).where(_controller.seen_at > bindparam("alive")).scalar_subquery(),
+    select(_controller.revision).order_by(_controller.seen_at.desc()).limit(1).scalar_subquery(),
+    0,
 )
+_COMPUTED = select(_COMPUTED_UP_TO)
+_NEWEST_AND_COMPUTED = select(CURRENT.scalar_subquery(), _COMPUTED_UP_TO)
 
 _FIELDS = ("controller", "connected", "wanted_revision", "confirmed_revision", "error", "flows", "drops", "repaired")
 _RECORD = (
@@ -139,12 +139,14 @@ def computed(session: Session, now: datetime | None = None) -> int:
 
 def progress(session: Session, revision: int, host: str | None = None, now: datetime | None = None) -> RevisionProgress:
     """How far `revision` is, everywhere or on one host."""
-    if not 0 <= revision <= (current := current_revision(session)):
+    now = now or utcnow()
+    current, up_to = session.execute(_NEWEST_AND_COMPUTED, {"alive": now - ALIVE}).one()
+    if not 0 <= revision <= current:
         raise NotFound(f"there is no revision {revision}", f"the newest is {current}", "revision")
-    is_computed = computed(session, now) >= revision
+    is_computed = int(up_to) >= revision
     asked = {"least": revision if is_computed else 0, "revision": revision, "host": host}
     rows = session.execute(_HOSTS if host is None else _ONE_HOST, asked)
-    states = [_state_of(row, revision, is_computed, now or utcnow()) for row in rows]
+    states = [_state_of(row, revision, is_computed, now) for row in rows]
     if host is not None and not states:
         if session.execute(select(Host.id).where(Host.name == host)).scalar() is None:
             raise NotFound(f"there is no host {host}", "list them with `warren host list`", "host")

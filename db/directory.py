@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select, true, update
+from sqlalchemy import ColumnElement, and_, bindparam, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from db import records
-from db.changes import PROGRESS_CHANNEL, changes_since, current_revision, notify
+from db.changes import PROGRESS_CHANNEL, Change, changes_since, current_revision, notify, reach, says
 from db.errors import NotFound
 from db.settings import is_flat
 from db.tables import Address, ChangeRow, DnsRecord, Endpoint, Host, HostStatus, Network, Peering, Subnet, Tenant
@@ -51,10 +51,22 @@ class _Network(NamedTuple):
     isolated: bool
 
 
+_NOTED = select(_status.names_revision, _status.names_seen_at).where(_status.host_id == bindparam("host"))
+_endpoint = Endpoint.__table__.c
+_PORTS = select(_endpoint.id, _endpoint.ofport, _endpoint.network_id).where(_endpoint.host_id == bindparam("host"))
+_LOGGED = select(ChangeRow.__table__).where(ChangeRow.revision == bindparam("revision"))
+
+
 def document(session: Session, host_id: int, after: int | None = None) -> dict[str, Any]:
-    """What the host's resolver knows; with `after`, only the names that changed since, if the log says which."""
+    """What the host's resolver knows; with `after`, only the names that changed since, if the log says which.
+
+    A network in which all of the host's endpoints are news may be new to it, and so may be what that network sees: of
+    such (`new`) all names are told.
+    """
     rows = None if after is None else changes_since(session, after)
-    local = set(session.execute(select(Endpoint.network_id).where(Endpoint.host_id == host_id).distinct()).scalars())
+    whole = rows is None or len(rows) > MOST_CHANGES
+    ports = session.execute(_PORTS, {"host": host_id}).all()
+    local = {port.network_id for port in ports}
     peers, flat = _peers(session), is_flat(session)
     networks = _networks(session, local, peers, flat)
     seen = {
@@ -63,27 +75,33 @@ def document(session: Session, host_id: int, after: int | None = None) -> dict[s
     }
     visible = local.union(*seen.values()) if seen else local
     networks = {id: network for id, network in networks.items() if id in visible}
-    askers = session.execute(select(Endpoint.ofport, Endpoint.network_id).where(Endpoint.host_id == host_id)).all()
-    whole = rows is None or len(rows) > MOST_CHANGES
+    new: set[int] = set()
+    if not whole:
+        changed = {row.id for row in rows or () if row.noun == "endpoint"}
+        old = {port.network_id for port in ports if port.id not in changed}
+        new = visible - old.union(*(seen[id] for id in old))
     return {
         "revision": current_revision(session),
         "whole": whole,
+        "new": sorted(new),
         "domain": records.settings(session).domain,
         "networks": _described(session, networks),
         "seen": {str(id): others for id, others in seen.items()},
-        "askers": {str(port): network for port, network in askers},
-        "names": _names(session, networks) if whole else _changed(session, networks, rows or ()),
+        "askers": {str(port.ofport): port.network_id for port in ports},
+        "names": _names(session, networks)
+        if whole
+        else _changed(session, networks, rows or ())
+        | (_names(session, {id: networks[id] for id in new}) if new else {}),
     }
 
 
 def changed_for_host(session: Session, host_id: int, after: int) -> bool:
     """Whether the host's names may differ from those at `after`."""
-    current = current_revision(session)
+    current, oldest = reach(session)
     if after == current:
         return False
-    oldest = session.execute(select(func.min(ChangeRow.revision))).scalar_one()
-    if after > current or oldest is None or oldest > after + 1:
-        return True  # the log does not say
+    if not says(current, oldest, after):
+        return True
     tenants = select(Endpoint.tenant_id).where(Endpoint.host_id == host_id).distinct()
     near = _neighbours(session, session.execute(tenants).scalars())
     concerns = or_(
@@ -113,8 +131,7 @@ def note(session: Session, host_id: int, known: int | None, now: datetime) -> No
 
 def is_noted(session: Session, host_id: int, known: int | None, now: datetime) -> bool:
     """Whether `note` would change nothing: looked at first, so that an agent that asks again costs no write."""
-    query = select(HostStatus.names_revision, HostStatus.names_seen_at).where(HostStatus.host_id == host_id)
-    row = session.execute(query).first()
+    row = session.execute(_NOTED, {"host": host_id}).first()
     return row is not None and row[0] == (known or 0) and row[1] is not None and row[1] >= now - HEARTBEAT
 
 
@@ -125,9 +142,9 @@ def waiting(session: Session, revision: int, now: datetime) -> list[str]:
 
 def concerned(session: Session, revision: int) -> frozenset[int]:
     """The ids of the hosts that may be asked for names which `revision` changed."""
-    if not 0 <= revision <= (current := current_revision(session)):
+    rows: Sequence[Any] = session.execute(_LOGGED, {"revision": revision}).all()
+    if not rows and not 0 <= revision <= (current := current_revision(session)):
         raise NotFound(f"there is no revision {revision}", f"the newest is {current}", "revision")
-    rows = session.execute(select(ChangeRow).where(ChangeRow.revision == revision)).scalars().all()
     if any(row.noun in OF_ALL for row in rows):
         return frozenset(session.execute(select(Host.id)).scalars())
     named = {row.host_id for row in rows if row.host_id is not None}
@@ -213,14 +230,14 @@ def _names(session: Session, networks: Mapping[int, _Network]) -> Entries:
     return _endpoints(session, networks, true()) | _records(session, networks, true())
 
 
-def _changed(session: Session, networks: Mapping[int, _Network], rows: Sequence[ChangeRow]) -> Entries:
+def _changed(session: Session, networks: Mapping[int, _Network], rows: Sequence[Change]) -> Entries:
     ids = {noun: {row.id for row in rows if row.noun == noun} for noun in ("endpoint", "record")}
-    gone: Entries = {f"{noun}/{id}": None for noun in ids for id in ids[noun]}
-    return (
-        gone
-        | _endpoints(session, networks, Endpoint.id.in_(ids["endpoint"]))
-        | _records(session, networks, DnsRecord.id.in_(ids["record"]))
-    )
+    found: Entries = {f"{noun}/{id}": None for noun in ids for id in ids[noun]}
+    if ids["endpoint"]:
+        found |= _endpoints(session, networks, Endpoint.id.in_(ids["endpoint"]))
+    if ids["record"]:
+        found |= _records(session, networks, DnsRecord.id.in_(ids["record"]))
+    return found
 
 
 def _endpoints(session: Session, networks: Mapping[int, _Network], which: ColumnElement[bool]) -> Entries:

@@ -101,10 +101,15 @@ def set_udp_ports(tx: Transaction, wanted: Mapping[str, int]) -> dict[str, int]:
     return then
 
 
+def may_be_private(name: str) -> bool:
+    """Whether its networks may have the same addresses as others': host-gw tells networks apart by them."""
+    return valid(name) != HOST_GW.name
+
+
 def check(network: Network) -> None:
     """Refuses what a transport cannot do for a network, wherever its endpoints are."""
     name = network.qualified_name
-    if network.transport == HOST_GW.name and network.private:
+    if network.private and not may_be_private(network.transport):
         raise Invalid(
             f"network {name} is private, and host-gw tells networks apart by their addresses",
             "use a tunnel, or a network that is not private",

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from controller.transport import TRANSPORTS
 from db import bandwidth, records, segments, transport
 from db.addressing import GATEWAY_MAC
-from db.changes import current_revision
+from db.changes import current_revision, reach, says
 from db.errors import NotFound
 from db.tables import Address, ChangeRow, Controller, Endpoint, Host, Network, Publication, Subnet, Tenant, port_name
 
@@ -144,12 +144,11 @@ def nameservers(carried_by: str, gateways: list[str]) -> list[str]:
 
 def changed_for_host(session: Session, host_id: int, after_revision: int) -> bool:
     """Whether the host's document may differ from that at `after_revision`."""
-    current = current_revision(session)
+    current, oldest = reach(session)
     if after_revision == current:
         return False
-    oldest = session.execute(select(func.min(ChangeRow.revision))).scalar_one()
-    if after_revision > current or oldest is None or oldest > after_revision + 1:
-        return True  # the log does not say
+    if not says(current, oldest, after_revision):
+        return True
     here = select(Endpoint.network_id).where(Endpoint.host_id == host_id)
     concerns = or_(
         ChangeRow.host_id == host_id,

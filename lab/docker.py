@@ -20,6 +20,8 @@ from lab.process import Daemon, Process, of_lab, stop
 
 TENANT, NETWORK, SUBNET = "docker", "web", "10.30.0.0/24"
 """What a lab with Docker has from the beginning."""
+RESOLVER = "169.254.53.53"
+"""Warren's, in all networks."""
 ENGINE = "/usr/sbin/dockerd"
 CGROUPS = Path("/sys/fs/cgroup")
 STOP_PATIENCE = 40.0
@@ -68,6 +70,7 @@ def start(host: HostName, lab_dir: Path) -> None:
             *(*_inside(holder), "dockerd", "-H", socket(host), "--containerd", str(runtime)),
             *("--data-root", f"{folder(host)}/data", "--exec-root", f"{folder(host)}/exec"),
             *("--pidfile", f"{folder(host)}/dockerd.pid", "--cgroup-parent", f"/{cgroup(host)}"),
+            *("--dns", RESOLVER),
         ]
         with netns.inside(host.netns):
             daemon.start(arguments, lab_dir, env={"HOME": str(folder(host))})

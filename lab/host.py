@@ -53,6 +53,7 @@ def start_agent(host: HostName, lab_dir: Path, token: str | None = None) -> None
         *("--ovsdb", host.ovsdb, "--datapath", "netdev", "--physical", f"{SEGMENT}={ovs.BRIDGE}"),
         *("--resolv-conf", str(resolv_conf(host)), "--cni-conf-dir", str(conf_dir(host))),
         *("--docker-plugins", str(docker.plugins(host)), "--docker-tenant", docker.TENANT),
+        *("--docker-socket", docker.socket(host).removeprefix("unix://")),
     ]
     # A host of the lab has no way out, so it knows nobody to ask for others' names until a nameserver is written there.
     resolv_conf(host).touch()

@@ -34,6 +34,8 @@ from ovs_agent.dns.follow import Follower
 from ovs_agent.dns.forward import Upstreams
 from ovs_agent.docker.book import Book
 from ovs_agent.docker.driver import Driver
+from ovs_agent.docker.engine import Engine
+from ovs_agent.docker.naming import Naming
 from ovs_agent.docker.server import Server as DockerServer
 from ovs_agent.gateway import Gateway
 from ovs_agent.keeper import Keeper
@@ -65,6 +67,7 @@ class Settings(NamedTuple):
     resolv_conf: Path
     docker_plugins: Path | None = None
     docker_tenant: str = ""
+    docker_socket: Path = Path("/run/docker.sock")
     cni_conf_dir: Path = Path("/etc/cni/net.d")
     ca: str | None = None  # file of the API's authority; None: one of the machine's
 
@@ -81,8 +84,12 @@ class Agent:
         self._rest = rest
         self._ledger = ledger = Ledger(settings.bridge, settings.datapath, settings.physical)
         self._database = Database(settings.ovsdb, lambda: self._keeper.wake())
+        self._space = space.Space(settings.bridge, settings.datapath != "netdev")
+        self._resolver = dns.Server(self._space.sockets, Upstreams(settings.resolv_conf), space.addresses)
+        self._names = Follower(rest, identity.host, state, self._resolver.tell)
+        offload = settings.datapath != "netdev"
         self._attacher = Attacher(
-            rest, identity.host, settings.bridge, settings.datapath != "netdev", self._database, ledger, state
+            rest, identity.host, settings.bridge, offload, self._database, ledger, state, self._names
         )
         connections = Connections(folder(settings.ovsdb), settings.datapath)
         self._reporter = Reporter(
@@ -109,16 +116,14 @@ class Agent:
         certificate = Certificate(rest, identity.host, state)
         hears = (self._changed, self._reporter.hurry, tracer.answer, certificate)
         self._poll = Poll(rest, identity.host, state, ledger, *hears)
-        self._space = space.Space(settings.bridge, settings.datapath != "netdev")
-        self._resolver = dns.Server(self._space.sockets, Upstreams(settings.resolv_conf), space.addresses)
-        self._names = Follower(rest, identity.host, state, self._resolver.tell)
         self._server = Server(settings.run_dir / SOCKET, self._attacher, publisher, self.unfit)
         self._conflist = Conflist(settings.cni_conf_dir, lambda: self._poll.trouble or self._not_ready())
         self._docker: DockerServer | None = None
         if settings.docker_plugins is not None:
             book = Book(state.folder / "docker")
-            driver = Driver(self._attacher, rest, identity.host, settings.docker_tenant, book, publisher)
-            self._docker = DockerServer(settings.docker_plugins, driver)
+            naming = Naming(Engine(settings.docker_socket), book.joints, rest, identity.host)
+            more = (identity.host, settings.docker_tenant, book, publisher, naming.joined)
+            self._docker = DockerServer(settings.docker_plugins, Driver(self._attacher, rest, *more), naming)
         self._ended = threading.Event()
 
     def run(self) -> None:

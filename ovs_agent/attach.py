@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 from client.rest import Problem, Rest, Unreachable
 from ovs_agent.confirm import FLOWS_PATIENCE, Abandoned, Confirmation
+from ovs_agent.dns.follow import Follower
 from ovs_agent.document import Endpoint, Limits
 from ovs_agent.findings import port_problem
 from ovs_agent.ledger import Busy, Key, Ledger
@@ -72,6 +73,7 @@ class Attacher:
         database: Database,
         ledger: Ledger,
         state: State,
+        names: Follower,
     ) -> None:
         self._rest = rest
         self._host = host
@@ -80,6 +82,7 @@ class Attacher:
         self._database = database
         self._ledger = ledger
         self._state = state
+        self._names = names
         self._confirmation = Confirmation(rest, host, bridge)
         self._plugs = Plugs(database, bridge, checksum_offload)
         self._aside = ThreadPoolExecutor(2 * CONCURRENCY, "aside")  # an attach uses two: a slow one holds up no other
@@ -126,6 +129,7 @@ class Attacher:
             body = self._rest.put(self._path(key), json=wish, timeout=patience).body
             endpoint, revision = Endpoint.parse(body), int(body["revision"])
             self._ledger.attached(endpoint, revision)
+            self._aside.submit(self._names.attached, endpoint, wish.get("aliases", ()), revision)
             return endpoint, revision
 
     def plug(self, endpoint: Endpoint, revision: int, peer: str, scope: str) -> None:
@@ -280,7 +284,7 @@ class Attacher:
         made.append(endpoint)
         failed = threading.Event()
         confirmed = self._aside.submit(self._confirmation.flows, revision, lambda: failed.is_set() or abandoned())
-        named = self._aside.submit(self._confirmation.names, revision)
+        named = self._aside.submit(self._named, endpoint, wish, revision)
         try:
             host_mac, gateways = self._plugs.plug(endpoint, scope, routing)
         except BaseException:
@@ -301,10 +305,16 @@ class Attacher:
         )
         return Attached(endpoint, host_mac, gateways, revision)
 
+    def _named(self, endpoint: Endpoint, wish: Mapping[str, Any], revision: int) -> None:
+        # What moves here has aliases that only the API knows.
+        known_here = not wish.get("move") and self._names.attached(endpoint, wish.get("aliases", ()), revision)
+        self._confirmation.names(revision, known_here)
+
     def _end(self, key: Key) -> int | None:
+        endpoint = self._ledger.find(key)
         revision = self._release_or_remember(key)
         if revision is not None:
-            self._confirmation.names(revision)
+            self._confirmation.names(revision, endpoint is not None and self._names.detached(endpoint, revision))
         return revision
 
     def _release_or_remember(self, key: Key) -> int | None:

@@ -82,17 +82,18 @@ class Confirmation:
             f"and connected to the bridge {self._bridge}?"
         )
 
-    def names(self, revision: int) -> None:
-        """Return when every resolver that may be asked answers from `revision`, or had time to hear of it."""
+    def names(self, revision: int, known_here: bool) -> None:
+        """Return when every resolver that may be asked answers from `revision`, or had time to hear of it; where
+        `known_here`, this host's does already."""
         begun = time.monotonic()
         if begun < self._names_late_until:
             return
         waiting: list[str] = ["?"]
         try:
             while waiting and (rest := begun + NAMES_PATIENCE - time.monotonic()) > 0:
-                waiting = self._rest.get(
-                    f"/revisions/{revision}/names", params={"wait": rest}, timeout=NAMES_PATIENCE + 5
-                ).body["waiting"]
+                params = {"wait": rest, "but": self._host if known_here else None}
+                reply = self._rest.get(f"/revisions/{revision}/names", params=params, timeout=NAMES_PATIENCE + 5)
+                waiting = reply.body["waiting"]
         except (Unreachable, Problem) as fault:
             log.warning("whether names of revision %d are known cannot be seen: %s", revision, fault)
             return

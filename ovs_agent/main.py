@@ -98,6 +98,15 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     help="Who owns Docker networks that name no tenant with -o tenant=.",
 )
 @click.option(
+    "--docker-socket",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="WARREN_DOCKER_SOCKET",
+    default=Path("/run/docker.sock"),
+    show_default=True,
+    help="Where dockerd is asked what containers are called.",
+)
+@click.option(
     "--cni-conf-dir",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
@@ -129,6 +138,7 @@ def cli(
     segments: dict[str, str],
     docker_plugins: Path | None,
     docker_tenant: str,
+    docker_socket: Path,
     cni_conf_dir: Path,
     resolv_conf: Path,
 ) -> None:
@@ -158,6 +168,7 @@ def cli(
         resolv_conf,
         docker_plugins,
         docker_tenant,
+        docker_socket,
         cni_conf_dir,
     )
     _run(settings, token or None, state_dir, address, ca_file, ca_pin or None)

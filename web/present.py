@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from controller.calc.documents import read
 from controller.model import Tier
-from db import bandwidth, tables, transport
+from db import bandwidth, changes, tables, transport
 from db import bindings as db_bindings
 from db import blocks as db_blocks
 from db import hosts as db_hosts
@@ -392,5 +392,5 @@ def bindings(session: Session, rows: Sequence[tables.RoleBinding]) -> list[Json]
     return [binding(row) for row in rows]
 
 
-def change(row: tables.ChangeRow) -> Json:
+def change(row: changes.Change) -> Json:
     return {"revision": row.revision, "noun": row.noun, "id": row.id, "op": row.op}

@@ -1,4 +1,5 @@
 """The way to the host's resolver and back: DNS queries to a network's gateway go to a port behind which it listens.
+Those to one address that is the same in all networks do, too, for who must name a resolver before there is a network.
 
 Networks may use the same addresses, so the resolver is not shown the asker's: a query reaches it from an address that
 holds the number of the port it came in by, which nobody can choose, and its answer finds the way back by that number.
@@ -31,6 +32,10 @@ from controller.world import World
 ASKERS = {4: 169 << 24 | 254 << 16, 6: 0xFD7761727265006E << 64}
 """169.254.0.0/16 and fd77:6172:7265:6e::/112, which are addresses behind the resolver's port and nowhere else; the low
 16 bits are a port's number."""
+ANYWHERE = 169 << 24 | 254 << 16 | 53 << 8 | 53
+"""169.254.53.53, the resolver in every network."""
+ANYWHERE_ASKERS = 240 << 24 | 53 << 16
+"""240.53.0.0/16: in place of 169.254.0.0/16 for queries to that address, so that their answers come from it."""
 SERVER = 1
 """The low 16 bits of the resolver's own address."""
 
@@ -64,23 +69,29 @@ def local(world: World, endpoint: Endpoint) -> list[Flow]:
     gateways = {subnet.version: subnet for subnet in network.subnets}
     flows = []
     for address in endpoint.addresses:
-        flows += _queries(endpoint, address, gateways[address.version])
-        flows.append(_answers(world, endpoint, address, gateways[address.version]))
+        for asked, askers in _ways(gateways[address.version]):
+            flows += _queries(endpoint, address, asked, askers)
+            flows.append(_answers(world, endpoint, address, asked, askers))
     return flows
 
 
-def _queries(endpoint: Endpoint, address: Address, subnet: Subnet) -> list[Flow]:
+def _ways(subnet: Subnet) -> list[tuple[int, int]]:
+    """The addresses that may be asked, each with what an asker's port is added to."""
+    return [(subnet.gateway, ASKERS[subnet.version])] + [(ANYWHERE, ANYWHERE_ASKERS)] * (subnet.version == 4)
+
+
+def _queries(endpoint: Endpoint, address: Address, resolver: int, askers: int) -> list[Flow]:
     version = address.version
     asked = (
         Match("in_port", endpoint.ofport),
         ip(version),
         ip_source(version, address.value),
-        ip_destination(version, subnet.gateway),
+        ip_destination(version, resolver),
     )
     source, destination = _fields(version)
     actions = (
         SetField("eth_dst", RESOLVER_MAC),
-        SetField(source, ASKERS[version] | endpoint.ofport),
+        SetField(source, askers | endpoint.ofport),
         SetField(destination, ASKERS[version] | SERVER),
         Output(RESOLVER_OFPORT),
     )
@@ -90,18 +101,18 @@ def _queries(endpoint: Endpoint, address: Address, subnet: Subnet) -> list[Flow]
     ]
 
 
-def _answers(world: World, endpoint: Endpoint, address: Address, subnet: Subnet) -> Flow:
+def _answers(world: World, endpoint: Endpoint, address: Address, resolver: int, askers: int) -> Flow:
     version = address.version
     source, destination = _fields(version)
     actions = (
         SetField("eth_src", ROUTER_MAC),
         SetField("eth_dst", endpoint.mac),
-        SetField(source, subnet.gateway),
+        SetField(source, resolver),
         SetField(destination, address.value),
         SetField(DESTINATION_TENANT, world.networks[endpoint.network].tenant),
         SetField(OUTPUT_PORT, endpoint.ofport),
     )
-    match = (ip(version), ip_destination(version, ASKERS[version] | endpoint.ofport))
+    match = (ip(version), ip_destination(version, askers | endpoint.ofport))
     return flow(Kind.ENDPOINT, Stage.RESOLVED, 100, match, actions, Stage.OUTPUT)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 Address = str
@@ -51,6 +52,17 @@ class Entry(NamedTuple):
 Place = tuple[str, int]
 
 
+class Own(NamedTuple):
+    """An endpoint of this host as an attach or a detach left it at `revision`; `entry` is None when it is gone. `port`
+    of the bridge is in `network`."""
+
+    revision: int
+    key: str
+    entry: Entry | None
+    port: int
+    network: int
+
+
 class View(NamedTuple):
     """What is seen from a network: its own place first, then its tenant's others, then other tenants'."""
 
@@ -65,7 +77,7 @@ class View(NamedTuple):
 
 
 class Names:
-    """Never changes: `parse` and `changed` make new ones."""
+    """Never changes: `parse`, `changed` and `including` make new ones."""
 
     def __init__(
         self,
@@ -99,7 +111,7 @@ class Names:
         """With what `document` says is new, other (`names`) or gone (null). Raises Incomplete."""
         frame = _frame(document)
         networks = frame[2]
-        if not networks.keys() <= self._networks.keys():
+        if not networks.keys() <= {*self._networks, *document.get("new", ())}:
             raise Incomplete
         entries = dict(self._entries)
         for key, one in document["names"].items():
@@ -112,6 +124,29 @@ class Names:
             key: e for key, e in entries.items() if e.network in networks or (not e.network and e.tenant in tenants)
         }
         return Names(*frame, kept)
+
+    def including(self, own: Own) -> Names:
+        """The same with one endpoint more, or one less. What else is known is shared, not gone through."""
+        other = copy(self)
+        other._entries, other._places = dict(self._entries), dict(self._places)
+        other._held, other._pointers = dict(self._held), dict(self._pointers)
+        before = other._entries.pop(own.key, None)
+        if own.entry is not None:
+            other._entries[own.key] = own.entry
+            other.askers = {**self.askers, own.port: own.network}
+        for place in {entry.place for entry in (before, own.entry) if entry is not None}:
+            there = {key: entry for key, entry in self._places.get(place, {}).items() if key != own.key}
+            if own.entry is not None and own.entry.place == place:
+                there[own.key] = own.entry
+            other._places[place] = there
+            other._held.pop(place, None)
+            other._pointers.pop(place, None)
+        return other
+
+    def network(self, tenant: str, name: str) -> int | None:
+        """The id of a network that has endpoints here: what it may see is known."""
+        named = (id for id in self._views if self._networks[id][:2] == (name, tenant))
+        return next(named, None)
 
     def document(self) -> dict[str, Any]:
         """Whole, in the form that `parse` reads."""

@@ -29,14 +29,16 @@ SERVER, BEYOND = 1, 2
 MTU = 1280
 """Any network's: what fits here needs no fragment anywhere."""
 ASKERS = ("169.254.0.0", "fd77:6172:7265:6e::")
-"""What an asker's port is added to, as the flows do."""
+ANYWHERE_ASKERS = "240.53.0.0"
+"""What an asker's port is added to, as the flows do: for queries to its gateway, and to the address that is the same in
+all networks."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def addresses(port: int) -> tuple[str, ...]:
     """From where an asker's queries come, as a socket of both families says it."""
-    v4, v6 = (str(ipaddress.ip_address(base) + port) for base in ASKERS)
-    return f"::ffff:{v4}", v6
+    v4, v6, anywhere = (str(ipaddress.ip_address(base) + port) for base in (*ASKERS, ANYWHERE_ASKERS))
+    return f"::ffff:{v4}", v6, f"::ffff:{anywhere}"
 
 
 class Space:

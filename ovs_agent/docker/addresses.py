@@ -14,25 +14,22 @@ import hashlib
 import ipaddress
 import secrets
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from logging import getLogger
 from typing import Any, NamedTuple
 
 from client.rest import Problem
 from ovs_agent.attach import Attacher
-from ovs_agent.docker.messages import IPNetwork, Refused
+from ovs_agent.docker.fields import Refused
 from ovs_agent.document import Endpoint
 from ovs_agent.ledger import Key
 
 log = getLogger(__name__)
-OURS, AUXILIARY = "docker-", "docker-aux-"
+OURS = "docker-"
 PATIENCE = 8.0
 """Seconds that the API may take to answer; dockerd has no limit of its own."""
 GRACE = 60.0
 """Seconds from a claim, or from the loss of its interface, to its release."""
-RANGE_PATIENCE = 10.0
 
 
 class Claim(NamedTuple):
@@ -49,13 +46,12 @@ class Addresses:
         self._taken = taken
         self._lock = threading.Lock()
         self._claims: dict[Key, Claim] = {}
-        self._next: dict[tuple[str, str], int] = {}  # by network and range: where to look next
         self._idle: dict[Key, float] = {}
         self._gone: set[int] = set()  # endpoints that the last document from the API still has
 
-    def request(self, network: str, version: int, address: str, mac: str, part: IPNetwork | None) -> str:
-        """An address with its prefix length; `address` "" is any, of `part` if that is given. Asked again with the
-        same MAC it is the same. Raises Refused, Problem, Unreachable."""
+    def request(self, network: str, version: int, address: str, mac: str) -> str:
+        """An address with its prefix length; `address` "" is any. Asked again with the same MAC it is the same. Raises
+        Refused, Problem, Unreachable."""
         held = self._held(self._key(network, mac)) if mac else None
         others: list[str] = []
         if held is not None:
@@ -66,10 +62,7 @@ class Addresses:
                 return mine[0]
             others = [_bare(one) for one in held.addresses if one not in mine]
             self.release(held.key)
-        if address or part is None:
-            claim = self.claim(network, [*others, address] if address else others, mac)
-        else:
-            claim = self._of_range(network, part, others, mac)
+        claim = self.claim(network, [*others, address] if address else others, mac)
         for one in claim.endpoint.addresses:
             if ipaddress.ip_interface(one).version == version:
                 return one
@@ -129,19 +122,6 @@ class Addresses:
             self.release(key)
         return self.claim(network, sorted(wanted), mac, name, labels)
 
-    def hold(self, network: str, address: str) -> None:
-        """Keep an auxiliary address from being given to anybody. All hosts may hold the same."""
-        key = (AUXILIARY + hashlib.sha256(network.encode()).hexdigest()[:12], _short(address))
-        name = AUXILIARY + address.replace(".", "-").replace(":", "-").strip("-")
-        try:
-            self._attacher.claim(key, {"network": network, "name": name, "netns": "", "addresses": [address]}, PATIENCE)
-        except Problem as problem:
-            if problem.status != 409 or name not in problem.detail:
-                raise
-
-    def let_go(self, network: str, address: str) -> None:
-        self.release((AUXILIARY + hashlib.sha256(network.encode()).hexdigest()[:12], _short(address)))
-
     def release_address(self, network: str, address: str) -> None:
         holder = self.holder(network, address)
         if holder is not None:
@@ -162,19 +142,13 @@ class Addresses:
         found = [one for one in self._known() if one.network == network and _bare(address) in map(_bare, one.addresses)]
         return max(found, key=lambda one: one.id, default=None)
 
-    def sweep(self, auxiliary: Iterable[tuple[str, str]], now: float) -> list[Key]:
-        """Release claims that have been without an interface for too long, and addresses that are held for nobody:
-        those not in `auxiliary`, network and address. Whatever dockerd could not tell is made up for here."""
+    def sweep(self, now: float) -> list[Key]:
+        """Release claims that have been without an interface for too long. Whatever dockerd could not tell is made up
+        for here."""
         placed = self._attacher.placed(peer_of)
-        kept = set(auxiliary)
         dead = []
         for endpoint in self._known():
-            if endpoint.container_id.startswith(AUXILIARY):
-                alive = any((endpoint.network, _bare(one)) in kept for one in endpoint.addresses)
-            else:
-                # Docker puts an interface back where it was when it takes it out of a container.
-                alive = endpoint.key in placed
-            if alive:
+            if endpoint.key in placed:  # Docker puts an interface back where it was when it takes it out of a container
                 self._idle.pop(endpoint.key, None)
             elif now - self._idle.setdefault(endpoint.key, now) >= GRACE:
                 dead.append(endpoint.key)
@@ -182,22 +156,6 @@ class Addresses:
             log.info("released %s: no container has had its interface for %g s", key[0], GRACE)
             self.release(key)
         return dead
-
-    def _of_range(self, network: str, part: IPNetwork, others: list[str], mac: str) -> Claim:
-        """The database hands out a subnet's addresses in its own order, so those of a part of it are asked for one by
-        one, beginning after the last that was given."""
-        first, size = int(part.network_address), part.num_addresses
-        start = self._next.get((network, str(part)), 0)
-        deadline = time.monotonic() + RANGE_PATIENCE
-        for step in range(size):
-            offset = (start + step) % size
-            with suppress(Problem):
-                claim = self.claim(network, [*others, str(ipaddress.ip_address(first + offset))], mac)
-                self._next[network, str(part)] = offset + 1
-                return claim
-            if time.monotonic() > deadline:
-                break
-        raise Refused(f"Range {part} of network {network} has no free address; remove containers or give another.")
 
     def _known(self) -> list[Endpoint]:
         known = self._attacher.known()

@@ -22,11 +22,10 @@ class Pool(NamedTuple):
 
     id: str
     subnet: str
-    range: str  # the part of it that is given out, "" for all
+    range: str  # the part of it that is given to who asks for none, "" for all
     network: str  # Warren's, TENANT/NETWORK
     docker_network: str
     gateway: str
-    others: tuple[str, ...]  # auxiliary addresses
     asked_at: float  # seconds since the epoch
 
 
@@ -37,7 +36,6 @@ class Net(NamedTuple):
     network: str
     internal: bool
     own: bool
-    aux: tuple[str, ...]
 
 
 class Joint(NamedTuple):
@@ -57,6 +55,9 @@ class Row(Protocol):
     @property
     def id(self) -> str: ...
 
+    @property
+    def _fields(self) -> tuple[str, ...]: ...
+
     def _asdict(self) -> dict[str, Any]: ...
 
 
@@ -64,7 +65,8 @@ R = TypeVar("R", bound=Row)
 
 
 class Shelf(Generic[R]):
-    """Rows of one kind, each in a file of its own. Safe to share between threads."""
+    """Rows of one kind, each in a file of its own. Safe to share between threads. Fields that an older agent wrote and
+    this one does not know are left out."""
 
     def __init__(self, folder: Path, kind: type[R], force: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -75,7 +77,7 @@ class Shelf(Generic[R]):
         for path in folder.glob("*.json"):
             try:
                 said = read_json(path) or {}
-                row = kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in said.items()})
+                row = kind(**{key: _plain(value) for key, value in said.items() if key in kind._fields})
             except TypeError:
                 log.warning("%s cannot be read and is left out", path)
                 continue
@@ -110,3 +112,8 @@ class Book:
         self.pools = Shelf(folder / "pools", Pool, force=True)
         self.nets = Shelf(folder / "networks", Net, force=True)
         self.joints = Shelf(folder / "endpoints", Joint, force=False)
+
+
+def _plain(value: Any) -> Any:
+    """As it was before it became JSON."""
+    return tuple(value) if isinstance(value, list) else value

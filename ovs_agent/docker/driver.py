@@ -10,7 +10,7 @@ import ipaddress
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from logging import getLogger
 from typing import Any
 
@@ -19,7 +19,8 @@ from ovs_agent.attach import Attacher
 from ovs_agent.docker import messages
 from ovs_agent.docker.addresses import PATIENCE, Addresses, peer_of
 from ovs_agent.docker.book import Book, Joint, Net, Pool
-from ovs_agent.docker.messages import Call, IPNetwork, Refused
+from ovs_agent.docker.fields import IPNetwork, Refused
+from ovs_agent.docker.messages import Call
 from ovs_agent.ledger import Key
 from ovs_agent.publish import Publisher
 
@@ -32,11 +33,19 @@ Reply = Mapping[str, Any]
 
 
 class Driver:
-    """`tenant` owns the networks of those who name none."""
+    """`tenant` owns the networks of those who name none. `joined` hears that a container is about to start."""
 
     def __init__(
-        self, attacher: Attacher, rest: Rest, host: str, tenant: str, book: Book, publisher: Publisher
+        self,
+        attacher: Attacher,
+        rest: Rest,
+        host: str,
+        tenant: str,
+        book: Book,
+        publisher: Publisher,
+        joined: Callable[[], None],
     ) -> None:
+        self._joined = joined
         self._publisher = publisher
         self._attacher = attacher
         self._rest = rest
@@ -77,8 +86,7 @@ class Driver:
 
     def sweep(self) -> None:
         """Give back what dockerd could not."""
-        held = [(net.network, address) for net in self._book.nets.all() for address in net.aux]
-        gone = set(self._addresses.sweep(held, time.monotonic()))
+        gone = set(self._addresses.sweep(time.monotonic()))
         for joint in self._book.joints.all():
             if (joint.container_id, joint.ifname) in gone:
                 self._book.joints.drop(joint.id)
@@ -102,7 +110,7 @@ class Driver:
                 "name a network of Warren's with --ipam-opt network=NAME (and --ipam-opt tenant=TENANT)."
             )
         part = "" if asked.range is None else str(asked.range)
-        pool = Pool(f"{subnet}/{secrets.token_hex(6)}", str(subnet), part, network, "", gateway, (), time.time())
+        pool = Pool(f"{subnet}/{secrets.token_hex(6)}", str(subnet), part, network, "", gateway, time.time())
         with self._changed:
             if not self._changed.wait_for(lambda: self._pending(subnet) is None, PENDING if asked.subnet else 0):
                 if asked.subnet is None:
@@ -145,19 +153,12 @@ class Driver:
         if not pool.docker_network:
             if not asked.address or asked.mac:
                 raise Refused("The addresses of a Warren network are for its own driver; create it with -d warren too.")
-            self._book.pools.put(pool._replace(others=(*pool.others, asked.address)))
-            return f"{asked.address}/{subnet.prefixlen}"
-        part = ipaddress.ip_network(pool.range) if pool.range else None
-        return self._addresses.request(pool.network, subnet.version, asked.address, asked.mac, part)
+            return f"{asked.address}/{subnet.prefixlen}"  # auxiliary: CreateNetwork tells them again
+        return self._addresses.request(pool.network, subnet.version, asked.address, asked.mac)
 
     def _release_address(self, asked: messages.ReleaseAddress) -> None:
         pool = self._book.pools.get(asked.pool)
-        if pool is None or not pool.network or not asked.address or asked.address == pool.gateway:
-            return
-        if asked.address in pool.others:
-            self._book.pools.put(pool._replace(others=tuple(one for one in pool.others if one != asked.address)))
-            self._addresses.let_go(pool.network, asked.address)
-        else:
+        if pool is not None and pool.network and asked.address and asked.address != pool.gateway:
             self._addresses.release_address(pool.network, asked.address)
 
     # -- networks --------------------------------------------------------------------------------------------------
@@ -176,19 +177,16 @@ class Driver:
         body = {
             "subnets": [str(one.subnet) for one in asked.subnets] or None,
             "gateways": [one.gateway for one in asked.subnets if one.gateway],
+            "ip_ranges": [pool.range for pool in pools if pool.range],
+            "aux_addresses": _auxiliary(asked.subnets),
             "isolated": asked.internal,
             "mtu": asked.mtu,
+            "transport": asked.transport,
+            "physical": asked.physical,
+            "vlan": asked.vlan,
         }
         self._rest.put(self._path(network), json=body, timeout=PATIENCE)
-        aux = tuple(address for one in asked.subnets for address in one.aux)
-        net = Net(asked.id, network, asked.internal, own, aux)
-        try:
-            for address in aux:
-                self._addresses.hold(network, address)
-        except BaseException:
-            self._withdraw(net)
-            raise
-        self._book.nets.put(net)
+        self._book.nets.put(Net(asked.id, network, asked.internal, own))
         with self._changed:
             for pool in pools:
                 self._book.pools.put(pool._replace(network=network, docker_network=asked.id))
@@ -210,13 +208,7 @@ class Driver:
         for pool in self._book.pools.all():
             if pool.docker_network == id:
                 self._release_pool(pool.id)
-        if net is not None:
-            self._withdraw(net)
-
-    def _withdraw(self, net: Net) -> None:
-        for address in net.aux:
-            self._addresses.let_go(net.network, address)
-        if net.own:
+        if net is not None and net.own:
             self._rest.delete(self._path(net.network), timeout=PATIENCE)
 
     # -- endpoints -------------------------------------------------------------------------------------------------
@@ -250,6 +242,7 @@ class Driver:
         peer = peer_of(claim.endpoint)
         self._attacher.plug(claim.endpoint, claim.revision, peer, SCOPE)
         self._keep_ports(joint, asked.ports, joint.way_in)
+        self._joined()
         reply: dict[str, Any] = {"InterfaceName": {"SrcName": peer, "DstPrefix": "eth"}}
         if net.internal:
             return {**reply, "DisableGatewayService": True}
@@ -336,6 +329,16 @@ class Driver:
 
     def _path(self, network: str) -> str:
         return f"/hosts/{self._host}/networks/{network}"
+
+
+def _auxiliary(subnets: tuple[messages.Subnet, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for subnet in subnets:
+        for name, address in subnet.aux.items():
+            if name in found:
+                raise Refused(f"Auxiliary addresses {found[name]} and {address} are both named {name}; name one anew.")
+            found[name] = address
+    return found
 
 
 def _of_family(network: Mapping[str, Any], version: int, subnet: IPNetwork | None) -> tuple[IPNetwork, str]:

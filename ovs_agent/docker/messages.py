@@ -6,11 +6,12 @@ are left alone: each release of Docker brings new ones. It refuses to know netwo
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+from ovs_agent.docker import fields
+from ovs_agent.docker.fields import IPNetwork, Refused
 
 ACTIVATE = "Plugin.Activate"
 GENERIC = "com.docker.network.generic"
@@ -20,26 +21,11 @@ MTU = f"{PREFIX}driver.mtu"
 MAC_ADDRESS = f"{PREFIX}endpoint.macaddress"
 ADDRESS_TYPE, GATEWAY = "RequestAddressType", f"{PREFIX}gateway"
 PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
-TRANSPORTS = ("vxlan",)
-NETWORK_OPTIONS = ("tenant", "network", "transport", MTU)
+TRANSPORTS = ("vxlan", "geneve", "gre", "vlan", "host-gw", "local")
+NETWORK_OPTIONS = ("tenant", "network", "transport", "physical", "vlan", MTU)
 POOL_OPTIONS = ("tenant", "network")
 ENDPOINT_OPTIONS = ("name", "label.KEY")
 _LABEL = "label."
-_ID = re.compile(r"[0-9a-z]{1,64}")
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-TEXT_LIMIT = 255
-
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-IPInterface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
-
-
-class Refused(Exception):  # noqa: N818
-    """A sentence for whoever typed the command; `status` is HTTP's."""
-
-    def __init__(self, sentence: str, status: int = 200) -> None:
-        super().__init__(sentence)
-        self.status = status
 
 
 class Port(NamedTuple):
@@ -58,7 +44,7 @@ class Subnet(NamedTuple):
     space: str
     subnet: IPNetwork
     gateway: str  # without prefix length; "" when there is none
-    aux: tuple[str, ...]
+    aux: Mapping[str, str]  # auxiliary addresses by name
 
 
 class RequestPool(NamedTuple):
@@ -92,6 +78,9 @@ class CreateNetwork(NamedTuple):
     tenant: str
     network: str
     mtu: int | None
+    transport: str | None
+    physical: str | None
+    vlan: int | None
 
 
 class DeleteNetwork(NamedTuple):
@@ -176,7 +165,7 @@ def parse(method: str, body: bytes) -> Call:
         raise Refused("Warren's Docker networks are local in scope: create them on each host, without --scope swarm.")
     understand = _CALLS.get(method)
     if understand is None:
-        raise Refused(f"Warren does not know the call '{method[:TEXT_LIMIT]}'.", 404)
+        raise Refused(f"Warren does not know the call '{method[: fields.TEXT_LIMIT]}'.", 404)
     if not body.strip():
         raise Refused(f"{method} came without a body; it needs a JSON object.", 400)
     try:
@@ -189,86 +178,99 @@ def parse(method: str, body: bytes) -> Call:
 
 
 def _request_pool(said: Mapping[str, Any]) -> Call:
-    options = _options(said, "Options")
+    options = fields.options(said, "Options")
     _refuse_unknown(options, POOL_OPTIONS, "--ipam-opt")
-    subnet, part = _network(said, "Pool"), _network(said, "SubPool")
+    subnet, part = fields.subnet(said, "Pool"), fields.subnet(said, "SubPool")
     v6 = said.get("V6") is True
     if subnet is not None and (subnet.version == 6) != v6:
         raise Refused(f"Pool {subnet} is not IPv{6 if v6 else 4}.", 400)
     if part is not None and (subnet is None or not _within(part, subnet)):
         raise Refused(f"Range {part} is not inside of the subnet; give --subnet with it, and choose a part of that.")
-    return RequestPool(subnet, part, v6, _name(options, "tenant"), _name(options, "network"))
+    return RequestPool(subnet, part, v6, fields.name(options, "tenant"), fields.name(options, "network"))
 
 
 def _request_address(said: Mapping[str, Any]) -> Call:
-    options = _options(said, "Options")
+    options = fields.options(said, "Options")
     gateway = options.get(ADDRESS_TYPE) == GATEWAY
-    return RequestAddress(_text(said, "PoolID", True), _address(said, "Address"), _mac(options, MAC_ADDRESS), gateway)
+    return RequestAddress(
+        fields.text(said, "PoolID", True), fields.address(said, "Address"), fields.mac(options, MAC_ADDRESS), gateway
+    )
 
 
 def _create_network(said: Mapping[str, Any]) -> Call:
-    options = _mapping(said, "Options")
-    generic = _options(options, GENERIC)
+    options = fields.mapping(said, "Options")
+    generic = fields.options(options, GENERIC)
     _refuse_unknown(generic, NETWORK_OPTIONS, "-o")
-    transport = generic.get("transport", TRANSPORTS[0])
-    if transport not in TRANSPORTS:
+    transport = generic.get("transport") or None
+    if transport is not None and transport not in TRANSPORTS:
         raise Refused(f"Option transport is '{transport}'; Warren has {', '.join(TRANSPORTS)}.")
-    mtu = generic.get(MTU, "")
-    if mtu and not re.fullmatch(r"\d{3,5}", mtu):
-        raise Refused(f"Option {MTU} is '{mtu}'; give a number of bytes, like 1400.")
-    subnets = [_subnet(one) for key in ("IPv4Data", "IPv6Data") for one in _list(said, key)]
+    subnets = [_subnet(one) for key in ("IPv4Data", "IPv6Data") for one in fields.items(said, key)]
     return CreateNetwork(
-        _id(said, "NetworkID"),
+        fields.identifier(said, "NetworkID"),
         tuple(subnets),
         options.get(f"{PREFIX}internal") is True,
-        _name(generic, "tenant"),
-        _name(generic, "network"),
-        int(mtu) if mtu else None,
+        fields.name(generic, "tenant"),
+        fields.name(generic, "network"),
+        fields.number(generic, MTU, "a number of bytes, like 1400"),
+        transport,
+        fields.name(generic, "physical") or None,
+        fields.number(generic, "vlan", "a VLAN tag, like 42"),
     )
 
 
 def _create_endpoint(said: Mapping[str, Any]) -> Call:
-    interface, options = _mapping(said, "Interface"), _mapping(said, "Options")
+    interface, options = fields.mapping(said, "Interface"), fields.mapping(said, "Options")
     own = {key: value for key, value in options.items() if not key.startswith(PREFIX)}
     labels = {key.removeprefix(_LABEL): value for key, value in own.items() if key.startswith(_LABEL)}
     _refuse_unknown({key: "" for key in own if not key.startswith(_LABEL)}, ENDPOINT_OPTIONS, "driver-opt")
     for key, value in labels.items():
-        if not isinstance(value, str) or len(value) > TEXT_LIMIT:
+        if not isinstance(value, str) or len(value) > fields.TEXT_LIMIT:
             raise Refused(f"Option {_LABEL}{key} is not a text.", 400)
-    addresses = [_interface(interface, key) for key in ("Address", "AddressIPv6")]
+    addresses = [fields.interface(interface, key) for key in ("Address", "AddressIPv6")]
     return CreateEndpoint(
-        _id(said, "NetworkID"),
-        _id(said, "EndpointID"),
+        fields.identifier(said, "NetworkID"),
+        fields.identifier(said, "EndpointID"),
         tuple(str(one) for one in addresses if one is not None),
-        _mac(interface, "MacAddress"),
+        fields.mac(interface, "MacAddress"),
         _ports(options),
-        _name(own, "name"),
+        fields.name(own, "name"),
         labels,
     )
 
 
 def _join(said: Mapping[str, Any]) -> Call:
-    ports = _ports(_mapping(said, "Options"))
-    return Join(_id(said, "NetworkID"), _id(said, "EndpointID"), _text(said, "SandboxKey"), ports)
+    ports = _ports(fields.mapping(said, "Options"))
+    return Join(
+        fields.identifier(said, "NetworkID"),
+        fields.identifier(said, "EndpointID"),
+        fields.text(said, "SandboxKey"),
+        ports,
+    )
 
 
 def _publish(said: Mapping[str, Any]) -> Call:
-    return Publish(_id(said, "NetworkID"), _id(said, "EndpointID"), _ports(_mapping(said, "Options")))
+    return Publish(
+        fields.identifier(said, "NetworkID"),
+        fields.identifier(said, "EndpointID"),
+        _ports(fields.mapping(said, "Options")),
+    )
 
 
 def _of_endpoint(method: str) -> Callable[[Mapping[str, Any]], Call]:
-    return lambda said: OfEndpoint(method, _id(said, "NetworkID"), _id(said, "EndpointID"))
+    return lambda said: OfEndpoint(method, fields.identifier(said, "NetworkID"), fields.identifier(said, "EndpointID"))
 
 
 LEAVE, DELETE_ENDPOINT = "NetworkDriver.Leave", "NetworkDriver.DeleteEndpoint"
 REVOKE, OPER_INFO = "NetworkDriver.RevokeExternalConnectivity", "NetworkDriver.EndpointOperInfo"
 _CALLS: Mapping[str, Callable[[Mapping[str, Any]], Call]] = {
     "IpamDriver.RequestPool": _request_pool,
-    "IpamDriver.ReleasePool": lambda said: ReleasePool(_text(said, "PoolID", True)),
+    "IpamDriver.ReleasePool": lambda said: ReleasePool(fields.text(said, "PoolID", True)),
     "IpamDriver.RequestAddress": _request_address,
-    "IpamDriver.ReleaseAddress": lambda said: ReleaseAddress(_text(said, "PoolID", True), _address(said, "Address")),
+    "IpamDriver.ReleaseAddress": lambda said: ReleaseAddress(
+        fields.text(said, "PoolID", True), fields.address(said, "Address")
+    ),
     "NetworkDriver.CreateNetwork": _create_network,
-    "NetworkDriver.DeleteNetwork": lambda said: DeleteNetwork(_id(said, "NetworkID")),
+    "NetworkDriver.DeleteNetwork": lambda said: DeleteNetwork(fields.identifier(said, "NetworkID")),
     "NetworkDriver.CreateEndpoint": _create_endpoint,
     "NetworkDriver.Join": _join,
     "NetworkDriver.ProgramExternalConnectivity": _publish,
@@ -279,28 +281,30 @@ _CALLS: Mapping[str, Callable[[Mapping[str, Any]], Call]] = {
 def _subnet(said: Any) -> Subnet:
     if not isinstance(said, dict):
         raise Refused("IPv4Data and IPv6Data are lists of JSON objects.", 400)
-    subnet, gateway = _network(said, "Pool"), _interface(said, "Gateway")
+    subnet, gateway = fields.subnet(said, "Pool"), fields.interface(said, "Gateway")
     if subnet is None:
         raise Refused("A network's Pool is empty.", 400)
-    aux = _mapping(said, "AuxAddresses")
-    found = [_interface(aux, key) for key in aux]
+    aux = fields.mapping(said, "AuxAddresses")
+    found = {fields.auxiliary(key): fields.interface(aux, key) for key in aux}
     return Subnet(
-        _text(said, "AddressSpace"),
+        fields.text(said, "AddressSpace"),
         subnet,
         "" if gateway is None else str(gateway.ip),
-        tuple(str(one.ip) for one in found if one is not None),
+        {name: str(one.ip) for name, one in found.items() if one is not None},
     )
 
 
 def _ports(options: Mapping[str, Any]) -> tuple[Port, ...]:
     found = []
-    for one in _list(options, PORTMAP):
+    for one in fields.items(options, PORTMAP):
         if not isinstance(one, dict) or one.get("Proto") not in tuple(PROTOCOLS):
-            raise Refused(f"{PORTMAP} holds {str(one)[:TEXT_LIMIT]!r}, which is no port of TCP, UDP or SCTP.", 400)
+            raise Refused(
+                f"{PORTMAP} holds {str(one)[: fields.TEXT_LIMIT]!r}, which is no port of TCP, UDP or SCTP.", 400
+            )
         numbers = [one.get(key, 0) for key in ("Port", "HostPort", "HostPortEnd")]
         if any(type(number) is not int or not 0 <= number <= 65535 for number in numbers):
             raise Refused(f"{PORTMAP} holds a port that is not 0 to 65535.", 400)
-        found.append(Port(PROTOCOLS[one["Proto"]], numbers[0], _address(one, "HostIP"), numbers[1], numbers[2]))
+        found.append(Port(PROTOCOLS[one["Proto"]], numbers[0], fields.address(one, "HostIP"), numbers[1], numbers[2]))
     return tuple(found)
 
 
@@ -312,86 +316,4 @@ def _refuse_unknown(options: Mapping[str, Any], known: tuple[str, ...], flag: st
     """An option of the user's that is misspelled must not pass as one left out. Docker's own may be new."""
     for key in options:
         if key not in known and not key.startswith("com.docker."):
-            raise Refused(f"Warren has no option {flag} {key[:TEXT_LIMIT]}; it has {', '.join(known)}.")
-
-
-def _mapping(said: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = said.get(key)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise Refused(f"{key} is not a JSON object.", 400)
-    return value
-
-
-def _list(said: Mapping[str, Any], key: str) -> list[Any]:
-    value = said.get(key)
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise Refused(f"{key} is not a list.", 400)
-    return value
-
-
-def _options(said: Mapping[str, Any], key: str) -> Mapping[str, str]:
-    """What users gave as key=value."""
-    options = _mapping(said, key)
-    for name, value in options.items():
-        if not isinstance(value, str) or len(value) > TEXT_LIMIT:
-            raise Refused(f"Option {name[:TEXT_LIMIT]} is not a text of at most {TEXT_LIMIT} characters.", 400)
-    return options
-
-
-def _text(said: Mapping[str, Any], key: str, needed: bool = False) -> str:
-    value = said.get(key)
-    if value is None and not needed:
-        return ""
-    if not isinstance(value, str) or len(value) > TEXT_LIMIT or not value.isprintable() or (needed and not value):
-        raise Refused(f"{key} is not a text of 1 to {TEXT_LIMIT} printable characters.", 400)
-    return value
-
-
-def _id(said: Mapping[str, Any], key: str) -> str:
-    value = _text(said, key, True)
-    if not _ID.fullmatch(value):
-        raise Refused(f"{key} '{value}' is not an id as Docker makes them: 1 to 64 letters and digits.", 400)
-    return value
-
-
-def _name(options: Mapping[str, Any], key: str) -> str:
-    """A name of Warren's, or ""."""
-    value = options.get(key) or ""
-    if value and not (isinstance(value, str) and _NAME.fullmatch(value)):
-        raise Refused(f"Option {key} is '{str(value)[:TEXT_LIMIT]}'; names are lower-case letters, digits and hyphens.")
-    return str(value)
-
-
-def _mac(said: Mapping[str, Any], key: str) -> str:
-    value = _text(said, key).lower()
-    if value and not _MAC.fullmatch(value):
-        raise Refused(f"{key} '{value}' is not a MAC address.", 400)
-    return value
-
-
-def _address(said: Mapping[str, Any], key: str) -> str:
-    value = _text(said, key)
-    try:
-        return str(ipaddress.ip_address(value)) if value else ""
-    except ValueError:
-        raise Refused(f"{key} '{value}' is not an address.", 400) from None
-
-
-def _interface(said: Mapping[str, Any], key: str) -> IPInterface | None:
-    value = _text(said, key)
-    try:
-        return ipaddress.ip_interface(value) if value else None
-    except ValueError:
-        raise Refused(f"{key} '{value}' is not an address.", 400) from None
-
-
-def _network(said: Mapping[str, Any], key: str) -> IPNetwork | None:
-    value = _text(said, key)
-    try:
-        return ipaddress.ip_network(value, strict=False) if value else None
-    except ValueError:
-        raise Refused(f"{key} '{value}' is not a subnet.", 400) from None
+            raise Refused(f"Warren has no option {flag} {key[: fields.TEXT_LIMIT]}; it has {', '.join(known)}.")

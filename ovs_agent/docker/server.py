@@ -22,7 +22,9 @@ from typing import Any
 from client.rest import Problem, Unreachable
 from ovs_agent import confirm, plug
 from ovs_agent.docker.driver import Driver
-from ovs_agent.docker.messages import Call, Refused, parse
+from ovs_agent.docker.fields import Refused
+from ovs_agent.docker.messages import Call, parse
+from ovs_agent.docker.naming import Naming
 from ovs_agent.ledger import Busy
 from ovs_agent.netlink.veth import InterfaceExists
 from ovs_agent.ovsdb import OvsdbFault
@@ -45,9 +47,10 @@ Answer = Callable[[Call], Mapping[str, Any]]
 class Server:
     """`folder` is where dockerd looks for plugins, /run/docker/plugins."""
 
-    def __init__(self, folder: Path, driver: Driver) -> None:
+    def __init__(self, folder: Path, driver: Driver, naming: Naming) -> None:
         self.path = folder / f"{NAME}.sock"
         self._driver = driver
+        self._naming = naming
         self._ended = threading.Event()
         self._listener: Listener | None = None
 
@@ -56,10 +59,12 @@ class Server:
         self._listener = Listener(self.path, self._driver.answer)
         self._listener.start()
         threading.Thread(target=self._sweep, name="docker-sweep", daemon=True).start()
+        self._naming.start()
 
     def stop(self) -> None:
         """Take no more calls, and let those under way come to their end."""
         self._ended.set()
+        self._naming.stop()
         if self._listener is not None:
             self._listener.stop()
 

@@ -203,6 +203,26 @@ def test_changes_laid_over_what_is_known_are_the_whole(engine: Engine) -> None:
     assert deltas > 40 and wholes > 3, (deltas, wholes)
 
 
+def test_the_first_endpoint_of_a_network_is_told_with_all_that_its_network_sees(
+    engine: Engine, pair: tuple[Host, Host]
+) -> None:
+    h1, _ = pair
+    steps.do(engine, records.put, "beta", "printer", ["192.0.2.1"])
+    before = steps.revision(engine)
+    known = Names.parse(document(engine, h1))
+    steps.attach(engine, h1, "b2", "beta/default")
+    change = document(engine, h1, before)
+    assert not change["whole"] and len(change["new"]) == 1
+    assert sorted(entry["labels"][0] for entry in change["names"].values()) == ["b1", "b2", "printer"]
+    assert known.changed(change).document() == Names.parse(document(engine, h1)).document()
+    with pytest.raises(Incomplete):
+        known.changed(change | {"new": []})
+    before = steps.revision(engine)
+    steps.attach(engine, h1, "b3", "beta/default")
+    change = document(engine, h1, before)
+    assert change["new"] == [] and [entry["labels"] for entry in change["names"].values()] == [["b3"]]
+
+
 @pytest.mark.parametrize(
     ("scope", "name", "addresses", "fault", "said"),
     [

@@ -180,13 +180,20 @@ class Plugin:
         self.ways_in = WaysIn()
         self.folder = folder
         self.path = folder / "warren.sock"
+        self.joined = threading.Event()
         self.start()
 
     def start(self) -> None:
         """Also again: what is remembered is read from disk."""
         self.book = Book(self.folder / "docker")
         self.driver = Driver(
-            cast(Attacher, self.ports), cast(Rest, self.api), "h1", "docker", self.book, cast(Publisher, self.ways_in)
+            cast(Attacher, self.ports),
+            cast(Rest, self.api),
+            "h1",
+            "docker",
+            self.book,
+            cast(Publisher, self.ways_in),
+            self.joined.set,
         )
         self.listener = Listener(self.path, self.driver.answer)
         self.listener.start()

@@ -45,6 +45,8 @@ OPTIONS = st.dictionaries(
                 "tenant",
                 "network",
                 "transport",
+                "physical",
+                "vlan",
                 "name",
                 "label.app",
                 "RequestAddressType",
@@ -54,7 +56,10 @@ OPTIONS = st.dictionaries(
             "com.docker.network.internal",
         ]
     ),
-    st.sampled_from(["acme", "web", "nobody", "vxlan", "1400", "com.docker.network.gateway", "UPPER", "", 7]) | MACS,
+    st.sampled_from(
+        ["acme", "web", "nobody", "vxlan", "ipvlan", "4096", "1400", "com.docker.network.gateway", "UPPER", "", 7]
+    )
+    | MACS,
     max_size=3,
 )
 FULL = OPTIONS.flatmap(
@@ -165,8 +170,8 @@ def test_ten_thousand_requests(plugin: Plugin) -> None:
         assert plugin.call("NetworkDriver.DeleteNetwork", {"NetworkID": net.id}) == (200, {})
     for pool in plugin.book.pools.all():
         assert plugin.call("IpamDriver.ReleasePool", {"PoolID": pool.id}) == (200, {})
-    plugin.driver._addresses.sweep([], 0.0)
-    plugin.driver._addresses.sweep([], 1e9)
+    plugin.driver._addresses.sweep(0.0)
+    plugin.driver._addresses.sweep(1e9)
     assert plugin.left == []
     assert threading.active_count() <= threads and open_files() <= files
 

@@ -189,15 +189,15 @@ def test_a_claim_that_nobody_uses_is_released(plugin: Plugin) -> None:
     mac = {"com.docker.network.endpoint.macaddress": "02:42:00:00:00:01"}
     given = plugin.call("IpamDriver.RequestAddress", {"PoolID": pool, "Address": "", "Options": mac}).body["Address"]
     assert plugin.ports.claims
-    assert not addresses.sweep([], 1000.0) and not addresses.sweep([], 1059.0)
-    assert len(addresses.sweep([], 1061.0)) == 1 and not plugin.ports.claims
+    assert not addresses.sweep(1000.0) and not addresses.sweep(1059.0)
+    assert len(addresses.sweep(1061.0)) == 1 and not plugin.ports.claims
     # A container that comes after all gets the same address again.
     body = {"NetworkID": next(net.id for net in plugin.book.nets.all()), "EndpointID": "ee" * 32}
     interface = {"Address": given, "AddressIPv6": "", "MacAddress": "02:42:00:00:00:01"}
     assert plugin.call("NetworkDriver.CreateEndpoint", {**body, "Interface": interface}).body == {"Interface": {}}
     joined = plugin.call("NetworkDriver.Join", {**body, "SandboxKey": "/x"}).body
     assert joined["Gateway"] == "10.30.0.1" and plugin.ports.plugged
-    assert not addresses.sweep([], 2000.0) and not addresses.sweep([], 9000.0)
+    assert not addresses.sweep(2000.0) and not addresses.sweep(9000.0)
     (held,) = plugin.ports.claims.values()
     assert held[0].addresses == (given,)
 

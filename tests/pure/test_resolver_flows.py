@@ -11,7 +11,7 @@ from controller.pipeline.flow import Flow, Reason
 from controller.pipeline.packet import RESOLVER_MAC, RESOLVER_OFPORT, ROUTER_MAC
 from controller.pipeline.program import program
 from controller.pipeline.registers import FROM_RESOLVER
-from controller.pipeline.resolver import ASKERS, SERVER
+from controller.pipeline.resolver import ANYWHERE, ANYWHERE_ASKERS, ASKERS, SERVER
 from controller.pipeline.stages import Stage
 from controller.world import World
 from tests.pure import worlds
@@ -105,6 +105,23 @@ def test_the_answer_comes_back_to_who_asked_from_its_gateway(version: int, proto
         assert back.packet[f"{prefix}_src"] == asked[f"{prefix}_dst"]
         assert back.packet[f"{prefix}_dst"] == asked[f"{prefix}_src"]
         assert back.packet[f"{protocol}_dst"] == 40000
+
+
+@PROTOCOLS
+def test_one_address_is_the_resolver_in_every_network_and_answers_as_itself(protocol: str) -> None:
+    world = overlapping()
+    seen = set()
+    for endpoint in local(world):
+        asked = {**query(world, endpoint, 4, protocol), "ip_dst": ANYWHERE}
+        there = send(flows(world), asked)
+        assert there.port == RESOLVER_OFPORT and there.packet["ip_dst"] == ASKERS[4] | SERVER
+        seen.add(there.packet["ip_src"])
+        back = send(flows(world), answer(there.packet, 4, protocol))
+        assert back.port == endpoint.ofport and back.packet["eth_dst"] == endpoint.mac
+        assert (back.packet["ip_src"], back.packet["ip_dst"]) == (ANYWHERE, asked["ip_src"])
+        assert send(flows(world), {**asked, "ip_src": ANYWHERE_ASKERS | endpoint.ofport}).port != RESOLVER_OFPORT
+        assert send(flows(world), {**asked, f"{protocol}_dst": 54}).port != RESOLVER_OFPORT
+    assert seen == {ANYWHERE_ASKERS | endpoint.ofport for endpoint in local(world)}
 
 
 @BOTH

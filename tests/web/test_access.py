@@ -161,15 +161,40 @@ def test_an_agent_speaks_for_its_own_host_only(any_site: Site, agents: tuple[Cal
     assert any_site.admin.get("/endpoints/acme/web1").get_json()["host"] == "h1"
 
 
+def test_an_agent_gives_its_own_hosts_endpoints_other_names(any_site: Site, agents: tuple[Caller, Caller]) -> None:
+    first, second = agents
+    path = "/attachments/c1/eth0"
+    first.put(f"/hosts/h1{path}", ATTACHMENT)
+    named = first.put(f"/hosts/h1{path}/aliases", {"aliases": ["front", "web1", "front"]})
+    assert named.status_code == 200
+    assert any_site.admin.get("/endpoints/acme/web1").get_json()["aliases"] == ["front"]
+    assert named.get_json()["revision"] == any_site.revision()
+    first.put(f"/hosts/h1{path}/aliases", {"aliases": ["front"]})
+    assert first.put(f"/hosts/h1{path}", ATTACHMENT).status_code == 200, "it is what was attached still"
+    assert any_site.revision() == named.get_json()["revision"]
+    for answer, status, said in (
+        (second.put(f"/hosts/h1{path}/aliases", {"aliases": []}), 403, "'h1'"),
+        (first.put("/hosts/h1/attachments/c2/eth0/aliases", {"aliases": []}), 404, "c2"),
+        (first.put(f"/hosts/h1{path}/aliases", {"aliases": ["No Name"]}), 422, "No Name"),
+        (first.put(f"/hosts/h1{path}/aliases", {}), 422, "aliases"),
+    ):
+        assert_problem(answer, status, said)
+    first.put(f"/hosts/h1{path}/aliases", {"aliases": []})
+    assert any_site.admin.get("/endpoints/acme/web1").get_json()["aliases"] == []
+
+
 def test_an_agent_makes_networks_only_where_a_tenant_allows_it(any_site: Site, agents: tuple[Caller, Caller]) -> None:
     first, second = agents
-    path, body = "/networks/acme/web", {"subnets": ["10.20.0.0/24"]}
+    path = "/networks/acme/web"
+    body = {"subnets": ["10.20.0.0/24"], "ip_ranges": ["10.20.0.64/26"], "aux_addresses": {"printer": "10.20.0.70"}}
     assert_problem(first.put(f"/hosts/h1{path}", body), 403, "acme", "warren/engine-networks=create")
     any_site.admin.patch("/tenants/acme", {"labels": {"warren/engine-networks": "create"}})
     made = first.put(f"/hosts/h1{path}", body)
     assert made.status_code == 201
     assert made.get_json()["labels"] == {"warren/made-by-host": "h1"} and made.get_json()["private"]
-    assert second.put(f"/hosts/h2{path}", {}).status_code == 200
+    assert made.get_json()["subnets"][0]["aux_addresses"] == body["aux_addresses"]
+    for same in ({}, body, {"aux_addresses": {"router": "10.20.0.70"}, "transport": "vxlan"}):
+        assert second.put(f"/hosts/h2{path}", same).status_code == 200
     assert second.get(f"/hosts/h2{path}").get_json()["subnets"][0]["cidr"] == "10.20.0.0/24"
 
     before = any_site.revision()
@@ -178,6 +203,11 @@ def test_an_agent_makes_networks_only_where_a_tenant_allows_it(any_site: Site, a
         ({"gateways": ["10.20.0.9"]}, "10.20.0.1"),
         ({"isolated": True}, "not isolated"),
         ({"mtu": 1300}, "1450"),
+        ({"ip_ranges": ["10.20.0.128/25"]}, "has IP range 10.20.0.64/26, not 10.20.0.128/25"),
+        ({"aux_addresses": {"printer": "10.20.0.9"}}, "--exclude 10.20.0.9"),
+        ({"transport": "geneve"}, "has transport vxlan, not geneve"),
+        ({"physical": "lan"}, "has physical segment none, not lan"),
+        ({"vlan": 7}, "has VLAN tag none, not 7"),
     ):
         assert_problem(second.put(f"/hosts/h2{path}", wrong), 409, said)
     assert_problem(second.put(f"/hosts/h1{path}", {}), 403, "'h2' only", "'h1'")
@@ -190,6 +220,13 @@ def test_an_agent_makes_networks_only_where_a_tenant_allows_it(any_site: Site, a
     for _ in range(2):
         assert first.delete(f"/hosts/h1{path}").status_code == 200
     assert_problem(first.get(f"/hosts/h1{path}"), 404, "acme/web")
+    direct = first.put(
+        "/hosts/h1/networks/acme/direct", {"subnets": ["10.22.0.0/24"], "transport": "host-gw"}
+    ).get_json()
+    assert direct["transport"] == "host-gw" and not direct["private"], "host-gw tells networks apart by addresses"
+    on_segment = {"subnets": ["10.23.0.0/24"], "transport": "vlan"}
+    assert_problem(first.put("/hosts/h1/networks/acme/lan", on_segment), 422, "physical segment")
+    assert_problem(first.put("/hosts/h1/networks/acme/lan", {"transport": "ipvlan"}), 422, "ipvlan", "geneve")
 
 
 def test_an_agent_does_not_learn_of_others(agents: tuple[Caller, Caller]) -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import pytest
 from werkzeug.test import TestResponse
@@ -332,3 +333,30 @@ def test_when_the_process_ends_nobody_is_kept_waiting(site: Site, pool: ThreadPo
     waits = waiting(site, pool, lambda: agent.get(f"/hosts/h1/wanted?after={known}&wait={LONG}"))
     site.state().live.close()
     assert waits.result(SOON_SECONDS).status_code == 204
+
+
+# -- names --
+
+
+def test_what_an_agent_attached_itself_it_is_told_with_what_follows(
+    any_site: Site, agents: tuple[Caller, Caller], pool: ThreadPoolExecutor
+) -> None:
+    """It knows of that already; what others did it is told at once."""
+    known = any_site.revision()
+    with patch("web.api.dns.GATHER_SECONDS", SOON_SECONDS * 2):
+        first = waiting(any_site, pool, lambda: agents[0].get(f"/hosts/h1/names?after={known}&wait={LONG}"))
+        attach(agents[0], "h1", "web2")
+        until(lambda: any_site.state().live.seen().revision == any_site.revision())
+        assert not first.done()
+        attach(agents[1], "h2", "web3")
+        names = first.result(SOON_SECONDS).get_json()["names"].values()
+        assert sorted(one["labels"][0] for one in names) == ["web2", "web3"]
+
+
+def test_who_asks_whether_names_are_known_may_be_left_out(any_site: Site, agents: tuple[Caller, Caller]) -> None:
+    for number, agent in enumerate(agents, 1):
+        agent.get(f"/hosts/h{number}/names?after={any_site.revision()}")
+    attach(agents[1], "h2", "web2")
+    revision = attach(agents[0], "h1", "web3").get_json()["revision"]
+    answers = [agents[0].get(f"/revisions/{revision}/names{query}").get_json() for query in ("", "?but=h1", "?but=h9")]
+    assert [answer["waiting"] for answer in answers] == [["h1", "h2"], ["h2"], ["h1", "h2"]]

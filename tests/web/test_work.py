@@ -89,15 +89,15 @@ def test_an_attach_and_a_detach_take_few_statements_and_one_transaction_each(any
     assert work.transactions == 1
 
 
-def test_whether_a_revision_is_live_takes_four_statements_at_each_look(any_site: Site) -> None:
+def test_whether_a_revision_is_live_takes_three_statements_at_each_look(any_site: Site) -> None:
     """And a look is taken at every commit of anybody, for each attach that waits."""
     agent = agent_of_a_network(any_site)
     attach(agent, "web1")
     until(lambda: any_site.state().live.seen().revision == any_site.revision())  # else there is a second look
     with watched(any_site.state().engine) as work:
         assert agent.get(f"/revisions/{any_site.revision()}").get_json()["state"] == "pending"
-    # Who asks; the newest revision; up to where it is computed; the hosts.
-    assert len(work.statements) == 4, "\n".join(work.statements)
+    # Who asks; the newest revision and up to where it is computed; the hosts.
+    assert len(work.statements) == 3, "\n".join(work.statements)
 
 
 def test_whether_names_are_known_takes_one_statement_at_each_further_look(any_site: Site) -> None:
@@ -118,3 +118,17 @@ def test_whether_names_are_known_takes_one_statement_at_each_further_look(any_si
         assert answer.get_json()["waiting"] == ["h1"] and seen == looks
         counts.append(len(work.statements))
     assert counts[1] - counts[0] == 2, counts
+
+
+def test_names_after_an_attach_take_as_many_statements_however_many_there_are(any_site: Site) -> None:
+    agent = agent_of_a_network(any_site)
+    attach(agent, "web1")
+    counts = []
+    for number in range(2, 5):
+        known = any_site.revision()
+        agent.get(f"/hosts/h1/names?after={known}")
+        attach(agent, f"web{number}")
+        with watched(any_site.state().engine) as work:
+            assert len(agent.get(f"/hosts/h1/names?after={known}").get_json()["names"]) == 1
+        counts.append(len(work.statements))
+    assert counts == [20] * 3, "\n".join(work.statements)

@@ -7,9 +7,9 @@ from typing import Any
 from apiflask import APIBlueprint
 from sqlalchemy.orm import Session
 
-from db import attachments, hosts
+from db import aliases, attachments, hosts
 from web.api.replies import Json
-from web.api.schemas.agent import Attach, Attached, WantedEndpoint
+from web.api.schemas.agent import Aliases, Attach, Attached, Renamed, WantedEndpoint
 from web.api.schemas.common import Deleted
 from web.auth.access import ATTACHERS, allow, whoever
 from web.state import changing, reading
@@ -77,6 +77,21 @@ def detach(host: str, container_id: str, ifname: str) -> Json:
     """
     with changing() as tx:
         attachments.detach(tx, host_id(tx.session, host), container_id, ifname)
+    return {"revision": tx.revision}
+
+
+@blueprint.put(f"{PATH}/aliases")
+@allow(ATTACHERS, own_host=True)
+@blueprint.input(Aliases, arg_name="body")
+@blueprint.output(Renamed)
+def rename(host: str, container_id: str, ifname: str, body: Aliases) -> Json:
+    """Give an attached interface other names
+
+    They are all that its endpoint has besides its own from now on; sent again they change nothing.
+    """
+    with changing() as tx:
+        row = attachments.row(tx.session, host_id(tx.session, host), container_id, ifname)
+        aliases.change(tx, row, body.aliases)
     return {"revision": tx.revision}
 
 

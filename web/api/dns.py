@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from apiflask import APIBlueprint
@@ -13,16 +14,17 @@ from flask import Response
 from db import directory, records
 from db.changes import Transaction
 from web import present
+from web.api.agents import GATHER_SECONDS
 from web.api.applied import applied, previewable, removed
 from web.api.attachments import host_id
 from web.api.replies import Answer, Json, conditional, if_match, listed, shown
 from web.api.revisions import of_own_hosts
-from web.api.schemas.common import WaitQuery
 from web.api.schemas.dns import (
     Dns,
     DnsChange,
     Names,
     NamesKnown,
+    NamesKnownQuery,
     NamesQuery,
     Record,
     RecordPage,
@@ -163,22 +165,24 @@ def names(host: str, query: NamesQuery) -> Json | Response:
     if not is_noted:
         with noting() as session:
             directory.note(session, id, query.after, now)
-    live = state().live
+    live, is_news = state().live, False
     with live.patience(query.wait) as deadline:
         while True:
             looked = live.seen()
             with reading() as session:
-                if query.after is None or directory.changed_for_host(session, id, query.after):
+                if query.after is None or is_news or directory.changed_for_host(session, id, query.after):
                     return directory.document(session, id, query.after)
             if not live.wait_for_change(looked.revision, _concerns, deadline - time.monotonic()):
                 return Response(status=204)
+            live.wait_for_change(looked.revision, partial(_of_others, host_id=id), GATHER_SECONDS)
+            is_news = any(change.host_id == id for change in live.since(looked.revision) or ())
 
 
 @blueprint.get("/revisions/<int:revision>/names")
 @allow(ANYONE_KNOWN)
-@blueprint.input(WaitQuery, "query", "query")
+@blueprint.input(NamesKnownQuery, "query", "query")
 @blueprint.output(NamesKnown)
-def known(revision: int, query: WaitQuery) -> Json:
+def known(revision: int, query: NamesKnownQuery) -> Json:
     """Show which hosts do not know a revision's names yet
 
     With `wait` the answer comes when all do, or when the time is over. A host whose agent is silent is not waited for.
@@ -191,7 +195,7 @@ def known(revision: int, query: WaitQuery) -> Json:
             pulse = live.seen().pulse
             with reading() as session:
                 behind = directory.behind(session, revision, concerned, datetime.now(UTC))
-                waiting = of_own_hosts(session, behind)
+                waiting = [name for name in of_own_hosts(session, behind) if name != query.but]
             if not waiting or not live.wait_for_pulse(pulse, deadline - time.monotonic()):
                 return {"revision": revision, "waiting": waiting}
 
@@ -199,6 +203,11 @@ def known(revision: int, query: WaitQuery) -> Json:
 def _concerns(changes: Sequence[Change]) -> bool:
     """Whether a look at the database is worth it; whose names changed is seen there."""
     return any(change.noun in (*directory.OF_A_TENANT, *directory.OF_ALL) for change in changes)
+
+
+def _of_others(changes: Sequence[Change], host_id: int) -> bool:
+    """Whether there is more than what the host's own agent attached and detached, which it knows of."""
+    return _concerns([one for one in changes if one.noun != "endpoint" or one.host_id != host_id])
 
 
 def _put(scope: str, name: str, addresses: Sequence[str], query: ChangeQuery) -> Answer | Response:

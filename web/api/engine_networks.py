@@ -54,10 +54,17 @@ def provide(host: str, tenant: str, network: str, body: EngineNetwork) -> Answer
             tx,
             host,
             f"{tenant}/{network}",
-            subnets=body.subnets,
-            gateways=body.gateways,
-            isolated=body.isolated,
-            mtu=body.mtu,
+            engine_networks.Said(
+                subnets=body.subnets,
+                gateways=body.gateways,
+                ranges=body.ip_ranges,
+                aux=body.aux_addresses,
+                isolated=body.isolated,
+                mtu=body.mtu,
+                carried_by=body.transport,
+                physical=body.physical,
+                vlan=body.vlan,
+            ),
         )
         shown = present.network(tx.session, provided.network)
     shown["revision"] = tx.revision

@@ -86,6 +86,18 @@ class Attach(Contract):
     )
 
 
+class Aliases(Contract):
+    """Names in DNS besides an endpoint's own."""
+
+    aliases: list[Name] = Field(max_length=16, description="All of them; several endpoints may share one.")
+
+
+class Renamed(Contract):
+    """The revision with its other names."""
+
+    revision: Revision
+
+
 class ResolvConf(Contract):
     """What its resolv.conf should say."""
 

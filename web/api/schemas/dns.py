@@ -92,6 +92,7 @@ class Names(Contract):
 
     revision: Revision
     whole: bool = Field(description="False: `names` are those that changed since `after`, null for one that is gone.")
+    new: list[int] = Field(description="Networks that the host may see only since then: of these all names are told.")
     domain: Domain
     networks: dict[str, SeenNetwork] = Field(description="Those that some endpoint of the host may see, by id.")
     seen: dict[str, list[int]] = Field(description="Of each network with endpoints on the host, the others it may see.")
@@ -104,6 +105,12 @@ class NamesQuery(WaitQuery):
         None,
         description="The revision of the names that the host answers from, which is thereby known; "
         "204 when nothing that it may see came after it.",
+    )
+
+
+class NamesKnownQuery(WaitQuery):
+    but: Name | SkipJsonSchema[None] = Field(
+        None, description="A host that is not waited for: the asker's own, which knows what it did itself."
     )
 
 

@@ -148,8 +148,15 @@ class EngineNetwork(Contract):
 
     subnets: list[Cidr] | None = Field(None, max_length=2)
     gateways: list[Ip] = Field([], max_length=2)
+    ip_ranges: list[Cidr] = Field([], max_length=2, description="Where addresses are chosen when none is asked for.")
+    aux_addresses: dict[Name, Ip] = Field(
+        {}, max_length=64, description="Addresses that others use, by name; no endpoint gets them.", examples=[{}]
+    )
     isolated: bool = Field(False, description="Has a zone of its own instead of its tenant's, and does not go out.")
     mtu: Mtu | None = None
+    transport: Transport | None = Field(None, description="A new network's is vxlan if none is said.")
+    physical: Segment | None = Field(None, description="For vlan: the physical segment that it sits on.")
+    vlan: Tag | None = Field(None, description="For vlan: its tag there; 0 or null: frames without one.")
 
 
 class NetworkQuery(LabelledQuery):

@@ -1,0 +1,27 @@
+"""Other names of endpoints in DNS: what may be one, and giving an attached endpoint others than it came with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from db.changes import Transaction
+from db.errors import Invalid
+from db.names import dns_label
+from db.rows import assign
+from db.tables import Endpoint
+
+MOST = 16
+
+
+def valid(aliases: Sequence[str], name: str) -> list[str]:
+    """Unlike their own names several endpoints may share one."""
+    if len(aliases) > MOST:
+        raise Invalid(f"{len(aliases)} aliases are too many", f"use at most {MOST}", "aliases")
+    return [alias for alias in dict.fromkeys(aliases) if dns_label(alias, "alias", "aliases") != name]
+
+
+def change(tx: Transaction, endpoint: Endpoint, aliases: Sequence[str]) -> None:
+    """These are all that it has from now on. What it was attached with stays what an attach is compared with."""
+    if assign(endpoint, aliases=valid(aliases, endpoint.name)):
+        tx.session.flush()
+        tx.record("endpoint", endpoint.id, "update", tenant_id=endpoint.tenant_id, host_id=endpoint.host_id)
