@@ -86,7 +86,11 @@ def test_what_agents_report_is_checked_and_repaired(any_site: Site) -> None:
     assert dry["items"] == found and any_site.revision() == before
     assert any_site.viewer.post("/ipam/gc").status_code == 403
     live = {"state": "pending", "hosts": [{"host": "h1", "state": "disconnected", "error": ""}]}
-    assert any_site.admin.post("/ipam/gc").get_json() == {"items": found, "revision": before + 1, "live": live}
+    assert any_site.admin.post("/ipam/gc?wait=0.001").get_json() == {
+        "items": found,
+        "revision": before + 1,
+        "live": live,
+    }
     assert any_site.viewer.get("/ipam/check").get_json() == {"items": []}
     assert any_site.viewer.get("/endpoints/acme/web1").status_code == 404
 

@@ -187,7 +187,7 @@ def test_a_dry_run_changes_nothing_and_the_same_call_without_it_does(copy: tuple
     assert told.get_json().get("dry_run") or id == "ipam_collect"
     assert "wrn_" not in told.text, "no secret of a thing that is not made"
     assert content(site.engine) == before
-    done = caller(method, f"{at}?wait=0", body)
+    done = caller(method, f"{at}?wait=0.001", body)
     assert done.status_code in (200, 201), done.text
     live = done.get_json()["live"]
     assert live["state"] in ("applied", "pending") and isinstance(live["hosts"], list)

@@ -68,7 +68,7 @@ def set_domain(body: DnsChange, query: ChangeQuery) -> Answer | Response:
 
     Containers that run keep the search domains that they were started with.
     """
-    return applied(lambda tx: records.set_domain(tx, body.domain, version=if_match())._asdict(), query)
+    return applied(lambda tx: records.set_domain(tx, body.domain, version=if_match())._asdict(), query, beside=False)
 
 
 @blueprint.get("/dns/records")
@@ -218,7 +218,7 @@ def _put(scope: str, name: str, addresses: Sequence[str], query: ChangeQuery) ->
         record, made = records.put(tx, scope, name, addresses, version=if_match())
         return present.record(tx.session, record)
 
-    answer = applied(put, query)
+    answer = applied(put, query, beside=False)
     if isinstance(answer, Response):
         return answer
     body, _, headers = answer

@@ -48,7 +48,7 @@ def get(tenant: str, endpoint: str) -> Answer:
 @previewable
 def update(tenant: str, endpoint: str, body: EndpointChange, query: ChangeQuery) -> Answer | Response:
     """Change an endpoint"""
-    return applied(lambda tx: altered(tx, f"{tenant}/{endpoint}", body, if_match()), query)
+    return applied(lambda tx: altered(tx, f"{tenant}/{endpoint}", body, if_match()), query, beside=False)
 
 
 def altered(tx: Transaction, name: str, body: EndpointChange, version: int | None) -> Json:

@@ -55,7 +55,7 @@ def create(body: HostCreate, query: ChangeQuery) -> Answer | Response:
         host, token = hosts.create(tx, body.name, address=body.address, labels=body.labels, mtu=body.mtu)
         return present.host(host) | {"enrol_token": token}
 
-    return added(make, query, secret="enrol_token")
+    return added(make, query, "enrol_token", beside=False)
 
 
 @blueprint.get("/hosts/<host>")
@@ -82,6 +82,7 @@ def update(host: str, body: HostChange, query: ChangeQuery) -> Answer | Response
             hosts.update(tx, host, address=body.address, labels=body.labels, mtu=mtu, version=if_match())
         ),
         query,
+        beside=False,
     )
 
 
@@ -104,4 +105,6 @@ def delete(host: str, query: HostDeleteQuery) -> Answer | Response:
 @previewable
 def token(host: str, query: ChangeQuery) -> Answer | Response:
     """Make a new one-time enrolment token"""
-    return added(lambda tx: {"host": host, "enrol_token": hosts.new_enrol_token(tx, host)}, query, secret="enrol_token")
+    return added(
+        lambda tx: {"host": host, "enrol_token": hosts.new_enrol_token(tx, host)}, query, "enrol_token", beside=False
+    )

@@ -56,7 +56,7 @@ def find(query: NetworkQuery) -> Json:
 @previewable
 def create(body: NetworkCreate, query: ChangeQuery) -> Answer | Response:
     """Create a network"""
-    return added(lambda tx: made(tx, body), query, beside=True)
+    return added(lambda tx: made(tx, body), query)
 
 
 def made(tx: Transaction, body: NetworkCreate) -> Json:
@@ -131,7 +131,7 @@ def altered(tx: Transaction, name: str, body: NetworkChange, version: int | None
 @previewable
 def add_subnet(tenant: str, network: str, body: SubnetCreate, query: ChangeQuery) -> Answer | Response:
     """Add a subnet to a network"""
-    return added(lambda tx: extended(tx, f"{tenant}/{network}", body), query, beside=True)
+    return added(lambda tx: extended(tx, f"{tenant}/{network}", body), query)
 
 
 def extended(tx: Transaction, name: str, body: SubnetCreate) -> Json:

@@ -54,7 +54,7 @@ def create_user(body: UserCreate, query: ChangeQuery) -> Answer | Response:
 
     Who may do nothing yet: roles are given by role bindings.
     """
-    return added(lambda tx: present.user(tx.session, users.create(tx, body.name, body.password)), query)
+    return added(lambda tx: present.user(tx.session, users.create(tx, body.name, body.password)), query, beside=False)
 
 
 @blueprint.get("/users/<user>")
@@ -76,7 +76,7 @@ def set_password(user: str, body: NewPassword, query: ChangeQuery) -> Answer | R
 
     Whoever is logged in as that user is logged out. Tokens stay.
     """
-    return applied(lambda tx: with_password(tx, user, body), query)
+    return applied(lambda tx: with_password(tx, user, body), query, beside=False)
 
 
 def with_password(tx: Transaction, user: str, body: NewPassword) -> Json:
@@ -113,7 +113,7 @@ def find_groups(query: GroupQuery) -> Json:
 @previewable
 def create_group(body: GroupCreate, query: ChangeQuery) -> Answer | Response:
     """Create a group"""
-    return added(lambda tx: present.group(groups.create(tx, body.name)), query)
+    return added(lambda tx: present.group(groups.create(tx, body.name)), query, beside=False)
 
 
 @blueprint.get("/groups/<group>")
@@ -141,7 +141,7 @@ def delete_group(group: str, query: ChangeQuery) -> Answer | Response:
 @previewable
 def add_member(group: str, user: str, query: ChangeQuery) -> Answer | Response:
     """Put a user into a group"""
-    return applied(lambda tx: present.group(groups.add(tx, group, user)), query)
+    return applied(lambda tx: present.group(groups.add(tx, group, user)), query, beside=False)
 
 
 @blueprint.delete("/groups/<group>/members/<user>")
@@ -151,7 +151,7 @@ def add_member(group: str, user: str, query: ChangeQuery) -> Answer | Response:
 @previewable
 def remove_member(group: str, user: str, query: ChangeQuery) -> Answer | Response:
     """Take a user out of a group"""
-    return applied(lambda tx: present.group(groups.remove(tx, group, user)), query)
+    return applied(lambda tx: present.group(groups.remove(tx, group, user)), query, beside=False)
 
 
 @blueprint.get("/role-bindings")
@@ -172,7 +172,7 @@ def find_bindings(query: BindingQuery) -> Json:
 @previewable
 def grant(body: BindingCreate, query: ChangeQuery) -> Answer | Response:
     """Give a user or a group a role"""
-    return added(lambda tx: present.binding(bindings.grant(tx, **body.model_dump())), query)
+    return added(lambda tx: present.binding(bindings.grant(tx, **body.model_dump())), query, beside=False)
 
 
 @blueprint.delete("/role-bindings/<int:binding>")

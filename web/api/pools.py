@@ -70,7 +70,9 @@ def get(pool: str) -> Answer:
 def update(pool: str, body: PoolChange, query: ChangeQuery) -> Answer | Response:
     """Enable, disable or drain a pool"""
     return applied(
-        lambda tx: present.pool(tx.session, pools.set_state(tx, pool, body.state, version=if_match())), query
+        lambda tx: present.pool(tx.session, pools.set_state(tx, pool, body.state, version=if_match())),
+        query,
+        beside=False,
     )
 
 
@@ -113,6 +115,7 @@ def reserve(tenant: str, network: str, body: ReservationCreate, query: ChangeQue
             reservations.create(tx, name, body.name, addresses=body.addresses, expires_at=body.expires_at),
         )[0],
         query,
+        beside=False,
     )
 
 

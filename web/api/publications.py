@@ -51,7 +51,9 @@ def create(body: PublicationCreate, query: ChangeQuery) -> Answer | Response:
 
     Who reaches the host by it reaches the endpoint, whose policies judge by the client's own address.
     """
-    return added(lambda tx: present.publication(publications.publish(tx, body.endpoint, _wish(body))), query)
+    return added(
+        lambda tx: present.publication(publications.publish(tx, body.endpoint, _wish(body))), query, beside=False
+    )
 
 
 @blueprint.delete("/publications/<tenant>/<endpoint>/<int:publication>")

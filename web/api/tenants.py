@@ -47,7 +47,7 @@ def find(query: TenantQuery) -> Json:
 @previewable
 def create(body: TenantCreate, query: ChangeQuery) -> Answer | Response:
     """Create a tenant"""
-    return added(lambda tx: present.tenant(tx.session, tenants.create(tx, **body.model_dump())), query, beside=True)
+    return added(lambda tx: present.tenant(tx.session, tenants.create(tx, **body.model_dump())), query)
 
 
 @blueprint.get("/tenants/<tenant>")

@@ -44,7 +44,7 @@ def create(body: TokenCreate, query: ChangeQuery) -> Answer | Response:
 
     It is whoever's asks for it, but for one of role `cni`, which is a machine's.
     """
-    return added(lambda tx: made(tx, body), query, secret="token")
+    return added(lambda tx: made(tx, body), query, "token", beside=False)
 
 
 def made(tx: Transaction, body: TokenCreate) -> Json:

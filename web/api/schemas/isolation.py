@@ -50,16 +50,16 @@ class Progress(Contract):
 class Changed(Contract):
     """An answer to a change."""
 
-    live: Progress = Field(description="Where it is live.")
+    live: Progress | None = Field(description="Where it is live; null: told to who asks with `wait`.")
 
 
 class Applied(Changed, Progress):
-    """The same, and once more beside it: of what has no state of its own."""
+    """The same, always told, and once more beside it: of what has no state of its own."""
 
     @model_validator(mode="before")
     @classmethod
     def beside(cls, given: Any) -> Any:
-        return {**given["live"], **given} if isinstance(given, dict) and "live" in given else given
+        return {**given["live"], **given} if isinstance(given, dict) and given.get("live") else given
 
 
 class Gone(Applied, Deleted):
