@@ -4,7 +4,7 @@ VENV := .venv
 PYTHON := /usr/bin/python3.11
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check
 RUN_PACKAGES := openvswitch-switch nftables iproute2 iputils-ping python3 python3-venv
-TEST_PACKAGES := $(RUN_PACKAGES) postgresql chromium fonts-dejavu-core tcpdump containernetworking-plugins docker.io podman runc busybox-static
+TEST_PACKAGES := $(RUN_PACKAGES) postgresql chromium fonts-dejavu-core tcpdump containernetworking-plugins docker.io podman runc busybox-static golang-go
 # OVN is a peer that benchmarks run with databases and switches of its own. Its packages bring services: none is started
 # while installing, and what systemd would start at the next boot `systemctl disable ovn-central ovn-host` keeps from it.
 BENCH_PACKAGES := $(TEST_PACKAGES) ovn-central ovn-host dnsperf dnsmasq-base iperf3
@@ -21,7 +21,7 @@ down:
 	@if [ -x $(VENV)/bin/python ]; then ./warren lab down; else echo "Nothing was ever started here."; fi
 
 ## Install what is missing, start what is needed, run every test. TESTS=tests/pure runs some of them.
-test: test-packages $(VENV)/.dev
+test: test-packages $(VENV)/.dev build/cnitool
 	@$(VENV)/bin/pytest -v -n 2 --dist loadgroup $(TESTS)
 
 lint: $(VENV)/.dev
@@ -45,6 +45,9 @@ test-packages:
 
 bench-packages:
 	@requirements/packages $(BENCH_PACKAGES)
+
+build/cnitool: requirements/cnitool | test-packages
+	@requirements/cnitool $@
 
 $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)

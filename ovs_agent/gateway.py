@@ -115,9 +115,10 @@ class Gateway:
         wanted, local = self._ledger.knowledge()
         published = wanted.published if wanted else ()
         here = endpoints(wanted, local) if wanted else ()
-        rules = nat.ruleset(self._name, published, here)
+        number = wanted.number if wanted else 0
+        rules = nat.ruleset(self._name, published, here, number)
         if whole or self._loaded is None or self._loaded[0] != rules:
-            routes.keep(self._name, nat.reached(here))
+            routes.keep(self._name, nat.networks(published, here))
             self._load(rules)
         if wanted is not None and local.fresh:
             with self._done:
@@ -126,7 +127,8 @@ class Gateway:
         if not whole:
             return self._problems
         listed = json.loads(_nft("-j", "list", "ruleset"))["nftables"]
-        return *nat.obstacles(listed, self._name), *nat.unheard(published, listeners())
+        obstacles = nat.obstacles(listed, self._name)
+        return *obstacles, *nat.closed(published, number), *nat.unheard(published, listeners())
 
     def _set_up(self) -> None:
         veth.host_end(self._name, nat.host_addresses())

@@ -13,6 +13,7 @@ from typing import Any
 from client.rest import Problem, Rest, Unreachable
 from ovs_agent import listening
 from ovs_agent.keeper import Condition
+from ovs_agent.traffic import Counts
 
 log = getLogger(__name__)
 HEARTBEAT = 10.0
@@ -24,7 +25,7 @@ MOST_LISTED = 4096
 
 class Reporter:
     """`agent` says who reports, `physical` which physical segments the host has; `release` is called before each
-    report, `connections` tells how many are open."""
+    report, `connections` tells how many are open, `traffic` what ports have counted, if it is time for that."""
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class Reporter:
         physical: list[str],
         release: Callable[[], None],
         connections: Callable[[], list[dict[str, Any]] | None],
+        traffic: Callable[[], Counts | None],
     ) -> None:
         self._rest = rest
         self._path = f"/hosts/{host}/report"
@@ -41,6 +43,7 @@ class Reporter:
         self._physical = physical
         self._release = release
         self._connections = connections
+        self._traffic = traffic
         self._news = threading.Event()
         self._ended = threading.Event()
         self._condition: Condition | None = None
@@ -115,5 +118,6 @@ class Reporter:
             "strays": [stray._asdict() for stray in condition.strays[:MOST_LISTED]],
             "problems": list(condition.problems[:MOST_PROBLEMS]),
             "connections": self._connections(),
+            "traffic": self._traffic(),
         }
         self._rest.put(self._path, json=body, timeout=HEARTBEAT)

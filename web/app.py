@@ -31,6 +31,7 @@ from web.api import (
     rules,
     tenants,
     tokens,
+    traffic,
 )
 from web.auth import access, headers, oidc
 from web.auth.identity import identify
@@ -79,7 +80,7 @@ API = (
         agents,
         certificates,
     ),
-    *(dns, revisions, events, people, tokens, audit, meta),
+    *(dns, revisions, events, people, tokens, audit, meta, traffic),
 )
 
 

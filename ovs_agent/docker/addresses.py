@@ -49,9 +49,9 @@ class Addresses:
         self._idle: dict[Key, float] = {}
         self._gone: set[int] = set()  # endpoints that the last document from the API still has
 
-    def request(self, network: str, version: int, address: str, mac: str) -> str:
-        """An address with its prefix length; `address` "" is any. Asked again with the same MAC it is the same. Raises
-        Refused, Problem, Unreachable."""
+    def request(self, network: str, version: int, address: str, mac: str, reservation: str = "") -> str:
+        """An address with its prefix length; `address` "" is any. Asked again with the same MAC it is the same.
+        `reservation` is the name for which it may be kept. Raises Refused, Problem, Unreachable."""
         held = self._held(self._key(network, mac)) if mac else None
         others: list[str] = []
         if held is not None:
@@ -61,8 +61,9 @@ class Addresses:
             if mine and (not address or _bare(mine[0]) == address):
                 return mine[0]
             others = [_bare(one) for one in held.addresses if one not in mine]
+            reservation = reservation or self._reservation(held.key)
             self.release(held.key)
-        claim = self.claim(network, [*others, address] if address else others, mac)
+        claim = self.claim(network, [*others, address] if address else others, mac, reservation=reservation)
         for one in claim.endpoint.addresses:
             if ipaddress.ip_interface(one).version == version:
                 return one
@@ -70,7 +71,13 @@ class Addresses:
         raise Refused(f"Network {network} has no IPv{version} subnet.")
 
     def claim(
-        self, network: str, addresses: list[str], mac: str, name: str = "", labels: Mapping[str, str] | None = None
+        self,
+        network: str,
+        addresses: list[str],
+        mac: str,
+        name: str = "",
+        labels: Mapping[str, str] | None = None,
+        reservation: str = "",
     ) -> Claim:
         key = self._key(network, mac or secrets.token_hex(6))
         wish = {
@@ -80,6 +87,7 @@ class Addresses:
             "addresses": addresses,
             "mac": mac or None,
             "labels": dict(labels or {}),
+            **({"reservation": reservation} if reservation else {}),
         }
         return self.renew(key, wish)
 
@@ -118,9 +126,10 @@ class Addresses:
         wanted = {_bare(one) for one in addresses}
         if len(held) == 1:  # the other family's, too
             wanted |= {_bare(one) for endpoint in held.values() for one in endpoint.addresses}
+        reservation = next((kept for key in held if (kept := self._reservation(key))), "")
         for key in held:
             self.release(key)
-        return self.claim(network, sorted(wanted), mac, name, labels)
+        return self.claim(network, sorted(wanted), mac, name, labels, reservation)
 
     def release_address(self, network: str, address: str) -> None:
         holder = self.holder(network, address)
@@ -156,6 +165,10 @@ class Addresses:
             log.info("released %s: no container has had its interface for %g s", key[0], GRACE)
             self.release(key)
         return dead
+
+    def _reservation(self, key: Key) -> str:
+        claim = self._claims.get(key)
+        return str(claim.wish.get("reservation", "")) if claim else ""
 
     def _known(self) -> list[Endpoint]:
         known = self._attacher.known()

@@ -11,6 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from logging import getLogger
 from typing import Any
 
@@ -19,8 +20,10 @@ from ovs_agent.attach import Attacher
 from ovs_agent.docker import messages
 from ovs_agent.docker.addresses import PATIENCE, Addresses, peer_of
 from ovs_agent.docker.book import Book, Joint, Net, Pool
+from ovs_agent.docker.engine import Engine, Silent
 from ovs_agent.docker.fields import IPNetwork, Refused
 from ovs_agent.docker.messages import Call
+from ovs_agent.docker.naming import labels
 from ovs_agent.ledger import Key
 from ovs_agent.publish import Publisher
 
@@ -43,8 +46,10 @@ class Driver:
         tenant: str,
         book: Book,
         publisher: Publisher,
+        engine: Engine,
         joined: Callable[[], None],
     ) -> None:
+        self._engine = engine
         self._joined = joined
         self._publisher = publisher
         self._attacher = attacher
@@ -154,7 +159,28 @@ class Driver:
             if not asked.address or asked.mac:
                 raise Refused("The addresses of a Warren network are for its own driver; create it with -d warren too.")
             return f"{asked.address}/{subnet.prefixlen}"  # auxiliary: CreateNetwork tells them again
-        return self._addresses.request(pool.network, subnet.version, asked.address, asked.mac)
+        try:
+            return self._addresses.request(pool.network, subnet.version, asked.address, asked.mac)
+        except Problem as problem:
+            if problem.status != 409 or not asked.address:
+                raise
+            given = self._reserved(pool.network, subnet.version, asked)
+            if given is None:
+                raise
+            return given
+
+    def _reserved(self, network: str, version: int, asked: messages.RequestAddress) -> str | None:
+        """An address that is kept for the container that asks for it, by its name: Docker does not say it here, but
+        knows which container was told to have the address."""
+        try:
+            names = labels(self._engine.asking(asked.address))
+        except Silent as fault:
+            log.warning("who asks for %s is not known: %s", asked.address, fault)
+            return None
+        for name in names:
+            with suppress(Problem):
+                return self._addresses.request(network, version, asked.address, asked.mac, name)
+        return None
 
     def _release_address(self, asked: messages.ReleaseAddress) -> None:
         pool = self._book.pools.get(asked.pool)

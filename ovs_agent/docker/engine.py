@@ -1,4 +1,4 @@
-"""dockerd's own API, of which two things are asked: which containers run, and what one of them is called.
+"""dockerd's own API, which is asked which containers run, what one is called, and which one wants an address.
 
 It decides how dockerd is reached and how its answers are read. It refuses to know networks and names of Warren's.
 """
@@ -38,6 +38,17 @@ class Engine:
             return [
                 Running(one["Id"], one["Names"][0].lstrip("/"), frozenset(_endpoints(one)))
                 for one in self._get("/containers/json") or ()
+            ]
+        except (KeyError, IndexError, TypeError, AttributeError):
+            raise Silent("Docker's list of containers cannot be read.") from None
+
+    def asking(self, address: str) -> list[str]:
+        """Names of containers that do not run and were told to have that address. Raises Silent."""
+        try:
+            return [
+                one["Names"][0].lstrip("/")
+                for one in self._get("/containers/json?all=1") or ()
+                if one.get("State") != "running" and address in _told(one)
             ]
         except (KeyError, IndexError, TypeError, AttributeError):
             raise Silent("Docker's list of containers cannot be read.") from None
@@ -90,3 +101,10 @@ class _Line(http.client.HTTPConnection):
 def _endpoints(container: Any) -> list[str]:
     networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
     return [one["EndpointID"] for one in networks.values() if one.get("EndpointID")]
+
+
+def _told(container: Any) -> set[str]:
+    """Addresses of `--ip` and `--ip6`."""
+    networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
+    configs = [one.get("IPAMConfig") or {} for one in networks.values()]
+    return {config[key] for config in configs for key in ("IPv4Address", "IPv6Address") if config.get(key)}

@@ -23,7 +23,7 @@ INTERVAL = 10.0
 """Seconds between two looks when no container starts."""
 STARTING = 15.0
 """Seconds that a container may take from its endpoint's Join until it runs."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
 PATIENCE = 8.0
 MOST = 16
 """Names besides its own that an endpoint may have."""
@@ -38,13 +38,13 @@ class Naming:
         self._named: dict[str, str] = {}  # by Docker's endpoint: its container's name when it was told
         self._silent = False
         self._wake = threading.Event()
-        self._ended = False
+        self._ended = threading.Event()
 
     def start(self) -> None:
         threading.Thread(target=self._run, name="docker-names", daemon=True).start()
 
     def stop(self) -> None:
-        self._ended = True
+        self._ended.set()
         self._wake.set()
 
     def joined(self) -> None:
@@ -88,7 +88,7 @@ class Naming:
         return True
 
     def _run(self) -> None:
-        while not self._ended:
+        while not self._ended.is_set():
             joined = self._wake.wait(INTERVAL)
             try:
                 self._follow() if joined else self.look()
@@ -98,16 +98,13 @@ class Naming:
     def _follow(self) -> None:
         """Look until who joined last has had time to start."""
         until, pause = 0.0, FIRST_PAUSE
-        while not self._ended:
+        while True:
             if self._wake.is_set():
                 self._wake.clear()
                 until, pause = time.monotonic() + STARTING, FIRST_PAUSE
-            if self.look() and not self._wake.is_set():
+            if self._ended.wait(pause) or (self.look() and not self._wake.is_set()) or time.monotonic() > until:
                 return
-            if time.monotonic() > until:
-                return
-            self._wake.wait(pause)
-            pause = min(1.5 * pause, LONGEST_PAUSE)
+            pause = min(1.2 * pause, LONGEST_PAUSE)
 
 
 def labels(names: Iterable[str]) -> list[str]:

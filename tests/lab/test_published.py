@@ -18,6 +18,7 @@ from lab.state import Placed
 from tests.lab.internet import ROUTER, ROUTER6, Internet, Line, asked, asked_udp, rules, serving
 from tests.lab.outside import pings
 from tests.lab.rules import apply, policy
+from tests.lab.sctp import asked_sctp, serving_sctp
 from tests.lab.test_gateway import overlapping, ports
 from tests.lab.world import World
 from tests.ovs import wait_for
@@ -81,6 +82,29 @@ def test_ranges_a_given_address_and_a_chosen_port(lab: Lab, world: World, there:
             assert asked(there.netns, h1.address, 18010) is None
     finally:
         netns.batch(h1.netns, [f"addr del {second}/24 dev br-phy"])
+
+
+def test_sctp_comes_in_and_its_answer_gets_out(lab: Lab, world: World, there: Internet) -> None:
+    """This kernel may have no SCTP, but its conntrack has; so an association is begun by hand."""
+    one, other = overlapping(world, "h1", "h1")
+    h1, h2 = lab.host("h1"), lab.host("h2")
+    with serving_sctp(one.netns, SERVED) as heard, serving_sctp(other.netns, SERVED) as others:
+        publish(world, one, 18080, SERVED, protocol="sctp")
+        publish(world, other, 18081, SERVED, protocol="sctp", mesh=True)
+        wait_for(lambda: "sctp . 18081" in rules(h2.netns), "h2 to open it")
+        world.settle()
+        for host, port, ears in ((h1, 18080, heard), (h2, 18081, others)):
+            for to, client in ((host.address, ROUTER), (host.address6, ROUTER6)):
+                answer = asked_sctp(there.netns, to, port)
+                assert answer is not None, f"no INIT-ACK from {to} port {port}"
+                assert (answer.address, answer.source_port) == (to, port)
+                assert (ears[-1].address, ears[-1].source_port, ears[-1].port) == (client, 40_000, SERVED)
+        count = len(heard)
+        assert asked_sctp(there.netns, h1.address, 18082, seconds=0.5) is None and len(heard) == count
+        assert asked_sctp(there.netns, h2.address, 18080, seconds=0.5) is None and len(heard) == count
+        block = {"from": [{"ipBlock": {"cidr": "203.0.113.0/24"}}], "ports": [{"port": SERVED, "protocol": "SCTP"}]}
+        apply(world, policy(one.tenant, ingress=[block]))
+        assert asked_sctp(there.netns, h1.address, 18080, 41_000, seconds=0.5) is None and len(heard) == count
 
 
 def test_the_host_itself_its_loopback_and_endpoints_beside_it_reach_a_published_port(

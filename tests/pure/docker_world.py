@@ -18,6 +18,7 @@ from client.rest import Problem, Reply, Rest, Unreachable
 from ovs_agent.attach import Attacher
 from ovs_agent.docker.book import Book
 from ovs_agent.docker.driver import Driver
+from ovs_agent.docker.engine import Engine
 from ovs_agent.docker.server import Listener
 from ovs_agent.document import Endpoint
 from ovs_agent.ledger import Key
@@ -193,6 +194,7 @@ class Plugin:
             "docker",
             self.book,
             cast(Publisher, self.ways_in),
+            Engine(self.folder / "docker.sock"),
             self.joined.set,
         )
         self.listener = Listener(self.path, self.driver.answer)

@@ -133,6 +133,24 @@ def test_an_answer_that_cannot_be_read_is_no_name_and_no_harm(case: Case, said: 
     assert case.naming.look() and len(case.api.put_so_far) == 1
 
 
+def test_who_was_told_to_have_an_address_is_found_before_it_runs(case: Case) -> None:
+    told = {
+        "web": {"IPAMConfig": {"IPv4Address": "10.0.0.9", "IPv6Address": "fd00::9"}},
+        "bridge": {"IPAMConfig": None},
+    }
+    one = {"Names": ["/db"], "NetworkSettings": {"Networks": told}}
+    case.dockerd.says["/containers/json?all=1"] = [
+        {**one, "State": "created"},
+        {**one, "State": "running", "Names": ["/other"]},
+        {"Names": ["/x"], "State": "exited", "NetworkSettings": None},
+    ]
+    assert case.engine.asking("10.0.0.9") == case.engine.asking("fd00::9") == ["db"]
+    assert case.engine.asking("10.0.0.8") == []
+    case.dockerd.says["/containers/json?all=1"] = [{"State": "created"}, 7]
+    with pytest.raises(Silent):
+        case.engine.asking("10.0.0.9")
+
+
 def test_what_cannot_be_told_is_told_later_and_what_is_refused_is_not(case: Case) -> None:
     case.join(FIRST)
     case.dockerd.run("web1", web=FIRST)

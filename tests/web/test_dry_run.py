@@ -31,6 +31,7 @@ WITHOUT = {
     # A machine's token is not to learn who reaches whom; what is refused changes nothing, and DELETE undoes PUT.
     "attachments_attach": "is for runtimes",
     "attachments_detach": "is for runtimes",
+    "attachments_rename": "is for runtimes",
     "engine_networks_provide": "is for runtimes",
     "engine_networks_withdraw": "is for runtimes",
     "publications_replace": "is for runtimes",

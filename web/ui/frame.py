@@ -134,6 +134,7 @@ def register(app: Flask) -> None:
         prose=words.prose,
         room=words.room,
         size=words.size,
+        rate=words.rate,
         duration=words.duration,
         ago=lambda moment: words.ago(moment, datetime.now(UTC)),
         iso=lambda moment: moment.isoformat(timespec="seconds"),

@@ -82,6 +82,14 @@ def test_what_one_host_said_of_a_network_holds_on_all(site: Site) -> None:
     assert site.hears("h1", "a0", given[1])
     taken = ("run", "--rm", "--network", "agreed", "--ip", "10.53.0.98", docker.IMAGE, "true")
     assert "10.53.0.98" in site.fails("h2", *taken)
+    for _ in range(2):
+        assert site.run("h2", "db", "agreed", "--ip", "10.53.0.98") == "10.53.0.98", "it is kept for who is called so"
+        assert site.hears("h1", "a0", "10.53.0.98")
+        site.remove("h2", "db")
+    named = ("--network", "name=agreed,driver-opt=name=base,driver-opt=label.app=db,ip=10.53.0.98")
+    site._containers.append(("h1", "db"))
+    site.docker("h1", "run", "-d", "--name", "db", *named, docker.IMAGE, "sleep", "1000")
+    assert site.rest.get(f"/endpoints/{tenant}/base").body["addresses"][0].startswith("10.53.0.98")
 
 
 @pytest.mark.parametrize("transport", ["vxlan", "geneve", "gre", "host-gw", "vlan", "local"])

@@ -36,7 +36,7 @@ class Change(Contract):
     revision: int
     noun: Literal[
         *("tenant", "network", "subnet", "endpoint", "host", "peering", "cluster", "policy", "name", "controller"),
-        *("setting", "tunnels", "record", "dns", "publication", "bandwidth"),
+        *("setting", "tunnels", "record", "dns", "publication", "bandwidth", "mesh"),
     ]
     id: int
     op: Literal["create", "update", "delete"]
