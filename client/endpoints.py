@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from client import output
+from client import output, traffic
 from client.change import report
 from client.context import Context
 from client.options import changing, completes, label_changes, printing, qualified, sorting, with_label
@@ -25,6 +25,9 @@ the_endpoint = qualified("name", "/endpoints", "TENANT/NAME")
 @click.group()
 def endpoint() -> None:
     """An endpoint is one interface of a container, on one network and one host."""
+
+
+endpoint.add_command(traffic.of_endpoint)
 
 
 @endpoint.command("list")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from client import output
+from client import output, traffic
 from client.change import create as send
 from client.change import report
 from client.context import Context
@@ -39,6 +39,9 @@ def _enrolment(rest: Rest, name: str, token: str) -> list[str]:
 @click.group()
 def host() -> None:
     """A host is a machine with an agent and a bridge of its own."""
+
+
+host.add_command(traffic.of_host)
 
 
 @host.command()

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from client import output
+from client import output, traffic
 from client.addresses import layout
 from client.change import create as send
 from client.change import once, report
@@ -69,6 +69,9 @@ the_network = qualified("name", "/networks", "TENANT/NETWORK")
 @click.group()
 def network() -> None:
     """A network is one segment: a VNI on the wire, and subnets of IPv4, IPv6 or both."""
+
+
+network.add_command(traffic.of_network)
 
 
 @network.command()

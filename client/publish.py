@@ -52,12 +52,16 @@ def _host_side(one: dict[str, Any]) -> str:
     return f"{f'[{ip}]' if ':' in ip else ip}:{_span(one['host_port'], one['count'])}"
 
 
+def _who(one: dict[str, Any]) -> str:
+    return "all hosts lead" if one["mesh"] else f"{one['host']} leads"
+
+
 def _target(one: dict[str, Any]) -> str:
     return f"{_span(one['port'], one['count'])}/{one['protocol']}"
 
 
 COLUMNS = [
-    column("HOST"),
+    ("HOST", lambda one: "all" if one["mesh"] else one["host"]),
     ("ADDRESS:PORT", _host_side),
     ("TO", _target),
     column("ENDPOINT"),
@@ -69,10 +73,11 @@ COLUMNS = [
 @qualified("endpoint", "/endpoints", "TENANT/ENDPOINT")
 @click.argument("ports", metavar="[HOSTPORT:]PORT[/PROTOCOL]", callback=read_ports)
 @click.option("--host-ip", metavar="IP", help="Only by this address of the host; 0.0.0.0 and ::: any of that family.")
+@click.option("--mesh", is_flag=True, help="By all hosts, wherever the endpoint is.")
 @changing
 @click.pass_obj
-def publish(context: Context, endpoint: str, ports: Ports, host_ip: str | None) -> None:
-    """Let who reaches the endpoint's host by a port reach the endpoint.
+def publish(context: Context, endpoint: str, ports: Ports, host_ip: str | None, mesh: bool) -> None:
+    """Let who reaches the endpoint's host by a port, or any host with --mesh, reach the endpoint.
 
     The endpoint sees the client's own address, and its policies judge by that. Without HOSTPORT one is chosen.
 
@@ -81,10 +86,11 @@ def publish(context: Context, endpoint: str, ports: Ports, host_ip: str | None) 
       warren publish acme/web1 8080:80
       warren publish acme/dns 53:53/udp --host-ip 192.0.2.11
       warren publish acme/ftp 8000-8010:8000-8010
+      warren publish acme/web1 80:80 --mesh
     """
-    body = {"endpoint": endpoint, **ports._asdict(), "host_ip": host_ip}
+    body = {"endpoint": endpoint, **ports._asdict(), "host_ip": host_ip, "mesh": mesh}
     reply = send(context, "/publications", body)
-    report(context, f"{reply['host']} leads by {_host_side(reply)} to {_target(reply)} of {endpoint}", reply)
+    report(context, f"{_who(reply)} by {_host_side(reply)} to {_target(reply)} of {endpoint}", reply)
 
 
 @click.command()
@@ -93,7 +99,7 @@ def publish(context: Context, endpoint: str, ports: Ports, host_ip: str | None) 
 @changing
 @click.pass_obj
 def unpublish(context: Context, endpoint: str, ports: Ports) -> None:
-    """End that a port of the host leads to the endpoint. Connections that are open go on.
+    """End that a port of the host, or of all hosts, leads to the endpoint. Open connections to it end.
 
     \b
     Example:
@@ -112,7 +118,7 @@ def unpublish(context: Context, endpoint: str, ports: Ports) -> None:
         )
     for one in found:
         reply = context.rest.delete(f"/publications/{endpoint}/{one['id']}").body
-        report(context, f"{one['host']} leads by {_host_side(one)} to {endpoint} no more", reply)
+        report(context, f"{_who(one)} by {_host_side(one)} to {endpoint} no more", reply)
 
 
 @click.command()

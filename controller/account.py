@@ -1,4 +1,5 @@
-"""What rules did, on its way to the database: what they counted, and what they decided that is to be logged.
+"""What rules did, on its way to the database: what they counted, and what they decided that is to be logged. With it
+goes what went from host to host.
 
 The loop notes; whoever writes the controller's progress down takes the notes along, once a second at most. Notes of the
 same decision become one with a number. The same goes into the controller's log, where a new decision is a line; there
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 
 from controller.calc.decision import Decision, decision, packet
 from controller.calc.tally import Count, Place, Reading, Tally
+from controller.carried import Carried, Carriers, Counts
 from controller.pipeline.flow import RuleRef
 from controller.world import World
 from db.denials import Seen
@@ -30,7 +32,7 @@ LINES = 10
 QUIET_SECONDS = 60.0
 """How long a decision must not have been made to be a new one to the log."""
 
-Notes = tuple[Mapping[Place, Count], Mapping[Decision, Seen]]
+Notes = tuple[Mapping[Place, Count], Mapping[Decision, Seen], Mapping[int, Mapping[int, Carried]]]
 
 
 class Account:
@@ -42,6 +44,9 @@ class Account:
         self._lock = threading.Lock()
         self._counts: dict[Place, Count] = {}
         self._decisions: dict[Decision, Seen] = {}
+        self._carriers = Carriers()
+        self._carried: dict[int, dict[int, Carried]] = {}  # by host, what was not written yet
+        self._known: dict[int, dict[int, Carried]] = {}
         self._written = -WRITE_SECONDS
         self._said: dict[Decision, float] = {}
         self._second, self._lines = 0, 0
@@ -59,6 +64,13 @@ class Account:
         with self._lock:
             self._counts |= changed
 
+    def carried(self, world: World, host: int, counts: Counts) -> None:
+        """What the flows about other hosts have counted; nothing of it, where not all flows were looked at."""
+        found = self._carriers.read(world, host, counts) if counts else {}
+        if found and found != self._known.get(host):
+            with self._lock:
+                self._carried[host] = self._known[host] = found
+
     def copied(self, world: World, host: int, rule: RuleRef, fields: Mapping[str, int], data: bytes) -> None:
         """The beginning of a packet that the rule decided, and what it carried."""
         read = packet(fields, data)
@@ -73,6 +85,7 @@ class Account:
 
     def removed(self, host: int) -> None:
         self._tally.forget(host)
+        self._known.pop(host, None)
 
     # Called by who writes.
 
@@ -81,16 +94,19 @@ class Account:
         """What is to be written now. It is kept for the next time if it could not be."""
         counts: dict[Place, Count] = {}
         decisions: dict[Decision, Seen] = {}
+        carried: dict[int, dict[int, Carried]] = {}
         with self._lock:
             if self._clock() - self._written >= WRITE_SECONDS:
                 self._written = self._clock()
                 counts, self._counts = self._counts, counts
                 decisions, self._decisions = self._decisions, decisions
+                carried, self._carried = self._carried, carried
         try:
-            yield counts, decisions
+            yield counts, decisions, carried
         except BaseException:
             with self._lock:
                 self._counts = counts | self._counts
+                self._carried = carried | self._carried
                 for made, seen in decisions.items():
                     self._decisions[made] = _both(self._decisions.get(made), seen)
             raise

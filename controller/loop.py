@@ -220,9 +220,10 @@ class Loop:
                 case Drifted(flows):
                     log.warning("%s: %d flows were not as they should be; repaired", self._name(id), flows)
                     self._recorder.drifted(id, flows)
-                case Measured(drops, rules):
+                case Measured(drops, rules, of_hosts):
                     self._recorder.measured(id, _by_name(drops), session.flows)
                     self._account.counted(self._engine.world, id, rules)
+                    self._account.carried(self._engine.world, id, of_hosts)
                 case Copied(rule, packet):
                     self._account.copied(self._engine.world, id, rule, packet.fields, packet.packet)
                 case Heard(packet):

@@ -21,7 +21,7 @@ from controller.status import HostProgress, Recorder
 from controller.switch.app import Switches, Tls
 from controller.watch import Watcher, first_world
 from controller.world import World
-from db import controllers, convergence, counters, denials, migrate
+from db import controllers, convergence, counters, denials, migrate, traffic
 from db.authority import Authority, own_names
 from db.cli import tls_dir
 from db.engine import create_engine, writing
@@ -91,10 +91,11 @@ def run(database: str, address: str, port: int, name: str, audit_seconds: float,
     mailbox: SimpleQueue[Event] = SimpleQueue()
 
     def write(revision: int, hosts: dict[int, HostProgress]) -> None:
-        with account.noted() as (counts, decisions), writing(engine) as session:
+        with account.noted() as (counts, decisions, carried), writing(engine) as session:
             convergence.record(session, name, target, revision, hosts)
             counters.record(session, counts)
             denials.record(session, decisions)
+            traffic.carry(session, carried)
 
     switches = Switches(address, port, mailbox.put, tls)
     recorder = Recorder(write)

@@ -158,7 +158,9 @@ class Allowed(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """One interface of a container. Flows are made for `ofport` before the port exists."""
+    """One interface of a container. Flows are made for `ofport` before the port exists. `mesh` (1 to 4095) is its
+    number among those that all hosts publish, 0: it is none.
+    """
 
     id: int
     name: str
@@ -170,6 +172,7 @@ class Endpoint(NamedTuple):
     labels: Labels = ()
     ports: tuple[NamedPort, ...] = ()  # sorted
     allowed: tuple[Allowed, ...] = ()  # sorted
+    mesh: int = 0
 
 
 class Peering(NamedTuple):

@@ -66,6 +66,7 @@ class World(NamedTuple):
 
     endpoints_of_network: _Nested[Endpoint] = _NOTHING
     endpoints_of_host: _Nested[Endpoint] = _NOTHING
+    meshed: Mapping[int, Endpoint] = _NOTHING  # endpoints that all hosts publish
     networks_of_zone: _Nested[Network] = _NOTHING
     networks_of_tenant: _Nested[Network] = _NOTHING
     networks_of_segment: _Nested[Network] = _NOTHING
@@ -312,6 +313,7 @@ class _Draft:
         identities_of_broadcast = Index(old.identities_of_broadcast)
         broadcasts_of_identity = Index(old.broadcasts_of_identity)
         touched: dict[int, Identity] = {}
+        meshed = dict(old.meshed)
 
         def count(world: World, endpoint: Endpoint, amount: int) -> None:
             network, host = world.networks[endpoint.network], endpoint.host
@@ -342,7 +344,10 @@ class _Draft:
             if was is not None:
                 by_network.discard(was.network, id)
                 by_host.discard(was.host, id)
+                meshed.pop(id, None)
             if now is not None:
+                if now.mesh:
+                    meshed[id] = now
                 by_network.put(now.network, id, now)
                 by_host.put(now.host, id, now)
             for world, end, amount in ((old, was, -1), (new, now, +1)):
@@ -363,6 +368,7 @@ class _Draft:
         return {
             "endpoints_of_network": by_network.nested,
             "endpoints_of_host": by_host.nested,
+            "meshed": meshed,
             "hosts_of_zone": hosts_of_zone.nested,
             "zones_of_host": zones_of_host.nested,
             "hosts_of_tenant": hosts_of_tenant.nested,

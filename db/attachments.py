@@ -16,7 +16,20 @@ from sqlalchemy import and_, bindparam, delete, func, insert, literal, or_, sele
 from sqlalchemy.orm import Session
 
 from db import aliases as db_aliases
-from db import allocate, allowed, bandwidth, blocks, choosing, moves, quotas, records, reservations, transport, wanted
+from db import (
+    allocate,
+    allowed,
+    bandwidth,
+    blocks,
+    choosing,
+    host_ports,
+    moves,
+    quotas,
+    records,
+    reservations,
+    transport,
+    wanted,
+)
 from db.addressing import IPAddress, check_usable, is_made_of_an_address, macs_of, offset_of, parse_mac
 from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
@@ -93,6 +106,7 @@ _HELD = (
         Subnet.cidr,
         Subnet.pool_id,
         Subnet.block_size,
+        host_ports.MESH.label("mesh"),
     )
     .join(Host, Host.id == Endpoint.host_id)
     .join(Address, Address.endpoint_id == Endpoint.id)
@@ -277,6 +291,8 @@ def remove(tx: Transaction, endpoint_id: int) -> bool:
         if row.block_size is not None:
             blocks.give_back(session, row.subnet_id, tx.now, first.host_id)
     tx.record("endpoint", endpoint_id, "delete", tenant_id=first.tenant_id, host_id=first.host_id)
+    if first.mesh:
+        host_ports.leave_mesh(tx, endpoint_id, first.mesh)
     return True
 
 

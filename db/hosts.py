@@ -18,7 +18,7 @@ from db.labels import changed_labels, valid_labels
 from db.names import dns_label
 from db.pages import Page, Sort, containing, having_labels, moment, number, page
 from db.rows import assign, check_version, shortened
-from db.tables import Endpoint, EndpointStatus, Host, HostStatus, Tenant, Token
+from db.tables import Endpoint, EndpointStatus, Host, HostStatus, HostTraffic, Tenant, Token
 from db.transport import tell_agents
 
 FIRST_OFPORT, LAST_OFPORT = 100, 65000
@@ -54,6 +54,7 @@ def create(
     host.status = HostStatus()
     session.add(host)
     session.flush()
+    session.add(HostTraffic(host_id=host.id))
     tx.record("host", host.id, "create", host_id=host.id)
     _tell_others(tx)
     return host, tokens.create(tx, "enrol", name=f"enrol {name}", host_id=host.id)[1]

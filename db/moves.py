@@ -15,11 +15,11 @@ from typing import Any
 
 from sqlalchemy import delete
 
-from db import allocate
+from db import allocate, host_ports
 from db.addressing import parse_mac
 from db.changes import Transaction
 from db.errors import Conflict, Forbidden
-from db.tables import Endpoint, EndpointStatus
+from db.tables import Endpoint, EndpointStatus, Host
 
 
 def move(
@@ -51,6 +51,7 @@ def move(
         raise Forbidden(problem, f"let it with `warren endpoint move {name} --to {at.host}`", "move")
     endpoint.move_to = None
     if not stays:
+        host_ports.check_move(session, endpoint, session.get_one(Host, there["host_id"]))
         what = f"the range of ofports of host {at.host}"
         endpoint.ofport = allocate.claim(session, at.ofports, tx.now, what=what, remedy="remove endpoints from it")
     for key, value in there.items():

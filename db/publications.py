@@ -1,4 +1,4 @@
-"""Published ports: who may be reached from outside by which port of a host. Decides what may stand beside what."""
+"""Published ports: who may be reached from outside by which port of a host, or of all hosts."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import ipaddress
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Select, select
-from sqlalchemy.orm import Session, contains_eager
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
 
-from db import endpoints
+from db import allocate, endpoints, host_ports
 from db.changes import Transaction
-from db.errors import CollidesElsewhere, Conflict, Exhausted, Invalid, NotFound
+from db.errors import Conflict, Exhausted, Invalid, NotFound
 from db.pages import Page
-from db.tables import Endpoint, Host, HostStatus, Pool, Publication, Shared, Tenant
-from db.wanted import goes_out
+from db.tables import Endpoint, Host, Publication, Shared, Tenant
+from db.wanted import MESH_CHANGED, goes_out
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 MOST_PORTS = 1024
 """Of one publication."""
 CHOSEN = range(32768, 61000)
 """Where a host's port is chosen when none is asked for: where Linux chooses by itself, so that nobody counts on one."""
-ANY = {"0.0.0.0": 4, "::": 6}
 
 
 class Wish(NamedTuple):
-    """`host_port` 0: any. With `last` one of `host_port` to `last` is chosen, for one port of the endpoint."""
+    """`host_port` 0: any. With `last` one of `host_port` to `last` is chosen, for one port of the endpoint. `mesh`: of
+    all hosts."""
 
     protocol: str
     port: int
@@ -33,20 +33,21 @@ class Wish(NamedTuple):
     count: int = 1
     host_ip: str = ""
     last: int = 0
+    mesh: bool = False
 
 
 def publish(tx: Transaction, name: str, wish: Wish) -> Publication:
     """One more of the endpoint's ports."""
-    _take_turn(tx.session)
+    host_ports.take_turn(tx.session)
     return _publish(tx, _open(endpoints.get(tx.session, name)), wish, by_runtime=False)
 
 
 def replace(tx: Transaction, endpoint: Endpoint, wishes: Sequence[Wish]) -> list[Publication]:
     """All ports that the endpoint's runtime publishes; what people published stays. Those that are there already keep
     their host's ports."""
-    _take_turn(tx.session)
+    host_ports.take_turn(tx.session)
     there = tx.session.execute(
-        _query().where(Publication.endpoint_id == endpoint.id, Publication.by_runtime).order_by(Publication.id)
+        host_ports.rows().where(Publication.endpoint_id == endpoint.id, Publication.by_runtime).order_by(Publication.id)
     )
     left = list(there.scalars())
     kept, new = [], []
@@ -66,7 +67,7 @@ def replace(tx: Transaction, endpoint: Endpoint, wishes: Sequence[Wish]) -> list
 
 def withdraw(tx: Transaction, name: str, id: int) -> None:
     endpoint = endpoints.get(tx.session, name)
-    query = _query().where(Publication.id == id, Publication.endpoint_id == endpoint.id)
+    query = host_ports.rows().where(Publication.id == id, Publication.endpoint_id == endpoint.id)
     found = tx.session.execute(query).scalar_one_or_none()
     if found is None:
         raise NotFound(f"endpoint {name} has no published port number {id}", "list them with `warren published`", "id")
@@ -82,35 +83,17 @@ def find(
     limit: int = 100,
 ) -> Page[Publication]:
     """In the order in which they were published."""
-    query = _query()
+    query = host_ports.rows()
     if tenant is not None:
         query = query.where(Tenant.name == tenant)
     if host is not None:
-        query = query.where(Host.name == host)
+        query = query.where(or_(Host.name == host, Publication.mesh > 0))
     if cursor is not None:
         if not cursor.isdecimal():
             raise Invalid(f"cursor {cursor!r} is not one of this list", "pass `next` of the page before", "cursor")
         query = query.where(Publication.id > int(cursor))
     rows = list(session.execute(query.order_by(Publication.id).limit(limit + 1)).scalars())
     return Page(rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None)
-
-
-def _query() -> Select[Publication]:
-    return (
-        select(Publication)
-        .join(Publication.endpoint)
-        .join(Endpoint.tenant)
-        .join(Endpoint.host)
-        .options(
-            contains_eager(Publication.endpoint).contains_eager(Endpoint.tenant),
-            contains_eager(Publication.endpoint).contains_eager(Endpoint.host),
-        )
-    )
-
-
-def _take_turn(session: Session) -> None:
-    """Overlaps are looked for by one at a time."""
-    session.execute(select(Pool.id).where(Pool.id == Shared.VNI).with_for_update())
 
 
 def _open(endpoint: Endpoint) -> Endpoint:
@@ -129,32 +112,20 @@ def _open(endpoint: Endpoint) -> Endpoint:
 def _publish(tx: Transaction, endpoint: Endpoint, wish: Wish, by_runtime: bool) -> Publication:
     session = tx.session
     host_ip = _checked(wish)
-    others = _others(session, endpoint, wish.protocol, host_ip)
-    listening = _listening(session, endpoint.host_id, wish.protocol, host_ip)
+    at = None if wish.mesh else endpoint.host_id
+    taken = host_ports.taken(session, wish.protocol, host_ip, at)
     host_port = wish.host_port
     if host_port == 0 or wish.last > host_port:
         where = range(host_port, wish.last + 1) if host_port else CHOSEN
-        taken = {port for other in others for port in other.host_ports} | listening
-        free = (p for p in where if taken.isdisjoint(range(p, p + wish.count)) and p + wish.count - 1 in where)
+        used = taken.ports
+        free = (p for p in where if used.isdisjoint(range(p, p + wish.count)) and p + wish.count - 1 in where)
         found = next(free, None)
         if found is None:
-            problem = f"no port of {where[0]} to {where[-1]} of host {endpoint.host.name} is free for {wish.protocol}"
+            of = "every host" if wish.mesh else f"host {endpoint.host.name}"
+            problem = f"no port of {where[0]} to {where[-1]} of {of} is free for {wish.protocol}"
             raise Exhausted(problem, "unpublish one, or choose another", "host_port")
         host_port = found
-    asked = range(host_port, host_port + wish.count)
-    for other in others:
-        if both := sorted(set(asked) & set(other.host_ports)):
-            problem = f"port {wish.protocol}/{both[0]} of host {endpoint.host.name} is published for"
-            remedy = "choose another port, or another address of the host"
-            if other.tenant_id == endpoint.tenant_id:
-                raise Conflict(f"{problem} {other.endpoint.qualified_name}", remedy, "host_port")
-            whose = other.endpoint.qualified_name
-            raise CollidesElsewhere(f"{problem} {whose}", remedy, "host_port", f"{problem} another tenant")
-    if both := sorted(listening & set(asked)):
-        problem = (
-            f"port {wish.protocol}/{both[0]} of host {endpoint.host.name} is in use: a program of the host's listens"
-        )
-        raise Conflict(problem, "choose another port, or end that program", "host_port")
+    host_ports.check(taken, wish.protocol, range(host_port, host_port + wish.count), endpoint)
     made = Publication(
         tenant_id=endpoint.tenant_id,
         endpoint=endpoint,
@@ -164,17 +135,40 @@ def _publish(tx: Transaction, endpoint: Endpoint, wish: Wish, by_runtime: bool) 
         port=wish.port,
         count=wish.count,
         by_runtime=by_runtime,
+        mesh=_in_mesh(tx, endpoint) if wish.mesh else 0,
     )
     session.add(made)
     session.flush()
     tx.record("publication", made.id, "create", tenant_id=made.tenant_id, host_id=endpoint.host_id)
+    if made.mesh:
+        tx.record(MESH_CHANGED, endpoint.id, "update")
     return made
+
+
+def _in_mesh(tx: Transaction, endpoint: Endpoint) -> int:
+    """The endpoint's number among those that all hosts publish, the same for all of its ports."""
+    number = _number(tx.session, endpoint.id)
+    if not number:
+        what = "the range of numbers of endpoints that all hosts publish"
+        number = allocate.claim(tx.session, Shared.MESH, tx.now, what=what, remedy="unpublish another")
+        tx.record("endpoint", endpoint.id, "update", tenant_id=endpoint.tenant_id, host_id=endpoint.host_id)
+    return number
+
+
+def _number(session: Session, endpoint_id: int) -> int | None:
+    return session.execute(select(host_ports.MESH).where(Endpoint.id == endpoint_id)).scalar()
 
 
 def _withdraw(tx: Transaction, row: Publication) -> None:
     tx.session.delete(row)
     tx.session.flush()
-    tx.record("publication", row.id, "delete", tenant_id=row.tenant_id, host_id=row.endpoint.host_id)
+    endpoint = row.endpoint
+    tx.record("publication", row.id, "delete", tenant_id=row.tenant_id, host_id=endpoint.host_id)
+    if row.mesh:
+        tx.record(MESH_CHANGED, endpoint.id, "update")
+    if row.mesh and not _number(tx.session, endpoint.id):
+        host_ports.leave_mesh(tx, endpoint.id, row.mesh)
+        tx.record("endpoint", endpoint.id, "update", tenant_id=endpoint.tenant_id, host_id=endpoint.host_id)
 
 
 def _checked(wish: Wish) -> str:
@@ -193,8 +187,9 @@ def _checked(wish: Wish) -> str:
         address = ipaddress.ip_address(wish.host_ip)
     except ValueError:
         raise Invalid(f"{wish.host_ip!r} is not an address", "write it like 192.0.2.11", "host_ip") from None
-    if address.version == 6 and address.is_loopback:
-        raise Invalid("::1 leads to no endpoint: Linux lets nothing leave from it", "use 127.0.0.1", "host_ip")
+    if wish.mesh and str(address) not in host_ports.ANY:
+        problem = f"{address} is an address of one host, and a mesh is open by all"
+        raise Invalid(problem, "leave it out, or use 0.0.0.0 or :: for one family", "host_ip")
     return str(address)
 
 
@@ -202,27 +197,3 @@ def _serves(row: Publication, wish: Wish) -> bool:
     same = (row.protocol, row.port, row.count) == (wish.protocol, wish.port, wish.count)
     fits = wish.host_port in (0, row.host_port) or wish.host_port <= row.host_port <= wish.last
     return same and fits and row.host_ip == (str(ipaddress.ip_address(wish.host_ip)) if wish.host_ip else "")
-
-
-def _others(session: Session, endpoint: Endpoint, protocol: str, host_ip: str) -> list[Publication]:
-    """Those of the same host that a packet to one of its addresses could mean as well."""
-    query = _query().where(Endpoint.host_id == endpoint.host_id, Publication.protocol == protocol)
-    return [one for one in session.execute(query).scalars() if _overlap(one.host_ip, host_ip)]
-
-
-def _overlap(one: str, other: str) -> bool:
-    if not one or not other or one == other:
-        return True
-    return any(a in ANY and ANY[a] == (6 if ":" in b else 4) for a, b in ((one, other), (other, one)))
-
-
-def _listening(session: Session, host_id: int, protocol: str, host_ip: str) -> set[int]:
-    """At which ports programs of the host listen, as its agent last said."""
-    report = session.execute(select(HostStatus.agent_report).where(HostStatus.host_id == host_id)).scalar() or {}
-    said = report.get("listening") or []
-    return {one["port"] for one in said if one["protocol"] == protocol and _overlap(_heard_at(one["address"]), host_ip)}
-
-
-def _heard_at(address: str) -> str:
-    """A program that listens at :: hears IPv4, too."""
-    return "" if address == "::" else address

@@ -18,6 +18,7 @@ from controller.calc.documents import read
 from controller.model import Change
 from db import tables
 from db.changes import current_revision
+from db.host_ports import MESH
 from db.labels import with_name
 from db.settings import CLUSTER_ID, is_flat
 from db.transport import udp_ports
@@ -135,8 +136,8 @@ def _endpoints(session: Session, ids: Ids) -> Iterator[Change]:
         ip = ipaddress.ip_address(text)
         addresses[endpoint_id].append(model.Address(ip.version, int(ip), prefix))
     allowed = _allowed(session, ids)
-    columns = select(e.id, t.name, e.name, e.network_id, e.host_id, e.ofport, e.mac, e.labels, e.ports)
-    for id, tenant, name, network, host, ofport, mac, labels, ports in session.execute(
+    columns = select(e.id, t.name, e.name, e.network_id, e.host_id, e.ofport, e.mac, e.labels, e.ports, MESH)
+    for id, tenant, name, network, host, ofport, mac, labels, ports, mesh in session.execute(
         columns.join(t, t.id == e.tenant_id).where(*_those(e.id, ids)).order_by(e.id)
     ):
         endpoint = model.Endpoint(
@@ -150,6 +151,7 @@ def _endpoints(session: Session, ids: Ids) -> Iterator[Change]:
             _labels(labels),
             _ports(ports),
             tuple(sorted(allowed[id])),
+            mesh or 0,
         )
         yield Change("endpoint", id, endpoint)
 

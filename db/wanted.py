@@ -18,6 +18,8 @@ from db.changes import current_revision, reach, says
 from db.errors import NotFound
 from db.tables import Address, ChangeRow, Controller, Endpoint, Host, Network, Publication, Subnet, Tenant, port_name
 
+MESH_CHANGED = "mesh"
+"""The noun of a change of which ports all hosts publish; its id is the endpoint's."""
 GATEWAY = {"ofport": 2, "mac": GATEWAY_MAC}
 
 
@@ -149,11 +151,13 @@ def changed_for_host(session: Session, host_id: int, after_revision: int) -> boo
         return False
     if not says(current, oldest, after_revision):
         return True
-    here = select(Endpoint.network_id).where(Endpoint.host_id == host_id)
+    meshed = select(Publication.endpoint_id).where(Publication.mesh > 0)
+    here = select(Endpoint.network_id).where(or_(Endpoint.host_id == host_id, Endpoint.id.in_(meshed)))
     concerns = or_(
         ChangeRow.host_id == host_id,
-        ChangeRow.noun.in_(("controller", transport.TUNNELS_CHANGED)),
+        ChangeRow.noun.in_(("controller", transport.TUNNELS_CHANGED, MESH_CHANGED)),
         and_(ChangeRow.noun == "network", ChangeRow.id.in_(here)),
+        and_(ChangeRow.noun == "endpoint", ChangeRow.id.in_(meshed)),
     )
     query = select(ChangeRow.revision).where(ChangeRow.revision > after_revision, concerns).limit(1)
     return session.execute(query).scalar() is not None
@@ -162,9 +166,10 @@ def changed_for_host(session: Session, host_id: int, after_revision: int) -> boo
 def _published(session: Session, host_id: int) -> list[dict[str, Any]]:
     """With the number of the endpoint's port on the bridge, and the families of its addresses. Those of closed networks
     are left out."""
-    query = select(Publication, Endpoint.ofport, Endpoint.name, Tenant.name.label("tenant"), Network)
+    query = select(Publication, Endpoint.host_id, Endpoint.ofport, Endpoint.name, Tenant.name.label("tenant"), Network)
     query = query.join(Endpoint, Endpoint.id == Publication.endpoint_id).join(Tenant, Tenant.id == Endpoint.tenant_id)
-    query = query.join(Network, Network.id == Endpoint.network_id).where(Endpoint.host_id == host_id)
+    query = query.join(Network, Network.id == Endpoint.network_id)
+    query = query.where(or_(Endpoint.host_id == host_id, Publication.mesh > 0))
     rows = [row for row in session.execute(query.order_by(Publication.id)) if goes_out(row.Network)]
     ids = {row.Publication.endpoint_id for row in rows}
     families: dict[int, set[int]] = {}
@@ -174,7 +179,9 @@ def _published(session: Session, host_id: int) -> list[dict[str, Any]]:
     return [
         {
             "endpoint": f"{row.tenant}/{row.name}",
-            "ofport": row.ofport,
+            # Another host's numbers mean nothing here.
+            "ofport": row.ofport if row.host_id == host_id else 0,
+            "mesh": 0 if row.host_id == host_id else row.Publication.mesh,
             "families": sorted(families.get(row.Publication.endpoint_id, ())),
             **{field: getattr(row.Publication, field) for field in same},
         }

@@ -47,6 +47,7 @@ from ovs_agent.publish import Publisher
 from ovs_agent.report import Reporter
 from ovs_agent.state import Identity, State
 from ovs_agent.tracer import Tracer
+from ovs_agent.traffic import Traffic
 from ovs_agent.underlay import Prober
 from ovs_agent.unixctl import folder
 from ovs_agent.wanted import Poll
@@ -99,6 +100,7 @@ class Agent:
             sorted(settings.physical),
             self._attacher.retry_releases,
             connections.counted,
+            Traffic(settings.ovsdb).counted,
         )
         self._keeper = Keeper(
             self._database,

@@ -105,8 +105,8 @@ class Endpoint(NamedTuple):
 
 
 class Published(NamedTuple):
-    """Ports of this host that lead to an endpoint's. `host_ip` empty: any address of the host; 0.0.0.0 and ::: any of
-    that family."""
+    """Ports of this host that lead to an endpoint's, here or, with `mesh`, on another host. `host_ip` empty: any
+    address of the host; 0.0.0.0 and ::: any of that family."""
 
     endpoint: str
     ofport: int
@@ -116,10 +116,11 @@ class Published(NamedTuple):
     host_port: int
     port: int
     count: int
+    mesh: int = 0  # its number among endpoints that all hosts publish; 0: it is here
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Published:
-        fields = {name: document[name] for name in cls._fields}
+        fields = {name: document.get(name, 0) if name == "mesh" else document[name] for name in cls._fields}
         return cls(**fields | {"families": tuple(fields["families"])})
 
 
@@ -138,6 +139,11 @@ class Wanted(NamedTuple):
     peers: tuple[Peer, ...] = ()
     published: tuple[Published, ...] = ()
     tunnels_revision: int = 0  # that of their newest change
+
+    @property
+    def number(self) -> int:
+        """The host's, which its bridge's datapath id ends with."""
+        return int(self.datapath_id, 16) & 0xFFFF_FFFF_FFFF
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Wanted:

@@ -1,28 +1,34 @@
 """The rules for what passes between the bridge and its host: what nftables' table `warren` holds, and who else decides.
 
 It decides what is translated and what is forwarded. Between bridge and host each endpoint is called by an address that
-follows from its port, as the flows say it (`controller.pipeline.packet.TRANSIT`). Rules of others are read, to say
-which drop what Warren forwards, and never changed. How rules get into the kernel is not known here.
+follows from its port, as the flows say it (`controller.pipeline.packet.TRANSIT`), and one on another host that all
+hosts publish by one that follows from its number and this host's (`MESH`). Rules of others are read, to say which drop
+what Warren forwards, and never changed. How rules get into the kernel is not known here.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ovs_agent.document import Endpoint, Published
 from ovs_agent.listening import Listener
+from ovs_agent.netlink.connections import Connection
 
 TABLE = "warren"
 TRANSIT = {4: ipaddress.IPv4Network("240.119.0.0/16"), 6: ipaddress.IPv6Network("fd77:6172:7265:6f75::/112")}
 """Behind the gateway's port and nowhere else; the low 16 bits are a port's number."""
+MESH = {4: ipaddress.IPv4Network("244.0.0.0/6"), 6: ipaddress.IPv6Network("fd77:6172:7265:6f75:0:1::/102")}
+"""Likewise; the low 12 bits are an endpoint's number, the 14 before them the host's."""
+_MESH_ENDPOINT_BITS, _MESH_HOSTS = 12, 1 << 14
 HOST = 1
 """The low 16 bits of the host's own address there."""
 _MTU = 1280
 """Of the resolver's port, and so of the gateway's."""
 _FAMILIES = {4: "ip", 6: "ip6"}
 _ANY = {"0.0.0.0": 4, "::": 6}
+_PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
 
 
 def gateway_port(bridge: str) -> str:
@@ -34,26 +40,32 @@ def host_addresses() -> tuple[str, ...]:
     return tuple(f"{network[HOST]}/{network.prefixlen}" for network in TRANSIT.values())
 
 
-def ruleset(gateway: str, published: Iterable[Published] = (), endpoints: Iterable[Endpoint] = ()) -> str:
-    """For `nft -f`: the whole table in one transaction, whatever was in it. `gateway` is the bridge's interface.
+def ruleset(
+    gateway: str, published: Sequence[Published] = (), endpoints: Iterable[Endpoint] = (), host: int = 0
+) -> str:
+    """For `nft -f`: the whole table in one transaction, whatever was in it. `gateway` is the bridge's interface, `host`
+    this host's number.
 
     What leaves gets the host's address. What enters belongs to a connection that went out, was sent on to an endpoint
     by a rule of this table, or comes from the host itself, which then has its own address on that interface. Nobody
-    else speaks from or to these addresses.
+    else speaks from or to these addresses. Endpoints of this host that go to one on another host have the address of
+    this host that they asked: only here their own at the gateway means them.
     """
     there = [(_FAMILIES[version], network) for version, network in TRANSIT.items()]
+    mesh = [(_FAMILIES[version], network) for version, network in MESH.items()]
     chains = {
         "raw": [
             "type filter hook prerouting priority raw; policy accept;",
             f'iifname "{gateway}" ip daddr 127.0.0.0/8 drop',
             *(
                 f'iifname != {{ "{gateway}", "lo" }} {family} {end} {network} drop'
-                for family, network in there
+                for family, network in (*there, *mesh)
                 for end in ("saddr", "daddr")
             ),
         ],
         "forward": [
             "type filter hook forward priority filter; policy accept;",
+            *(f'iifname "{gateway}" {family} saddr {network} ct state invalid,new drop' for family, network in mesh),
             f'oifname "{gateway}" ct state established,related accept',
             f'oifname "{gateway}" ct status dnat accept',
             f'oifname "{gateway}" drop',
@@ -65,43 +77,106 @@ def ruleset(gateway: str, published: Iterable[Published] = (), endpoints: Iterab
             ),
         ],
         **{
-            name: [f"type nat hook {name} priority {priority}; policy accept;", *_ways_in(published), *more]
+            name: [f"type nat hook {name} priority {priority}; policy accept;", *_ways_in(published, host), *more]
             for name, priority, more in (("prerouting", "dstnat", []), ("output", "-100", _from_host(endpoints)))
         },
         "postrouting": [
             "type nat hook postrouting priority srcnat; policy accept;",
             *(f'{family} saddr {network} oifname != "{gateway}" masquerade' for family, network in there),
             f'oifname "{gateway}" fib saddr type local masquerade',
+            *(
+                f'oifname "{gateway}" {ip} saddr {own} {ip} daddr {to} snat {ip} to ct original {ip} daddr'
+                for (ip, own), (_, to) in zip(there, mesh, strict=True)
+            ),
         ],
     }
     body = [line for name, lines in chains.items() for line in (f"chain {name} {{", *lines, "}")]
     return "\n".join([f"table inet {TABLE}", f"delete table inet {TABLE}", f"table inet {TABLE} {{", *body, "}\n"])
 
 
-def _ways_in(published: Iterable[Published]) -> list[str]:
+def called(one: Published, version: int, host: int) -> str | None:
+    """The address at the gateway that a published port leads to; None on a host whose number is too large."""
+    if not one.mesh:
+        return str(TRANSIT[version][one.ofport])
+    return str(MESH[version][host << _MESH_ENDPOINT_BITS | one.mesh]) if host < _MESH_HOSTS else None
+
+
+def closed(published: Iterable[Published], host: int) -> tuple[str, ...]:
+    """Why ports are not open that all hosts publish: a sentence."""
+    if host < _MESH_HOSTS or not any(one.mesh for one in published):
+        return ()
+    return (f"This is host number {host}, and only those below {_MESH_HOSTS} publish endpoints of other hosts.",)
+
+
+def networks(published: Iterable[Published], endpoints: Iterable[Endpoint]) -> list[str]:
+    """What the host has a route to by the gateway, besides the gateway's own."""
+    mesh = MESH.values() if any(one.mesh for one in published) else ()
+    return [*reached(endpoints), *map(str, mesh)]
+
+
+class Way(NamedTuple):
+    """How a packet asks for a port of the host. `host_ip` empty: by any address of that IP version."""
+
+    version: int
+    host_ip: str
+    protocol: str
+    port: int
+
+
+Ways = Mapping[Way, tuple[str, int]]
+"""To which address at the gateway, and which port, each leads."""
+
+
+def ways(published: Iterable[Published], host: int) -> Ways:
     """The client's address stays, and so does the host's port where the endpoint's is the same."""
-    places: dict[tuple[int, bool], dict[str, str]] = {}
+    found: dict[Way, tuple[str, int]] = {}
     for one in published:
         for version in one.families:
             if one.host_ip and one.host_ip not in _ANY and (":" in one.host_ip) != (version == 6):
                 continue
             if one.host_ip in _ANY and _ANY[one.host_ip] != version:
                 continue
-            exact = bool(one.host_ip) and one.host_ip not in _ANY
-            there = places.setdefault((version, exact), {})
+            if (target := called(one, version, host)) is None:
+                continue
+            host_ip = "" if one.host_ip in _ANY else one.host_ip
             for offset in range(one.count):
-                key = f"{one.protocol} . {one.host_port + offset}"
-                to = f"{TRANSIT[version][one.ofport]} . {one.port + offset}"
-                there.setdefault(f"{one.host_ip} . {key}" if exact else key, to)
+                way = Way(version, host_ip, one.protocol, one.host_port + offset)
+                found.setdefault(way, (target, one.port + offset))
+    return found
+
+
+def _ways_in(published: Iterable[Published], host: int) -> list[str]:
+    places: dict[tuple[int, bool], list[str]] = {}
+    for way, (target, port) in ways(published, host).items():
+        key = f"{way.host_ip} . " if way.host_ip else ""
+        element = f"{key}{way.protocol} . {way.port} : {target} . {port}"
+        places.setdefault((way.version, not way.host_ip), []).append(element)
     rules = []
-    for (version, exact), elements in sorted(places.items(), key=lambda item: (item[0][0], not item[0][1])):
+    for (version, by_any), elements in sorted(places.items()):
         family = _FAMILIES[version]
-        # Linux lets nothing leave that comes from ::1.
-        to_host = "ip6 daddr != ::1" if version == 6 else "meta nfproto ipv4"
-        key = f"{family} daddr . meta l4proto . th dport" if exact else "meta l4proto . th dport"
-        listed = ", ".join(f"{key} : {to}" for key, to in sorted(elements.items()))
-        rules.append(f"{to_host} fib daddr type local dnat {family} to {key} map {{ {listed} }}")
+        key = "meta l4proto . th dport" if by_any else f"{family} daddr . meta l4proto . th dport"
+        listed = ", ".join(sorted(elements))
+        rules.append(f"meta nfproto ipv{version} fib daddr type local dnat {family} to {key} map {{ {listed} }}")
     return rules
+
+
+def closed_connections(connections: Iterable[Connection], ways: Ways, reached: Mapping[str, str]) -> list[Connection]:
+    """Of those that were sent on to an endpoint: whom the rules would send elsewhere, or nowhere, by now."""
+    return [one for one in connections if _leads_to_endpoint(one.answers) and not _is_open(one, ways, reached)]
+
+
+def _leads_to_endpoint(address: str) -> bool:
+    ip = ipaddress.ip_address(address)
+    return any(ip in network for network in (TRANSIT[ip.version], MESH[ip.version]))
+
+
+def _is_open(one: Connection, ways: Ways, reached: Mapping[str, str]) -> bool:
+    if reached.get(one.asked) == one.answers:
+        return True
+    version, protocol = 6 if ":" in one.asked else 4, _PROTOCOLS.get(one.protocol, "")
+    asked = (Way(version, by, protocol, one.port) for by in (one.asked, ""))
+    leads = next((ways[way] for way in asked if way in ways), None)
+    return leads == (one.answers, one.answers_port)
 
 
 def reached(endpoints: Iterable[Endpoint]) -> dict[str, str]:

@@ -6,6 +6,7 @@ It decides when to speak. It takes the chance to tell the API of interfaces that
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from logging import getLogger
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from client.rest import Problem, Rest, Unreachable
 from ovs_agent import listening
 from ovs_agent.keeper import Condition
+from ovs_agent.traffic import Counts
 
 log = getLogger(__name__)
 HEARTBEAT = 10.0
@@ -24,7 +26,7 @@ MOST_LISTED = 4096
 
 class Reporter:
     """`agent` says who reports, `physical` which physical segments the host has; `release` is called before each
-    report, `connections` tells how many are open."""
+    report, `connections` tells how many are open, `traffic` what ports have counted, if it is time for that."""
 
     def __init__(
         self,
@@ -34,6 +36,7 @@ class Reporter:
         physical: list[str],
         release: Callable[[], None],
         connections: Callable[[], list[dict[str, Any]] | None],
+        traffic: Callable[[], Counts | None],
     ) -> None:
         self._rest = rest
         self._path = f"/hosts/{host}/report"
@@ -41,11 +44,14 @@ class Reporter:
         self._physical = physical
         self._release = release
         self._connections = connections
+        self._traffic = traffic
         self._news = threading.Event()
         self._ended = threading.Event()
         self._condition: Condition | None = None
         self._said: tuple[str, ...] = ()
         self._complained: str | None = None
+        self._listening: list[dict[str, Any]] = []
+        self._listened_at = -HEARTBEAT
 
     @property
     def condition(self) -> Condition | None:
@@ -64,6 +70,7 @@ class Reporter:
 
     def now(self) -> None:
         """At once, and not by the thread that reports otherwise. Raises Problem and Unreachable."""
+        self._listened_at = -HEARTBEAT
         self._report()
 
     def hurry(self) -> None:
@@ -93,6 +100,14 @@ class Reporter:
             except Exception:
                 log.exception("a report failed")
 
+    def _listeners(self) -> list[dict[str, Any]]:
+        """As old as a heartbeat at most: the kernel goes through its table of all connections to list them, which takes
+        10 ms, and there is a report after each attach."""
+        now = time.monotonic()
+        if now - self._listened_at >= HEARTBEAT:
+            self._listening, self._listened_at = listening.report(listening.listeners()), now
+        return self._listening
+
     def _report(self) -> None:
         condition = self._condition
         if condition is None or self._ended.is_set():
@@ -107,7 +122,7 @@ class Reporter:
             "underlay": condition.underlay._asdict() if condition.underlay else None,
             "ports": {str(id): state for id, state in condition.ports.items()},
             "physical": self._physical,
-            "listening": listening.report(listening.listeners()),
+            "listening": self._listeners(),
             "revision": condition.revision,
             "tunnels_revision": condition.tunnels_revision,
             "missing": list(condition.missing[:MOST_LISTED]),
@@ -115,5 +130,6 @@ class Reporter:
             "strays": [stray._asdict() for stray in condition.strays[:MOST_LISTED]],
             "problems": list(condition.problems[:MOST_PROBLEMS]),
             "connections": self._connections(),
+            "traffic": self._traffic(),
         }
         self._rest.put(self._path, json=body, timeout=HEARTBEAT)

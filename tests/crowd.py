@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Engine, select, update
+from sqlalchemy.orm import Session
 
-from db import attachments, audit, controllers, hosts, networks, policies, pools, tenants
+from db import attachments, audit, controllers, hosts, networks, policies, pools, tenants, traffic
 from db.changes import current_revision, transaction
 from db.engine import writing
 from db.tables import Endpoint, Host, HostStatus, utcnow
@@ -52,6 +54,20 @@ def fill(engine: Engine, *, host_count: int, tenant_count: int, endpoint_count: 
         policies.apply(tx, [document | {"spec": spec}])
 
 
+def _carry(session: Session, host: int, ends: Sequence[int], others: Sequence[int], now: datetime) -> None:
+    """Counters that have grown since the day began, for each endpoint and other host at a speed of its own."""
+    seconds = now.hour * 3600 + now.minute * 60 + now.second
+    counts = {}
+    for end in ends:
+        packets = seconds * (1 + end * 7919 % 200)
+        counts[str(end)] = [packets, packets * 700, 0, packets // 2, packets * 90, end % 50 // 49]
+    traffic.count(session, host, counts, now)
+    sent = {other: seconds * (1 + (host * 31 + other * 17) % 97) ** 2 // 100 for other in others if other != host}
+    back = {other: seconds * (1 + (other * 31 + host * 17) % 97) ** 2 // 100 for other in others if other != host}
+    tunnels = {other: (one, 700 * one, back[other], 700 * back[other]) for other, one in sent.items()}
+    traffic.carry(session, {host: tunnels})
+
+
 def report(engine: Engine, *, silent: int = 0, down: int = 0, now: datetime | None = None) -> None:
     """All hosts are heard and in step, but `silent` of them; `down` endpoints have no port. One controller is there."""
     now = now or utcnow()
@@ -70,6 +86,7 @@ def report(engine: Engine, *, silent: int = 0, down: int = 0, now: datetime | No
                 lost += ports[str(end)] == "down"
             agent = {"version": "0.1.0", "pid": 4711, "started_at": "2026-11-20T10:00:00Z"}
             heard = now - timedelta(minutes=4 + number) if number < silent else now
+            _carry(session, id, [int(end) for end in ends], [other for other, _ in rows], now)
             hosts.report(session, id, {"agent": agent, "ports": ports, "problems": [], "host": host}, heard)
             values = {"connected": number >= silent, "controller": "ctl1", "confirmed_revision": revision}
             values |= {"wanted_revision": revision, "flows": 900 + 14 * len(ends), "updated_at": now}

@@ -31,6 +31,7 @@ from web.api import (
     rules,
     tenants,
     tokens,
+    traffic,
 )
 from web.auth import access, headers, oidc
 from web.auth.identity import identify
@@ -53,10 +54,12 @@ from web.ui import (  # noqa: F401 - their views are on the frame's blueprint
     settings,
     sign_in,
     sign_in_oidc,
+    switch,
     topology,
     trace,
 )
 from web.ui import audit as audit_pages  # noqa: F401
+from web.ui import hosts as host_pages  # noqa: F401
 from web.ui import policies as policy_pages  # noqa: F401
 
 PREFIX = "/api/v1"
@@ -79,7 +82,7 @@ API = (
         agents,
         certificates,
     ),
-    *(dns, revisions, events, people, tokens, audit, meta),
+    *(dns, revisions, events, people, tokens, audit, meta, traffic),
 )
 
 

@@ -1,7 +1,7 @@
 """What hosts counted during the last hour, as this process saw it: for charts, and to tell what grows from what grew.
 
-One thread reads the hosts' counters every few seconds, from the first question on. What was before is not known, and
-nothing is made up for it: a chart begins where the process began to look, and a gap stays a gap.
+One thread reads the hosts' counters every few seconds, from the first question or report on. What was before is not
+known, and nothing is made up for it: a chart begins where the process began to look, and a gap stays a gap.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from sqlalchemy import Engine, select
 
 from db.engine import reading
 from db.tables import Host, HostStatus
+from db.traffic import latest
 from web.live import Live
+from web.traffic import Look, Traffic
 
 log = logging.getLogger(__name__)
 
@@ -48,15 +50,28 @@ class History:
         self._lock = threading.Lock()
         self._running = False
         self._samples: deque[Sample] = deque(maxlen=int(KEPT_SECONDS / EVERY_SECONDS))
+        self._traffic = Traffic()
+
+    def begin(self) -> None:
+        """To look, if that has not begun."""
+        if not self._running:
+            with self._lock:
+                if not self._running:
+                    self._running = True
+                    self._look()
+                    threading.Thread(target=self._run, name="history", daemon=True).start()
 
     def samples(self) -> Sequence[Sample]:
         """Oldest first."""
+        self.begin()
         with self._lock:
-            if not self._running:
-                self._running = True
-                self._look()
-                threading.Thread(target=self._run, name="history", daemon=True).start()
             return tuple(self._samples)
+
+    def traffic(self) -> Sequence[Look]:
+        """Oldest first."""
+        self.begin()
+        with self._lock:
+            return self._traffic.looks()
 
     def _run(self) -> None:
         while not self._live.closing:
@@ -73,11 +88,15 @@ class History:
     def _look(self) -> None:
         last = self._samples[-1].counts if self._samples else {}
         query = select(Host.name, HostStatus.drops, HostStatus.repaired).join(HostStatus)
+        at = time.time()
         with reading(self._engine) as session:
+            counted = latest(session) if self._traffic.is_due(at) else None
             found = {name: {**drops, REPAIRED: repaired} for name, drops, repaired in session.execute(query)}
         # Most hosts count nothing most of the time: equal counts are kept once.
         counts = {name: last[name] if last.get(name) == one else one for name, one in found.items()}
-        self._samples.append(Sample(time.time(), counts))
+        self._samples.append(Sample(at, counts))
+        if counted is not None:
+            self._traffic.look(counted, at)
 
 
 def growth(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:

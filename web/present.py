@@ -208,22 +208,6 @@ def endpoints(session: Session, rows: Sequence[tables.Endpoint]) -> list[Json]:
     return [endpoint(row) for row in rows]
 
 
-def publication(row: tables.Publication) -> Json:
-    return {
-        "id": row.id,
-        "endpoint": row.endpoint.qualified_name,
-        "tenant": row.endpoint.tenant.name,
-        "host": row.endpoint.host.name,
-        "protocol": row.protocol,
-        "host_ip": row.host_ip or None,
-        "host_port": row.host_port,
-        "port": row.port,
-        "count": row.count,
-        "by_runtime": row.by_runtime,
-        "created_at": row.created_at,
-    }
-
-
 def host(row: tables.Host) -> Json:
     status = row.status
     return {

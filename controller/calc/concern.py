@@ -143,6 +143,7 @@ class _Gather:
                     for endpoint in world.endpoints_of_network.get(id, {}).values():
                         self.rewritten.add(Key(Part.LOCAL, endpoint.id))
                         self._announced(id, endpoint.host)
+                        self._published(world, endpoint.id)
         self._broadcast(id)
 
     def endpoint(self, id: int) -> None:
@@ -156,6 +157,7 @@ class _Gather:
                 if transport(world.networks[endpoint.network].transport).on_segment:
                     self._announced(endpoint.network, endpoint.host)
                 self._hears(endpoint.network, endpoint.host)
+                self._published(world, id)
         self.policies.endpoint(id)
 
     def policy(self, id: int) -> None:
@@ -194,6 +196,11 @@ class _Gather:
                 if id in either.networks:
                     fragments = (Key(part, endpoint) for part in (Part.LOCAL, Part.REMOTE) for endpoint in endpoints)
                     self._look(either.networks[id].zone, Key(Part.NETWORK, id), *fragments)
+
+    def _published(self, world: World, endpoint: int) -> None:
+        if endpoint in world.meshed:
+            self.rewritten.add(Key(Part.MESH, endpoint))
+            self.everywhere.add(Key(Part.MESH, endpoint))
 
     def _announced(self, network: int, host: int) -> None:
         key = Key(Part.ANNOUNCED, bound(network, host))

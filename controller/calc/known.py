@@ -67,7 +67,7 @@ def owner_of(world: World, key: Key) -> tuple[str, str]:
             return "network", world.networks[id].name
         case Part.ZONE:
             return "zone", zone(world, id)
-        case Part.LOCAL | Part.REMOTE:
+        case Part.LOCAL | Part.REMOTE | Part.MESH:
             return "endpoint", world.endpoints[id].name
         case Part.PEERING:
             return "peering", " and ".join(world.tenants[one].name for one in world.peerings[id].tenants)

@@ -2,7 +2,7 @@
 
 A host sees the zones that have an endpoint on it, the networks of its tenants' peers, the global zone, and every zone
 if it holds a global endpoint or the cluster is flat. From the networks follow the endpoints, so a host without a
-tenant's endpoints carries nothing of the tenant.
+tenant's endpoints carries nothing of the tenant, but for the way to those that all hosts publish.
 """
 
 from __future__ import annotations
@@ -93,6 +93,8 @@ class View(NamedTuple):
             case Part.BINDING:
                 policy, identity = unbound(id)
                 return identity in self.identities and policy in world.policies and self._selects(policy, identity)
+            case Part.MESH:
+                return id in world.meshed and world.meshed[id].host != self.host
         endpoint = world.endpoints.get(id)
         if endpoint is None or key.part is not self.part_of(endpoint):
             return False
@@ -192,6 +194,8 @@ def _candidates(seen: View) -> Iterator[Key]:
         yield Key(Part.HEARING, tenant)
     for id in world.networks_of_segment:
         yield Key(Part.SEGMENT, id)
+    for id in world.meshed:
+        yield Key(Part.MESH, id)
     for id in world.broadcasts_of_host.get(seen.host, {}):
         yield Key(Part.BROADCAST, id)
         for host in world.hosts_of_broadcast[id]:

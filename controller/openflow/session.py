@@ -33,6 +33,7 @@ from controller.openflow.events import (
     Synced,
 )
 from controller.openflow.wanted import Wanted, WireItem
+from controller.pipeline.flow import Kind
 
 REQUEST_SECONDS = 15.0
 """How long a switch may be silent while something is asked of it."""
@@ -250,7 +251,8 @@ class Session:
         self._unproven = {}
         plan = self._wanted.compare(installed, self._dumped_groups, self._spellings)
         self._installed = len(installed)
-        self._events.append(Measured(drops.count(installed), self._wanted.ruled.readings(installed)))
+        of_hosts = {flow.cookie: (flow.packets, flow.bytes) for flow in installed if flow.cookie >> 48 == Kind.HOST}
+        self._events.append(Measured(drops.count(installed), self._wanted.ruled.readings(installed), of_hosts))
         if self._purpose is Purpose.CONNECT:
             more, less = len(plan.adds) + len(plan.puts), len(plan.deletes) + len(plan.ends)
             self._events.append(Synced(len(installed), more, less))

@@ -4,27 +4,36 @@ Networks may use the same addresses, so the host is not shown them: between brid
 an address that follows from its port's number, and conntrack translates, in a zone of the tenant's besides that of its
 policies. What enters is judged as it will be delivered, what leaves before it is translated. Nobody reaches these
 addresses from inside but in answer to one. What the host does with what leaves is the agent's business.
+
+What all hosts publish comes in by any host's gateway and goes by tunnel to the endpoint's host, which translates and
+judges. It was sent to an address that says by which host it came, so the answer bears that address and finds back.
 """
 
 from __future__ import annotations
 
 from controller.model import Address, Endpoint, Network
-from controller.pipeline.flow import Ct, Flow, Kind, Match, Nat, Output, Reason, SetField, drop, flow
+from controller.pipeline.flow import Action, Ct, Flow, Kind, Match, Move, Nat, Output, Reason, SetField, drop, flow
 from controller.pipeline.packet import (
     GATEWAY_OFPORT,
     GRE,
     IPV4,
     IPV6,
+    MESH,
+    MESH_ENDPOINT_BITS,
+    MESH_HOST_BITS,
+    MESH_MASK,
     MULTICAST,
     ROUTER_MAC,
     TRANSIT,
     TRANSIT_MASK,
     UDP,
+    in_mesh,
     ip,
     ip_destination,
     ip_source,
 )
 from controller.pipeline.registers import (
+    CARRIER,
     DESTINATION_HOST,
     DESTINATION_IDENTITY,
     DESTINATION_NETWORK,
@@ -43,6 +52,7 @@ from controller.pipeline.registers import (
 )
 from controller.pipeline.stages import Stage
 from controller.transport import transport
+from controller.transport.vxlan import VXLAN
 from controller.world import World
 
 _NEW, _ESTABLISHED, _RELATED, _REPLY, _INVALID, _TRACKED = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20  # ovs-fields(7)
@@ -50,6 +60,9 @@ _VERSIONS = 4, 6
 _FROM_HOST = Match("in_port", GATEWAY_OFPORT)
 _OUT = SetField(DESTINATION_HOST, GATEWAY)
 _JUDGE = Stage.TRACK_DESTINATION
+_NO_NETWORK = Match(SOURCE_NETWORK, 0)
+_BY_TUNNEL = SetField(CARRIER, VXLAN.number)
+"""Whatever carries the network: hosts without an endpoint of it are concerned, too, and every bridge has that port."""
 _LOOPBACK = IPV4, Match("ip_dst", 127 << 24, 0xFF000000)
 
 
@@ -75,11 +88,31 @@ def base(world: World) -> list[Flow]:
         *(flow(Kind.BASE, Stage.ENTER, 90, (_state(it),), (), _JUDGE) for it in (_RELATED, _ESTABLISHED)),
         drop(Reason.NO_STAGE, Stage.ENTER, 0),
         flow(Kind.BASE, Stage.OUTWARD, 0, (), goto=Stage.FIREWALL),
-        *(drop(Reason.NO_ROUTE, Stage.WAY_OUT, 110, _to_transit(version)) for version in _VERSIONS),
+        *(
+            drop(Reason.NO_ROUTE, Stage.WAY_OUT, 110, to(version))
+            for to in (_to_transit, _to_mesh)
+            for version in _VERSIONS
+        ),
         drop(Reason.NO_ROUTE, Stage.WAY_OUT, 110, _LOOPBACK),
         # A host takes tunnels' packets by any of its addresses, and what leaves has a host's: it would be believed.
         *(drop(Reason.TUNNEL_PORT, Stage.WAY_OUT, 140, (family, *it)) for family in (IPV4, IPV6) for it in tunnels),
         drop(Reason.INVALID_CONNECTION, Stage.LEAVE, 0),
+        flow(Kind.BASE, Stage.ZONE, 110, (_NO_NETWORK, Match("in_port", VXLAN.ofport)), (), Stage.MESH),
+        *(
+            flow(
+                Kind.BASE,
+                Stage.MESH,
+                90,
+                _from_mesh(version),
+                (SetField("eth_dst", ROUTER_MAC), Output(GATEWAY_OFPORT)),
+            )
+            for version in _VERSIONS
+        ),
+        *(
+            drop(Reason.NO_ENDPOINT, Stage.MESH, 10, (family,), exact=field)
+            for family, field in ((IPV4, "ip_dst"), (IPV6, "ipv6_dst"))
+        ),
+        drop(Reason.NO_STAGE, Stage.MESH, 0),
     ]
 
 
@@ -115,12 +148,29 @@ def local(world: World, endpoint: Endpoint) -> list[Flow]:
     return [flow for address in endpoint.addresses for flow in _local(world, endpoint, address)]
 
 
+def elsewhere(world: World, endpoint: Endpoint) -> list[Flow]:
+    """At the gateways of other hosts, of an endpoint that all hosts publish."""
+    if not is_open(world.networks[endpoint.network]):
+        return []
+    to_its_host = SetField(DESTINATION_HOST, endpoint.host), _BY_TUNNEL
+    return [
+        flow(
+            Kind.ENDPOINT,
+            Stage.CLASSIFY,
+            100,
+            (_FROM_HOST, ip(address.version), in_mesh("ip_dst", address.version, endpoint.mesh)),
+            to_its_host,
+            Stage.OUTPUT,
+        )
+        for address in endpoint.addresses
+    ]
+
+
 def _local(world: World, endpoint: Endpoint, address: Address) -> list[Flow]:
     network, version, port = world.networks[endpoint.network], address.version, endpoint.ofport
     own, its, called = zone(network.tenant), world.identity_of(endpoint).id, TRANSIT[version] | port
     family, here = ip(version), Match("in_port", port)
-    entered = (
-        flag(FROM_TUNNEL, FROM_GATEWAY),
+    entered: tuple[Action, ...] = (
         # Not its zone: that changes without the endpoint, and isolation is not asked of what comes in.
         SetField(DESTINATION_NETWORK, network.vni),
         SetField(DESTINATION_TENANT, network.tenant),
@@ -130,20 +180,27 @@ def _local(world: World, endpoint: Endpoint, address: Address) -> list[Flow]:
         SetField("eth_dst", endpoint.mac),
     )
 
-    def on(stage: Stage, priority: int, match: tuple[Match, ...], *actions: SetField | Ct | Output) -> Flow:
-        return flow(Kind.ENDPOINT, stage, priority, (family, *match), actions)
+    def on(stage: Stage, priority: int, match: tuple[Match, ...], *actions: Action, goto: Stage | None = None) -> Flow:
+        return flow(Kind.ENDPOINT, stage, priority, (family, *match), actions, goto)
 
     to_it, from_it = ip_destination(version, called), ip_source(version, called)
     known, leaves = Nat(), Nat("src", version, called)
     enters = Ct(own, True, _JUDGE, nat=Nat("dst", version, address.value))
     who = *set_identity(SOURCE_IDENTITY, its), set_source_tenant(network.tenant)
     whom = *set_identity(DESTINATION_IDENTITY, its), SetField(DESTINATION_TENANT, network.tenant), _OUT
-    return [
-        on(Stage.CLASSIFY, 100, (_FROM_HOST, to_it), *entered, Ct(own, table=Stage.ENTER, nat=known)),
+    flows = [
+        on(
+            Stage.CLASSIFY,
+            100,
+            (_FROM_HOST, to_it),
+            flag(FROM_TUNNEL, FROM_GATEWAY),
+            *entered,
+            Ct(own, table=Stage.ENTER, nat=known),
+        ),
         on(Stage.ENTER, 70, (Match(OUTPUT_PORT, port), _state(_NEW)), enters),
         on(
-            Stage.OUTPUT,
-            100,
+            Stage.COMMIT_DESTINATION,
+            110,
             (Match(DESTINATION_HOST, GATEWAY), here),
             SetField("eth_dst", ROUTER_MAC),
             Ct(own, True, Stage.LEAVE, nat=leaves),
@@ -157,6 +214,21 @@ def _local(world: World, endpoint: Endpoint, address: Address) -> list[Flow]:
             for it in (_REPLY, _RELATED)
         ),
     ]
+    if endpoint.mesh:
+        source = "ip_src" if version == 4 else "ipv6_src"
+        answers = Match("ct_state", _TRACKED, _TRACKED | _INVALID), in_mesh("ip_src", version, endpoint.mesh)
+        to_where_it_came = (
+            SetField(DESTINATION_HOST, 0),
+            Move(source, DESTINATION_HOST, MESH_HOST_BITS, MESH_ENDPOINT_BITS),
+            SetField(SOURCE_NETWORK, 0),
+            _BY_TUNNEL,
+        )
+        to_it = in_mesh("ip_dst", version, endpoint.mesh)
+        flows += [
+            on(Stage.MESH, 100, (to_it,), *entered, Ct(own, table=Stage.ENTER, nat=known)),
+            on(Stage.LEAVE, 100, (here, *answers), *to_where_it_came, goto=Stage.OUTPUT),
+        ]
+    return flows
 
 
 def _state(bit: int) -> Match:
@@ -166,3 +238,11 @@ def _state(bit: int) -> Match:
 def _to_transit(version: int) -> tuple[Match, Match]:
     field = "ip_dst" if version == 4 else "ipv6_dst"
     return ip(version), Match(field, TRANSIT[version], TRANSIT_MASK[version])
+
+
+def _to_mesh(version: int) -> tuple[Match, Match]:
+    return ip(version), Match("ip_dst" if version == 4 else "ipv6_dst", MESH[version], MESH_MASK[version])
+
+
+def _from_mesh(version: int) -> tuple[Match, Match]:
+    return ip(version), Match("ip_src" if version == 4 else "ipv6_src", MESH[version], MESH_MASK[version])

@@ -38,6 +38,12 @@ TRANSIT = {4: 240 << 24 | 119 << 16, 6: 0xFD77617272656F75 << 64}
 """240.119.0.0/16 and fd77:6172:7265:6f75::/112: what endpoints are called between the bridge and its host, and nowhere
 else. The low 16 bits are the number of the endpoint's port, or 1: the host itself."""
 TRANSIT_MASK = {4: 0xFFFF0000, 6: (1 << 128) - 0x10000}
+MESH = {4: 244 << 24, 6: TRANSIT[6] | 1 << 32}
+"""244.0.0.0/6 and fd77:6172:7265:6f75:0:1::/102: what endpoints that all hosts publish are called between the bridge of
+the host where a client came and its host. Of the low 26 bits the high 14 are that host's number, the others the
+endpoint's."""
+MESH_HOST_BITS, MESH_ENDPOINT_BITS = 14, 12
+MESH_MASK = {4: 0xFC000000, 6: (1 << 128) - (1 << 26)}
 
 
 def ip(version: int) -> Match:
@@ -50,6 +56,12 @@ def ip_source(version: int, value: int) -> Match:
 
 def ip_destination(version: int, value: int) -> Match:
     return Match("ip_dst" if version == 4 else "ipv6_dst", value)
+
+
+def in_mesh(field: str, version: int, endpoint: int) -> Match:
+    """An address by which any host calls the endpoint of that number."""
+    mask = MESH_MASK[version] | (1 << MESH_ENDPOINT_BITS) - 1
+    return Match(field if version == 4 else field.replace("ip", "ipv6"), MESH[version] | endpoint, mask)
 
 
 def from_subnet(subnet: Subnet) -> Match:

@@ -60,6 +60,7 @@ class Part(IntEnum):
     ANNOUNCED = 17  # `bound(network, host)`, on the host, of a network on a physical segment
     BROADCAST = 18  # a network's id, on hosts that hold endpoints of it, if it broadcasts
     ELSEWHERE = 19  # `bound(network, host)`, on the other ones of those hosts
+    MESH = 20  # an endpoint's id, on all hosts but its own, if all publish it
 
 
 class Key(NamedTuple):
@@ -140,6 +141,7 @@ _MAKERS: Mapping[Part, tuple[_Maker, ...]] = {
         lambda world, id: allowed.remote(world, world.endpoints[id]),
         lambda world, id: broadcast.remote(world, world.endpoints[id]),
     ),
+    Part.MESH: (lambda world, id: gateway.elsewhere(world, world.endpoints[id]),),
     Part.SUBJECT: (
         lambda world, id: conntrack.subject(world, world.identities[id]),
         lambda world, id: policy.isolation(world, world.identities[id]),

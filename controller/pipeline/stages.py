@@ -11,8 +11,10 @@
             │                        INGRESS_BASELINE ─ INGRESS_TENANT ─ INGRESS_ADMIN ┘          │
             └ COMMIT_SOURCE ─ RESTORE ──┘                                                      ─┘
               └ COMMIT_DESTINATION ─ OUTPUT ─ CARRY              ROUTE ─ (no network) ─ OUTWARD ─ FIREWALL ─ WAY_OUT
-                                       └ LEAVE ─ the host's gateway
+                 └ LEAVE ─ the host's gateway, or OUTPUT to that of another host
  the host's gateway ─ CLASSIFY ─ ENTER ─ TRACK_DESTINATION
+                      └ OUTPUT, to an endpoint on another host that all publish
+ a tunnel, from another host's gateway or to this one's ─ CLASSIFY ─ TUNNEL ─ ZONE ─ MESH ─ ENTER
 ```
 
 From WAY_OUT what may leave, by a physical segment or the host's gateway, goes on to TRACK_DESTINATION.
@@ -31,10 +33,11 @@ from enum import IntEnum
 class Stage(IntEnum):
     CLASSIFY = 0
     RESOLVED = 3
-    ENTER = 4
     TUNNEL = 5
     SEGMENT = 7
     ZONE = 10
+    MESH = 14
+    ENTER = 16
     GUARD = 20
     ANSWER = 30
     ADVERTISE = 35
@@ -63,18 +66,19 @@ class Stage(IntEnum):
     RESTORE = 100
     COMMIT_SOURCE = 105
     COMMIT_DESTINATION = 108
+    LEAVE = 109
     OUTPUT = 110
-    LEAVE = 111
     CARRY = 112
 
 
 NEXT: dict[Stage, frozenset[Stage]] = {
-    Stage.CLASSIFY: frozenset({Stage.RESOLVED, Stage.ENTER, Stage.TUNNEL, Stage.ZONE}),
+    Stage.CLASSIFY: frozenset({Stage.RESOLVED, Stage.ENTER, Stage.TUNNEL, Stage.ZONE, Stage.OUTPUT}),
     Stage.RESOLVED: frozenset({Stage.OUTPUT}),
-    Stage.ENTER: frozenset({Stage.TRACK_DESTINATION}),
     Stage.TUNNEL: frozenset({Stage.SEGMENT, Stage.ZONE}),
     Stage.SEGMENT: frozenset({Stage.ZONE}),
-    Stage.ZONE: frozenset({Stage.GUARD}),
+    Stage.ZONE: frozenset({Stage.GUARD, Stage.MESH}),
+    Stage.MESH: frozenset({Stage.ENTER}),
+    Stage.ENTER: frozenset({Stage.TRACK_DESTINATION}),
     Stage.GUARD: frozenset({Stage.ANSWER, Stage.HEAR, Stage.ROUTE}),
     Stage.ANSWER: frozenset({Stage.ADVERTISE, Stage.HEAR, Stage.REPLICATE, Stage.TRACK_SOURCE}),
     Stage.ADVERTISE: frozenset(),
@@ -102,9 +106,9 @@ NEXT: dict[Stage, frozenset[Stage]] = {
     Stage.INGRESS_BASELINE: frozenset({Stage.RESTORE}),
     Stage.RESTORE: frozenset({Stage.COMMIT_SOURCE}),
     Stage.COMMIT_SOURCE: frozenset({Stage.COMMIT_DESTINATION}),
-    Stage.COMMIT_DESTINATION: frozenset({Stage.OUTPUT}),
-    Stage.OUTPUT: frozenset({Stage.LEAVE, Stage.CARRY}),
-    Stage.LEAVE: frozenset(),
+    Stage.COMMIT_DESTINATION: frozenset({Stage.LEAVE, Stage.OUTPUT}),
+    Stage.LEAVE: frozenset({Stage.OUTPUT}),
+    Stage.OUTPUT: frozenset({Stage.CARRY}),
     Stage.CARRY: frozenset(),
 }
 """Which stages a flow of each stage, or a bucket of a group that it leads to, may name next. Always forward: OpenFlow

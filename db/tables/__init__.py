@@ -25,6 +25,7 @@ from db.tables.pools import AddressPool, Claim, Pool, Shared
 from db.tables.publications import Publication
 from db.tables.tenancy import Block, Network, Peering, Physical, Reservation, Subnet, Tenant
 from db.tables.traces import Trace
+from db.tables.traffic import HostTraffic
 
 __all__ = [
     "DATAPATH_PREFIX",
@@ -46,6 +47,7 @@ __all__ = [
     "GroupMember",
     "Host",
     "HostStatus",
+    "HostTraffic",
     "KeptReply",
     "LoginFailure",
     "LoginSession",

@@ -11,7 +11,8 @@ from db.tables.endpoints import Endpoint
 
 class Publication(Timestamped, Base):
     """`count` ports of an endpoint from `port` on, by those of its host from `host_port` on. An empty `host_ip` is any
-    of the host's addresses, 0.0.0.0 and :: any of one family. `by_runtime`: the container's runtime asked for it."""
+    of the host's addresses, 0.0.0.0 and :: any of one family. `by_runtime`: the container's runtime asked for it.
+    `mesh` is the endpoint's number among those that all hosts publish, and 0 where its own host alone does."""
 
     __tablename__ = "publication"
     __table_args__ = (Index(None, "protocol", "host_port"), {"sqlite_autoincrement": True})
@@ -25,6 +26,7 @@ class Publication(Timestamped, Base):
     port: Mapped[int]
     count: Mapped[int]
     by_runtime: Mapped[bool] = mapped_column(default=False)
+    mesh: Mapped[int] = mapped_column(default=0, server_default="0")
 
     endpoint: Mapped[Endpoint] = relationship()
 

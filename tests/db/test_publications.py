@@ -12,6 +12,7 @@ from db.changes import transaction
 from db.engine import reading, writing
 from db.errors import CollidesElsewhere, Conflict, Exhausted, Invalid, NotFound
 from db.publications import Wish
+from db.snapshot import snapshot
 from db.tables import Endpoint, utcnow
 from db.wanted import WantedEndpoint, changed_for_host, wanted
 from tests.db import steps
@@ -129,7 +130,6 @@ def test_a_free_port_is_chosen(engine: Engine) -> None:
         ({"host_port": 65535, "count": 2}, "ports 65535 to 65536 do not exist"),
         ({"count": 1025}, "1025 ports cannot be published at once"),
         ({"host_ip": "x"}, "'x' is not an address"),
-        ({"host_ip": "::1"}, "::1 leads to no endpoint"),
     ],
 )
 def test_what_cannot_be_is_refused(engine: Engine, more: dict[str, Any], said: str) -> None:
@@ -149,6 +149,125 @@ def test_a_closed_network_publishes_nothing_and_rests_what_is_there(engine: Engi
     with transaction(engine) as tx:
         networks.update(tx, "acme/web", outbound=True)
     assert told(engine, its["h1"])
+
+
+def mesh(engine: Engine, name: str, host_port: int, **more: Any) -> int:
+    return publish(engine, name, host_port, mesh=True, **more)
+
+
+def test_all_hosts_are_told_what_all_publish_and_each_where_it_is(engine: Engine) -> None:
+    its = site(engine)
+    before = steps.revision(engine)
+    mesh(engine, "acme/web1", 8080)
+    (here,), (there,) = told(engine, its["h1"]), told(engine, its["h2"])
+    assert (here["ofport"], here["mesh"]) == (100, 0) and (there["ofport"], there["mesh"]) == (0, 1)
+    assert {**here, "ofport": 0, "mesh": 1} == there
+    assert [told(engine, steps.host(engine, "h3", "198.18.0.13"))] == [[there]], "one that joins, too"
+    with reading(engine) as session:
+        assert all(changed_for_host(session, its[host].id, before) for host in ("h1", "h2"))
+        assert {one.mesh for one in _endpoints(session)} == {0, 1}
+        assert [one.host_port for one in publications.find(session, host="h2").items] == [8080]
+
+
+def _endpoints(session: Any) -> list[Any]:
+    return [change.value for change in snapshot(session)[1] if change.noun == "endpoint"]
+
+
+def test_an_endpoint_has_one_number_which_rests_when_it_is_free(engine: Engine) -> None:
+    its = site(engine)
+    numbers = lambda: [one["mesh"] for one in told(engine, its["h2"])]  # noqa: E731
+    for port in (8080, 8081):
+        mesh(engine, "acme/web1", port)
+    mesh(engine, "beta/web1", 8082)
+    assert numbers() == [1, 1, 2]
+    with reading(engine) as session:
+        rows = publications.find(session, tenant="acme").items
+    for row in rows:
+        before = steps.revision(engine)
+        with transaction(engine) as tx:
+            publications.withdraw(tx, "acme/web1", row.id)
+        with reading(engine) as session:
+            assert changed_for_host(session, its["h2"].id, before)
+    assert numbers() == [2]
+    mesh(engine, "acme/web1", 8080)
+    assert sorted(numbers()) == [2, 3], "who spoke to number 1 reaches nobody else"
+    before = steps.revision(engine)
+    with transaction(engine) as tx:
+        endpoints.delete(tx, "beta/web1")
+    assert numbers() == [3]
+    with reading(engine) as session:
+        assert changed_for_host(session, its["h2"].id, before)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "said"),
+    [
+        (("acme/web2", 8080, False), ("acme/web1", 8080, True), "port tcp/8080 of host h2 is published for acme/web2"),
+        (("acme/web1", 8080, True), ("acme/web2", 8080, False), "port tcp/8080 of every host is published for acme"),
+        (("acme/web1", 8080, True), ("acme/web2", 8080, True), "port tcp/8080 of every host is published for acme"),
+    ],
+)
+def test_a_port_of_all_hosts_is_one_endpoints(engine: Engine, first: Any, then: Any, said: str) -> None:
+    its = site(engine)
+    name, port, everywhere = first
+    publish(engine, name, port, mesh=everywhere)
+    name, port, everywhere = then
+    with pytest.raises(Conflict, match=said):
+        publish(engine, name, port, mesh=everywhere)
+    publish(engine, name, port + 1, mesh=everywhere)
+    with writing(engine) as session:
+        hosts.report(session, its["h2"].id, {"listening": [{"protocol": "tcp", "address": "::", "port": 22}]}, utcnow())
+    with pytest.raises(Conflict, match="port tcp/22 of host h2 is in use"):
+        mesh(engine, "acme/web1", 22)
+    publish(engine, "acme/web1", 22)
+    with pytest.raises(Invalid, match=r"192.0.2.11 is an address of one host"):
+        mesh(engine, "acme/web1", 9000, host_ip="192.0.2.11")
+    assert mesh(engine, "acme/web1", 0) == 32768
+
+
+def test_all_hosts_hear_when_it_moves_or_its_network_closes(engine: Engine) -> None:
+    its = site(engine)
+    h3 = steps.host(engine, "h3", "198.18.0.13")
+    mesh(engine, "acme/web1", 8080)
+    before = steps.revision(engine)
+    _move(engine, "acme/web1", its["h2"])
+    with reading(engine) as session:
+        assert changed_for_host(session, h3.id, before)
+    assert [told(engine, its[host])[0]["mesh"] for host in ("h1", "h2")] == [1, 0]
+    before = steps.revision(engine)
+    with transaction(engine) as tx:
+        networks.update(tx, "acme/web", outbound=False)
+    with reading(engine) as session:
+        assert changed_for_host(session, h3.id, before)
+    assert not any(told(engine, host) for host in (its["h1"], its["h2"], h3))
+
+
+def _move(engine: Engine, name: str, to: Any) -> None:
+    tenant, short = name.split("/")
+    with transaction(engine) as tx:
+        where = to.id, f"{short}-there", "eth0"
+        attachments.attach(tx, *where, network=f"{tenant}/web", name=short, move=True, entitled=True)
+
+
+def test_an_endpoint_takes_its_ports_along_or_does_not_move(engine: Engine) -> None:
+    its = site(engine)
+    publish(engine, "acme/web1", 8080)
+    mesh(engine, "acme/web1", 8081)
+    publish(engine, "acme/web2", 8080)
+    with pytest.raises(Conflict, match=r"acme/web1 takes its .* host h2, and port tcp/8080 .* published for acme/web2"):
+        _move(engine, "acme/web1", its["h2"])
+    assert len(told(engine, its["h1"])) == 2 and told(engine, its["h1"])[0]["ofport"] == 100, "nothing half done"
+    with transaction(engine) as tx:
+        endpoints.delete(tx, "acme/web2")
+    with writing(engine) as session:
+        listening = [{"protocol": "tcp", "address": "0.0.0.0", "port": 8080}]
+        hosts.report(session, its["h2"].id, {"listening": listening}, utcnow())
+    with pytest.raises(Conflict, match="port tcp/8080 of host h2 is in use: a program"):
+        _move(engine, "acme/web1", its["h2"])
+    with writing(engine) as session:
+        hosts.report(session, its["h2"].id, {"listening": []}, utcnow())
+    _move(engine, "acme/web1", its["h2"])
+    assert [one["host_port"] for one in told(engine, its["h2"])] == [8080, 8081]
 
 
 def test_ports_go_one_by_one_and_with_their_endpoint(engine: Engine) -> None:

@@ -189,16 +189,16 @@ def test_what_is_alike_is_one_note_with_a_number_and_is_kept_until_it_is_written
     account = Account({}, clock)
     for port in (80, 80, 81):
         note(account, world, port)
-    with pytest.raises(OSError), account.noted() as (_, decisions):
+    with pytest.raises(OSError), account.noted() as (_, decisions, _):
         raise OSError("the database is away")
     note(account, world, 80)
-    with account.noted() as (_, decisions):
+    with account.noted() as (_, decisions, _):
         assert not decisions, "at most once a second"
     clock.now += WRITE_SECONDS
-    with account.noted() as (_, decisions):
+    with account.noted() as (_, decisions, _):
         assert {made.port: seen.count for made, seen in decisions.items()} == {80: 3, 81: 1}
     clock.now += WRITE_SECONDS
-    with account.noted() as (_, decisions):
+    with account.noted() as (_, decisions, _):
         assert not decisions
 
 
@@ -207,7 +207,7 @@ def test_a_flood_fills_neither_memory_nor_the_log(world: World, caplog: pytest.L
     account = Account({}, Clock())
     for port in range(MOST_DECISIONS + 10):
         note(account, world, port)
-    with account.noted() as (_, decisions):
+    with account.noted() as (_, decisions, _):
         assert len(decisions) == MOST_DECISIONS
     assert len(caplog.records) == LINES
 

@@ -38,9 +38,11 @@ class Site:
         self.endpoints: dict[int, Change] = {}
         self.pairs: dict[int, tuple[int, ...]] = {}  # last bytes of what each endpoint may use besides
 
-    def endpoint(self, id: int, network: int, host: int, pairs: tuple[int, ...]) -> list[Change]:
+    def endpoint(self, id: int, network: int, host: int, pairs: tuple[int, ...], meshed: bool) -> list[Change]:
         """The endpoint, and those whose share of an address changes with it: the lowest id has it."""
-        self.endpoints[id], self.pairs[id] = worlds.endpoint(id, network, host, id - 90), pairs
+        change = worlds.endpoint(id, network, host, id - 90)
+        change = change._replace(value=change.value._replace(mesh=id if meshed else 0))
+        self.endpoints[id], self.pairs[id] = change, pairs
         return self.share()
 
     def remove(self, id: int) -> list[Change]:
@@ -132,7 +134,7 @@ def _change(draw: st.DrawFn, site: Site) -> list[Change]:
         case "endpoint" if site.networks and site.hosts:
             id = draw(st.sampled_from(ENDPOINTS))
             network, host = draw(st.sampled_from(sorted(site.networks))), draw(st.sampled_from(sorted(site.hosts)))
-            return site.endpoint(id, network, host, draw(st.sampled_from(PAIRS)))
+            return site.endpoint(id, network, host, draw(st.sampled_from(PAIRS)), draw(st.booleans()))
         case "endpoint-" if site.endpoints:
             id = draw(st.sampled_from(sorted(site.endpoints)))
             return site.remove(id)

@@ -16,7 +16,7 @@ from controller.pipeline.program import program
 from tests.pure import worlds
 
 GOLDEN = Path(__file__).parent / "golden"
-CASES = {"two_networks": 1, "overlapping": 1, "outbound": 1, "tracked": 3}
+CASES = {"two_networks": 1, "overlapping": 1, "outbound": 1, "meshed": 2, "tracked": 3}
 
 
 def text(name: str, host: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from controller.pipeline import packet
 from ovs_agent import nat
 from ovs_agent.document import Published
 from ovs_agent.listening import Listener, listeners
+from ovs_agent.netlink.connections import Connection
 
 GATEWAY = "warren0-gw"
 
@@ -19,6 +21,12 @@ def test_the_agent_and_the_flows_mean_the_same_addresses() -> None:
     for version, network in nat.TRANSIT.items():
         assert int(network.network_address) == packet.TRANSIT[version]
         assert int(network.netmask) == packet.TRANSIT_MASK[version]
+        mesh = nat.MESH[version]
+        assert (int(mesh.network_address), int(mesh.netmask)) == (packet.MESH[version], packet.MESH_MASK[version])
+        to = ipaddress.ip_address(str(nat.called(published(mesh=77), version, 300)))
+        assert int(to) == packet.MESH[version] | 300 << packet.MESH_ENDPOINT_BITS | 77
+        last = ipaddress.ip_address(str(nat.called(published(mesh=4095), version, (1 << packet.MESH_HOST_BITS) - 1)))
+        assert last == mesh.broadcast_address
 
 
 def test_the_table_is_replaced_whole_and_no_other_is_named() -> None:
@@ -28,8 +36,8 @@ def test_the_table_is_replaced_whole_and_no_other_is_named() -> None:
 
 
 def published(**more: Any) -> Published:
-    said = {"host_ip": "", "host_port": 8080, "port": 80, "count": 1, "protocol": "tcp", "families": (4, 6), **more}
-    return Published(endpoint="acme/web1", ofport=0x0164, **said)
+    said = {"host_ip": "", "host_port": 8080, "port": 80, "count": 1, "protocol": "tcp", "families": (4, 6)}
+    return Published(**{"endpoint": "acme/web1", "ofport": 0x0164, **said, **more})
 
 
 def test_published_ports_lead_to_the_endpoints_address_at_the_gateway() -> None:
@@ -42,6 +50,43 @@ def test_published_ports_lead_to_the_endpoints_address_at_the_gateway() -> None:
     only_ipv4 = nat.ruleset(GATEWAY, [published(host_ip="0.0.0.0")])
     assert "240.119.1.100" in only_ipv4 and "6f75::164" not in only_ipv4
     assert "240.119.1.100" not in nat.ruleset(GATEWAY, [published(families=(6,))])
+
+
+def test_ports_of_all_hosts_lead_by_this_hosts_number_to_an_endpoint_elsewhere() -> None:
+    rules = nat.ruleset(GATEWAY, [published(mesh=1), published(host_port=90)], host=3)
+    assert "{ tcp . 8080 : 244.0.48.1 . 80, tcp . 90 : 240.119.1.100 . 80 }" in rules
+    assert "{ tcp . 8080 : fd77:6172:7265:6f75:0:1:0:3001 . 80" in rules
+    assert nat.networks([published(mesh=1)], ()) == ["244.0.0.0/6", "fd77:6172:7265:6f75:0:1::/102"]
+    assert nat.networks([published()], ()) == []
+
+
+def test_connections_are_closed_whose_port_leads_elsewhere_or_nowhere() -> None:
+    ways = nat.ways([published(), published(host_ip="192.0.2.1", port=81), published(host_port=90, mesh=1)], host=3)
+    here, there = "240.119.1.100", "244.0.48.1"
+    open_ones = [
+        Connection(6, "192.0.2.2", 8080, here, 80, b""),
+        Connection(6, "192.0.2.1", 8080, here, 81, b""),
+        Connection(6, "2001:db8::1", 8080, "fd77:6172:7265:6f75::164", 80, b""),
+        Connection(6, "192.0.2.2", 90, there, 80, b""),
+        Connection(1, "10.1.0.9", 0, here, 0, b""),  # the host's own way to an endpoint
+        Connection(6, "198.51.100.1", 443, "10.0.0.1", 8443, b""),  # somebody else's translation
+    ]
+    closed = [
+        Connection(17, "192.0.2.2", 8080, here, 80, b""),
+        Connection(6, "192.0.2.1", 8080, here, 80, b""),
+        Connection(6, "192.0.2.2", 8081, here, 80, b""),
+        Connection(6, "192.0.2.2", 90, "244.0.48.2", 80, b""),
+        Connection(6, "2001:db8::1", 8080, "fd77:6172:7265:6f75:0:1:0:3001", 80, b""),
+        Connection(1, "10.1.0.8", 0, here, 0, b""),
+    ]
+    assert nat.closed_connections([*open_ones, *closed], ways, {"10.1.0.9": here}) == closed
+
+
+def test_a_host_whose_number_does_not_fit_says_so() -> None:
+    assert "244.0.0.1" not in nat.ruleset(GATEWAY, [published(mesh=1)], host=1 << 14)
+    (said,) = nat.closed([published(mesh=1)], 1 << 14)
+    assert "host number 16384" in said
+    assert not nat.closed([published()], 1 << 14) and not nat.closed([published(mesh=1)], (1 << 14) - 1)
 
 
 @pytest.mark.parametrize(

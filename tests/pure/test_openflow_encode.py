@@ -201,7 +201,7 @@ def test_translation_has_the_same_bytes(end: str, v4: int, v6: int) -> None:
         (Nat(end, 4, v4), parser.NXActionNAT(flags, range_ipv4_min=str(ip_address(4, v4)))),
         (Nat(end, 6, v6), parser.NXActionNAT(flags, range_ipv6_min=str(ip_address(6, v6)))),
     ):
-        ct = parser.NXActionCT(1, "", 7, 111, 0, [expected])
+        ct = parser.NXActionCT(1, "", 7, int(Stage.LEAVE), 0, [expected])
         assert encode_instructions([Ct(7, True, Stage.LEAVE, nat=nat)], None) == serialised(ct)
 
 

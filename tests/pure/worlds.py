@@ -185,6 +185,15 @@ def outbound() -> list[Change]:
     ]
 
 
+def meshed() -> list[Change]:
+    """`outbound`, and all hosts publish a1 as number 1 and b1 as number 2."""
+    changes = outbound()
+    for number, id in ((1, 101), (2, 201)):
+        (value,) = (change.value for change in changes if (change.noun, change.id) == ("endpoint", id))
+        changes.append(Change("endpoint", id, value._replace(mesh=number)))
+    return changes
+
+
 def joined() -> list[Change]:
     """`two_tenants` after B joined A's zone."""
     return [*two_tenants(), tenant(TENANT_B, zone=TENANT_A), network(NETWORK_B, TENANT_B, zone=TENANT_A)]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import time
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import update
 
+from db import attachments, hosts
+from db.changes import transaction
 from db.engine import create_engine, writing
 from db.tables import HostStatus
 from tests import crowd
-from tests.ui.conftest import Stage, faults, live, log_in
+from tests.ui.conftest import PHONE, Stage, faults, live, log_in
 
 CANVAS = "#picture-canvas"
 
@@ -123,3 +127,69 @@ def test_a_tenants_person_sees_their_part_of_it(drawn: Stage) -> None:
         inside = page.request.get(f"/topology/inside?box={box['name']}").json()
         assert inside and {end["tenant"] for end in inside} == {"acme"}
     assert page.request.get("/topology/boxes?tenant=globex").status == 404
+
+
+def test_tunnels_are_as_wide_as_their_traffic_is_fast(drawn: Stage) -> None:
+    """Two looks are 20 seconds apart, so a speed is known after that time."""
+    page = drawn.page
+    engine = create_engine(drawn.url)
+    log_in(page)
+    page.goto("/topology?at=h02")
+    counted(page, "tunnels", 9)
+    expect(page.locator("#picture-drawer")).to_contain_text(re.compile(r"h\d+: [\d.]+ [kMG]B one way"))
+    expect(page.locator(".busy li")).to_have_count(8)
+
+    def speeds() -> list[float]:
+        crowd.report(engine, silent=1)
+        return [one["rate"] for one in boxes(page)["tunnels"] if one["rate"]]
+
+    deadline = time.monotonic() + 90
+    while len(speeds()) < 36:
+        assert time.monotonic() < deadline, "nothing is known of how fast it is"
+        page.wait_for_timeout(2000)
+    engine.dispose()
+    said = {tuple(one["ends"]): one for one in boxes(page)["tunnels"]}
+    assert said["h01", "h02"]["rate"] is None, "its end is silent"
+    assert "bit/s now" in said["h02", "h03"]["carried"]
+    page.goto("/topology?at=h02")
+    counted(page, "tunnels", 9)
+    expect(page.locator("#picture-drawer")).to_contain_text("bit/s now")
+    assert faults(page) == []
+
+
+def test_names_that_would_be_too_small_to_read_are_a_bar(drawn: Stage) -> None:
+    """A box of many endpoints opens up later than one of few beside it."""
+    page = drawn.page
+    engine = create_engine(drawn.url)
+    with transaction(engine) as tx:
+        host = hosts.get(tx.session, "h02").id
+        for number in range(60):
+            attachments.attach(tx, host, f"more{number}", "eth0", name=f"more{number}", network="acme/web")
+    engine.dispose()
+    log_in(page)
+    page.goto("/topology?at=h03")
+    few = next(box for box in boxes(page)["boxes"] if box["name"] == "h03")["endpoints"]
+    counted(page, "boxes", 10)
+    expect(page.locator(CANVAS)).not_to_have_attribute("data-ends", "0")
+    shown = int(page.locator(CANVAS).get_attribute("data-ends") or 0)
+    assert few <= shown < 60
+    page.goto("/topology?at=h02")
+    counted(page, "boxes", 10)
+    for _ in range(3):
+        page.get_by_role("button", name="Zoom in").click()
+    expect(page.locator(CANVAS)).to_have_attribute("data-ends", re.compile("^[6-9][0-9]$|^[1-9][0-9]{2}$"))
+
+
+@pytest.mark.parametrize("count", [3, 10])
+def test_on_a_phone_boxes_fill_the_height(stage: Stage, count: int) -> None:
+    page = stage.page
+    engine = create_engine(stage.url)
+    crowd.fill(engine, host_count=count, tenant_count=2, endpoint_count=12)
+    crowd.report(engine)
+    engine.dispose()
+    page.set_viewport_size(PHONE)
+    log_in(page)
+    page.goto("/topology")
+    counted(page, "boxes", count)
+    assert page.locator(CANVAS).get_attribute("data-columns") == "2"
+    assert faults(page) == []

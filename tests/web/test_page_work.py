@@ -30,7 +30,7 @@ MOST = {
     "/search?q=web": 17,
     "/tenants/acme": 19,
     "/networks/acme/web": 14,
-    "/hosts/h01": 10,
+    "/hosts/h01": 12,
     "/endpoints/acme/web0": 25,
     "/topology": 6,
     "/topology?group=network": 6,

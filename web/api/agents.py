@@ -10,7 +10,7 @@ from functools import partial
 from apiflask import APIBlueprint
 from flask import Response
 
-from db import hosts, tables, traces, wanted
+from db import hosts, tables, traces, traffic, wanted
 from db.changes import current_revision
 from db.errors import EnrolTokenUsed
 from db.transport import TUNNELS_CHANGED
@@ -91,9 +91,12 @@ def report(host: str, body: Report) -> Json:
 
     It takes no revision, unless the underlay is another than before.
     """
+    state().history.begin()
     with noting() as session:
-        id = host_id(session, host)
-        hosts.report(session, id, body.model_dump(), datetime.now(UTC))
+        id, now = host_id(session, host), datetime.now(UTC)
+        hosts.report(session, id, body.model_dump(exclude={"traffic"}), now)
+        if body.traffic is not None:
+            traffic.count(session, id, body.traffic, now)
         found = body.underlay and (body.underlay.prefix if body.underlay.bridged else None, body.underlay.mtu)
         if not found or not hosts.is_new_underlay(session, id, *found):
             return {"revision": current_revision(session)}

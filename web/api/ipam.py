@@ -14,6 +14,7 @@ from db.changes import current_revision
 from web import present
 from web.api.replies import Json, listed
 from web.api.schemas.address import Collected, CollectQuery, Differences, UsagePage, UsageQuery, Warnings
+from web.api.traffic import lines as traffic_lines
 from web.auth.access import CHANGERS, READERS, allow
 from web.state import changing, reading
 
@@ -79,7 +80,7 @@ def collect(query: CollectQuery) -> Json:
 @allow(READERS)
 @blueprint.doc(responses=TEXT)
 def prometheus() -> Response:
-    """Tell how full pools and subnets are, in Prometheus' text format"""
+    """Tell how full pools and subnets are, and hosts' traffic, in Prometheus' text format"""
     with reading() as session:
         return Response("".join(f"{line}\n" for line in _lines(session)), content_type=TEXT_FORMAT)
 
@@ -89,6 +90,7 @@ def _lines(session: Session) -> Iterator[str]:
     by_subnet = ipam.usage(session, [subnet for _, subnet in named], datetime.now(UTC))
     subnets = [(f'network="{name}",subnet="{subnet.cidr}"', by_subnet[subnet.id]) for name, subnet in named]
     pools = [(f'pool="{pool.name}",cidr="{pool.cidr}"', one) for pool, one in ipam.pool_usage(session)]
+    yield from traffic_lines(session)
     yield from _family("subnet_addresses", "Addresses that a subnet gives out by itself.", subnets, "size")
     yield from _family("subnet_addresses_used", "Those that endpoints and reservations have.", subnets, "used")
     yield from _family("pool_subnets", "Subnets that a pool can give out.", pools, "size")

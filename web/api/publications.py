@@ -5,9 +5,8 @@ from __future__ import annotations
 from apiflask import APIBlueprint
 from flask import Response
 
-from db import attachments, publications
+from db import attachments, publications, tables
 from db.publications import Wish
-from web import present
 from web.api.attachments import PATH, host_id
 from web.api.replies import Answer, Json, created, deleted, idempotent, listed
 from web.api.schemas.common import Deleted
@@ -36,7 +35,7 @@ def find(query: PublicationQuery) -> Json:
         lambda session: publications.find(
             session, tenant=query.tenant, host=query.host, cursor=query.cursor, limit=query.limit
         ),
-        lambda _, rows: [present.publication(row) for row in rows],
+        lambda _, rows: [_present(row) for row in rows],
     )
 
 
@@ -48,9 +47,11 @@ def find(query: PublicationQuery) -> Json:
 def create(body: PublicationCreate) -> Answer | Response:
     """Publish a port
 
-    Who reaches the host by it reaches the endpoint, whose policies judge by the client's own address.
+    Who reaches the host by it, or any host with `mesh`, reaches the endpoint, whose policies judge by the client's own
+    address.
     """
-    return created(lambda tx: present.publication(publications.publish(tx, body.endpoint, _wish(body))))
+    wish = _wish(body)._replace(mesh=body.mesh)
+    return created(lambda tx: _present(publications.publish(tx, body.endpoint, wish)))
 
 
 @blueprint.delete("/publications/<tenant>/<endpoint>/<int:publication>")
@@ -73,9 +74,26 @@ def replace(host: str, container_id: str, ifname: str, body: RuntimePublications
     with changing() as tx:
         endpoint = attachments.row(tx.session, host_id(tx.session, host), container_id, ifname)
         wishes = [_wish(one)._replace(last=one.host_port_end) for one in body.ports]
-        found = [present.publication(one) for one in publications.replace(tx, endpoint, wishes)]
+        found = [_present(one) for one in publications.replace(tx, endpoint, wishes)]
     return {"ports": [one | {"revision": tx.revision} for one in found], "revision": tx.revision}
 
 
 def _wish(body: Published) -> Wish:
     return Wish(body.protocol, body.port, body.host_port, body.count, body.host_ip or "")
+
+
+def _present(row: tables.Publication) -> Json:
+    return {
+        "id": row.id,
+        "endpoint": row.endpoint.qualified_name,
+        "tenant": row.endpoint.tenant.name,
+        "host": row.endpoint.host.name,
+        "protocol": row.protocol,
+        "host_ip": row.host_ip or None,
+        "host_port": row.host_port,
+        "port": row.port,
+        "count": row.count,
+        "mesh": row.mesh > 0,
+        "by_runtime": row.by_runtime,
+        "created_at": row.created_at,
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -15,19 +16,23 @@ from db import hosts as db_hosts
 from db import networks as db_networks
 from db import policies as db_policies
 from db import records as db_records
-from db import snapshot, summary
+from db import snapshot, summary, traffic
 from db import tenants as db_tenants
 from db.changes import current_revision
 from web import present
 from web.api.replies import labels_asked
+from web.api.traffic import Seen, seen
 from web.auth.access import READERS, SIGHT, TENANT_READERS, allow
 from web.history import rates
 from web.state import reading, reading_all, state
 from web.ui import words
 from web.ui.chips import chips, order
+from web.ui.columns import COLUMNS
 from web.ui.frame import blueprint, render, text_asked
 from web.ui.nouns import NOUNS, endpoints_seen, nouns
 from web.ui.overview import last_changes
+from web.ui.traffic import chart
+from web.ui.tunnels import tunnels_of
 
 Json = dict[str, Any]
 ON_SEARCH = 20
@@ -67,6 +72,7 @@ def listing(name: str, lead: Callable[[list[Json]], str]) -> str:
         chips=chips(name, given, labels, text),
         order=order(sort),
         removable=name in REMOVABLE,
+        shown_columns=COLUMNS[name],
     )
 
 
@@ -131,13 +137,15 @@ def tenant(tenant: str) -> str:
 def network(tenant: str, name: str) -> str:
     qualified = f"{tenant}/{name}"
     with reading() as session:
-        (item,) = present.networks(session, [db_networks.get(session, qualified)])
+        row = db_networks.get(session, qualified)
+        (item,) = present.networks(session, [row])
+        found = seen(session, traffic.placed(session, network=row.id))
         inside, _ = NOUNS["endpoints"].page(session, RELATED, network=qualified)
         everything = present.records(session, db_records.find(session, tenant=tenant, limit=1000).items)
         changes = last_changes(session, noun="network", name=qualified, tenant=tenant)
     records = [record for record in everything if record["scope"] == qualified][:RELATED]
     related = [("endpoints", inside, item["endpoints"], {"network": qualified})]
-    facts = {"records": records, "changes": changes}
+    facts = {"records": records, "changes": changes, **drawn(found)}
     return render("network.html", "Networks", item=item, related=related, lead=words.network(item), **facts)
 
 
@@ -146,13 +154,16 @@ def network(tenant: str, name: str) -> str:
 def host(name: str) -> str:
     samples = state().history.samples()
     with reading() as session:
-        (item,) = present.hosts(session, [db_hosts.get(session, name)])
+        row = db_hosts.get(session, name)
+        (item,) = present.hosts(session, [row])
+        hosts, _ = NOUNS["hosts"].page(session, summary.MOST_HOSTS)
+        found, carried = seen(session, traffic.placed(session, host=row.id)), tunnels_of(session, name, hosts)
         here, _ = NOUNS["endpoints"].page(session, RELATED, host=name)
         changes = last_changes(session, noun="host", name=name)
     related = [("endpoints", here, item["endpoints"], {"host": name})]
     lead = words.host(item, datetime.now(UTC))
-    drops = rates(samples, name)
-    return render("host.html", "Hosts", item=item, related=related, lead=lead, changes=changes, drops=drops)
+    facts = {"changes": changes, "drops": rates(samples, name), "tunnels": carried, **drawn(found)}
+    return render("host.html", "Hosts", item=item, related=related, lead=lead, **facts)
 
 
 @blueprint.get("/endpoints/<tenant>/<name>")
@@ -162,14 +173,19 @@ def endpoint(tenant: str, name: str) -> str:
     with reading() as session:
         row = db_endpoints.get(session, qualified)
         (item,) = endpoints_seen(session, [row])
+        found = seen(session, [(row.id, row.host_id)])
         everything = present.records(session, db_records.find(session, tenant=tenant, limit=1000).items)
         changes = last_changes(session, noun="endpoint", name=qualified, tenant=tenant)
     own = {address.partition("/")[0] for address in item["addresses"]}
     records = [record for record in everything if own & set(record["addresses"])][:RELATED]
     with reading_all() as session:
         policies = selecting(session, row.id)
-    facts = {"records": records, "changes": changes, "policies": policies}
+    facts = {"records": records, "changes": changes, "policies": policies, **drawn(found)}
     return render("endpoint.html", "Endpoints", item=item, lead=words.endpoint(item), **facts)
+
+
+def drawn(found: Seen) -> Json:
+    return {"traffic": found, "chart": chart(found.rates, time.time())}
 
 
 def selecting(session: Session, endpoint: int) -> list[Json]:

@@ -20,12 +20,14 @@ from web.state import reading
 from web.ui import words
 from web.ui.frame import blueprint, render, text_asked
 from web.ui.nouns import NOUNS
+from web.ui.tunnels import tunnels
 
 Json = dict[str, Any]
 GROUPS = {"host": "tenant", "tenant": "network", "network": "host"}
 """What boxes may be, and what the parts of a box's bar are then."""
 MOST_BOXES = 300
 MOST_IN_BOX = 400
+BUSIEST = 8
 FEW_HOSTS = 8
 """So many hosts' tunnels are all drawn; of more, those that are in trouble and those of the host that is looked at."""
 
@@ -94,12 +96,14 @@ def draw(session: Session) -> Json:
     boxes = _lightest_last(boxes)
     for box in boxes[:MOST_BOXES]:
         box["url"] = _url(group, box["name"])
+    between = tunnels(session, hosts) if group == "host" else []
     return {
         "group": group,
         "part": GROUPS[group],
         "boxes": boxes[:MOST_BOXES],
         "left_out": len(boxes[MOST_BOXES:]),
-        "tunnels": tunnels(hosts) if group == "host" else [],
+        "tunnels": between,
+        "busiest": sorted((one for one in between if one["carried"]), key=lambda one: -sum(one["bytes"]))[:BUSIEST],
         "few": len(hosts) <= FEW_HOSTS,
         "hues": dict(sorted({(one.tenant, one.tenant_id) for one in found})),
     }
@@ -159,26 +163,6 @@ def _lightest_last(boxes: list[Json]) -> list[Json]:
         boxes = sorted(boxes, key=lambda box: (-box["endpoints"], box["id"]))
         return sorted(boxes[:MOST_BOXES], key=lambda box: box["id"]) + boxes[MOST_BOXES:]
     return sorted(boxes, key=lambda box: box["id"])
-
-
-def tunnels(hosts: Sequence[Json]) -> list[Json]:
-    """Each pair of hosts that have addresses, and the worst of what is known of their tunnel. Packets' sizes that do
-    not come through are the agents' finding: their sentence names the other host's address."""
-    there = [host for host in hosts if host["address"] and host["state"] not in ("new", "enrolled")]
-    found = []
-    for at, one in enumerate(there):
-        for other in there[at + 1 :]:
-            said = _trouble(one, other) or _trouble(other, one)
-            silent = [host["name"] for host in (one, other) if host["state"] == "silent"]
-            mark = "wrong" if said else "unknown" if silent else "ok"
-            words_ = said or (f"{' and '.join(silent)} silent" if silent else "")
-            found.append({"ends": [one["name"], other["name"]], "mark": mark, "says": words_})
-    return found
-
-
-def _trouble(one: Json, other: Json) -> str:
-    problems = one["agent"].get("problems") or []
-    return next((said for said in problems if f"({other['address']})" in said), "")
 
 
 def lead(drawn: Json) -> str:

@@ -134,9 +134,19 @@ def host_mark(item: Item) -> tuple[str, str]:
 def size(octets: float) -> str:
     for unit in ("B", "kB", "MB"):
         if octets < 1000:
-            return f"{octets:.0f} {unit}"
+            return f"{octets:.{int(octets < 10 and unit != 'B')}f} {unit}"
         octets /= 1000
     return f"{octets:.1f} GB"
+
+
+def rate(octets: float) -> str:
+    """Bytes a second, as bits."""
+    bits = octets * 8
+    for unit in ("bit/s", "kbit/s", "Mbit/s"):
+        if bits < 1000:
+            return f"{bits:.{0 if bits >= 10 or unit == 'bit/s' else 1}f} {unit}"
+        bits /= 1000
+    return f"{bits:.1f} Gbit/s"
 
 
 def host(item: Item, now: datetime) -> str:

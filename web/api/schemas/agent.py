@@ -222,10 +222,11 @@ class Peer(Contract):
 
 
 class PublishedPort(Contract):
-    """Ports of the host that lead to an endpoint on it."""
+    """Ports of the host that lead to an endpoint, on it or, if all hosts publish it, elsewhere."""
 
     endpoint: QualifiedName
-    ofport: int
+    ofport: int = Field(description="0: the endpoint is elsewhere.")
+    mesh: int = Field(description="Of an endpoint elsewhere: its number among those that all hosts publish.")
     families: list[Literal[4, 6]] = Field(description="IP versions of its addresses.")
     protocol: Literal["tcp", "udp", "sctp"]
     host_ip: str = Field(description="Empty: any address of the host; 0.0.0.0 and ::: any of that family.")
@@ -245,7 +246,7 @@ class Wanted(Contract):
     gateway: Gateway
     endpoints: list[WantedEndpoint]
     peers: list[Peer] = Field(description="All other hosts that have an address.")
-    published: list[PublishedPort] = Field(description="Ports of this host that lead to endpoints on it.")
+    published: list[PublishedPort] = Field(description="Ports of this host that lead to endpoints.")
     tunnels_revision: int = Field(description="Of the newest change of `tunnels`, `segments` or `peers`.")
     traces: list[TraceAsked] = Field([], description="Packets that wait for this agent's answer.")
     dumps: list[DumpAsked] = Field([], description="Questions for its flows that wait for this agent's answer.")
@@ -292,6 +293,9 @@ class Admitted(Contract):
     open: int = Field(ge=1, le=2**32)
 
 
+Counter = Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+
 class Listening(Contract):
     protocol: Literal["tcp", "udp", "sctp"]
     address: Ip
@@ -332,6 +336,12 @@ class Report(Contract):
     problems: list[Long] = Field([], max_length=100, description="One sentence each.")
     connections: list[Admitted] | None = Field(
         None, max_length=4096, description="By the rules that admitted them; null when they could not be counted."
+    )
+    traffic: dict[str, Annotated[list[Counter], Field(min_length=6, max_length=6)]] | None = Field(
+        None,
+        max_length=4096,
+        description="What ports have counted, by endpoint id: packets, bytes and dropped packets that the endpoint "
+        "received, and those that it sent; null: nothing new.",
     )
 
 

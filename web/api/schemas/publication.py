@@ -47,6 +47,7 @@ class PublicationCreate(AboutTenants, Published):
     )
 
     endpoint: QualifiedName
+    mesh: bool = Field(False, description="By all hosts, wherever the endpoint is.")
 
     def tenants(self) -> Iterable[str]:
         return (owner(self.endpoint),)
@@ -76,6 +77,7 @@ class Publication(Contract):
     host_port: Port
     port: Port
     count: int = Field(examples=[1])
+    mesh: bool = Field(description="Whether all hosts have it, and not the endpoint's alone.")
     by_runtime: bool = Field(description="Whether the container's runtime asked for it, and not somebody by hand.")
     created_at: Moment
     revision: Revision

@@ -29,7 +29,7 @@
     const plot = new uPlot({
       width: place.clientWidth, height: HEIGHT, cursor: { y: false },
       legend: { show: names.length > 1 || !points },
-      scales: { y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
+      scales: { x: { range: () => [Date.now() / 1000 - 3600, Date.now() / 1000] }, y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
       axes: [{ ...axis, space: 80 }, { ...axis, size: 56 }],
       series: [{ value: "{HH}:{mm}:{ss}" }, ...names.map((name, number) => ({
         label: name.replaceAll("_", " "), stroke: line(number), width: points ? 0 : 1.5, spanGaps: false,

@@ -6,8 +6,9 @@
   const place = document.getElementById("picture-canvas");
   const drawer = document.getElementById("picture-drawer");
   const form = document.getElementById("picture-filter");
-  const WIDTH = 232, HEIGHT = 90, STEP = { x: 260, y: 132 }, BAR = 14, PARTS = 7;
+  const WIDTH = 232, HEIGHT = 90, STEP = { x: 260, y: 132 }, BAR = 14, PARTS = 7, MOST = 400;
   const NAMES_FROM = 1.05; // of the zoom; below it endpoints are a bar
+  const SMALLEST = 7; // pixels of a name's letters; where they would be smaller, they are a bar, too
   const SHAPES = ["ellipse", "round-rectangle", "diamond", "hexagon", "triangle", "pentagon"];
   const state = { drawn: null, at: new URLSearchParams(location.search).get("at"), inside: new Map(), slots: new Map() };
 
@@ -43,8 +44,14 @@
 
   // ---- a square that grows by a column and a row at a time ----
   const spot = (slot) => {
+    if (state.columns) return { x: slot % state.columns, y: Math.floor(slot / state.columns) };
     const shell = Math.floor(Math.sqrt(slot)), rest = slot - shell * shell;
     return rest < shell ? { x: shell, y: rest } : { x: rest - shell, y: shell };
+  };
+  /* On a screen that is higher than wide, rows of as many as fill it. */
+  const rowsOf = (boxes) => {
+    const [across, down] = [place.clientWidth, place.clientHeight];
+    state.columns = across < down ? Math.max(2, Math.round(Math.sqrt((boxes.length * STEP.y * across) / (STEP.x * down)))) : 0;
   };
   /* By number, without the gaps that were there when the page was opened; later ones are kept: nobody moves. */
   const seat = (boxes) => {
@@ -66,12 +73,13 @@
       { selector: ".box.faint, .bar.faint, .end.faint", style: { opacity: 0.25 } },
       { selector: ".box.chosen", style: { "border-color": palette.accent, "border-width": 4 } },
       { selector: ".bar", style: { shape: "rectangle", width: "data(wide)", height: BAR, "background-color": "data(fill)", events: "no" } },
+      { selector: ".box.close", style: { "font-size": 13, "text-margin-y": 26 } },
       { selector: ".box.near", style: { "font-size": 10, "text-margin-y": 15 } },
       { selector: ".end", style: { shape: "data(shape)", width: 12, height: 12, "background-color": "data(fill)", label: "data(label)", color: palette.text, "font-family": font, "font-size": 9, "text-valign": "center", "text-halign": "right", "text-margin-x": 3, "text-wrap": "ellipsis", "min-zoomed-font-size": 7 } },
       { selector: ".end.down", style: { "border-width": 2.5, "border-color": palette.wrong } },
       { selector: ".end.pending", style: { "border-width": 2, "border-color": palette.changing } },
-      { selector: ".tunnel", style: { width: 1.5, "line-color": palette.soft, opacity: 0.55, "curve-style": "straight", "z-compound-depth": "bottom" } },
-      { selector: ".tunnel.wrong", style: { "line-color": palette.wrong, width: 3, opacity: 1 } },
+      { selector: ".tunnel", style: { width: "data(wide)", "line-color": palette.soft, opacity: 0.55, "curve-style": "straight", "z-compound-depth": "bottom" } },
+      { selector: ".tunnel.wrong", style: { "line-color": palette.wrong, "line-style": "dotted", opacity: 1 } },
       { selector: ".tunnel.unknown", style: { "line-color": palette.unknown, "line-style": "dashed", opacity: 0.8 } },
     ];
     cy.style(sheet);
@@ -106,7 +114,7 @@
   const show = (drawn) => {
     const first = state.drawn === null || state.drawn.group !== drawn.group;
     state.drawn = drawn;
-    if (first) { state.slots.clear(); state.inside.clear(); state.bars = null; cy.elements().remove(); }
+    if (first) { state.slots.clear(); state.inside.clear(); state.bars = null; cy.elements().remove(); rowsOf(drawn.boxes); }
     seat(drawn.boxes);
     const names = new Set(drawn.boxes.map((box) => box.name));
     cy.batch(() => {
@@ -127,11 +135,13 @@
     if (first) fit();
     reveal();
   };
+  /* A line is as wide as its traffic is fast: a point for each tenfold beyond a kilobit a second. */
+  const wide = (octets) => 1.5 + Math.min(6, Math.max(0, Math.log10((octets ?? 0) * 8 + 1) - 3));
   const lines = () => {
     const wanted = state.drawn.tunnels.filter((one) => state.drawn.few || one.mark === "wrong" || one.ends.includes(state.at));
     cy.batch(() => {
       cy.edges().remove();
-      cy.add(wanted.map(({ ends, mark }) => ({ group: "edges", data: { id: `tunnel ${ends.join(" ")}`, source: id(ends[0]), target: id(ends[1]) }, classes: `tunnel ${mark}` }))
+      cy.add(wanted.map((one) => ({ group: "edges", data: { id: `tunnel ${one.ends.join(" ")}`, source: id(one.ends[0]), target: id(one.ends[1]), wide: wide(one.rate), tunnel: one }, classes: `tunnel ${one.mark}` }))
         .filter(({ data }) => cy.getElementById(data.source).nonempty() && cy.getElementById(data.target).nonempty()));
     });
   };
@@ -152,11 +162,16 @@
     const answer = await fetch(`${picture.dataset.inside}?${asked}`);
     return answer.ok ? answer.json() : [];
   };
-  /* In the space of the box, six to a row; they grow with the zoom. */
+  /* In the space of the box: few endpoints are large, many small; all grow with the zoom. */
+  const grid = (count) => {
+    const columns = count <= 8 ? 3 : count <= 20 ? 4 : 6, rows = Math.ceil(count / columns);
+    const scale = Math.min(6 / columns, 66 / Math.max(rows * 13, 1));
+    return { columns, wide: (WIDTH - 12) / columns, scale, letters: 4.6 * scale };
+  };
+  const legible = (box) => cy.zoom() >= NAMES_FROM && grid(Math.min(box.endpoints, MOST)).letters * cy.zoom() >= SMALLEST;
   const fill = (name, ends) => {
     const at = corner(name), q = form.elements.q.value;
-    const columns = 6, wide = (WIDTH - 12) / columns, rows = Math.ceil(ends.length / columns);
-    const scale = Math.min(1, 66 / Math.max(rows * 13, 1));
+    const { columns, wide, scale, letters } = grid(ends.length);
     cy.batch(() => {
       cy.nodes(".end").filter((node) => node.data("box") === name).remove();
       cy.add(ends.map((end, number) => ({
@@ -165,7 +180,7 @@
         position: { x: at.x - WIDTH / 2 + 10 + (number % columns) * wide, y: at.y - 20 + Math.floor(number / columns) * 13 * scale },
         classes: `end ${end.state}${matches(end, q) ? "" : " faint"}`,
       })));
-      cy.nodes(".end").filter((node) => node.data("box") === name).style({ width: 7 * scale, height: 7 * scale, "font-size": 4.6 * scale, "text-max-width": wide - 9 * scale, "text-margin-x": 1 });
+      cy.nodes(".end").filter((node) => node.data("box") === name).style({ width: 7 * scale, height: 7 * scale, "font-size": letters, "text-max-width": wide - 9 * scale, "text-margin-x": 1 });
       cy.nodes(".bar").filter((node) => node.data("box") === name).style("display", "none");
       cy.getElementById(id(name)).addClass("near");
     });
@@ -173,13 +188,14 @@
   let waiting = null;
   const reveal = () => { clearTimeout(waiting); waiting = setTimeout(revealNow, 120); };
   const revealNow = async () => {
-    const near = cy.zoom() >= NAMES_FROM, sight = cy.extent();
+    const sight = cy.extent();
     const seen = new Set();
-    if (near) for (const box of state.drawn.boxes) {
+    for (const box of state.drawn.boxes.filter(legible)) {
       const at = corner(box.name);
       if (at.x + WIDTH / 2 > sight.x1 && at.x - WIDTH / 2 < sight.x2 && at.y + 60 > sight.y1 && at.y - 60 < sight.y2) seen.add(box.name);
     }
     cy.batch(() => {
+      cy.nodes(".box").toggleClass("close", cy.zoom() >= NAMES_FROM);
       cy.nodes(".end").filter((node) => !seen.has(node.data("box"))).remove();
       cy.nodes(".bar").filter((node) => !seen.has(node.data("box"))).style("display", "element");
       cy.nodes(".near").filter((node) => !seen.has(node.data("box"))).removeClass("near");
@@ -190,6 +206,7 @@
     }));
     place.dataset.ends = cy.nodes(".end").length; // what a test, or a curious person, may ask
     place.dataset.boxes = cy.nodes(".box").length;
+    place.dataset.columns = state.columns;
     place.dataset.tunnels = cy.edges().length;
   };
 
@@ -223,6 +240,12 @@
     drawer.append(list);
     const lost = state.drawn.tunnels.filter((one) => one.ends.includes(name) && one.mark !== "ok");
     if (lost.length) drawer.append(text("p", `Tunnels not known to be well: ${lost.slice(0, 3).map((one) => `${one.ends.find((end) => end !== name)} (${one.says})`).join(", ")}${lost.length > 3 ? ` and ${lost.length - 3} more` : ""}.`));
+    const busy = state.drawn.tunnels.filter((one) => one.ends.includes(name) && one.carried).sort((a, b) => (b.rate ?? 0) - (a.rate ?? 0) || b.bytes[0] + b.bytes[1] - a.bytes[0] - a.bytes[1]);
+    if (busy.length) {
+      const carried = document.createElement("ul");
+      for (const one of busy.slice(0, 4)) carried.append(text("li", `${one.ends.find((end) => end !== name)}: ${one.carried}`));
+      drawer.append(text("p", "Tunnels carry most to"), carried);
+    }
     drawer.append(Object.assign(text("button", "Close", { type: "button" }), { onclick: () => { choose(null); place.focus(); } }));
     if (say) reveal();
   };
@@ -232,7 +255,8 @@
   cy.on("dbltap", ".box", (event) => cy.animate({ fit: { eles: event.target, padding: 60 }, duration: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 200 }));
   cy.on("mouseover", ".end", (event) => { const { end } = event.target.data(); place.title = `${end.tenant}/${end.name}, ${end.state}, ${end.addresses.join(", ")}, network ${end.network}, host ${end.host}`; });
   cy.on("mouseover", ".box", (event) => { const box = state.drawn.boxes.find((one) => one.name === event.target.data("box")); place.title = `${box.name}: ${box.parts.slice(0, 6).map(([part, size]) => `${part} ${size}`).join(", ")}`; });
-  cy.on("mouseout", "node", () => { place.title = ""; });
+  cy.on("mouseover", "edge", (event) => { const { tunnel } = event.target.data(); place.title = `${tunnel.ends.join(" – ")}: ${[tunnel.says, tunnel.carried].filter(Boolean).join("; ") || "nothing carried"}`; });
+  cy.on("mouseout", "node, edge", () => { place.title = ""; });
   cy.on("viewport", reveal);
 
   // ---- keyboard ----
