@@ -19,6 +19,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     FromClause,
+    Row,
     RowMapping,
     Select,
     and_,
@@ -136,7 +137,7 @@ def images(session: Session, touched: Iterable[Touched]) -> list[tuple[Touched, 
 
 
 def append(
-    session: Session, actor: Actor, now: datetime, revision: int, found: Sequence[tuple[Touched, Images]]
+    connection: Connection, actor: Actor, now: datetime, revision: int, found: Sequence[tuple[Touched, Images]]
 ) -> None:
     entries = []
     for one, (before, after) in found:
@@ -150,22 +151,22 @@ def append(
         entries.append(
             (actor, {"noun": one.noun, "op": one.op, **said, "before": before, "after": after, "revision": revision})
         )
-    _grow(session, now, entries)
+    _grow(connection, now, entries)
 
 
-def tell(session: Session, now: datetime, revision: int, told: Sequence[Told]) -> None:
+def tell(connection: Connection, now: datetime, revision: int, told: Sequence[Told]) -> None:
     entries = []
     for actor, noun, op, name, after in told:
         what = {"noun": noun, "op": op, "name": name, "tenant": None, "before": None, "after": after}
         entries.append((actor, {**what, "revision": revision}))
-    _grow(session, now, entries)
+    _grow(connection, now, entries)
 
 
-def _grow(session: Session, now: datetime, entries: Sequence[tuple[Actor, Json]]) -> None:
+def _grow(connection: Connection, now: datetime, entries: Sequence[tuple[Actor, Json]]) -> None:
     """Holds the log's end until the transaction ends, so entries are committed in their order."""
     if not entries:
         return
-    last, previous = session.execute(_GROW, {"more": len(entries)}).one()
+    last, previous = connection.execute(_GROW, {"more": len(entries)}).one()
     rows = []
     for number, (actor, what) in enumerate(entries, last - len(entries) + 1):
         entry = canonical(
@@ -182,8 +183,8 @@ def _grow(session: Session, now: datetime, entries: Sequence[tuple[Actor, Json]]
         previous = sha256(entry.encode()).hexdigest()
         columns = {"at": now, "actor": str(actor), "noun": what["noun"], "tenant": what["tenant"]}
         rows.append({"number": number, **columns, "entry": entry, "hash": previous})
-    session.execute(_ADD, rows)
-    session.execute(_END, {"newest": previous})
+    connection.execute(_ADD, rows)
+    connection.execute(_END, {"newest": previous})
 
 
 def canonical(entry: Json) -> str:
@@ -231,30 +232,38 @@ def find(
 
 
 class Verified(NamedTuple):
-    """`problem` says which entry is not what was written, and is None when all are; `hash` is the newest one's."""
+    """`problem` says which entry is not what was written, and is None when all are that were looked at; `hash` is that
+    of the last good one. `more`: entries come after it that were not looked at."""
 
     entries: int
     hash: str
     problem: str | None
+    more: bool = False
 
 
-def verify(session: Session) -> Verified:
-    """Looks at every entry: nothing is changed, removed, put in or put elsewhere."""
+BEGINNING = Verified(0, NO_HASH, None, True)
+
+
+def verify(session: Session, known: Verified = BEGINNING, most: int | None = None) -> Verified:
+    """Looks at every entry: nothing is changed, removed, put in or put elsewhere. Begins after what is `known`, and
+    ends after `most` entries: whoever takes what comes of it for known again has looked at all of them in the end."""
     head = session.execute(select(AuditHead.number, AuditHead.hash).where(AuditHead.id == 1)).one_or_none()
-    number, previous = 0, NO_HASH
-    for row in _all(session):
+    number, previous = known.entries, known.hash
+    for row in _all(session, number, most):
         problem = _wrong(row, number + 1, previous)
         if problem is not None:
             return Verified(number, previous, problem)
         number, previous = row.number, row.hash
     if head is None:
         return Verified(number, previous, "what was written last is noted nowhere any more")
+    if most is not None and number - known.entries == most and number < head.number:
+        return Verified(number, previous, None, True)
     if (number, previous) != (head.number, head.hash):
         return Verified(number, previous, f"the log ends with entry {number}, and {head.number} were written")
     return Verified(number, previous, None)
 
 
-def _wrong(row: AuditRow, number: int, previous: str) -> str | None:
+def _wrong(row: Row[Any], number: int, previous: str) -> str | None:
     if row.number != number:
         return f"entry {number} is missing"
     if sha256(row.entry.encode()).hexdigest() != row.hash:
@@ -275,16 +284,18 @@ def _wrong(row: AuditRow, number: int, previous: str) -> str | None:
     return None
 
 
-def _all(session: Session) -> Iterator[AuditRow]:
-    last = 0
-    while True:
-        query = select(AuditRow).where(AuditRow.number > last).order_by(AuditRow.number).limit(_BATCH)
-        rows = session.execute(query).scalars().all()
+def _all(session: Session, last: int, most: int | None) -> Iterator[Row[Any]]:
+    """Those after `last`, in batches. Plain columns: of thousands, objects would be most of the work."""
+    left = most
+    while left is None or left > 0:
+        batch = _BATCH if left is None else min(left, _BATCH)
+        query = select(*AuditRow.__table__.c).where(AuditRow.number > last).order_by(AuditRow.number).limit(batch)
+        rows = session.execute(query).all()
         yield from rows
-        if len(rows) < _BATCH:
+        if len(rows) < batch:
             return
         last = rows[-1].number
-        session.expunge_all()
+        left = None if left is None else left - len(rows)
 
 
 _SETTINGS = {"cluster": "isolation", "dns": "dns"}

@@ -112,21 +112,22 @@ class Transaction:
         self.session.flush()
         touched = {key: recorded.op for key, recorded in self._recorded.items()} | self._noted
         seen = audit.images(self.session, (Touched(*key, op) for key, op in touched.items())) if self.actor else []
+        connection = self.session.connection()
         if self._recorded:
-            on_postgresql = self.session.get_bind().dialect.name == "postgresql"
-            self.revision = self.session.execute(_BUMPED_AND_TOLD if on_postgresql else _BUMPED).scalar_one()
+            on_postgresql = connection.dialect.name == "postgresql"
+            self.revision = connection.execute(_BUMPED_AND_TOLD if on_postgresql else _BUMPED).scalar_one()
             rows = [
                 {"revision": self.revision, "noun": noun, "id": id, **recorded._asdict()}
                 for (noun, id), recorded in self._recorded.items()
             ]
-            self.session.execute(_LOG, rows)
+            connection.execute(_LOG, rows)
             if self.revision % _PRUNE_EVERY == 0:
-                self.session.execute(delete(ChangeRow).where(ChangeRow.revision <= self.revision - KEPT_REVISIONS))
+                connection.execute(delete(ChangeRow).where(ChangeRow.revision <= self.revision - KEPT_REVISIONS))
         else:
             self.revision = current_revision(self.session)
         if self.actor is not None:
-            audit.append(self.session, self.actor, self.now, self.revision, seen)
-        audit.tell(self.session, self.now, self.revision, self._told)
+            audit.append(connection, self.actor, self.now, self.revision, seen)
+        audit.tell(connection, self.now, self.revision, self._told)
         for call in self._before_commit:
             call(self.revision)
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from db import allocate, endpoints, host_ports
 from db.changes import Transaction
 from db.errors import Conflict, Exhausted, Invalid, NotFound
-from db.pages import Page
+from db.pages import Page, Sort, containing, number, page
 from db.tables import Endpoint, Host, Publication, Shared, Tenant
 from db.wanted import MESH_CHANGED, goes_out
 
@@ -79,21 +79,27 @@ def find(
     *,
     tenant: str | None = None,
     host: str | None = None,
+    text: str | None = None,
+    sort: str | None = None,
     cursor: str | None = None,
     limit: int = 100,
 ) -> Page[Publication]:
-    """In the order in which they were published."""
-    query = host_ports.rows()
+    """In the order in which they were published. `text` is part of the endpoint's qualified name. `sort` is by
+    "created", "endpoint", "host" or "host_port"."""
+    query = host_ports.rows().where(*containing(text, Tenant.name + "/" + Endpoint.name))
     if tenant is not None:
         query = query.where(Tenant.name == tenant)
     if host is not None:
         query = query.where(or_(Host.name == host, Publication.mesh > 0))
-    if cursor is not None:
-        if not cursor.isdecimal():
-            raise Invalid(f"cursor {cursor!r} is not one of this list", "pass `next` of the page before", "cursor")
-        query = query.where(Publication.id > int(cursor))
-    rows = list(session.execute(query.order_by(Publication.id).limit(limit + 1)).scalars())
-    return Page(rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None)
+    order = (Publication.id,)
+    return page(session, query, order, lambda row: str(row.id), cursor, limit, sort, SORTS, own="created", read=number)
+
+
+SORTS = {
+    "endpoint": Sort(Tenant.name + "/" + Endpoint.name, lambda row: row.endpoint.qualified_name),
+    "host": Sort(Host.name, lambda row: row.endpoint.host.name),
+    "host_port": Sort(Publication.host_port, lambda row: row.host_port, number),
+}
 
 
 def _open(endpoint: Endpoint) -> Endpoint:
@@ -187,8 +193,6 @@ def _checked(wish: Wish) -> str:
         address = ipaddress.ip_address(wish.host_ip)
     except ValueError:
         raise Invalid(f"{wish.host_ip!r} is not an address", "write it like 192.0.2.11", "host_ip") from None
-    if address.version == 6 and address.is_loopback:
-        raise Invalid("::1 leads to no endpoint: Linux lets nothing leave from it", "use 127.0.0.1", "host_ip")
     if wish.mesh and str(address) not in host_ports.ANY:
         problem = f"{address} is an address of one host, and a mesh is open by all"
         raise Invalid(problem, "leave it out, or use 0.0.0.0 or :: for one family", "host_ip")

@@ -11,14 +11,15 @@ import json
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from logging import getLogger
 from pathlib import Path
+from typing import Any
 
 from ovs_agent import nat
 from ovs_agent.ledger import Ledger
 from ovs_agent.listening import listeners
-from ovs_agent.netlink import routes, veth
+from ovs_agent.netlink import connections, routes, veth
 from ovs_agent.netlink.look import index_of
 from ovs_agent.plan import endpoints
 
@@ -48,6 +49,7 @@ class Gateway:
         self._disturbed = True  # something may be other than it was left
         self._index: int | None = None
         self._loaded: tuple[str, str] | None = None  # the rules, and how the kernel lists them
+        self._open: Mapping[Any, Any] | None = None  # what leads where, as connections know it
         self._problems: tuple[str, ...] = ()
         self._done = threading.Condition()
         self._revision = 0  # whose published ports are loaded
@@ -121,6 +123,8 @@ class Gateway:
             routes.keep(self._name, nat.networks(published, here))
             self._load(rules)
         if wanted is not None and local.fresh:
+            self._end_closed(nat.ways(published, number), nat.reached(here))
+        if wanted is not None and local.fresh:
             with self._done:
                 self._revision = wanted.revision
                 self._done.notify_all()
@@ -129,6 +133,20 @@ class Gateway:
         listed = json.loads(_nft("-j", "list", "ruleset"))["nftables"]
         obstacles = nat.obstacles(listed, self._name)
         return *obstacles, *nat.closed(published, number), *nat.unheard(published, listeners())
+
+    def _end_closed(self, ways: nat.Ways, reached: Mapping[str, str]) -> None:
+        """Of connections to ports that lead elsewhere now or nowhere; also those that were closed before this run."""
+        before, self._open = self._open, {**ways, **reached}
+        if before is not None and before.items() <= self._open.items():
+            return
+        try:
+            closed = nat.closed_connections(connections.redirected(), ways, reached)
+            connections.end(closed)
+        except OSError as fault:
+            log.warning("connections of ports that are published no more go on: %s", fault)
+            return
+        if closed:
+            log.info("ended %d connections of ports that are published no more", len(closed))
 
     def _set_up(self) -> None:
         veth.host_end(self._name, nat.host_addresses())
@@ -142,6 +160,7 @@ class Gateway:
             for folder in (_SYSCTL / "ipv6/conf").iterdir():
                 _switch(f"ipv6/conf/{folder.name}/accept_ra", "1", "2")
             _switch("ipv6/conf/all/forwarding", "0", "1")
+        routes.loopback(self._name)
 
     def _load(self, rules: str) -> None:
         """Unless they are loaded and as they were then."""

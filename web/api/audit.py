@@ -31,7 +31,8 @@ def find(query: AuditQuery) -> Json:
 
 def found(query: AuditQuery) -> Json:
     seen = sight()
-    asked = query.model_dump() | {"cursor": number(query.cursor)}
+    asked = query.model_dump(exclude={"sort"}) | {"cursor": number(query.cursor)}
+    asked["oldest_first"] = query.oldest_first or query.sort == "created"
     for field in ("since", "until"):
         asked[field] = _with_zone(asked[field], field)
     with reading() as session:
@@ -45,8 +46,8 @@ def found(query: AuditQuery) -> Json:
 def verify() -> Json:
     """Tell whether the log is as it was written"""
     with reading() as session:
-        entries, hash, problem = audit.verify(session)
-    return {"intact": problem is None, "entries": entries, "hash": hash, "problem": problem}
+        found = audit.verify(session)
+    return {"intact": found.problem is None, "entries": found.entries, "hash": found.hash, "problem": found.problem}
 
 
 def _with_zone(moment: datetime | None, field: str) -> datetime | None:
