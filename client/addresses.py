@@ -205,7 +205,7 @@ def list_reservations(context: Context, network: str) -> None:
     Example:
       warren reservation list acme/web
     """
-    found = context.rest.get(f"/networks/{network}/reservations").body["items"]
+    found = list(context.rest.items(f"/networks/{network}/reservations"))
     output.listing(context.output, found, RESERVATION_COLUMNS, "No reservation.")
 
 

@@ -184,7 +184,7 @@ def _pools(rest: Rest) -> Iterator[Object]:
 
 def _reservations(rest: Rest) -> Iterator[Object]:
     for network in list(rest.items("/networks")):
-        for item in rest.get(f"/networks/{network['name']}/reservations").body["items"]:
+        for item in rest.items(f"/networks/{network['name']}/reservations"):
             fields = {key: item[key] for key in ("addresses", "expires_at")}
             yield Object("Reservation", f"{network['name']}/{item['name']}", fields)
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
-from db.pages import MAX_LIMIT, Page
+from db.pages import Page, Sort, number, page
 from db.tables import Group, GroupMember, RoleBinding, Tenant, User
 
 VIEWER, OPERATOR, ADMIN = "viewer", "operator", "admin"
@@ -143,21 +143,26 @@ def get(session: Session, id: int) -> RoleBinding:
     return row
 
 
+SORTS = {"role": Sort(RoleBinding.role, lambda row: row.role)}
+
+
 def find(
     session: Session,
     *,
     user: str | None = None,
     group: str | None = None,
     tenant: str | None = None,
-    cursor: int | None = None,
+    role: str | None = None,
+    sort: str | None = None,
+    cursor: str | None = None,
     limit: int = 100,
 ) -> Page[RoleBinding]:
-    query = _query().where(RoleBinding.id > (cursor or 0))
-    for asked, column in ((user, User.name), (group, Group.name), (tenant, Tenant.name)):
-        if asked is not None:
-            query = query.where(column == asked)
-    rows = list(session.execute(query.order_by(RoleBinding.id).limit(min(limit, MAX_LIMIT) + 1)).unique().scalars())
-    return Page(rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None)
+    """In the order in which they were given. `sort` is by "created" or "role"."""
+    query = _query()
+    asked = ((user, User.name), (group, Group.name), (tenant, Tenant.name), (role, RoleBinding.role))
+    query = query.where(*(column == value for value, column in asked if value is not None))
+    order = (RoleBinding.id,)
+    return page(session, query, order, lambda row: str(row.id), cursor, limit, sort, SORTS, own="created", read=number)
 
 
 def revoke(tx: Transaction, row: RoleBinding) -> None:

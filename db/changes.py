@@ -20,9 +20,10 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
 from db import audit
-from db.audit import Actor, Told, Touched
+from db.audit import Actor, Told
 from db.engine import writing
 from db.errors import Conflict, StaleVersion
+from db.images import Touched, before_and_after
 from db.tables import ChangeRow, Revision, utcnow
 
 Operation = Literal["create", "update", "delete"]
@@ -111,7 +112,7 @@ class Transaction:
         """Writes what is outstanding, then takes the revision."""
         self.session.flush()
         touched = {key: recorded.op for key, recorded in self._recorded.items()} | self._noted
-        seen = audit.images(self.session, (Touched(*key, op) for key, op in touched.items())) if self.actor else []
+        seen = before_and_after(self.session, (Touched(*key, op) for key, op in touched.items())) if self.actor else []
         connection = self.session.connection()
         if self._recorded:
             on_postgresql = connection.dialect.name == "postgresql"

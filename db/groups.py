@@ -10,7 +10,7 @@ from db import bindings, users
 from db.changes import Transaction
 from db.errors import Conflict, NotFound
 from db.names import dns_label
-from db.pages import Page, page
+from db.pages import Page, Sort, containing, created, moment, page
 from db.tables import Group
 
 
@@ -33,9 +33,20 @@ def get(session: Session, name: str) -> Group:
     return group
 
 
-def find(session: Session, *, cursor: str | None = None, limit: int = 100) -> Page[Group]:
-    query = select(Group).options(selectinload(Group.members))
-    return page(session, query, (Group.name,), lambda group: group.name, cursor, limit)
+SORTS = {"created": Sort(Group.created_at, created, moment)}
+
+
+def find(
+    session: Session,
+    *,
+    text: str | None = None,
+    sort: str | None = None,
+    cursor: str | None = None,
+    limit: int = 100,
+) -> Page[Group]:
+    """`text` is part of the name. `sort` is by "name" or "created"."""
+    query = select(Group).options(selectinload(Group.members)).where(*containing(text, Group.name))
+    return page(session, query, (Group.name,), lambda group: group.name, cursor, limit, sort, SORTS)
 
 
 def add(tx: Transaction, name: str, user_name: str) -> Group:

@@ -24,10 +24,14 @@ class Reply(NamedTuple):
     body: dict[str, Any]
 
 
-def recall(session: Session, principal: str, key: str, fingerprint: str, now: datetime) -> Reply | None:
-    """The reply that `principal` got for `key`. `fingerprint` is a digest of the request: another one is refused."""
+def check(key: str) -> None:
     if not key or len(key) > 255:
         raise Invalid("an idempotency key has 1 to 255 characters", "use a UUID", "Idempotency-Key")
+
+
+def recall(session: Session, principal: str, key: str, fingerprint: str, now: datetime) -> Reply | None:
+    """The reply that `principal` got for `key`. `fingerprint` is a digest of the request: another one is refused."""
+    check(key)
     kept = session.get(KeptReply, (principal, key))
     if kept is None or kept.created_at <= now - KEPT:
         return None

@@ -1,4 +1,5 @@
-"""Lists in pages. A page's cursor is the name of its last item, so that rows that come and go move nothing."""
+"""Lists in pages. A page's cursor is the name of its last item, or its number where it has none, so that rows that
+come and go move nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ class Page(NamedTuple, Generic[Row]):
 
 
 class Sort(NamedTuple):
-    """Another order than that of names, which only says what is first among equals. `value` is what a row has in
+    """Another order than the list's own, which only says what is first among equals. `value` is what a row has in
     `column`, `read` makes it of its text."""
 
     column: Any
@@ -47,35 +48,45 @@ def moment(text: str) -> datetime:
     return value.astimezone(UTC)
 
 
-def orders(sorts: Mapping[str, Sort]) -> list[str]:
+def created(row: Any) -> str:
+    """Of a row, for `Sort` with `moment`."""
+    return str(row.created_at.isoformat())
+
+
+def orders(sorts: Mapping[str, Sort], own: str = "name") -> list[str]:
     """All that `sort` may be."""
-    names = ["name", *sorts]
+    names = [own, *sorts]
     return [*names, *(f"-{name}" for name in names)]
 
 
 def page(
     session: Session,
     query: Select[Row],
-    order: tuple[ColumnElement[str] | InstrumentedAttribute[str], ...],
+    order: tuple[ColumnElement[Any] | InstrumentedAttribute[Any], ...],
     name: Callable[[Row], str],
     cursor: str | None,
     limit: int,
     sort: str | None = None,
     sorts: Mapping[str, Sort] | None = None,
+    *,
+    own: str = "name",
+    read: Callable[[str], Any] = str,
 ) -> Page[Row]:
     """One page of `query` ordered by the columns that make up `name`, from after `cursor`. `sort` is one of `sorts`, or
-    "name", with "-" before it the other way round."""
+    `own`, which is the order of these columns; with "-" before it the other way round. `read` makes a column's value of
+    a part of a name."""
     if not 1 <= limit <= MAX_LIMIT:
         raise Invalid(f"limit {limit} is not possible", f"use 1 to {MAX_LIMIT}", "limit")
-    key, down = (sort or "name").removeprefix("-"), (sort or "").startswith("-")
-    by = None if key == "name" else (sorts or {}).get(key)
-    if by is None and key != "name":
-        raise Invalid(f"{sort!r} is no order of this list", f"use {', '.join(['name', *(sorts or {})])}", "sort")
+    key, down = (sort or own).removeprefix("-"), (sort or "").startswith("-")
+    by = None if key == own else (sorts or {}).get(key)
+    if by is None and key != own:
+        remedy = f"use {', '.join([own, *(sorts or {})])}, with - before it the other way round"
+        raise Invalid(f"{sort!r} is no order of this list", remedy, "sort")
     if cursor is not None:
         value, _, last = cursor.rpartition(SEPARATOR) if by is not None else ("", "", cursor)
-        parts = last.split("/")
         try:
-            read = None if by is None else by.read(value)
+            parts = [read(part) for part in last.split("/")]
+            known = None if by is None else by.read(value)
         except (ValueError, OverflowError):
             parts = []
         if len(parts) != len(order):
@@ -84,8 +95,8 @@ def page(
         if by is None:
             query = query.where(tuple_(*order) < tuple_(*parts) if down else names)
         else:
-            beyond = by.column < read if down else by.column > read
-            query = query.where(or_(beyond, and_(by.column == read, names)))
+            beyond = by.column < known if down else by.column > known
+            query = query.where(or_(beyond, and_(by.column == known, names)))
     if by is None:
         query = query.order_by(*(column.desc() if down else column for column in order))
     else:

@@ -20,7 +20,7 @@ from controller.model import RULES_OF_A_PRIORITY, Direction, Tier
 from db import quotas, zones
 from db.changes import Transaction
 from db.errors import Conflict, Exhausted, Invalid, NotFound
-from db.pages import Page, page
+from db.pages import Page, Sort, containing, created, moment, page
 from db.rows import assign, check_version
 from db.tables import Policy, RuleCounter, Tenant
 
@@ -69,17 +69,33 @@ def find(
     *,
     name: str | None = None,
     tenant: str | None = None,
+    kind: str | None = None,
+    text: str | None = None,
+    sort: str | None = None,
     cursor: str | None = None,
     limit: int = 100,
 ) -> Page[Policy]:
-    """The cluster's come first."""
-    query = _query()
+    """By name the cluster's come first. `text` is part of the qualified name. `sort` is by "name", "kind" or
+    "created"."""
+    query = _query().where(*containing(text, _OWNER + "/" + Policy.name))
+    if kind is not None:
+        query = query.where(Policy.kind == kind)
     if name is not None:
         query = query.where(_named(name))
     if tenant is not None:
         query = query.where(Tenant.name == tenant)
-    order = (func.coalesce(Tenant.name, ""), Policy.name)
-    return page(session, query, order, lambda row: f"{row.tenant.name if row.tenant else ''}/{row.name}", cursor, limit)
+    return page(session, query, (_OWNER, Policy.name), _name, cursor, limit, sort, SORTS)
+
+
+_OWNER = func.coalesce(Tenant.name, "")
+SORTS = {
+    "kind": Sort(Policy.kind, lambda row: row.kind),
+    "created": Sort(Policy.created_at, created, moment),
+}
+
+
+def _name(row: Policy) -> str:
+    return f"{row.tenant.name if row.tenant else ''}/{row.name}"
 
 
 def saying_names(session: Session) -> Iterator[Policy]:

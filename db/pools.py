@@ -18,7 +18,7 @@ from db.addressing import IPNetwork, bounds, parse_range
 from db.changes import Transaction
 from db.errors import Conflict, Exhausted, Invalid, NotFound
 from db.names import dns_label
-from db.pages import Page, page
+from db.pages import Page, Sort, containing, created, moment, page
 from db.rows import assign, check_version, shortened
 from db.tables import AddressPool, Claim, Network, Subnet, Tenant
 
@@ -73,8 +73,25 @@ def get(session: Session, name: str) -> AddressPool:
     return pool
 
 
-def find(session: Session, *, cursor: str | None = None, limit: int = 100) -> Page[AddressPool]:
-    return page(session, select(AddressPool), (AddressPool.name,), lambda pool: pool.name, cursor, limit)
+SORTS = {"created": Sort(AddressPool.created_at, created, moment)}
+
+
+def find(
+    session: Session,
+    *,
+    text: str | None = None,
+    family: int | None = None,
+    state: str | None = None,
+    sort: str | None = None,
+    cursor: str | None = None,
+    limit: int = 100,
+) -> Page[AddressPool]:
+    """`text` is part of the name or the range. `sort` is by "name" or "created"."""
+    query = select(AddressPool).where(*containing(text, AddressPool.name, AddressPool.cidr))
+    for asked, column in ((family, AddressPool.family), (state, AddressPool.state)):
+        if asked is not None:
+            query = query.where(column == asked)
+    return page(session, query, (AddressPool.name,), lambda pool: pool.name, cursor, limit, sort, SORTS)
 
 
 def set_state(tx: Transaction, name: str, state: str, *, version: int | None = None) -> AddressPool:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from db import allocate, endpoints, host_ports
 from db.changes import Transaction
 from db.errors import Conflict, Exhausted, Invalid, NotFound
-from db.pages import Page
+from db.pages import Page, Sort, containing, number, page
 from db.tables import Endpoint, Host, Publication, Shared, Tenant
 from db.wanted import MESH_CHANGED, goes_out
 
@@ -79,21 +79,27 @@ def find(
     *,
     tenant: str | None = None,
     host: str | None = None,
+    text: str | None = None,
+    sort: str | None = None,
     cursor: str | None = None,
     limit: int = 100,
 ) -> Page[Publication]:
-    """In the order in which they were published."""
-    query = host_ports.rows()
+    """In the order in which they were published. `text` is part of the endpoint's qualified name. `sort` is by
+    "created", "endpoint", "host" or "host_port"."""
+    query = host_ports.rows().where(*containing(text, Tenant.name + "/" + Endpoint.name))
     if tenant is not None:
         query = query.where(Tenant.name == tenant)
     if host is not None:
         query = query.where(or_(Host.name == host, Publication.mesh > 0))
-    if cursor is not None:
-        if not cursor.isdecimal():
-            raise Invalid(f"cursor {cursor!r} is not one of this list", "pass `next` of the page before", "cursor")
-        query = query.where(Publication.id > int(cursor))
-    rows = list(session.execute(query.order_by(Publication.id).limit(limit + 1)).scalars())
-    return Page(rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None)
+    order = (Publication.id,)
+    return page(session, query, order, lambda row: str(row.id), cursor, limit, sort, SORTS, own="created", read=number)
+
+
+SORTS = {
+    "endpoint": Sort(Tenant.name + "/" + Endpoint.name, lambda row: row.endpoint.qualified_name),
+    "host": Sort(Host.name, lambda row: row.endpoint.host.name),
+    "host_port": Sort(Publication.host_port, lambda row: row.host_port, number),
+}
 
 
 def _open(endpoint: Endpoint) -> Endpoint:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from db.changes import Transaction
 from db.errors import Invalid, NotFound
 from db.names import dns_label
-from db.pages import Page
+from db.pages import Page, Sort, containing, number, page
 from db.rows import assign, check_version
 from db.settings import CLUSTER_ID
 from db.tables import DnsRecord, Network, Setting, Tenant
@@ -73,22 +73,28 @@ def get(session: Session, scope: str, name: str) -> DnsRecord:
     return record
 
 
+SORTS = {
+    "name": Sort(DnsRecord.name, lambda row: row.name),
+    "scope": Sort(DnsRecord.scope, lambda row: row.scope),
+}
+
+
 def find(
-    session: Session, *, tenant: str | None = None, cursor: str | None = None, limit: int = 100
+    session: Session,
+    *,
+    tenant: str | None = None,
+    text: str | None = None,
+    sort: str | None = None,
+    cursor: str | None = None,
+    limit: int = 100,
 ) -> Page[DnsRecord]:
-    query = select(DnsRecord)
+    """In the order in which they were made. `text` is part of the name. `sort` is by "created", "name" or "scope"."""
+    query = select(DnsRecord).where(*containing(text, DnsRecord.name))
     if tenant is not None:
         query = query.join(Tenant, Tenant.id == DnsRecord.tenant_id).where(Tenant.name == tenant)
     # A scope may have a slash of its own, so the cursor is the record's number.
-    if cursor is not None:
-        try:
-            query = query.where(DnsRecord.id > int(cursor))
-        except ValueError:
-            raise Invalid(
-                f"cursor {cursor!r} is not one of this list", "pass `next` of the page before", "cursor"
-            ) from None
-    rows = list(session.execute(query.order_by(DnsRecord.id).limit(limit + 1)).scalars())
-    return Page(rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None)
+    order = (DnsRecord.id,)
+    return page(session, query, order, lambda row: str(row.id), cursor, limit, sort, SORTS, own="created", read=number)
 
 
 def put(

@@ -13,7 +13,7 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, or_, select
+from sqlalchemy import ColumnElement, bindparam, delete, or_, select
 from sqlalchemy.orm import Session, contains_eager
 
 from db import allocate, networks, subnetting
@@ -22,6 +22,7 @@ from db.changes import Transaction
 from db.errors import Conflict, Exhausted, Invalid, NotFound
 from db.layout import subnet_of
 from db.names import dns_label
+from db.pages import MAX_LIMIT, Page, containing, page
 from db.tables import Address, Endpoint, Network, Reservation, Subnet
 
 _CONCERNING = (
@@ -68,20 +69,36 @@ def create(
     return made
 
 
-def find(session: Session, network: str) -> list[Reservation]:
-    """By name, then by subnet."""
+def find(
+    session: Session,
+    network: str,
+    *,
+    text: str | None = None,
+    sort: str | None = None,
+    cursor: str | None = None,
+    limit: int = MAX_LIMIT,
+) -> Page[Reservation]:
+    """A page of names, each with all its addresses, by subnet. `text` is part of the name."""
     id = networks.get(session, network).id
-    return by_network(session, [id])[id]
+    names = select(Reservation.name).join(Subnet).where(Subnet.network_id == id, *containing(text, Reservation.name))
+    found = page(session, names.distinct(), (Reservation.name,), str, cursor, limit, sort)
+    rows = _rows(session, Subnet.network_id == id, Reservation.name.in_(found.items))
+    place = {name: number for number, name in enumerate(found.items)}
+    return Page(sorted(rows, key=lambda row: place[row.name]), found.next)
 
 
 def by_network(session: Session, ids: Sequence[int]) -> dict[int, list[Reservation]]:
     """The same of several networks."""
     found: dict[int, list[Reservation]] = {id: [] for id in ids}
-    query = select(Reservation).join(Reservation.subnet).options(contains_eager(Reservation.subnet))
-    query = query.where(Subnet.network_id.in_(ids)).order_by(Reservation.name, Reservation.subnet_id)
-    for one in session.execute(query).scalars():
+    for one in _rows(session, Subnet.network_id.in_(ids)):
         found[one.subnet.network_id].append(one)
     return found
+
+
+def _rows(session: Session, *where: ColumnElement[bool]) -> Sequence[Reservation]:
+    """By name, then by subnet."""
+    query = select(Reservation).join(Reservation.subnet).options(contains_eager(Reservation.subnet)).where(*where)
+    return session.execute(query.order_by(Reservation.name, Reservation.subnet_id)).scalars().all()
 
 
 def of(session: Session, network_id: int, name: str) -> list[Reservation]:

@@ -20,7 +20,7 @@ from controller.model import ip_address
 from controller.selection import domains, meaning
 from db import policies
 from db.changes import Transaction
-from db.pages import Page, page
+from db.pages import Page, containing, page
 from db.tables import ResolvedAddress, ResolvedName
 
 
@@ -51,8 +51,17 @@ def forget(tx: Transaction, names: Iterable[str]) -> None:
     _write(tx, rows, {name: {} for name in rows})
 
 
-def find(session: Session, *, cursor: str | None = None, limit: int = 100) -> Page[ResolvedName]:
-    return page(session, _query(), (ResolvedName.name,), lambda row: row.name, cursor, limit)
+def find(
+    session: Session,
+    *,
+    text: str | None = None,
+    sort: str | None = None,
+    cursor: str | None = None,
+    limit: int = 100,
+) -> Page[ResolvedName]:
+    """`text` is part of the name, by which they come."""
+    query = _query().where(*containing(text, ResolvedName.name))
+    return page(session, query, (ResolvedName.name,), lambda row: row.name, cursor, limit, sort)
 
 
 def policies_meaning(session: Session, names: Iterable[str]) -> dict[str, list[str]]:

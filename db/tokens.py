@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session, joinedload
 from db import bindings
 from db.changes import Transaction
 from db.errors import EnrolTokenUsed, Invalid, NotFound, Unauthenticated
+from db.pages import Page, Sort, containing, number, page
 from db.tables import Host, Tenant, Token
 
 Role = Literal["admin", "operator", "viewer", "agent", "enrol", "cni"]
@@ -147,11 +148,33 @@ def use(tx: Transaction, token: Token) -> None:
         )
 
 
-def find(session: Session) -> list[Token]:
-    """Every token but the enrol tokens that are used up."""
+SORTS = {
+    "name": Sort(Token.name, lambda row: row.name),
+    "role": Sort(Token.role, lambda row: row.role),
+}
+
+
+def find(
+    session: Session,
+    *,
+    role: str | None = None,
+    tenant: str | None = None,
+    host: str | None = None,
+    text: str | None = None,
+    sort: str | None = None,
+    cursor: str | None = None,
+    limit: int = 100,
+) -> Page[Token]:
+    """Every token but the enrol tokens that are used up, in the order in which they were made. `text` is part of the
+    name. `sort` is by "created", "name" or "role"."""
     shown = (Token.role != "enrol") | Token.used_at.is_(None)
     loaded = joinedload(Token.host), joinedload(Token.tenant), joinedload(Token.user)
-    return list(session.execute(select(Token).where(shown).options(*loaded).order_by(Token.id)).scalars())
+    query = select(Token).where(shown, *containing(text, Token.name)).options(*loaded)
+    query = query if role is None else query.where(Token.role == role)
+    query = query if tenant is None else query.where(Token.tenant.has(Tenant.name == tenant))
+    query = query if host is None else query.where(Token.host.has(Host.name == host))
+    order = (Token.id,)
+    return page(session, query, order, lambda row: str(row.id), cursor, limit, sort, SORTS, own="created", read=number)
 
 
 def revoke(tx: Transaction, id: int, tenants: Collection[int] | None = None) -> None:

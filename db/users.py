@@ -14,7 +14,7 @@ from db import bindings, sessions
 from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
 from db.names import dns_label
-from db.pages import Page, page
+from db.pages import Page, Sort, containing, created, moment, page
 from db.tables import KeptReply, User
 
 LEAST_PASSWORD = 8
@@ -46,8 +46,20 @@ def get(session: Session, name: str) -> User:
     return user
 
 
-def find(session: Session, *, cursor: str | None = None, limit: int = 100) -> Page[User]:
-    return page(session, select(User), (User.name,), lambda user: user.name, cursor, limit)
+SORTS = {"created": Sort(User.created_at, created, moment)}
+
+
+def find(
+    session: Session,
+    *,
+    text: str | None = None,
+    sort: str | None = None,
+    cursor: str | None = None,
+    limit: int = 100,
+) -> Page[User]:
+    """`text` is part of the name. `sort` is by "name" or "created"."""
+    query = select(User).where(*containing(text, User.name))
+    return page(session, query, (User.name,), lambda user: user.name, cursor, limit, sort, SORTS)
 
 
 def authenticate(session: Session, name: str, password: str) -> User | None:

@@ -14,13 +14,12 @@ import threading
 from collections.abc import Callable, Mapping
 from logging import getLogger
 from pathlib import Path
-from typing import Any
 
 from ovs_agent import nat
 from ovs_agent.ledger import Ledger
 from ovs_agent.listening import listeners
 from ovs_agent.netlink import connections, routes, veth
-from ovs_agent.netlink.look import index_of
+from ovs_agent.netlink.look import index_of, own_addresses
 from ovs_agent.plan import endpoints
 
 log = getLogger(__name__)
@@ -49,7 +48,7 @@ class Gateway:
         self._disturbed = True  # something may be other than it was left
         self._index: int | None = None
         self._loaded: tuple[str, str] | None = None  # the rules, and how the kernel lists them
-        self._open: Mapping[Any, Any] | None = None  # what leads where, as connections know it
+        self._open: tuple[nat.Ways, Mapping[str, str]] | None = None  # what connections were compared with
         self._problems: tuple[str, ...] = ()
         self._done = threading.Condition()
         self._revision = 0  # whose published ports are loaded
@@ -123,7 +122,7 @@ class Gateway:
             routes.keep(self._name, nat.networks(published, here))
             self._load(rules)
         if wanted is not None and local.fresh:
-            self._end_closed(nat.ways(published, number), nat.reached(here))
+            self._end_astray(nat.ways(published, number), nat.reached(here))
         if wanted is not None and local.fresh:
             with self._done:
                 self._revision = wanted.revision
@@ -134,19 +133,22 @@ class Gateway:
         obstacles = nat.obstacles(listed, self._name)
         return *obstacles, *nat.closed(published, number), *nat.unheard(published, listeners())
 
-    def _end_closed(self, ways: nat.Ways, reached: Mapping[str, str]) -> None:
-        """Of connections to ports that lead elsewhere now or nowhere; also those that were closed before this run."""
-        before, self._open = self._open, {**ways, **reached}
-        if before is not None and before.items() <= self._open.items():
-            return
+    def _end_astray(self, ways: nat.Ways, reached: Mapping[str, str]) -> None:
+        """Connections that go where the rules led before; in the first look also those from before this run. A way that
+        is new can only matter to what comes without a beginning."""
+        before, self._open = self._open, (ways, reached)
+        if before is not None:
+            gone = not (before[0].items() <= ways.items() and before[1].items() <= reached.items())
+            if not gone and not any(way.protocol != "tcp" for way in ways.keys() - before[0].keys()):
+                return
         try:
-            closed = nat.closed_connections(connections.redirected(), ways, reached)
-            connections.end(closed)
+            found = nat.astray(connections.listed(), ways, reached, own_addresses())
+            connections.end(found)
         except OSError as fault:
-            log.warning("connections of ports that are published no more go on: %s", fault)
+            log.warning("connections go on that lead elsewhere than published ports do now: %s", fault)
             return
-        if closed:
-            log.info("ended %d connections of ports that are published no more", len(closed))
+        if found:
+            log.info("ended %d connections that led elsewhere than published ports do now", len(found))
 
     def _set_up(self) -> None:
         veth.host_end(self._name, nat.host_addresses())

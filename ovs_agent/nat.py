@@ -9,7 +9,7 @@ what Warren forwards, and never changed. How rules get into the kernel is not kn
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from ovs_agent.document import Endpoint, Published
@@ -28,7 +28,8 @@ _MTU = 1280
 """Of the resolver's port, and so of the gateway's."""
 _FAMILIES = {4: "ip", 6: "ip6"}
 _ANY = {"0.0.0.0": 4, "::": 6}
-_PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
+_TCP = 6
+_PROTOCOLS = {_TCP: "tcp", 17: "udp", 132: "sctp"}
 
 
 def gateway_port(bridge: str) -> str:
@@ -160,23 +161,28 @@ def _ways_in(published: Iterable[Published], host: int) -> list[str]:
     return rules
 
 
-def closed_connections(connections: Iterable[Connection], ways: Ways, reached: Mapping[str, str]) -> list[Connection]:
-    """Of those that were sent on to an endpoint: whom the rules would send elsewhere, or nowhere, by now."""
-    return [one for one in connections if _leads_to_endpoint(one.answers) and not _is_open(one, ways, reached)]
+def astray(
+    connections: Iterable[Connection], ways: Ways, reached: Mapping[str, str], own: Set[str]
+) -> list[Connection]:
+    """Those that the rules would send elsewhere by now: to another endpoint or none, or, what has no beginning, to one
+    instead of the host itself. `own` are the host's addresses."""
+    found = []
+    for one in connections:
+        if one.asked in own:
+            version, protocol = 6 if ":" in one.asked else 4, _PROTOCOLS.get(one.protocol, "")
+            asked = (Way(version, by, protocol, one.port) for by in (one.asked, ""))
+            leads = next((ways[way] for way in asked if way in ways), None)
+        else:
+            leads = (reached[one.asked], one.port) if one.asked in reached else None
+        goes = one.answers, one.answers_port
+        if leads != goes and (_is_endpoints(one.answers) or (leads is not None and one.protocol != _TCP)):
+            found.append(one)
+    return found
 
 
-def _leads_to_endpoint(address: str) -> bool:
+def _is_endpoints(address: str) -> bool:
     ip = ipaddress.ip_address(address)
     return any(ip in network for network in (TRANSIT[ip.version], MESH[ip.version]))
-
-
-def _is_open(one: Connection, ways: Ways, reached: Mapping[str, str]) -> bool:
-    if reached.get(one.asked) == one.answers:
-        return True
-    version, protocol = 6 if ":" in one.asked else 4, _PROTOCOLS.get(one.protocol, "")
-    asked = (Way(version, by, protocol, one.port) for by in (one.asked, ""))
-    leads = next((ways[way] for way in asked if way in ways), None)
-    return leads == (one.answers, one.answers_port)
 
 
 def reached(endpoints: Iterable[Endpoint]) -> dict[str, str]:

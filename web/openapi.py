@@ -214,8 +214,9 @@ def describe_parameter(parameter: Json) -> None:
 PEOPLE = frozenset({"admin", "viewer", "member"})
 VERSIONED = frozenset(
     {
-        *("Tenant", "Network", "Endpoint", "Host", "NewHost", "Cluster", "Policy", "Pool"),
-        *("ChangedTenant", "ChangedNetwork", "ChangedCluster"),
+        kind + name
+        for kind in ("", "Changed")
+        for name in ("Tenant", "Network", "Endpoint", "Host", "NewHost", "Cluster", "Policy", "Pool", "Record", "Dns")
     }
 )
 REF = "#/components/schemas/{model}"

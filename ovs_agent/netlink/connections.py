@@ -1,4 +1,4 @@
-"""The kernel's tracked connections: which it sends elsewhere than to the address they ask for, and ending some.
+"""The kernel's tracked connections: what they ask for and who answers, and ending some.
 
 To end one is to forget it: its next packet is new, and goes by the rules as they are then. Why one should end is not
 known here.
@@ -25,7 +25,7 @@ _GONE = frozenset({errno.ENOENT})
 
 
 class Connection(NamedTuple):
-    """What it asks for, and who answers. `key` is how the kernel calls it."""
+    """What it asks for, and who answers: another than that if it was sent there. `key` is how the kernel calls it."""
 
     protocol: int
     asked: str
@@ -35,17 +35,15 @@ class Connection(NamedTuple):
     key: bytes
 
 
-def redirected() -> Iterator[Connection]:
-    """Those that are answered from another address, or another port, than they ask for."""
+def listed() -> Iterator[Connection]:
     for body in dump(Request("list connections", _GET, _HEAD.pack(socket.AF_UNSPEC, 0, 0)), NETFILTER):
         said = attributes(body, _HEAD.size)
         if not {_ORIGINAL, _REPLY, _ID} <= said.keys():
             continue
         protocol, asked, port = _ends(said[_ORIGINAL])[1]
         _, answers, answers_port = _ends(said[_REPLY])[0]
-        if (asked, port) != (answers, answers_port):
-            key = body[: _HEAD.size] + _attribute(_ORIGINAL | _NESTED, said[_ORIGINAL]) + _attribute(_ID, said[_ID])
-            yield Connection(protocol, asked, port, answers, answers_port, key)
+        key = body[: _HEAD.size] + _attribute(_ORIGINAL | _NESTED, said[_ORIGINAL]) + _attribute(_ID, said[_ID])
+        yield Connection(protocol, asked, port, answers, answers_port, key)
 
 
 def end(connections: Iterable[Connection]) -> None:

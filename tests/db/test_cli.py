@@ -47,7 +47,7 @@ def test_init_admin_makes_an_admin_and_a_token_and_may_be_repeated(
             session, admin.id
         ).cluster == "admin"
         assert tokens.verify(session, first[1], utcnow()).role == "admin"
-        assert len(tokens.find(session)) == 1
+        assert len(tokens.find(session).items) == 1
     assert [stat.S_IMODE(path.stat().st_mode) for path in (password, token)] == [0o600, 0o600]
     password.write_text("a new password\n")
     token.unlink()

@@ -74,7 +74,7 @@ def test_it_expires_by_time_with_nobody_watching(engine: Engine, h1: Host) -> No
         ).endpoint
     assert given.addresses[0] == "10.20.0.4/29"
     with reading(engine) as session:
-        assert reservations.find(session, "acme/web") == []
+        assert reservations.find(session, "acme/web").items == []
 
 
 def test_what_an_endpoint_has_may_be_reserved_for_it_and_outlives_the_reservation(engine: Engine, h1: Host) -> None:
@@ -147,7 +147,7 @@ def test_reserving_giving_up_and_churn_at_once_leak_nothing(engine: Engine, h1: 
             done.result()
     steps.detach(engine, h1, "db1")
     with reading(engine) as session:
-        left = reservations.find(session, "acme/web")
+        left = reservations.find(session, "acme/web").items
     if left:
         release(engine, "db1")
     assert steps.held(engine) == before

@@ -134,8 +134,10 @@ def test_a_stream_of_datagrams_goes_where_the_port_leads_now(lab: Lab, world: Wo
     """Conntrack would go on for as long as it comes."""
     one, other = overlapping(world, "h1", "h1")
     h1 = lab.host("h1")
-    with serving(one.netns, SERVED), serving(other.netns, SERVED + 1), netns.inside(there.netns):
-        with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as stream:
+    with serving(one.netns, SERVED), serving(other.netns, SERVED + 1):
+        with netns.inside(there.netns):
+            stream = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with closing(stream):
             stream.settimeout(0.2)
 
             def answers() -> bool:
@@ -146,7 +148,7 @@ def test_a_stream_of_datagrams_goes_where_the_port_leads_now(lab: Lab, world: Wo
                     return False
 
             made = publish(world, one, 18080, SERVED, protocol="udp")
-            assert answers()
+            wait_for(answers, "an answer")
             world.rest.delete(f"/publications/{one.tenant}/{one.name}/{made['id']}")
             wait_for(lambda: not answers(), "the port to be closed")
             publish(world, other, 18080, SERVED + 1, protocol="udp")
@@ -189,7 +191,9 @@ def test_the_host_itself_its_loopback_and_endpoints_beside_it_reach_a_published_
         assert asked(h1.netns, "127.0.0.1", 18080) == "240.119.0.1"
         assert asked(h1.netns, h1.address6, 18080) == "fd77:6172:7265:6f75::1"
         assert asked(h1.netns, "::1", 18080) == "fd77:6172:7265:6f75::1"
-        publish(world, one, 18081, SERVED, host_ip="::1")
+        name = f"{one.tenant}/{one.name}"
+        world.rest.post("/publications", {"endpoint": name, "host_port": 18081, "port": SERVED, "host_ip": "::1"})
+        wait_for(lambda: "::1 . tcp . 18081 : " in rules(h1.netns), "the way in by ::1")
         assert asked(h1.netns, "::1", 18081) == "fd77:6172:7265:6f75::1"
         assert asked(h1.netns, h1.address6, 18081) is None
         assert asked(lab.host("h2").netns, h1.address, 18080) == lab.host("h2").address

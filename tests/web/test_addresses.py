@@ -70,7 +70,7 @@ def test_a_reservation_is_kept_and_asked_for(any_site: Site) -> None:
     assert attach(any_site, "pod", reservation="db1")["addresses"] == ["10.20.0.50/24"]
     assert [one["name"] for one in any_site.viewer.get(path).get_json()["items"]] == ["db1"]
     assert any_site.admin.delete(f"{path}/db1").status_code == 200
-    assert any_site.viewer.get(path).get_json() == {"items": []}
+    assert any_site.viewer.get(path).get_json() == {"items": [], "next": None}
 
 
 def test_what_agents_report_is_checked_and_repaired(any_site: Site) -> None:
@@ -85,7 +85,12 @@ def test_what_agents_report_is_checked_and_repaired(any_site: Site) -> None:
     dry = any_site.admin.post("/ipam/gc?dry_run=true").get_json()
     assert dry["items"] == found and any_site.revision() == before
     assert any_site.viewer.post("/ipam/gc").status_code == 403
-    assert any_site.admin.post("/ipam/gc").get_json() == {"items": found, "revision": before + 1}
+    live = {"state": "pending", "hosts": [{"host": "h1", "state": "disconnected", "error": ""}]}
+    assert any_site.admin.post("/ipam/gc?wait=0.001").get_json() == {
+        "items": found,
+        "revision": before + 1,
+        "live": live,
+    }
     assert any_site.viewer.get("/ipam/check").get_json() == {"items": []}
     assert any_site.viewer.get("/endpoints/acme/web1").status_code == 404
 

@@ -108,7 +108,8 @@ def test_what_was_deleted_is_gone(any_site: Site) -> None:
     any_site.admin.made("/tenants", {"name": "acme"})
     answer = any_site.admin.delete("/tenants/acme")
     assert answer.status_code == 200
-    assert answer.get_json() == {"revision": any_site.revision(), "state": "pending", "hosts": []}
+    live = {"state": "pending", "hosts": []}
+    assert answer.get_json() == {"revision": any_site.revision(), **live, "live": live}
     assert any_site.admin.get("/tenants/acme").status_code == 404
 
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from db import tenants, tokens
+from db import hosts, tenants, tokens, users
 from db.changes import transaction
 from tests.web.conftest import Json, Site, site_on
 from web.api.schemas.policy import EXAMPLE
@@ -38,14 +38,20 @@ REAL = {
 def described(sqlite_template: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site with one object of each noun, named as in the description's examples."""
     for site in site_on(sqlite_template.fresh(tmp_path_factory.mktemp("openapi"))):
-        site.admin.made("/tenants", {"name": "acme"})
-        site.admin.made("/networks", {"name": "acme/web"})
-        assert site.admin.post("/policies", {"documents": [EXAMPLE]}).status_code == 200
-        for scope in ("acme", "acme/web"):
-            assert site.admin.put(f"/dns/records/{scope}/printer", {"addresses": ["192.0.2.9"]}).status_code == 201
-        agent = site.enrolled("h1")
-        agent.put("/hosts/h1/attachments/c1/eth0", {"network": "acme/web", "name": "web1", "netns": "/run/netns/web1"})
+        furnish(site)
         yield site
+
+
+def furnish(site: Site) -> None:
+    """Makes what is missing of these objects."""
+    made = [site.admin.post("/tenants", {"name": "acme"}), site.admin.post("/networks", {"name": "acme/web"})]
+    assert {answer.status_code for answer in made} <= {201, 409}
+    assert site.admin.post("/policies", {"documents": [EXAMPLE]}).status_code == 200
+    for scope in ("acme", "acme/web"):
+        assert site.admin.put(f"/dns/records/{scope}/printer", {"addresses": ["192.0.2.9"]}).status_code in (200, 201)
+    site.admin.delete("/hosts/h1")
+    agent = site.enrolled("h1")
+    agent.put("/hosts/h1/attachments/c1/eth0", {"network": "acme/web", "name": "web1", "netns": "/run/netns/web1"})
 
 
 @pytest.fixture(scope="module")
@@ -153,17 +159,29 @@ def test_the_api_does_what_it_says(described: Site, api: Any, method: str, path:
 
 @pytest.fixture(scope="module")
 def members(described: Site) -> dict[str, str | None]:
-    """A token by role, of people of the tenant of the examples and of nobody."""
+    """A token by role, of people of the tenant of the examples and of nobody. Requests before this may have removed
+    what these are about."""
+    furnish(described)
     with transaction(described.engine) as tx:
         tenant = tenants.get(tx.session, "acme")
         found = {role: tokens.create(tx, role, name=role, tenant=tenant)[1] for role in ("admin", "operator", "viewer")}
-    return found | {"viewer of all": described.viewer.token}
+        user = users.create(tx, "nobody")
+        found["nothing"] = tokens.create(tx, "admin", name="nothing", user_id=user.id)[1]
+        host = hosts.get(tx.session, "h1")
+        found["cni of all"] = tokens.create(tx, "cni", name="cni of all")[1]
+        found |= {kind: tokens.create(tx, kind, name=kind, host_id=host.id)[1] for kind in ("agent", "cni")}  # type: ignore[arg-type]
+    enrol = described.admin.made("/hosts", {"name": "h9"})["enrol_token"]
+    return found | {"viewer of all": described.viewer.token, "enrol": enrol}
 
 
-@pytest.mark.parametrize("role", ["admin", "operator", "viewer", "viewer of all"])
-def test_it_does_so_for_people_who_may_do_less(described: Site, api: Any, members: dict[str, str], role: str) -> None:
+ROLES = ("admin", "operator", "viewer", "viewer of all", "nothing", "agent", "cni", "cni of all", "enrol")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_it_does_so_for_who_may_do_less(described: Site, api: Any, members: dict[str, str], role: str) -> None:
     """Every operation, a few times: no fault of ours, and no answer that the description has not."""
     headers = PLAIN | {"Authorization": f"Bearer {members[role]}"}
+    assert described.browser().get("/api/v1/whoami", headers=headers).status_code in (200, 403), "it is somebody"
     for method, path, mode in tried():
         if mode is GenerationMode.NEGATIVE:
             continue

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import Response, json
+from flask import Response, json, request
 
+from db import idempotency
 from db.changes import Transaction
 from web.api.preview import previewed
 from web.api.replies import Answer, Json, View, changed, created
@@ -13,25 +14,31 @@ from web.api.revisions import awaited
 from web.api.schemas.isolation import ChangeQuery
 
 
-def applied(change: Callable[[Transaction], Json], query: ChangeQuery) -> Answer | Response:
-    """The object after `change`, and what each host concerned says of it; or a preview of the change."""
+def applied(change: Callable[[Transaction], Json], query: ChangeQuery, beside: bool = True) -> Answer | Response:
+    """The object after `change`, and what each host concerned says of it; or a preview of the change. `beside`: its
+    schema is of `Applied`, which always tells; else it is told to who waits, as it costs others some statements."""
     if query.dry_run:
         return previewed(change)
     body, status, headers = changed(change)
-    return body | _live(body, query), status, headers
+    return body | live(body, query, beside), status, headers
 
 
-def added(create: Callable[[Transaction], Json], query: ChangeQuery) -> Answer | Response:
-    """The same of a new object, made once for each Idempotency-Key."""
+def added(
+    create: Callable[[Transaction], Json], query: ChangeQuery, secret: str | None = None, beside: bool = True
+) -> Answer | Response:
+    """The same of a new object, made once for each Idempotency-Key. `secret` names the field that is shown once."""
     if query.dry_run:
+        if (key := request.headers.get("Idempotency-Key")) is not None:
+            idempotency.check(key)
         return previewed(create)
-    answer = created(create)
-    if isinstance(answer, Response):  # sent again; where it is live is told anew
+    answer = created(create, secret)
+    if isinstance(answer, Response):  # sent again, as it was; where it is live is told anew
         body = answer.get_json()
-        answer.set_data(json.dumps(body | _live(body, query)))
+        told = live(body, query, beside)
+        answer.set_data(json.dumps(body | told | ((told["live"] or {}) if beside else {})))
         return answer
     body, status, headers = answer
-    return body | _live(body, query), status, headers
+    return body | live(body, query, beside), status, headers
 
 
 def removed(delete: Callable[[Transaction], object], query: ChangeQuery) -> Answer | Response:
@@ -44,9 +51,12 @@ def removed(delete: Callable[[Transaction], object], query: ChangeQuery) -> Answ
     return applied(change, query)
 
 
-def _live(body: Json, query: ChangeQuery) -> Json:
+def live(body: Json, query: ChangeQuery, always: bool = False) -> Json:
+    """Where the revision of this answer is, after waiting for it as the query says."""
+    if not (query.wait or always):
+        return {"live": None}
     progress = awaited(body["revision"], query.wait)
-    return {"state": progress["state"], "hosts": progress["hosts"]}
+    return {"live": {"state": progress["state"], "hosts": progress["hosts"]}}
 
 
 def previewable(view: View) -> View:

@@ -31,7 +31,8 @@ def find(query: AuditQuery) -> Json:
 
 def found(query: AuditQuery) -> Json:
     seen = sight()
-    asked = query.model_dump() | {"cursor": number(query.cursor)}
+    asked = query.model_dump(exclude={"sort"}) | {"cursor": number(query.cursor)}
+    asked["oldest_first"] = query.oldest_first or query.sort == "created"
     for field in ("since", "until"):
         asked[field] = _with_zone(asked[field], field)
     with reading() as session:

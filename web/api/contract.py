@@ -86,10 +86,26 @@ def fault(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> Problem:
         if error["type"] == "json_invalid":
             reason = str(error.get("ctx", {}).get("error", error["msg"]))
             return Problem("malformed", f"The body is not JSON: {reason}; send one JSON object.")
-    faults = [FieldFault(".".join(map(str, error["loc"])) or "body", sentence(error, model)) for error in errors]
+    faults = [
+        FieldFault(".".join(map(str, error["loc"])) or "body", sentence(error, model)) for error in _of_fields(errors)
+    ]
     shown = " ".join(fault.message for fault in faults[:SHOWN_FAULTS])
     more = f" And {len(faults) - SHOWN_FAULTS} more, see errors." if len(faults) > SHOWN_FAULTS else ""
     return Problem("invalid", shown + more, faults)
+
+
+def _of_fields(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """By the fields' names alone. What may be left out is, to pydantic, a choice between what it should be and nothing,
+    and each has an error with a word of its own in the place; so has a key of an object."""
+    choices = {error["loc"][:-1] for error in errors if error["type"] == "none_required"}
+    found = []
+    for error in errors:
+        place = error["loc"]
+        if place[:-1] in choices and error["type"] == "none_required":
+            continue
+        place = place[:-1] if place[:-1] in choices else place
+        found.append({**error, "loc": tuple(part for part in place if part != "[key]")})
+    return found  # type: ignore[return-value]
 
 
 def sentence(error: ErrorDetails, model: type[BaseModel]) -> str:

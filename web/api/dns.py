@@ -12,12 +12,13 @@ from apiflask import APIBlueprint
 from flask import Response
 
 from db import directory, records
+from db.changes import Transaction
 from web import present
 from web.api.agents import GATHER_SECONDS
+from web.api.applied import applied, previewable, removed
 from web.api.attachments import host_id
-from web.api.replies import Answer, Json, conditional, deleted, etag, if_match, listed, shown
+from web.api.replies import Answer, Json, conditional, if_match, listed, shown
 from web.api.revisions import unaware
-from web.api.schemas.common import Deleted
 from web.api.schemas.dns import (
     Dns,
     DnsChange,
@@ -30,9 +31,10 @@ from web.api.schemas.dns import (
     RecordPut,
     RecordQuery,
 )
+from web.api.schemas.isolation import ChangeQuery, Gone, after
 from web.auth.access import AGENTS, ANYONE_KNOWN, CHANGERS, READERS, SIGHT, TENANT_ADMINS, TENANT_READERS, allow
 from web.live import Change
-from web.state import changing, noting, reading, reading_all, state
+from web.state import noting, reading, reading_all, state
 
 blueprint = APIBlueprint("dns", __name__, tag="Names")
 
@@ -41,7 +43,7 @@ OF_NETWORK = "/dns/records/<tenant>/<network>/<name>"
 REPLACED: dict[int | str, dict[str, str | dict[str, dict[str, Any]]]] = {
     200: {
         "description": "It was there already, and stands for these addresses now.",
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Record"}}},
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ChangedRecord"}}},
     }
 }
 
@@ -57,17 +59,16 @@ def get() -> Answer:
 @blueprint.patch("/dns")
 @allow(CHANGERS)
 @blueprint.input(DnsChange, arg_name="body")
-@blueprint.output(Dns)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(Dns))
 @conditional
-def set_domain(body: DnsChange) -> Answer:
+@previewable
+def set_domain(body: DnsChange, query: ChangeQuery) -> Answer | Response:
     """Change what holds for all names
 
     Containers that run keep the search domains that they were started with.
     """
-    with changing() as tx:
-        found = records.set_domain(tx, body.domain, version=if_match())._asdict()
-    found["revision"] = tx.revision
-    return found, 200, etag(found)
+    return applied(lambda tx: records.set_domain(tx, body.domain, version=if_match())._asdict(), query, beside=False)
 
 
 @blueprint.get("/dns/records")
@@ -77,7 +78,7 @@ def set_domain(body: DnsChange) -> Answer:
 def find(query: RecordQuery) -> Json:
     """List static records"""
     return listed(
-        lambda session: records.find(session, tenant=query.tenant, cursor=query.cursor, limit=query.limit),
+        lambda session: records.find(session, **query.model_dump()),
         present.records,
     )
 
@@ -93,21 +94,25 @@ def get_of_tenant(tenant: str, name: str) -> Answer:
 @blueprint.put(OF_TENANT)
 @allow(TENANT_ADMINS)
 @blueprint.input(RecordPut, arg_name="body")
-@blueprint.output(Record, 201)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(Record), 201)
 @blueprint.doc(responses=REPLACED)
 @conditional
-def put_of_tenant(tenant: str, name: str, body: RecordPut) -> Answer:
+@previewable
+def put_of_tenant(tenant: str, name: str, body: RecordPut, query: ChangeQuery) -> Answer | Response:
     """Create or replace a tenant's record"""
-    return _put(tenant, name, body.addresses)
+    return _put(tenant, name, body.addresses, query)
 
 
 @blueprint.delete(OF_TENANT)
 @allow(TENANT_ADMINS)
-@blueprint.output(Deleted)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(Gone)
 @conditional
-def delete_of_tenant(tenant: str, name: str) -> Json:
+@previewable
+def delete_of_tenant(tenant: str, name: str, query: ChangeQuery) -> Answer | Response:
     """Delete a tenant's record"""
-    return deleted(lambda tx: records.delete(tx, tenant, name, version=if_match()))
+    return removed(lambda tx: records.delete(tx, tenant, name, version=if_match()), query)
 
 
 @blueprint.get(OF_NETWORK)
@@ -121,21 +126,25 @@ def get_of_network(tenant: str, network: str, name: str) -> Answer:
 @blueprint.put(OF_NETWORK)
 @allow(TENANT_ADMINS)
 @blueprint.input(RecordPut, arg_name="body")
-@blueprint.output(Record, 201)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(Record), 201)
 @blueprint.doc(responses=REPLACED)
 @conditional
-def put_of_network(tenant: str, network: str, name: str, body: RecordPut) -> Answer:
+@previewable
+def put_of_network(tenant: str, network: str, name: str, body: RecordPut, query: ChangeQuery) -> Answer | Response:
     """Create or replace a network's record"""
-    return _put(f"{tenant}/{network}", name, body.addresses)
+    return _put(f"{tenant}/{network}", name, body.addresses, query)
 
 
 @blueprint.delete(OF_NETWORK)
 @allow(TENANT_ADMINS)
-@blueprint.output(Deleted)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(Gone)
 @conditional
-def delete_of_network(tenant: str, network: str, name: str) -> Json:
+@previewable
+def delete_of_network(tenant: str, network: str, name: str, query: ChangeQuery) -> Answer | Response:
     """Delete a network's record"""
-    return deleted(lambda tx: records.delete(tx, f"{tenant}/{network}", name, version=if_match()))
+    return removed(lambda tx: records.delete(tx, f"{tenant}/{network}", name, version=if_match()), query)
 
 
 @blueprint.get("/hosts/<host>/names")
@@ -200,9 +209,16 @@ def _of_others(changes: Sequence[Change], host_id: int) -> bool:
     return _concerns([one for one in changes if one.noun != "endpoint" or one.host_id != host_id])
 
 
-def _put(scope: str, name: str, addresses: Sequence[str]) -> Answer:
-    with changing() as tx:
-        record, is_new = records.put(tx, scope, name, addresses, version=if_match())
-        body = present.record(tx.session, record)
-    body["revision"] = tx.revision
-    return body, 201 if is_new else 200, etag(body)
+def _put(scope: str, name: str, addresses: Sequence[str], query: ChangeQuery) -> Answer | Response:
+    made = False
+
+    def put(tx: Transaction) -> Json:
+        nonlocal made
+        record, made = records.put(tx, scope, name, addresses, version=if_match())
+        return present.record(tx.session, record)
+
+    answer = applied(put, query, beside=False)
+    if isinstance(answer, Response):
+        return answer
+    body, _, headers = answer
+    return body, 201 if made else 200, headers

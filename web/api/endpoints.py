@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from apiflask import APIBlueprint
+from flask import Response
 
 from db import endpoints
 from db.changes import Transaction
 from web import present
-from web.api.replies import Answer, Json, changed, conditional, deleted, if_match, labels_asked, listed, shown
-from web.api.schemas.common import Deleted
+from web.api.applied import applied, previewable, removed
+from web.api.replies import Answer, Json, conditional, if_match, labels_asked, listed, shown
 from web.api.schemas.endpoint import Endpoint, EndpointChange, EndpointPage, EndpointQuery
+from web.api.schemas.isolation import ChangeQuery, Gone, after
 from web.auth.access import SIGHT, TENANT_OPERATORS, TENANT_READERS, allow
 
 blueprint = APIBlueprint("endpoints", __name__, tag="Endpoints")
@@ -23,14 +25,7 @@ def find(query: EndpointQuery) -> Json:
     """List endpoints"""
     return listed(
         lambda session: endpoints.find(
-            session,
-            tenant=query.tenant,
-            network=query.network,
-            host=query.host,
-            labels=labels_asked(query.label),
-            sort=query.sort,
-            cursor=query.cursor,
-            limit=query.limit,
+            session, labels=labels_asked(query.label), **query.model_dump(exclude={"label"})
         ),
         present.endpoints,
     )
@@ -47,11 +42,13 @@ def get(tenant: str, endpoint: str) -> Answer:
 @blueprint.patch("/endpoints/<tenant>/<endpoint>")
 @allow(TENANT_OPERATORS)
 @blueprint.input(EndpointChange, arg_name="body")
-@blueprint.output(Endpoint)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(Endpoint))
 @conditional
-def update(tenant: str, endpoint: str, body: EndpointChange) -> Answer:
+@previewable
+def update(tenant: str, endpoint: str, body: EndpointChange, query: ChangeQuery) -> Answer | Response:
     """Change an endpoint"""
-    return changed(lambda tx: altered(tx, f"{tenant}/{endpoint}", body, if_match()))
+    return applied(lambda tx: altered(tx, f"{tenant}/{endpoint}", body, if_match()), query, beside=False)
 
 
 def altered(tx: Transaction, name: str, body: EndpointChange, version: int | None) -> Json:
@@ -66,11 +63,13 @@ def altered(tx: Transaction, name: str, body: EndpointChange, version: int | Non
 
 @blueprint.delete("/endpoints/<tenant>/<endpoint>")
 @allow(TENANT_OPERATORS)
-@blueprint.output(Deleted)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(Gone)
 @conditional
-def delete(tenant: str, endpoint: str) -> Json:
+@previewable
+def delete(tenant: str, endpoint: str, query: ChangeQuery) -> Answer | Response:
     """Delete an endpoint
 
     Its addresses are free at once; its host's agent takes the interface away.
     """
-    return deleted(lambda tx: endpoints.delete(tx, f"{tenant}/{endpoint}", version=if_match()))
+    return removed(lambda tx: endpoints.delete(tx, f"{tenant}/{endpoint}", version=if_match()), query)

@@ -8,21 +8,19 @@ from flask import Response
 from db import hosts
 from db.changes import Transaction
 from web import present
+from web.api.applied import added, applied, previewable, removed
 from web.api.replies import (
     Answer,
     Json,
-    changed,
     conditional,
-    created,
-    deleted,
     idempotent,
     if_match,
     labels_asked,
     listed,
     shown,
 )
-from web.api.schemas.common import Deleted
 from web.api.schemas.host import EnrolToken, Host, HostChange, HostCreate, HostDeleteQuery, HostPage, HostQuery, NewHost
+from web.api.schemas.isolation import ChangeQuery, Gone, after
 from web.auth.access import CHANGERS, READERS, allow
 
 blueprint = APIBlueprint("hosts", __name__, tag="Hosts")
@@ -35,9 +33,7 @@ blueprint = APIBlueprint("hosts", __name__, tag="Hosts")
 def find(query: HostQuery) -> Json:
     """List hosts"""
     return listed(
-        lambda session: hosts.find(
-            session, labels=labels_asked(query.label), sort=query.sort, cursor=query.cursor, limit=query.limit
-        ),
+        lambda session: hosts.find(session, labels=labels_asked(query.label), **query.model_dump(exclude={"label"})),
         present.hosts,
     )
 
@@ -45,9 +41,11 @@ def find(query: HostQuery) -> Json:
 @blueprint.post("/hosts")
 @allow(CHANGERS)
 @blueprint.input(HostCreate, arg_name="body")
-@blueprint.output(NewHost, 201)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(NewHost), 201)
 @idempotent
-def create(body: HostCreate) -> Answer | Response:
+@previewable
+def create(body: HostCreate, query: ChangeQuery) -> Answer | Response:
     """Create a host
 
     The answer holds the token with which the host's agent enrols, once.
@@ -57,7 +55,7 @@ def create(body: HostCreate) -> Answer | Response:
         host, token = hosts.create(tx, body.name, address=body.address, labels=body.labels, mtu=body.mtu)
         return present.host(host) | {"enrol_token": token}
 
-    return created(make, secret="enrol_token")
+    return added(make, query, "enrol_token", beside=False)
 
 
 @blueprint.get("/hosts/<host>")
@@ -71,13 +69,15 @@ def get(host: str) -> Answer:
 @blueprint.patch("/hosts/<host>")
 @allow(CHANGERS)
 @blueprint.input(HostChange, arg_name="body")
-@blueprint.output(Host)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(Host))
 @conditional
-def update(host: str, body: HostChange) -> Answer:
+@previewable
+def update(host: str, body: HostChange, query: ChangeQuery) -> Answer | Response:
     """Change a host"""
     # Said and null is "none of its own"; not said is "as it is".
     mtu = (body.mtu or 0) if "mtu" in body.model_fields_set else None
-    return changed(lambda tx: altered(tx, host, body, mtu, if_match()))
+    return applied(lambda tx: altered(tx, host, body, mtu, if_match()), query, beside=False)
 
 
 def altered(tx: Transaction, host: str, body: HostChange, mtu: int | None, version: int | None) -> Json:
@@ -88,17 +88,22 @@ def altered(tx: Transaction, host: str, body: HostChange, mtu: int | None, versi
 @blueprint.delete("/hosts/<host>")
 @allow(CHANGERS)
 @blueprint.input(HostDeleteQuery, "query", "query")
-@blueprint.output(Deleted)
+@blueprint.output(Gone)
 @conditional
-def delete(host: str, query: HostDeleteQuery) -> Json:
+@previewable
+def delete(host: str, query: HostDeleteQuery) -> Answer | Response:
     """Delete a host"""
-    return deleted(lambda tx: hosts.delete(tx, host, force=query.force, version=if_match()))
+    return removed(lambda tx: hosts.delete(tx, host, force=query.force, version=if_match()), query)
 
 
 @blueprint.post("/hosts/<host>/token")
 @allow(CHANGERS)
-@blueprint.output(EnrolToken, 201)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(EnrolToken), 201)
 @idempotent
-def token(host: str) -> Answer | Response:
+@previewable
+def token(host: str, query: ChangeQuery) -> Answer | Response:
     """Make a new one-time enrolment token"""
-    return created(lambda tx: {"host": host, "enrol_token": hosts.new_enrol_token(tx, host)}, secret="enrol_token")
+    return added(
+        lambda tx: {"host": host, "enrol_token": hosts.new_enrol_token(tx, host)}, query, "enrol_token", beside=False
+    )

@@ -12,8 +12,10 @@ from sqlalchemy.orm import Session
 from db import ipam, networks
 from db.changes import current_revision
 from web import present
+from web.api.applied import live
 from web.api.replies import Json, listed
-from web.api.schemas.address import Collected, CollectQuery, Differences, UsagePage, UsageQuery, Warnings
+from web.api.schemas.address import Collected, Differences, UsagePage, UsageQuery, Warnings
+from web.api.schemas.isolation import ChangeQuery, after
 from web.api.traffic import lines as traffic_lines
 from web.auth.access import CHANGERS, READERS, allow
 from web.state import changing, reading
@@ -32,7 +34,7 @@ TEXT: dict[int | str, dict[str, str | dict[str, dict[str, dict[str, str]]]]] = {
 def usage(query: UsageQuery) -> Json:
     """Show how full networks are"""
     return listed(
-        lambda session: networks.find(session, tenant=query.tenant, cursor=query.cursor, limit=query.limit),
+        lambda session: networks.find(session, **query.model_dump()),
         present.address_usage,
     )
 
@@ -60,9 +62,9 @@ def check() -> Json:
 
 @blueprint.post("/ipam/gc")
 @allow(CHANGERS)
-@blueprint.input(CollectQuery, "query", "query")
-@blueprint.output(Collected)
-def collect(query: CollectQuery) -> Json:
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(Collected))
+def collect(query: ChangeQuery) -> Json:
     """Repair what does not agree
 
     Frees addresses, numbers and blocks that nobody has, and removes endpoints whose container is gone.
@@ -70,10 +72,12 @@ def collect(query: CollectQuery) -> Json:
     if query.dry_run:
         with reading() as session:
             found = ipam.check(session, datetime.now(UTC))
-            return {"items": present.differences(found), "revision": current_revision(session)}
-    with changing() as tx:
-        found = ipam.collect(tx)
-    return {"items": present.differences(found), "revision": tx.revision}
+            answer = {"items": present.differences(found), "revision": current_revision(session)}
+    else:
+        with changing() as tx:
+            found = ipam.collect(tx)
+        answer = {"items": present.differences(found), "revision": tx.revision}
+    return answer | live(answer, query)
 
 
 @blueprint.get("/metrics")

@@ -7,8 +7,7 @@ from apiflask import APIBlueprint
 from db import resolved
 from web import present
 from web.api.replies import Json, listed
-from web.api.schemas.common import PageQuery
-from web.api.schemas.name import ResolvedNamePage
+from web.api.schemas.name import ResolvedNamePage, ResolvedNameQuery
 from web.auth.access import READERS, allow
 
 blueprint = APIBlueprint("names", __name__, tag="Policies")
@@ -16,11 +15,11 @@ blueprint = APIBlueprint("names", __name__, tag="Policies")
 
 @blueprint.get("/names")
 @allow(READERS)
-@blueprint.input(PageQuery, "query", "query")
+@blueprint.input(ResolvedNameQuery, "query", "query")
 @blueprint.output(ResolvedNamePage)
-def find(query: PageQuery) -> Json:
+def find(query: ResolvedNameQuery) -> Json:
     """List DNS names
 
     Those that policies say and an endpoint was told an address of, which still counts.
     """
-    return listed(lambda session: resolved.find(session, cursor=query.cursor, limit=query.limit), present.names)
+    return listed(lambda session: resolved.find(session, **query.model_dump()), present.names)

@@ -42,14 +42,7 @@ blueprint = APIBlueprint("networks", __name__, tag="Networks")
 def find(query: NetworkQuery) -> Json:
     """List networks"""
     return listed(
-        lambda session: networks.find(
-            session,
-            tenant=query.tenant,
-            labels=labels_asked(query.label),
-            sort=query.sort,
-            cursor=query.cursor,
-            limit=query.limit,
-        ),
+        lambda session: networks.find(session, labels=labels_asked(query.label), **query.model_dump(exclude={"label"})),
         present.networks,
     )
 

@@ -9,9 +9,10 @@ from db import bindings, groups, users
 from db.changes import Transaction
 from db.errors import NotFound
 from web import present
-from web.api.cursors import LARGEST_ID, number
-from web.api.replies import Answer, Json, changed, created, deleted, idempotent, listed, shown
-from web.api.schemas.common import Deleted, PageQuery
+from web.api.applied import added, applied, previewable, removed
+from web.api.cursors import LARGEST_ID
+from web.api.replies import Answer, Json, idempotent, listed, shown
+from web.api.schemas.isolation import ChangeQuery, Gone, after
 from web.api.schemas.people import (
     Binding,
     BindingCreate,
@@ -20,10 +21,12 @@ from web.api.schemas.people import (
     Group,
     GroupCreate,
     GroupPage,
+    GroupQuery,
     NewPassword,
     User,
     UserCreate,
     UserPage,
+    UserQuery,
 )
 from web.auth.access import BODY, CHANGERS, READERS, SIGHT, TENANT_ADMINS, allow, sight
 
@@ -32,24 +35,26 @@ blueprint = APIBlueprint("people", __name__, tag="Access")
 
 @blueprint.get("/users")
 @allow(READERS)
-@blueprint.input(PageQuery, "query", "query")
+@blueprint.input(UserQuery, "query", "query")
 @blueprint.output(UserPage)
-def find_users(query: PageQuery) -> Json:
+def find_users(query: UserQuery) -> Json:
     """List users"""
-    return listed(lambda session: users.find(session, cursor=query.cursor, limit=query.limit), present.users)
+    return listed(lambda session: users.find(session, **query.model_dump()), present.users)
 
 
 @blueprint.post("/users")
 @allow(CHANGERS)
 @blueprint.input(UserCreate, arg_name="body")
-@blueprint.output(User, 201)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(User), 201)
 @idempotent
-def create_user(body: UserCreate) -> Answer | Response:
+@previewable
+def create_user(body: UserCreate, query: ChangeQuery) -> Answer | Response:
     """Create a user
 
     Who may do nothing yet: roles are given by role bindings.
     """
-    return created(lambda tx: present.user(tx.session, users.create(tx, body.name, body.password)))
+    return added(lambda tx: present.user(tx.session, users.create(tx, body.name, body.password)), query, beside=False)
 
 
 @blueprint.get("/users/<user>")
@@ -63,14 +68,15 @@ def get_user(user: str) -> Answer:
 @blueprint.put("/users/<user>/password")
 @allow(CHANGERS)
 @blueprint.input(NewPassword, arg_name="body")
-@blueprint.output(User)
-def set_password(user: str, body: NewPassword) -> Answer:
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(User))
+@previewable
+def set_password(user: str, body: NewPassword, query: ChangeQuery) -> Answer | Response:
     """Give a user a new password
 
     Whoever is logged in as that user is logged out. Tokens stay.
     """
-
-    return changed(lambda tx: with_password(tx, user, body))
+    return applied(lambda tx: with_password(tx, user, body), query, beside=False)
 
 
 def with_password(tx: Transaction, user: str, body: NewPassword) -> Json:
@@ -81,29 +87,33 @@ def with_password(tx: Transaction, user: str, body: NewPassword) -> Json:
 
 @blueprint.delete("/users/<user>")
 @allow(CHANGERS)
-@blueprint.output(Deleted)
-def delete_user(user: str) -> Json:
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(Gone)
+@previewable
+def delete_user(user: str, query: ChangeQuery) -> Answer | Response:
     """Delete a user, with its sessions, tokens and role bindings"""
-    return deleted(lambda tx: users.delete(tx, user))
+    return removed(lambda tx: users.delete(tx, user), query)
 
 
 @blueprint.get("/groups")
 @allow(READERS)
-@blueprint.input(PageQuery, "query", "query")
+@blueprint.input(GroupQuery, "query", "query")
 @blueprint.output(GroupPage)
-def find_groups(query: PageQuery) -> Json:
+def find_groups(query: GroupQuery) -> Json:
     """List groups"""
-    return listed(lambda session: groups.find(session, cursor=query.cursor, limit=query.limit), present.groups)
+    return listed(lambda session: groups.find(session, **query.model_dump()), present.groups)
 
 
 @blueprint.post("/groups")
 @allow(CHANGERS)
 @blueprint.input(GroupCreate, arg_name="body")
-@blueprint.output(Group, 201)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(Group), 201)
 @idempotent
-def create_group(body: GroupCreate) -> Answer | Response:
+@previewable
+def create_group(body: GroupCreate, query: ChangeQuery) -> Answer | Response:
     """Create a group"""
-    return created(lambda tx: present.group(groups.create(tx, body.name)))
+    return added(lambda tx: present.group(groups.create(tx, body.name)), query, beside=False)
 
 
 @blueprint.get("/groups/<group>")
@@ -116,26 +126,32 @@ def get_group(group: str) -> Answer:
 
 @blueprint.delete("/groups/<group>")
 @allow(CHANGERS)
-@blueprint.output(Deleted)
-def delete_group(group: str) -> Json:
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(Gone)
+@previewable
+def delete_group(group: str, query: ChangeQuery) -> Answer | Response:
     """Delete a group, with its role bindings"""
-    return deleted(lambda tx: groups.delete(tx, group))
+    return removed(lambda tx: groups.delete(tx, group), query)
 
 
 @blueprint.put("/groups/<group>/members/<user>")
 @allow(CHANGERS)
-@blueprint.output(Group)
-def add_member(group: str, user: str) -> Answer:
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(Group))
+@previewable
+def add_member(group: str, user: str, query: ChangeQuery) -> Answer | Response:
     """Put a user into a group"""
-    return changed(lambda tx: present.group(groups.add(tx, group, user)))
+    return applied(lambda tx: present.group(groups.add(tx, group, user)), query, beside=False)
 
 
 @blueprint.delete("/groups/<group>/members/<user>")
 @allow(CHANGERS)
-@blueprint.output(Group)
-def remove_member(group: str, user: str) -> Answer:
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(Group))
+@previewable
+def remove_member(group: str, user: str, query: ChangeQuery) -> Answer | Response:
     """Take a user out of a group"""
-    return changed(lambda tx: present.group(groups.remove(tx, group, user)))
+    return applied(lambda tx: present.group(groups.remove(tx, group, user)), query, beside=False)
 
 
 @blueprint.get("/role-bindings")
@@ -144,26 +160,29 @@ def remove_member(group: str, user: str) -> Answer:
 @blueprint.output(BindingPage)
 def find_bindings(query: BindingQuery) -> Json:
     """List who may do what"""
-    asked = query.model_dump() | {"cursor": number(query.cursor)}
-    return listed(lambda session: bindings.find(session, **asked), present.bindings)
+    return listed(lambda session: bindings.find(session, **query.model_dump()), present.bindings)
 
 
 @blueprint.post("/role-bindings")
 @allow(TENANT_ADMINS, by=BODY)
 @blueprint.input(BindingCreate, arg_name="body")
-@blueprint.output(Binding, 201)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(Binding), 201)
 @idempotent
-def grant(body: BindingCreate) -> Answer | Response:
+@previewable
+def grant(body: BindingCreate, query: ChangeQuery) -> Answer | Response:
     """Give a user or a group a role"""
-    return created(lambda tx: present.binding(bindings.grant(tx, **body.model_dump())))
+    return added(lambda tx: present.binding(bindings.grant(tx, **body.model_dump())), query, beside=False)
 
 
 @blueprint.delete("/role-bindings/<int:binding>")
 @allow(TENANT_ADMINS, by=SIGHT)
-@blueprint.output(Deleted)
-def revoke(binding: int) -> Json:
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(Gone)
+@previewable
+def revoke(binding: int, query: ChangeQuery) -> Answer | Response:
     """Take a role away"""
-    return deleted(lambda tx: revoked(tx, binding))
+    return removed(lambda tx: revoked(tx, binding), query)
 
 
 def revoked(tx: Transaction, binding: int) -> None:

@@ -27,7 +27,7 @@ def find(query: PolicyQuery) -> Json:
     The cluster's come first.
     """
     return listed(
-        lambda session: policies.find(session, tenant=query.tenant, cursor=query.cursor, limit=query.limit),
+        lambda session: policies.find(session, **query.model_dump()),
         present.policies,
     )
 

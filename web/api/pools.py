@@ -7,7 +7,8 @@ from flask import Response
 
 from db import pools, reservations
 from web import present
-from web.api.replies import Answer, Json, changed, conditional, created, deleted, idempotent, if_match, listed, shown
+from web.api.applied import added, applied, previewable, removed
+from web.api.replies import Answer, Json, conditional, idempotent, if_match, listed, shown
 from web.api.schemas.address import (
     Pool,
     PoolChange,
@@ -15,10 +16,11 @@ from web.api.schemas.address import (
     PoolPage,
     PoolQuery,
     ReservationCreate,
+    ReservationQuery,
     Reservations,
     Reserved,
 )
-from web.api.schemas.common import Deleted
+from web.api.schemas.isolation import ChangeQuery, Gone, after
 from web.auth.access import CHANGERS, READERS, TENANT_ADMINS, TENANT_READERS, allow
 from web.state import reading
 
@@ -32,19 +34,22 @@ RESERVATIONS = "/networks/<tenant>/<network>/reservations"
 @blueprint.output(PoolPage)
 def find(query: PoolQuery) -> Json:
     """List pools"""
-    return listed(lambda session: pools.find(session, cursor=query.cursor, limit=query.limit), present.pools)
+    return listed(
+        lambda session: pools.find(session, **query.model_dump() | {"family": query.family and int(query.family)}),
+        present.pools,
+    )
 
 
 @blueprint.post("/pools")
 @allow(CHANGERS)
 @blueprint.input(PoolCreate, arg_name="body")
-@blueprint.output(Pool, 201)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(Pool), 201)
 @idempotent
-def create(body: PoolCreate) -> Answer | Response:
+@previewable
+def create(body: PoolCreate, query: ChangeQuery) -> Answer | Response:
     """Create a pool"""
-    return created(
-        lambda tx: present.pool(tx.session, pools.create(tx, body.name, body.cidr, prefix=body.prefix)),
-    )
+    return added(lambda tx: present.pool(tx.session, pools.create(tx, body.name, body.cidr, prefix=body.prefix)), query)
 
 
 @blueprint.get("/pools/<pool>")
@@ -58,56 +63,70 @@ def get(pool: str) -> Answer:
 @blueprint.patch("/pools/<pool>")
 @allow(CHANGERS)
 @blueprint.input(PoolChange, arg_name="body")
-@blueprint.output(Pool)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(Pool))
 @conditional
-def update(pool: str, body: PoolChange) -> Answer:
+@previewable
+def update(pool: str, body: PoolChange, query: ChangeQuery) -> Answer | Response:
     """Enable, disable or drain a pool"""
-    return changed(
+    return applied(
         lambda tx: present.pool(tx.session, pools.set_state(tx, pool, body.state, version=if_match())),
+        query,
+        beside=False,
     )
 
 
 @blueprint.delete("/pools/<pool>")
 @allow(CHANGERS)
-@blueprint.output(Deleted)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(Gone)
 @conditional
-def delete(pool: str) -> Json:
+@previewable
+def delete(pool: str, query: ChangeQuery) -> Answer | Response:
     """Delete a pool of which no network has a subnet"""
-    return deleted(lambda tx: pools.delete(tx, pool, version=if_match()))
+    return removed(lambda tx: pools.delete(tx, pool, version=if_match()), query)
 
 
 @blueprint.get(RESERVATIONS)
 @allow(TENANT_READERS)
+@blueprint.input(ReservationQuery, "query", "query")
 @blueprint.output(Reservations)
-def reserved(tenant: str, network: str) -> Json:
+def reserved(tenant: str, network: str, query: ReservationQuery) -> Json:
     """List the reservations of a network"""
     with reading() as session:
         name = f"{tenant}/{network}"
-        return {"items": present.reservations(name, reservations.find(session, name))}
+        found = reservations.find(session, name, **query.model_dump())
+        return {"items": present.reservations(name, found.items), "next": found.next}
 
 
 @blueprint.post(RESERVATIONS)
 @allow(TENANT_ADMINS)
 @blueprint.input(ReservationCreate, arg_name="body")
-@blueprint.output(Reserved, 201)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(Reserved), 201)
 @idempotent
-def reserve(tenant: str, network: str, body: ReservationCreate) -> Answer | Response:
+@previewable
+def reserve(tenant: str, network: str, body: ReservationCreate, query: ChangeQuery) -> Answer | Response:
     """Reserve addresses for a name"""
     name = f"{tenant}/{network}"
-    return created(
+    return added(
         lambda tx: present.reservations(
             name,
             reservations.create(tx, name, body.name, addresses=body.addresses, expires_at=body.expires_at),
-        )[0]
+        )[0],
+        query,
+        beside=False,
     )
 
 
 @blueprint.delete(RESERVATIONS + "/<reservation>")
 @allow(TENANT_ADMINS)
-@blueprint.output(Deleted)
-def unreserve(tenant: str, network: str, reservation: str) -> Json:
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(Gone)
+@previewable
+def unreserve(tenant: str, network: str, reservation: str, query: ChangeQuery) -> Answer | Response:
     """Give up a reservation
 
     An endpoint that has its addresses keeps them.
     """
-    return deleted(lambda tx: reservations.remove(tx, f"{tenant}/{network}", reservation))
+    return removed(lambda tx: reservations.remove(tx, f"{tenant}/{network}", reservation), query)

@@ -7,9 +7,10 @@ from flask import Response
 
 from db import attachments, publications, tables
 from db.publications import Wish
+from web.api.applied import added, previewable, removed
 from web.api.attachments import PATH, host_id
-from web.api.replies import Answer, Json, created, deleted, idempotent, listed
-from web.api.schemas.common import Deleted
+from web.api.replies import Answer, Json, idempotent, listed
+from web.api.schemas.isolation import ChangeQuery, Gone, after
 from web.api.schemas.publication import (
     Publication,
     PublicationCreate,
@@ -32,9 +33,7 @@ blueprint = APIBlueprint("publications", __name__, tag="Endpoints")
 def find(query: PublicationQuery) -> Json:
     """List published ports"""
     return listed(
-        lambda session: publications.find(
-            session, tenant=query.tenant, host=query.host, cursor=query.cursor, limit=query.limit
-        ),
+        lambda session: publications.find(session, **query.model_dump()),
         lambda _, rows: [_present(row) for row in rows],
     )
 
@@ -42,24 +41,28 @@ def find(query: PublicationQuery) -> Json:
 @blueprint.post("/publications")
 @allow(TENANT_ADMINS, by=BODY)
 @blueprint.input(PublicationCreate, arg_name="body")
-@blueprint.output(Publication, 201)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(Publication), 201)
 @idempotent
-def create(body: PublicationCreate) -> Answer | Response:
+@previewable
+def create(body: PublicationCreate, query: ChangeQuery) -> Answer | Response:
     """Publish a port
 
     Who reaches the host by it, or any host with `mesh`, reaches the endpoint, whose policies judge by the client's own
     address.
     """
     wish = _wish(body)._replace(mesh=body.mesh)
-    return created(lambda tx: _present(publications.publish(tx, body.endpoint, wish)))
+    return added(lambda tx: _present(publications.publish(tx, body.endpoint, wish)), query, beside=False)
 
 
 @blueprint.delete("/publications/<tenant>/<endpoint>/<int:publication>")
 @allow(TENANT_ADMINS)
-@blueprint.output(Deleted)
-def delete(tenant: str, endpoint: str, publication: int) -> Json:
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(Gone)
+@previewable
+def delete(tenant: str, endpoint: str, publication: int, query: ChangeQuery) -> Answer | Response:
     """Unpublish a port"""
-    return deleted(lambda tx: publications.withdraw(tx, f"{tenant}/{endpoint}", publication))
+    return removed(lambda tx: publications.withdraw(tx, f"{tenant}/{endpoint}", publication), query)
 
 
 @blueprint.put(f"{PATH}/publications")

@@ -33,9 +33,7 @@ blueprint = APIBlueprint("tenants", __name__, tag="Tenants")
 def find(query: TenantQuery) -> Json:
     """List tenants"""
     return listed(
-        lambda session: tenants.find(
-            session, labels=labels_asked(query.label), sort=query.sort, cursor=query.cursor, limit=query.limit
-        ),
+        lambda session: tenants.find(session, labels=labels_asked(query.label), **query.model_dump(exclude={"label"})),
         present.tenants,
     )
 

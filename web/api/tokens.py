@@ -9,10 +9,11 @@ from db import hosts, tenants, tokens
 from db.changes import Transaction
 from db.errors import NotFound
 from web import present
+from web.api.applied import added, previewable, removed
 from web.api.cursors import LARGEST_ID
-from web.api.replies import Answer, Json, created, deleted, idempotent
-from web.api.schemas.common import Deleted
-from web.api.schemas.token import NewToken, TokenCreate, TokenPage
+from web.api.replies import Answer, Json, idempotent
+from web.api.schemas.isolation import ChangeQuery, Gone, after
+from web.api.schemas.token import NewToken, TokenCreate, TokenPage, TokenQuery
 from web.auth.access import BODY, SIGHT, TENANT_ADMINS, allow, sight, whoever
 from web.auth.principal import CNI
 from web.state import reading
@@ -22,24 +23,28 @@ blueprint = APIBlueprint("tokens", __name__, tag="Access")
 
 @blueprint.get("/tokens")
 @allow(TENANT_ADMINS, by=SIGHT)
+@blueprint.input(TokenQuery, "query", "query")
 @blueprint.output(TokenPage)
-def find() -> Json:
+def find(query: TokenQuery) -> Json:
     """List tokens"""
     with reading() as session:
-        return {"items": [present.token(row) for row in tokens.find(session)], "next": None}
+        found = tokens.find(session, **query.model_dump())
+        return {"items": [present.token(row) for row in found.items], "next": found.next}
 
 
 @blueprint.post("/tokens")
 @allow(TENANT_ADMINS, by=BODY)
 @blueprint.input(TokenCreate, arg_name="body")
-@blueprint.output(NewToken, 201)
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(after(NewToken), 201)
 @idempotent
-def create(body: TokenCreate) -> Answer | Response:
+@previewable
+def create(body: TokenCreate, query: ChangeQuery) -> Answer | Response:
     """Create a token
 
     It is whoever's asks for it, but for one of role `cni`, which is a machine's.
     """
-    return created(lambda tx: made(tx, body), secret="token")
+    return added(lambda tx: made(tx, body), query, "token", beside=False)
 
 
 def made(tx: Transaction, body: TokenCreate) -> Json:
@@ -60,13 +65,15 @@ def made(tx: Transaction, body: TokenCreate) -> Json:
 
 @blueprint.delete("/tokens/<int:token>")
 @allow(TENANT_ADMINS, by=SIGHT)
-@blueprint.output(Deleted)
-def delete(token: int) -> Json:
+@blueprint.input(ChangeQuery, "query", "query")
+@blueprint.output(Gone)
+@previewable
+def delete(token: int, query: ChangeQuery) -> Answer | Response:
     """Revoke a token
 
     It opens nothing from this moment on.
     """
-    return deleted(lambda tx: revoked(tx, token))
+    return removed(lambda tx: revoked(tx, token), query)
 
 
 def revoked(tx: Transaction, token: int) -> None:

@@ -34,7 +34,7 @@ def shown() -> str:
     with reading() as session:
         found: Json = {"roles": present.bindings(session, bindings.find(session, limit=SHOWN).items)}
         if may("new_token"):
-            found["tokens"] = [present.token(row) for row in tokens.find(session)]
+            found["tokens"] = [present.token(row) for row in tokens.find(session, limit=SHOWN).items]
         if whole:
             found["users"] = present.users(session, users.find(session, limit=SHOWN).items)
             found["groups"] = present.groups(session, groups.find(session, limit=SHOWN).items)

@@ -8,19 +8,21 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from db import networks, pools
 from web.api.schemas.common import (
+    MOST_PER_PAGE,
     Cidr,
     Contract,
     Ip,
     Moment,
     Name,
     Page,
-    PageQuery,
     QualifiedName,
-    Query,
     Revision,
+    TextQuery,
     Version,
     example,
+    sorting,
 )
 from web.api.schemas.network import Plan
 
@@ -50,8 +52,10 @@ class PoolChange(Contract):
     state: State
 
 
-class PoolQuery(PageQuery):
-    pass
+class PoolQuery(TextQuery):
+    sort: str | SkipJsonSchema[None] = sorting(pools.SORTS)
+    family: Literal["4", "6"] | SkipJsonSchema[None] = Field(None, description="Only those of this IP version.")
+    state: State | SkipJsonSchema[None] = Field(None, description="Only those in this state.")
 
 
 class Pool(Contract):
@@ -98,7 +102,7 @@ class Reserved(Reservation):
     revision: Revision
 
 
-class Reservations(Contract):
+class Reservations(Page):
     """Those of one network, by name."""
 
     items: list[Reservation]
@@ -139,7 +143,13 @@ class UsagePage(Page):
     items: list[NetworkUsage]
 
 
-class UsageQuery(PageQuery):
+class ReservationQuery(TextQuery):
+    limit: int = Field(MOST_PER_PAGE, ge=1, le=MOST_PER_PAGE, description="How many items at most.")
+    sort: str | SkipJsonSchema[None] = sorting({})
+
+
+class UsageQuery(TextQuery):
+    sort: str | SkipJsonSchema[None] = sorting(networks.SORTS)
     tenant: Name | SkipJsonSchema[None] = Field(None, description="Only this tenant's.")
 
 
@@ -162,10 +172,6 @@ class Differences(Contract):
     """All that does not agree."""
 
     items: list[Difference]
-
-
-class CollectQuery(Query):
-    dry_run: bool = Field(False, description="Change nothing; tell what would be repaired.")
 
 
 class Collected(Differences):

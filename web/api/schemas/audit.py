@@ -18,6 +18,9 @@ Image = dict[str, Any]
 
 
 class AuditQuery(PageQuery):
+    sort: Literal["created", "-created"] | SkipJsonSchema[None] = Field(
+        None, description="`created`: as it happened; `-created`, if not said: the newest first."
+    )
     tenant: Name | SkipJsonSchema[None] = Field(None, description="Only changes in this tenant.")
     actor: Annotated[str, Field(max_length=127)] | SkipJsonSchema[None] = Field(
         None, description="Only changes by this one, like `user ada` or `token ci`."
@@ -25,7 +28,7 @@ class AuditQuery(PageQuery):
     noun: Noun | SkipJsonSchema[None] = Field(None, description="Only changes of such objects.")
     since: datetime | SkipJsonSchema[None] = Field(None, description="Only from this moment on, with its time zone.")
     until: datetime | SkipJsonSchema[None] = Field(None, description="Only before this moment, with its time zone.")
-    oldest_first: bool = Field(False, description="In the order in which it happened, for exports.")
+    oldest_first: bool = Field(False, description="The same as `sort=created`.")
 
 
 class Actor(Contract):

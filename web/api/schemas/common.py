@@ -122,16 +122,22 @@ class PageQuery(Query):
     )
 
 
-class LabelledQuery(PageQuery):
+class TextQuery(PageQuery):
+    text: Annotated[str, Field(max_length=253)] | SkipJsonSchema[None] = Field(
+        None, description="Only items that have this in what they are called, or in an address or range of theirs."
+    )
+
+
+class LabelledQuery(TextQuery):
     label: list[LabelFilter] = Field(
         [], max_length=16, description="Only items with this label, `key=value`; may be given several times."
     )
 
 
-def sorting(sorts: Mapping[str, Sort]) -> Any:
-    """The field `sort` of a list that has these orders besides that of names."""
-    text = "What comes first; with `-` before it, what comes last. Among equals the name decides."
-    return Field(None, description=text, json_schema_extra={"enum": orders(sorts)})
+def sorting(sorts: Mapping[str, Sort], own: str = "name") -> Any:
+    """The field `sort` of a list that has these orders besides its own."""
+    text = f"What comes first, `{own}` if not said; with `-` before it, what comes last. Among equals `{own}` decides."
+    return Field(None, description=text, json_schema_extra={"enum": orders(sorts, own)})
 
 
 class WaitQuery(Query):

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from db.records import SORTS
 from web.api.schemas.common import (
     Cidr,
     Contract,
@@ -15,11 +16,12 @@ from web.api.schemas.common import (
     Moment,
     Name,
     Page,
-    PageQuery,
     Revision,
+    TextQuery,
     Version,
     WaitQuery,
     example,
+    sorting,
 )
 
 Domain = Annotated[str, Field(max_length=255, examples=["warren.internal"])]
@@ -65,7 +67,8 @@ class RecordPage(Page):
     items: list[Record]
 
 
-class RecordQuery(PageQuery):
+class RecordQuery(TextQuery):
+    sort: str | SkipJsonSchema[None] = sorting(SORTS, "created")
     tenant: Name | SkipJsonSchema[None] = Field(None, description="Only this tenant's.")
 
 

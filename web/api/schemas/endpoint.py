@@ -86,6 +86,9 @@ class EndpointQuery(LabelledQuery):
     tenant: Name | SkipJsonSchema[None] = Field(None, description="Only this tenant's.")
     network: QualifiedName | SkipJsonSchema[None] = Field(None, description="Only this network's, `tenant/network`.")
     host: Name | SkipJsonSchema[None] = Field(None, description="Only those on this host.")
+    state: Literal["pending", "up", "down"] | SkipJsonSchema[None] = Field(
+        None, description="Only those in this state."
+    )
 
 
 class Endpoint(Contract):

@@ -17,12 +17,12 @@ from web.api.schemas.common import (
     Moment,
     Name,
     Page,
-    Query,
     Revision,
     Version,
     example,
     sorting,
 )
+from web.api.schemas.isolation import ChangeQuery
 
 Mtu = Annotated[int, Field(ge=1350, le=65535, examples=[1500])]
 
@@ -101,5 +101,5 @@ class HostQuery(LabelledQuery):
     sort: str | SkipJsonSchema[None] = sorting(SORTS)
 
 
-class HostDeleteQuery(Query):
+class HostDeleteQuery(ChangeQuery):
     force: bool = Field(False, description="Free whatever the host held: for a machine that will not come back.")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from functools import cache
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from web.api.schemas.common import LONGEST_WAIT_SECONDS, Contract, Deleted, Name, Query, Revision, Version, example
 from web.api.schemas.network import Network
@@ -37,7 +38,7 @@ class Peer(Contract):
     other: Name = Field(alias="with")
 
 
-class Applied(Contract):
+class Progress(Contract):
     """How far a change has come."""
 
     state: Literal["applied", "pending", "failed"] = Field(
@@ -46,8 +47,29 @@ class Applied(Contract):
     hosts: list[HostProgress] = Field(description="The hosts concerned, and what they say.")
 
 
+class Changed(Contract):
+    """An answer to a change."""
+
+    live: Progress | None = Field(description="Where it is live; null: told to who asks with `wait`.")
+
+
+class Applied(Changed, Progress):
+    """The same, always told, and once more beside it: of what has no state of its own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def beside(cls, given: Any) -> Any:
+        return {**given["live"], **given} if isinstance(given, dict) and given.get("live") else given
+
+
 class Gone(Applied, Deleted):
     """What was asked for is gone, and where that is live."""
+
+
+@cache
+def after(model: type[BaseModel]) -> type[BaseModel]:
+    """`model` after a change, and where the change is live."""
+    return create_model(f"Changed{model.__name__}", __base__=(Changed, model), __doc__=model.__doc__)
 
 
 class ChangedTenant(Applied, Tenant):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
-from web.api.schemas.common import Contract, Ip, Moment, Page, Revision
+from web.api.schemas.common import Contract, Ip, Moment, Page, Revision, TextQuery, sorting
 from web.api.schemas.policy import PolicyName
 
 
@@ -20,6 +21,10 @@ class ResolvedName(Contract):
     addresses: list[ResolvedAddress]
     policies: list[PolicyName] = Field(description="Whose rules mean it, by itself or as a name below another.")
     revision: Revision
+
+
+class ResolvedNameQuery(TextQuery):
+    sort: str | SkipJsonSchema[None] = sorting({})
 
 
 class ResolvedNamePage(Page):

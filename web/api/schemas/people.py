@@ -8,7 +8,19 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from web.api.schemas.common import AboutTenants, Contract, Moment, Name, Page, PageQuery, Revision, example
+from db import bindings, groups, users
+from web.api.schemas.common import (
+    AboutTenants,
+    Contract,
+    Moment,
+    Name,
+    Page,
+    PageQuery,
+    Revision,
+    TextQuery,
+    example,
+    sorting,
+)
 
 Password = Annotated[str, Field(min_length=8, max_length=1024, examples=["correct horse battery"])]
 RoleName = Annotated[
@@ -94,7 +106,19 @@ class Binding(Contract):
     revision: Revision
 
 
+class UserQuery(TextQuery):
+    sort: str | SkipJsonSchema[None] = sorting(users.SORTS)
+
+
+class GroupQuery(TextQuery):
+    sort: str | SkipJsonSchema[None] = sorting(groups.SORTS)
+
+
 class BindingQuery(PageQuery):
+    sort: str | SkipJsonSchema[None] = sorting(bindings.SORTS, "created")
+    role: Literal["admin", "operator", "viewer"] | SkipJsonSchema[None] = Field(
+        None, description="Only those that give this role."
+    )
     user: Name | SkipJsonSchema[None] = Field(None, description="Only this user's.")
     group: Name | SkipJsonSchema[None] = Field(None, description="Only this group's.")
     tenant: Name | SkipJsonSchema[None] = Field(None, description="Only those in this tenant.")

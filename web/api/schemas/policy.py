@@ -10,6 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
 from controller.calc.documents import KINDS, Refused, read
+from db.policies import SORTS
 from web.api.schemas.common import (
     LABEL,
     SUBDOMAIN,
@@ -18,11 +19,12 @@ from web.api.schemas.common import (
     Moment,
     Name,
     Page,
-    PageQuery,
     Revision,
+    TextQuery,
     Version,
     example,
     plain,
+    sorting,
 )
 from web.api.schemas.isolation import Applied
 
@@ -97,7 +99,11 @@ class PolicyDocuments(AboutTenants):
                 yield read(document).tenant
 
 
-class PolicyQuery(PageQuery):
+class PolicyQuery(TextQuery):
+    sort: str | SkipJsonSchema[None] = sorting(SORTS)
+    kind: Literal[tuple(KINDS)] | SkipJsonSchema[None] = Field(  # type: ignore[valid-type]
+        None, description="Only documents of this kind."
+    )
     tenant: Name | SkipJsonSchema[None] = Field(None, description="Only this tenant's.")
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from db.publications import SORTS
 from web.api.schemas.common import (
     AboutTenants,
     Contract,
@@ -15,11 +16,12 @@ from web.api.schemas.common import (
     Moment,
     Name,
     Page,
-    PageQuery,
     QualifiedName,
     Revision,
+    TextQuery,
     example,
     owner,
+    sorting,
 )
 
 Protocol = Literal["tcp", "udp", "sctp"]
@@ -87,7 +89,8 @@ class PublicationPage(Page):
     items: list[Publication]
 
 
-class PublicationQuery(PageQuery):
+class PublicationQuery(TextQuery):
+    sort: str | SkipJsonSchema[None] = sorting(SORTS, "created")
     tenant: Name | SkipJsonSchema[None] = Field(None, description="Only this tenant's.")
     host: Name | SkipJsonSchema[None] = Field(None, description="Only this host's.")
 

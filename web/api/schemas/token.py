@@ -6,8 +6,21 @@ from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
-from web.api.schemas.common import AboutTenants, Contract, Moment, Name, Page, Revision, example
+from db.tokens import SORTS
+from web.api.schemas.common import (
+    MOST_PER_PAGE,
+    AboutTenants,
+    Contract,
+    Moment,
+    Name,
+    Page,
+    Revision,
+    TextQuery,
+    example,
+    sorting,
+)
 
 TenantRole = Literal["admin", "operator", "viewer"]
 
@@ -43,6 +56,16 @@ class Token(Contract):
 class NewToken(Token):
     token: str | None = Field(description="Shown once; null when a retried request is answered again.")
     revision: Revision
+
+
+class TokenQuery(TextQuery):
+    limit: int = Field(MOST_PER_PAGE, ge=1, le=MOST_PER_PAGE, description="How many items at most.")
+    sort: str | SkipJsonSchema[None] = sorting(SORTS, "created")
+    role: Literal["admin", "operator", "viewer", "agent", "enrol", "cni"] | SkipJsonSchema[None] = Field(
+        None, description="Only those of this role."
+    )
+    tenant: Name | SkipJsonSchema[None] = Field(None, description="Only those kept to this tenant.")
+    host: Name | SkipJsonSchema[None] = Field(None, description="Only this host's.")
 
 
 class TokenPage(Page):
