@@ -157,7 +157,7 @@ def pages(url: str, token: str, path: str, limit: int) -> list[float]:
 
 @contextmanager
 def databases(folder: Path) -> Iterator[dict[str, str]]:
-    with postgres.running() as server:
+    with postgres.running(postgres.LASTING) as server:
         yield {"SQLite": f"sqlite:///{folder}/warren.db", "PostgreSQL": server.create("benchmark")}
 
 

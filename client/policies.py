@@ -276,11 +276,13 @@ def _moment(text: str | None) -> str:
 
 
 def _service(denial: Mapping[str, Any]) -> str:
+    """`tcp/81`, `tcp/81 over IPv6`: what an endpoint was denied over both is two lines."""
+    over = " over IPv6" if ":" in denial["source_address"] else ""
     if denial["port"] is not None:
-        return f"{denial['protocol']}/{denial['port']}"
+        return f"{denial['protocol']}/{denial['port']}{over}"
     if denial["icmp_type"] is not None:
         return f"{denial['protocol']} type {denial['icmp_type']} code {denial['icmp_code']}"
-    return str(denial["protocol"])
+    return f"{denial['protocol']}{over}"
 
 
 def _apply(context: Context, files: tuple[str, ...], tenant: str | None, preview: bool) -> None:

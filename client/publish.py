@@ -99,7 +99,7 @@ def publish(context: Context, endpoint: str, ports: Ports, host_ip: str | None, 
 @changing
 @click.pass_obj
 def unpublish(context: Context, endpoint: str, ports: Ports) -> None:
-    """End that a port of the host leads to the endpoint. Connections that are open go on.
+    """End that a port of the host, or of all hosts, leads to the endpoint. Open connections to it end.
 
     \b
     Example:

@@ -1,29 +1,24 @@
 """The audit log: who changed which object from what to what. Each entry holds the hash of the one before it.
 
-An entry is written in the transaction of its change: either both are there or neither. What an object was is read
-beside that transaction, where it is not changed yet, so it does not matter how it is changed. Secrets are left out.
-Triggers of the database refuse to change or remove an entry. Whoever may drop these can also write the whole chain
-anew; keep the head's hash elsewhere to notice that.
+An entry is written in the transaction of its change: either both are there or neither. Triggers of the database refuse
+to change or remove an entry. Whoever may drop these can also write the whole chain anew; keep the head's hash elsewhere
+to notice that.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from functools import cache
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    FromClause,
-    RowMapping,
-    Select,
+    Row,
     and_,
     bindparam,
-    func,
     insert,
     or_,
     select,
@@ -31,53 +26,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from db.engine import asking
+from db.images import NOUNS, Images, Json, Touched, canonical
 from db.pages import MAX_LIMIT, Page
-from db.tables import (
-    Address,
-    AddressPool,
-    AllowedAddress,
-    AuditHead,
-    AuditRow,
-    Base,
-    DnsRecord,
-    Endpoint,
-    Group,
-    GroupMember,
-    Host,
-    Network,
-    Peering,
-    Policy,
-    Publication,
-    Reservation,
-    RoleBinding,
-    Setting,
-    Subnet,
-    Tenant,
-    Token,
-    User,
-)
-
-Json = dict[str, Any]
-Described = dict[tuple[str, int], Json]
-
-TABLES: Mapping[str, type[Base]] = {
-    "tenant": Tenant,
-    "network": Network,
-    "endpoint": Endpoint,
-    "host": Host,
-    "policy": Policy,
-    "pool": AddressPool,
-    "record": DnsRecord,
-    "publication": Publication,
-    "peering": Peering,
-    "user": User,
-    "group": Group,
-    "binding": RoleBinding,
-    "token": Token,
-}
-LEFT_OUT = frozenset({"hash", "password", "request", "created_at", "updated_at", "used_at", "owner", "pool_id"})
-"""Secrets and their digests, and what only counts."""
+from db.tables import AuditHead, AuditRow, Tenant
 
 NO_HASH = "0" * 64
 _BATCH = 1000
@@ -103,17 +54,6 @@ _ADD = insert(AuditRow.__table__)  # type: ignore[arg-type]
 _END = update(AuditHead.__table__).where(_head.id == 1).values(hash=bindparam("newest"))  # type: ignore[arg-type]
 
 
-class Touched(NamedTuple):
-    noun: str
-    id: int
-    op: str
-
-
-class Images(NamedTuple):
-    before: Json | None
-    after: Json | None
-
-
 class Told(NamedTuple):
     """What happened to no object: somebody logged in or out, or was turned away."""
 
@@ -124,19 +64,8 @@ class Told(NamedTuple):
     after: Json
 
 
-def images(session: Session, touched: Iterable[Touched]) -> list[tuple[Touched, Images]]:
-    """What each object was and is. Call it before any lock that many wait for."""
-    known = [one for one in touched if one.noun in TABLES or one.noun in _SETTINGS]
-    before: Described = {}
-    if any(one.op != "create" for one in known):
-        with asking(session.connection().engine) as beside:
-            before = describe(beside, (one for one in known if one.op != "create"))
-    after = describe(session.connection(), (one for one in known if one.op != "delete"))
-    return [(one, Images(before.get((one.noun, one.id)), after.get((one.noun, one.id)))) for one in known]
-
-
 def append(
-    session: Session, actor: Actor, now: datetime, revision: int, found: Sequence[tuple[Touched, Images]]
+    connection: Connection, actor: Actor, now: datetime, revision: int, found: Sequence[tuple[Touched, Images]]
 ) -> None:
     entries = []
     for one, (before, after) in found:
@@ -150,22 +79,22 @@ def append(
         entries.append(
             (actor, {"noun": one.noun, "op": one.op, **said, "before": before, "after": after, "revision": revision})
         )
-    _grow(session, now, entries)
+    _grow(connection, now, entries)
 
 
-def tell(session: Session, now: datetime, revision: int, told: Sequence[Told]) -> None:
+def tell(connection: Connection, now: datetime, revision: int, told: Sequence[Told]) -> None:
     entries = []
     for actor, noun, op, name, after in told:
         what = {"noun": noun, "op": op, "name": name, "tenant": None, "before": None, "after": after}
         entries.append((actor, {**what, "revision": revision}))
-    _grow(session, now, entries)
+    _grow(connection, now, entries)
 
 
-def _grow(session: Session, now: datetime, entries: Sequence[tuple[Actor, Json]]) -> None:
+def _grow(connection: Connection, now: datetime, entries: Sequence[tuple[Actor, Json]]) -> None:
     """Holds the log's end until the transaction ends, so entries are committed in their order."""
     if not entries:
         return
-    last, previous = session.execute(_GROW, {"more": len(entries)}).one()
+    last, previous = connection.execute(_GROW, {"more": len(entries)}).one()
     rows = []
     for number, (actor, what) in enumerate(entries, last - len(entries) + 1):
         entry = canonical(
@@ -182,13 +111,8 @@ def _grow(session: Session, now: datetime, entries: Sequence[tuple[Actor, Json]]
         previous = sha256(entry.encode()).hexdigest()
         columns = {"at": now, "actor": str(actor), "noun": what["noun"], "tenant": what["tenant"]}
         rows.append({"number": number, **columns, "entry": entry, "hash": previous})
-    session.execute(_ADD, rows)
-    session.execute(_END, {"newest": previous})
-
-
-def canonical(entry: Json) -> str:
-    """The text that is hashed: RFC 8785 in what is used of JSON here (no floats)."""
-    return json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    connection.execute(_ADD, rows)
+    connection.execute(_END, {"newest": previous})
 
 
 def find(
@@ -217,7 +141,7 @@ def find(
         if asked is not None:
             wanted.append(column == asked)
     if changes_only:
-        wanted.append(AuditRow.noun.in_((*TABLES, *_SETTINGS)))
+        wanted.append(AuditRow.noun.in_(NOUNS))
     if name is not None:
         wanted.append(AuditRow.entry.contains(f'"name":{json.dumps(name)},"noun":{json.dumps(noun)}', autoescape=True))
     wanted += [AuditRow.at >= since] if since is not None else []
@@ -231,30 +155,38 @@ def find(
 
 
 class Verified(NamedTuple):
-    """`problem` says which entry is not what was written, and is None when all are; `hash` is the newest one's."""
+    """`problem` says which entry is not what was written, and is None when all are that were looked at; `hash` is that
+    of the last good one. `more`: entries come after it that were not looked at."""
 
     entries: int
     hash: str
     problem: str | None
+    more: bool = False
 
 
-def verify(session: Session) -> Verified:
-    """Looks at every entry: nothing is changed, removed, put in or put elsewhere."""
+BEGINNING = Verified(0, NO_HASH, None, True)
+
+
+def verify(session: Session, known: Verified = BEGINNING, most: int | None = None) -> Verified:
+    """Looks at every entry: nothing is changed, removed, put in or put elsewhere. Begins after what is `known`, and
+    ends after `most` entries: whoever takes what comes of it for known again has looked at all of them in the end."""
     head = session.execute(select(AuditHead.number, AuditHead.hash).where(AuditHead.id == 1)).one_or_none()
-    number, previous = 0, NO_HASH
-    for row in _all(session):
+    number, previous = known.entries, known.hash
+    for row in _all(session, number, most):
         problem = _wrong(row, number + 1, previous)
         if problem is not None:
             return Verified(number, previous, problem)
         number, previous = row.number, row.hash
     if head is None:
         return Verified(number, previous, "what was written last is noted nowhere any more")
+    if most is not None and number - known.entries == most and number < head.number:
+        return Verified(number, previous, None, True)
     if (number, previous) != (head.number, head.hash):
         return Verified(number, previous, f"the log ends with entry {number}, and {head.number} were written")
     return Verified(number, previous, None)
 
 
-def _wrong(row: AuditRow, number: int, previous: str) -> str | None:
+def _wrong(row: Row[Any], number: int, previous: str) -> str | None:
     if row.number != number:
         return f"entry {number} is missing"
     if sha256(row.entry.encode()).hexdigest() != row.hash:
@@ -275,124 +207,15 @@ def _wrong(row: AuditRow, number: int, previous: str) -> str | None:
     return None
 
 
-def _all(session: Session) -> Iterator[AuditRow]:
-    last = 0
-    while True:
-        query = select(AuditRow).where(AuditRow.number > last).order_by(AuditRow.number).limit(_BATCH)
-        rows = session.execute(query).scalars().all()
+def _all(session: Session, last: int, most: int | None) -> Iterator[Row[Any]]:
+    """Those after `last`, in batches. Plain columns: of thousands, objects would be most of the work."""
+    left = most
+    while left is None or left > 0:
+        batch = _BATCH if left is None else min(left, _BATCH)
+        query = select(*AuditRow.__table__.c).where(AuditRow.number > last).order_by(AuditRow.number).limit(batch)
+        rows = session.execute(query).all()
         yield from rows
-        if len(rows) < _BATCH:
+        if len(rows) < batch:
             return
         last = rows[-1].number
-        session.expunge_all()
-
-
-_SETTINGS = {"cluster": "isolation", "dns": "dns"}
-_TUNNEL_PORTS = "tunnel_ports"
-
-
-def describe(connection: Connection, touched: Iterable[Touched]) -> Described:
-    """Objects in plain JSON, with the names of what they belong to; without those that are not there.
-
-    One statement for all objects of a noun.
-    """
-    ids: dict[str, list[int]] = {}
-    for one in touched:
-        ids.setdefault(one.noun, []).append(one.id)
-    found: Described = {}
-    for noun, wanted in ids.items():
-        if noun in _SETTINGS:
-            found |= {(noun, id): _settings(connection, noun) for id in wanted}
-            continue
-        for first in range(0, len(wanted), _BATCH):
-            rows = connection.execute(_query(noun), {"ids": wanted[first : first + _BATCH]})
-            found |= {(noun, row["id"]): _image(noun, row) for row in rows.mappings()}
-    return found
-
-
-_LINE = "\n"
-
-
-@cache
-def _query(noun: str) -> Select[Any]:
-    table = TABLES[noun].__table__
-    columns: list[ColumnElement[Any]] = []
-    source: FromClause = table
-    for column in table.columns:
-        if (owner := _REFERENCES.get(column.name)) is not None:
-            other = owner.__table__.alias()
-            source = source.outerjoin(other, other.c.id == column)
-            columns.append(other.c.name.label(column.name.removesuffix("_id")))
-        elif column.name not in LEFT_OUT:
-            columns.append(column)
-    for name, (value, where) in _LISTS.get(noun, {}).items():
-        lines = select(func.aggregate_strings(value, _LINE)).where(where).correlate(table)
-        columns.append(lines.scalar_subquery().label(name))
-    return select(*columns).select_from(source).where(table.c.id.in_(bindparam("ids", expanding=True)))
-
-
-def _image(noun: str, row: RowMapping) -> Json:
-    owners = {key.removesuffix("_id") for key in _REFERENCES}
-    image: Json = {key: value for key, value in row.items() if value is not None or key not in owners}
-    image["tenant"] = image["name"] if noun == "tenant" else image.get("tenant")
-    for name in _LISTS.get(noun, ()):
-        image[name] = sorted(image[name].split(_LINE)) if image[name] else []
-    match noun:
-        case "record":
-            image["name"] = f"{image['scope']}/{image['name']}"
-        case "publication":
-            image["name"] = f"{image['tenant']}/{image['endpoint']} {image['protocol']}/{image['host_port']}"
-        case "peering":
-            image["name"] = f"{image['low']} with {image['high']}"
-        case "binding":
-            image["name"] = f"{image['role']} {image.get('user') or image.get('group')}"
-    if image["tenant"] and noun in ("network", "endpoint", "policy"):
-        image["name"] = f"{image['tenant']}/{image['name']}"
-    # As it is read again: without what JSON has no word for.
-    plain: Json = json.loads(canonical(image))
-    return plain
-
-
-_REFERENCES: Mapping[str, Any] = {
-    "tenant_id": Tenant,
-    "network_id": Network,
-    "endpoint_id": Endpoint,
-    "host_id": Host,
-    "user_id": User,
-    "group_id": Group,
-    "low_id": Tenant,
-    "high_id": Tenant,
-}
-
-
-_subnet, _reservation, _member = Subnet.__table__.c, Reservation.__table__.c, GroupMember.__table__.c
-_LISTS: Mapping[str, Mapping[str, tuple[ColumnElement[str], ColumnElement[bool]]]] = {
-    "network": {
-        "subnets": (_subnet.cidr, _subnet.network_id == Network.__table__.c.id),
-        "reservations": (
-            _reservation.name + " " + _reservation.ip,
-            and_(_reservation.subnet_id == _subnet.id, _subnet.network_id == Network.__table__.c.id),
-        ),
-    },
-    "endpoint": {
-        "addresses": (Address.__table__.c.ip, Address.__table__.c.endpoint_id == Endpoint.__table__.c.id),
-        "allowed": (AllowedAddress.__table__.c.cidr, AllowedAddress.__table__.c.endpoint_id == Endpoint.__table__.c.id),
-    },
-    "group": {
-        "members": (
-            User.__table__.c.name,
-            and_(_member.user_id == User.__table__.c.id, _member.group_id == Group.__table__.c.id),
-        )
-    },
-}
-"""Lists that are part of an object: what is in them, and of whose."""
-
-
-def _settings(connection: Connection, noun: str) -> Json:
-    said = {"name": noun, **_setting(connection, _SETTINGS[noun])}
-    return said | {_TUNNEL_PORTS: _setting(connection, _TUNNEL_PORTS)} if noun == "cluster" else said
-
-
-def _setting(connection: Connection, name: str) -> Json:
-    found: Json | None = connection.execute(select(Setting.value).where(Setting.name == name)).scalar()
-    return found or {}
+        left = None if left is None else left - len(rows)

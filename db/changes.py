@@ -20,9 +20,10 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
 from db import audit
-from db.audit import Actor, Told, Touched
+from db.audit import Actor, Told
 from db.engine import writing
 from db.errors import Conflict, StaleVersion
+from db.images import Touched, before_and_after
 from db.tables import ChangeRow, Revision, utcnow
 
 Operation = Literal["create", "update", "delete"]
@@ -111,22 +112,23 @@ class Transaction:
         """Writes what is outstanding, then takes the revision."""
         self.session.flush()
         touched = {key: recorded.op for key, recorded in self._recorded.items()} | self._noted
-        seen = audit.images(self.session, (Touched(*key, op) for key, op in touched.items())) if self.actor else []
+        seen = before_and_after(self.session, (Touched(*key, op) for key, op in touched.items())) if self.actor else []
+        connection = self.session.connection()
         if self._recorded:
-            on_postgresql = self.session.get_bind().dialect.name == "postgresql"
-            self.revision = self.session.execute(_BUMPED_AND_TOLD if on_postgresql else _BUMPED).scalar_one()
+            on_postgresql = connection.dialect.name == "postgresql"
+            self.revision = connection.execute(_BUMPED_AND_TOLD if on_postgresql else _BUMPED).scalar_one()
             rows = [
                 {"revision": self.revision, "noun": noun, "id": id, **recorded._asdict()}
                 for (noun, id), recorded in self._recorded.items()
             ]
-            self.session.execute(_LOG, rows)
+            connection.execute(_LOG, rows)
             if self.revision % _PRUNE_EVERY == 0:
-                self.session.execute(delete(ChangeRow).where(ChangeRow.revision <= self.revision - KEPT_REVISIONS))
+                connection.execute(delete(ChangeRow).where(ChangeRow.revision <= self.revision - KEPT_REVISIONS))
         else:
             self.revision = current_revision(self.session)
         if self.actor is not None:
-            audit.append(self.session, self.actor, self.now, self.revision, seen)
-        audit.tell(self.session, self.now, self.revision, self._told)
+            audit.append(connection, self.actor, self.now, self.revision, seen)
+        audit.tell(connection, self.now, self.revision, self._told)
         for call in self._before_commit:
             call(self.revision)
 

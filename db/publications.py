@@ -193,8 +193,6 @@ def _checked(wish: Wish) -> str:
         address = ipaddress.ip_address(wish.host_ip)
     except ValueError:
         raise Invalid(f"{wish.host_ip!r} is not an address", "write it like 192.0.2.11", "host_ip") from None
-    if address.version == 6 and address.is_loopback:
-        raise Invalid("::1 leads to no endpoint: Linux lets nothing leave from it", "use 127.0.0.1", "host_ip")
     if wish.mesh and str(address) not in host_ports.ANY:
         problem = f"{address} is an address of one host, and a mesh is open by all"
         raise Invalid(problem, "leave it out, or use 0.0.0.0 or :: for one family", "host_ip")

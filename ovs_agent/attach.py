@@ -283,7 +283,8 @@ class Attacher:
         self._ledger.touch(key, endpoint.port_name)
         made.append(endpoint)
         failed = threading.Event()
-        confirmed = self._aside.submit(self._confirmation.flows, revision, lambda: failed.is_set() or abandoned())
+        gone = lambda: failed.is_set() or abandoned()  # noqa: E731
+        confirmed = self._aside.submit(self._confirmation.flows, revision, gone, named=True)
         named = self._aside.submit(self._named, endpoint, wish, revision)
         try:
             host_mac, gateways = self._plugs.plug(endpoint, scope, routing)
@@ -307,8 +308,8 @@ class Attacher:
 
     def _named(self, endpoint: Endpoint, wish: Mapping[str, Any], revision: int) -> None:
         # What moves here has aliases that only the API knows.
-        known_here = not wish.get("move") and self._names.attached(endpoint, wish.get("aliases", ()), revision)
-        self._confirmation.names(revision, known_here)
+        if wish.get("move") or not self._names.attached(endpoint, wish.get("aliases", ()), revision):
+            self._confirmation.names(revision, known_here=False)
 
     def _end(self, key: Key) -> int | None:
         endpoint = self._ledger.find(key)

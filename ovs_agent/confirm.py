@@ -47,15 +47,17 @@ class Confirmation:
         self._peers_away_until = 0.0
         self._names_late_until = 0.0
 
-    def flows(self, revision: int, abandoned: Callable[[], bool]) -> None:
-        """Return when the bridge of this host has the flows of `revision`, and those of others had time to get them."""
+    def flows(self, revision: int, abandoned: Callable[[], bool], named: bool = False) -> None:
+        """Return when the bridge of this host has the flows of `revision`, and those of others had time to get them;
+        `named`: and when other hosts' resolvers answer from it, or had time."""
         begun = time.monotonic()
+        unaware = ["?"] if named and begun >= self._names_late_until else []
         said = "the API has not answered"
         while (rest := begun + FLOWS_PATIENCE - time.monotonic()) > 0 and not abandoned():
             params: dict[str, Any] = {"host": self._host, "wait": min(SLICE, rest)}
             patience = begun + PEERS_PATIENCE - time.monotonic()
             if patience > 0 and begun > self._peers_away_until:
-                params = {"wait": patience}
+                params = {"wait": patience, "names_but": self._host if unaware else None}
             try:
                 progress = self._rest.get(f"/revisions/{revision}", params=params, timeout=SLICE + 5).body
             except (Unreachable, Problem) as fault:
@@ -64,12 +66,16 @@ class Confirmation:
                 said = str(fault)
                 time.sleep(RETRY)
                 continue
+            if unaware and "names_but" in params:
+                unaware = progress["unaware"]
             states = {one["host"]: one for one in progress["hosts"]}
             mine = states.get(self._host, {"state": progress["state"], "error": ""})
             others = {one["state"] for one in progress["hosts"] if one["host"] != self._host}
             if mine["state"] == "applied" and "pending" not in others:
                 if "disconnected" in others:
                     self._peers_away_until = time.monotonic() + PEERS_AWAY
+                if unaware:
+                    self.names(revision, True, begun)
                 return
             if mine["state"] == "failed":
                 raise FlowsFailed(f"The bridge refused the flows of revision {revision}: {mine['error']}.")
@@ -82,15 +88,17 @@ class Confirmation:
             f"and connected to the bridge {self._bridge}?"
         )
 
-    def names(self, revision: int, known_here: bool) -> None:
-        """Return when every resolver that may be asked answers from `revision`, or had time to hear of it; where
-        `known_here`, this host's does already."""
-        begun = time.monotonic()
+    def names(self, revision: int, known_here: bool, begun: float | None = None) -> None:
+        """Return when every resolver that may be asked answers from `revision`, or had time to hear of it since
+        `begun`; where `known_here`, this host's does already."""
+        begun = begun or time.monotonic()
         if begun < self._names_late_until:
             return
         waiting: list[str] = ["?"]
         try:
-            while waiting and (rest := begun + NAMES_PATIENCE - time.monotonic()) > 0:
+            rest = NAMES_PATIENCE
+            while waiting and rest > 0:  # once at least, however long the flows took
+                rest = max(0.0, begun + NAMES_PATIENCE - time.monotonic())
                 params = {"wait": rest, "but": self._host if known_here else None}
                 reply = self._rest.get(f"/revisions/{revision}/names", params=params, timeout=NAMES_PATIENCE + 5)
                 waiting = reply.body["waiting"]

@@ -11,15 +11,15 @@ import json
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from logging import getLogger
 from pathlib import Path
 
 from ovs_agent import nat
 from ovs_agent.ledger import Ledger
 from ovs_agent.listening import listeners
-from ovs_agent.netlink import routes, veth
-from ovs_agent.netlink.look import index_of
+from ovs_agent.netlink import connections, routes, veth
+from ovs_agent.netlink.look import index_of, own_addresses
 from ovs_agent.plan import endpoints
 
 log = getLogger(__name__)
@@ -48,6 +48,7 @@ class Gateway:
         self._disturbed = True  # something may be other than it was left
         self._index: int | None = None
         self._loaded: tuple[str, str] | None = None  # the rules, and how the kernel lists them
+        self._open: tuple[nat.Ways, Mapping[str, str]] | None = None  # what connections were compared with
         self._problems: tuple[str, ...] = ()
         self._done = threading.Condition()
         self._revision = 0  # whose published ports are loaded
@@ -121,6 +122,8 @@ class Gateway:
             routes.keep(self._name, nat.networks(published, here))
             self._load(rules)
         if wanted is not None and local.fresh:
+            self._end_astray(nat.ways(published, number), nat.reached(here))
+        if wanted is not None and local.fresh:
             with self._done:
                 self._revision = wanted.revision
                 self._done.notify_all()
@@ -129,6 +132,23 @@ class Gateway:
         listed = json.loads(_nft("-j", "list", "ruleset"))["nftables"]
         obstacles = nat.obstacles(listed, self._name)
         return *obstacles, *nat.closed(published, number), *nat.unheard(published, listeners())
+
+    def _end_astray(self, ways: nat.Ways, reached: Mapping[str, str]) -> None:
+        """Connections that go where the rules led before; in the first look also those from before this run. A way that
+        is new can only matter to what comes without a beginning."""
+        before, self._open = self._open, (ways, reached)
+        if before is not None:
+            gone = not (before[0].items() <= ways.items() and before[1].items() <= reached.items())
+            if not gone and not any(way.protocol != "tcp" for way in ways.keys() - before[0].keys()):
+                return
+        try:
+            found = nat.astray(connections.listed(), ways, reached, own_addresses())
+            connections.end(found)
+        except OSError as fault:
+            log.warning("connections go on that lead elsewhere than published ports do now: %s", fault)
+            return
+        if found:
+            log.info("ended %d connections that led elsewhere than published ports do now", len(found))
 
     def _set_up(self) -> None:
         veth.host_end(self._name, nat.host_addresses())
@@ -142,6 +162,7 @@ class Gateway:
             for folder in (_SYSCTL / "ipv6/conf").iterdir():
                 _switch(f"ipv6/conf/{folder.name}/accept_ra", "1", "2")
             _switch("ipv6/conf/all/forwarding", "0", "1")
+        routes.loopback(self._name)
 
     def _load(self, rules: str) -> None:
         """Unless they are loaded and as they were then."""

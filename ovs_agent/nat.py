@@ -9,11 +9,12 @@ what Warren forwards, and never changed. How rules get into the kernel is not kn
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from typing import Any, NamedTuple
 
 from ovs_agent.document import Endpoint, Published
 from ovs_agent.listening import Listener
+from ovs_agent.netlink.connections import Connection
 
 TABLE = "warren"
 TRANSIT = {4: ipaddress.IPv4Network("240.119.0.0/16"), 6: ipaddress.IPv6Network("fd77:6172:7265:6f75::/112")}
@@ -27,6 +28,8 @@ _MTU = 1280
 """Of the resolver's port, and so of the gateway's."""
 _FAMILIES = {4: "ip", 6: "ip6"}
 _ANY = {"0.0.0.0": 4, "::": 6}
+_TCP = 6
+_PROTOCOLS = {_TCP: "tcp", 17: "udp", 132: "sctp"}
 
 
 def gateway_port(bridge: str) -> str:
@@ -112,32 +115,74 @@ def networks(published: Iterable[Published], endpoints: Iterable[Endpoint]) -> l
     return [*reached(endpoints), *map(str, mesh)]
 
 
-def _ways_in(published: Iterable[Published], host: int) -> list[str]:
+class Way(NamedTuple):
+    """How a packet asks for a port of the host. `host_ip` empty: by any address of that IP version."""
+
+    version: int
+    host_ip: str
+    protocol: str
+    port: int
+
+
+Ways = Mapping[Way, tuple[str, int]]
+"""To which address at the gateway, and which port, each leads."""
+
+
+def ways(published: Iterable[Published], host: int) -> Ways:
     """The client's address stays, and so does the host's port where the endpoint's is the same."""
-    places: dict[tuple[int, bool], dict[str, str]] = {}
+    found: dict[Way, tuple[str, int]] = {}
     for one in published:
         for version in one.families:
             if one.host_ip and one.host_ip not in _ANY and (":" in one.host_ip) != (version == 6):
                 continue
             if one.host_ip in _ANY and _ANY[one.host_ip] != version:
                 continue
-            exact = bool(one.host_ip) and one.host_ip not in _ANY
             if (target := called(one, version, host)) is None:
                 continue
-            there = places.setdefault((version, exact), {})
+            host_ip = "" if one.host_ip in _ANY else one.host_ip
             for offset in range(one.count):
-                key = f"{one.protocol} . {one.host_port + offset}"
-                to = f"{target} . {one.port + offset}"
-                there.setdefault(f"{one.host_ip} . {key}" if exact else key, to)
+                way = Way(version, host_ip, one.protocol, one.host_port + offset)
+                found.setdefault(way, (target, one.port + offset))
+    return found
+
+
+def _ways_in(published: Iterable[Published], host: int) -> list[str]:
+    places: dict[tuple[int, bool], list[str]] = {}
+    for way, (target, port) in ways(published, host).items():
+        key = f"{way.host_ip} . " if way.host_ip else ""
+        element = f"{key}{way.protocol} . {way.port} : {target} . {port}"
+        places.setdefault((way.version, not way.host_ip), []).append(element)
     rules = []
-    for (version, exact), elements in sorted(places.items(), key=lambda item: (item[0][0], not item[0][1])):
+    for (version, by_any), elements in sorted(places.items()):
         family = _FAMILIES[version]
-        # Linux lets nothing leave that comes from ::1.
-        to_host = "ip6 daddr != ::1" if version == 6 else "meta nfproto ipv4"
-        key = f"{family} daddr . meta l4proto . th dport" if exact else "meta l4proto . th dport"
-        listed = ", ".join(f"{key} : {to}" for key, to in sorted(elements.items()))
-        rules.append(f"{to_host} fib daddr type local dnat {family} to {key} map {{ {listed} }}")
+        key = "meta l4proto . th dport" if by_any else f"{family} daddr . meta l4proto . th dport"
+        listed = ", ".join(sorted(elements))
+        rules.append(f"meta nfproto ipv{version} fib daddr type local dnat {family} to {key} map {{ {listed} }}")
     return rules
+
+
+def astray(
+    connections: Iterable[Connection], ways: Ways, reached: Mapping[str, str], own: Set[str]
+) -> list[Connection]:
+    """Those that the rules would send elsewhere by now: to another endpoint or none, or, what has no beginning, to one
+    instead of the host itself. `own` are the host's addresses."""
+    found = []
+    for one in connections:
+        if one.asked in own:
+            version, protocol = 6 if ":" in one.asked else 4, _PROTOCOLS.get(one.protocol, "")
+            asked = (Way(version, by, protocol, one.port) for by in (one.asked, ""))
+            leads = next((ways[way] for way in asked if way in ways), None)
+        else:
+            leads = (reached[one.asked], one.port) if one.asked in reached else None
+        goes = one.answers, one.answers_port
+        if leads != goes and (_is_endpoints(one.answers) or (leads is not None and one.protocol != _TCP)):
+            found.append(one)
+    return found
+
+
+def _is_endpoints(address: str) -> bool:
+    ip = ipaddress.ip_address(address)
+    return any(ip in network for network in (TRANSIT[ip.version], MESH[ip.version]))
 
 
 def reached(endpoints: Iterable[Endpoint]) -> dict[str, str]:

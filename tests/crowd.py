@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from math import sin
 from typing import Any
 
 from sqlalchemy import Engine, select, update
@@ -59,7 +60,8 @@ def _carry(session: Session, host: int, ends: Sequence[int], others: Sequence[in
     seconds = now.hour * 3600 + now.minute * 60 + now.second
     counts = {}
     for end in ends:
-        packets = seconds * (1 + end * 7919 % 200)
+        # Faster and slower in turn, and never backwards.
+        packets = int((seconds + 60 * sin(seconds / 97 + end % 7)) * (1 + end * 7919 % 200))
         counts[str(end)] = [packets, packets * 700, 0, packets // 2, packets * 90, end % 50 // 49]
     traffic.count(session, host, counts, now)
     sent = {other: seconds * (1 + (host * 31 + other * 17) % 97) ** 2 // 100 for other in others if other != host}

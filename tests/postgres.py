@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,6 +29,8 @@ SETTINGS = {
     "shared_buffers": "16MB",
     "autovacuum": "off",
 }
+LASTING = {**SETTINGS, "fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "autovacuum": "on"}
+"""As Debian starts it, for what measures: a commit is on the disk before it is told."""
 
 
 class Postgres:
@@ -53,26 +55,26 @@ class Postgres:
 
 
 @contextmanager
-def running() -> Iterator[Postgres]:
+def running(settings: Mapping[str, str] = SETTINGS) -> Iterator[Postgres]:
     """A server for as long as the block lasts."""
     clean_up_after_killed_runs()
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir="/tmp"))
     try:
-        start(folder)
+        start(folder, settings)
         yield Postgres(folder)
     finally:
         stop(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def start(folder: Path) -> None:
+def start(folder: Path, settings: Mapping[str, str] = SETTINGS) -> None:
     if os.geteuid() == 0:
         shutil.chown(folder, "nobody", "nogroup")
     data = folder / "data"
     _as_nobody(
         folder, "initdb", "-D", str(data), "-U", USER, "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"
     )
-    options = " ".join([f"-k {folder}", *(f"-c {name}='{value}'" for name, value in SETTINGS.items())])
+    options = " ".join([f"-k {folder}", *(f"-c {name}='{value}'" for name, value in settings.items())])
     _as_nobody(folder, "pg_ctl", "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
 
 

@@ -54,10 +54,12 @@ from web.ui import (  # noqa: F401 - their views are on the frame's blueprint
     settings,
     sign_in,
     sign_in_oidc,
+    switch,
     topology,
     trace,
 )
 from web.ui import audit as audit_pages  # noqa: F401
+from web.ui import hosts as host_pages  # noqa: F401
 from web.ui import policies as policy_pages  # noqa: F401
 
 PREFIX = "/api/v1"

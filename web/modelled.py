@@ -6,6 +6,7 @@ the world comes from, not what follows from it.
 
 from __future__ import annotations
 
+import gc
 import threading
 from typing import NamedTuple
 
@@ -19,15 +20,18 @@ from db.changes import changes_since
 from db.engine import reading
 from db.snapshot import load, snapshot
 
+MANY = 1000
 MOST_PROGRAMS = 2
 """Of hosts, that are kept: that of a large host has tens of thousands of flows."""
 
 
 class Program(NamedTuple):
-    """Every flow of a host with its cookie in hex, and names for the numbers in them."""
+    """Every flow of a host with its cookie in hex, and names for the numbers in them. `texts` are those that somebody
+    put into words, by their place in `flows`."""
 
     names: Names
     flows: list[tuple[str, Owned]]
+    texts: dict[int, str]
 
 
 class Modelled:
@@ -55,13 +59,19 @@ class Modelled:
             kept = self._programs[1]
             if host not in kept:
                 flows = [(f"{encode(one.flow).cookie:016x}", one) for one in owned(world, host)]
-                kept[host] = Program(Names(world, host), flows)
+                kept[host] = Program(Names(world, host), flows, {})
             return kept[host]
 
 
 def whole(session: Session) -> World:
     revision, objects = snapshot(session)
-    return World().apply(revision, objects)
+    world = World().apply(revision, objects)
+    if len(world.endpoints) >= MANY:
+        # It stays, in hundreds of thousands of objects without a cycle: the search for cycles among them, which any
+        # request may have to do, takes a second.
+        gc.collect()
+        gc.freeze()
+    return world
 
 
 def caught_up(world: World, session: Session) -> World:

@@ -7,7 +7,7 @@ ones. What is said of a pair is what `judge` says of it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from controller.calc.judge import Asked, judge
@@ -43,6 +43,11 @@ class Cell(NamedTuple):
         """The services that some pair may use."""
         return list(dict.fromkeys(line.said.service for line in self.lines if line.said.allowed))
 
+    def differs(self, other: Cell) -> bool:
+        """Whether something else is allowed or denied; why does not matter, nor for how many pairs."""
+        verdicts = ({(line.said.service, line.said.allowed) for line in cell.lines} for cell in (self, other))
+        return self.verdict != other.verdict or next(verdicts) != next(verdicts)
+
 
 def by_tenant(world: World, endpoint: Endpoint) -> str:
     return world.tenants[world.networks[endpoint.network].tenant].name
@@ -66,11 +71,16 @@ def by_label(key: str) -> Names:
     return name
 
 
-def grouped(world: World, name: Names) -> dict[str, list[Class]]:
-    """The world's endpoints by the name of their group, sorted by it."""
-    by_address = addressed((world,), world.tenants)
+def by_labels(world: World, endpoint: Endpoint) -> str:
+    """`acme app=web tier=front`: what policies tell apart."""
+    return " ".join([by_tenant(world, endpoint), *(f"{key}={value}" for key, value in sorted(endpoint.labels))])
+
+
+def grouped(world: World, name: Names, tenants: Collection[int] | None = None) -> dict[str, list[Class]]:
+    """The world's endpoints, or those of some tenants, by the name of their group, sorted by it."""
+    by_address = addressed((world,), world.tenants if tenants is None else tenants)
     groups: defaultdict[str, list[Class]] = defaultdict(list)
-    for network in world.networks.values():
+    for network in (one for one in world.networks.values() if tenants is None or one.tenant in tenants):
         leaves = transport(network.transport).leaves_host
         for members in alike(world, [network], by_address):
             # Where nothing leaves the host, it matters on which one an endpoint is.

@@ -51,12 +51,13 @@ class Endpoint(Timestamped, Base):
     """The host whose agent may take it."""
     version: Mapped[int] = mapped_column(default=1)
 
-    tenant: Mapped[Tenant] = relationship()
-    network: Mapped[Network] = relationship()
-    host: Mapped[Host] = relationship()
-    addresses: Mapped[list[Address]] = relationship(order_by="Address.subnet_id", passive_deletes="all")
-    allowed: Mapped[list[AllowedAddress]] = relationship(order_by="AllowedAddress.cidr", passive_deletes="all")
-    status: Mapped[EndpointStatus | None] = relationship(passive_deletes="all")
+    # Only read: nothing is written by way of them, and a flush need not put six tables in order for one row.
+    tenant: Mapped[Tenant] = relationship(viewonly=True)
+    network: Mapped[Network] = relationship(viewonly=True)
+    host: Mapped[Host] = relationship(viewonly=True)
+    addresses: Mapped[list[Address]] = relationship(order_by="Address.subnet_id", viewonly=True)
+    allowed: Mapped[list[AllowedAddress]] = relationship(order_by="AllowedAddress.cidr", viewonly=True)
+    status: Mapped[EndpointStatus | None] = relationship(viewonly=True)
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
 

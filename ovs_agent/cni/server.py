@@ -76,7 +76,7 @@ class Server:
             try:
                 connection.settimeout(REQUEST_PATIENCE)
                 _refuse_strangers(connection)
-                request = json.loads(_receive_line(connection))
+                request = json.loads(_receive_line(connection).decode("utf-8", "replace"))
                 if "do" in request:
                     self._serve_by_hand(connection, request)
                     return

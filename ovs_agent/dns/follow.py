@@ -62,16 +62,10 @@ class Follower:
     def attached(self, endpoint: Endpoint, aliases: Sequence[str], revision: int) -> bool:
         """Whether the resolver answers for an endpoint that this host has got at `revision`. Asks the API where it is
         the first of its network here: what that may see is not known."""
-        tenant, _, name = endpoint.name.partition("/")
-        labels = tuple(dict.fromkeys((name, *aliases)))
-        addresses = tuple(address.partition("/")[0] for address in endpoint.addresses)
-        with self._lock:
-            network = self._told.network(*endpoint.network.split("/", 1)) if self._told and self._is_fresh else None
-            if network is not None:
-                entry = Entry(tenant, network, labels, addresses)
-                self._include(Own(revision, f"endpoint/{endpoint.id}", entry, endpoint.ofport, network))
-                return True
-        return self._asked_up_to(revision)
+        if self._included(endpoint, aliases, revision):
+            return True
+        with self._asking:  # one who asks does it for all who wait meanwhile
+            return self._included(endpoint, aliases, revision) or self._asked_up_to(revision)
 
     def detached(self, endpoint: Endpoint, revision: int) -> bool:
         """Whether the resolver does not answer any more for an endpoint that ended at `revision`."""
@@ -79,6 +73,18 @@ class Follower:
             if self._told is None or not self._is_fresh:
                 return False
             self._include(Own(revision, f"endpoint/{endpoint.id}", None, endpoint.ofport, 0))
+            return True
+
+    def _included(self, endpoint: Endpoint, aliases: Sequence[str], revision: int) -> bool:
+        tenant, _, name = endpoint.name.partition("/")
+        labels = tuple(dict.fromkeys((name, *aliases)))
+        addresses = tuple(address.partition("/")[0] for address in endpoint.addresses)
+        with self._lock:
+            network = self._told.network(*endpoint.network.split("/", 1)) if self._told and self._is_fresh else None
+            if network is None:
+                return False
+            entry = Entry(tenant, network, labels, addresses)
+            self._include(Own(revision, f"endpoint/{endpoint.id}", entry, endpoint.ofport, network))
             return True
 
     def _include(self, own: Own) -> None:
@@ -90,18 +96,16 @@ class Follower:
             self._tell(self._told)
 
     def _asked_up_to(self, revision: int) -> bool:
-        """Whether the names are at least as new: one who asks does it for all who wait meanwhile."""
-        with self._asking:
-            known = self._names
-            if known is None or not self._is_fresh:
-                return False
-            if known.revision < revision:
-                try:
-                    self._learn(self._rest.get(self._path, params={"after": known.revision}, timeout=PATIENCE), known)
-                except (Unreachable, Problem) as fault:
-                    log.debug("names: %s", fault)
-            known = self._names
-            return self._is_fresh and known.revision >= revision
+        """Whether the API's names are at least as new by now."""
+        known = self._names
+        if known is None or not self._is_fresh:
+            return False
+        if known.revision < revision:
+            try:
+                self._learn(self._rest.get(self._path, params={"after": known.revision}, timeout=PATIENCE), known)
+            except (Unreachable, Problem) as fault:
+                log.debug("names: %s", fault)
+        return self._is_fresh and self._names is not None and self._names.revision >= revision
 
     def _run(self) -> None:
         failures = 0
@@ -125,11 +129,13 @@ class Follower:
             params = {"after": known.revision, "wait": POLL if self._unsaved_since is None else BREATH}
         reply = self._rest.get(self._path, params=params, timeout=POLL + 10)
         self._save_if_due(reply.status == 204)
-        if reply.status != 204 and self._learn(reply, known) and self._unsaved_since is None:
+        if self._learn(reply, known) and self._unsaved_since is None:
             self._unsaved_since = time.monotonic()
 
     def _learn(self, reply: Reply, known: Names | None) -> bool:
         """Whether it is news after `known`, which the API was asked with; another answer may have been quicker."""
+        if reply.status == 204:
+            return False
         with self._learning:
             if self._is_fresh and self._names is not None:
                 if reply.body["revision"] <= self._names.revision:

@@ -193,6 +193,15 @@ def _link(body: bytes) -> tuple[int, dict[int, bytes]]:
     return IFINFO.unpack_from(body)[3], attributes(body, IFINFO.size)
 
 
+def own_addresses() -> set[str]:
+    """All of this namespace's."""
+    found = set()
+    for body in dump(Request("list addresses", rtnl.RTM_GETADDR, ifaddrmsg())):
+        attributed = attributes(body, IFADDR.size)
+        found.add(str(ipaddress.ip_address(attributed.get(IFA_LOCAL) or attributed[IFA_ADDRESS])))
+    return found
+
+
 def _addresses(index: int) -> set[str]:
     """With prefix length, as the API writes them."""
     found = set()

@@ -23,6 +23,9 @@ PROTOCOL = 119
 """In `ip route`: `proto 119`. Numbers from 5 on are whoever's takes them."""
 _ROUTE = struct.Struct("=BBBBBBBBI")  # family, lengths, service, table, protocol, scope, type, flags
 _MAIN, _UNICAST, _LINK = 254, 1, 253
+_TABLE_LOCAL, _LOCAL = 255, 2
+_LATER = 1024
+"""The metric: what the host says to itself goes by the loopback interface, whose route has 0."""
 _GONE = frozenset({errno.ESRCH, errno.ENOENT})
 
 
@@ -38,6 +41,16 @@ def keep(ifname: str, networks: Iterable[str]) -> None:
     ]
     if requests:
         change(requests)
+
+
+def loopback(ifname: str) -> None:
+    """Lets answers come in by the interface that connections translated from ::1 wait for: the kernel delivers what is
+    for ::1 only by an interface that has it. From the wire it takes none such."""
+    message = rtmsg()
+    message["family"], message["dst_len"] = socket.AF_INET6, 128
+    message["table"], message["proto"], message["type"] = _TABLE_LOCAL, PROTOCOL, _LOCAL
+    message["attrs"] = [("RTA_DST", "::1"), ("RTA_OIF", index_of(ifname)), ("RTA_PRIORITY", _LATER)]
+    change([Request("route ::1 to the host", rtnl.RTM_NEWROUTE, message, CREATE, frozenset({errno.EEXIST}))])
 
 
 def _there(index: int) -> set[_Network]:

@@ -1,4 +1,4 @@
-"""Talking to the kernel's routing socket, and doing so in another network namespace.
+"""Talking to the kernel's routing socket, or another of netlink's, and doing so in another network namespace.
 
 It decides how messages travel: all of a change in one write, on a plain socket that lives as long as the exchange.
 pyroute2 supplies the messages' format only: its own sockets bring an event loop each, take 1.3 ms longer per
@@ -28,15 +28,18 @@ HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 ATTRIBUTE = struct.Struct("=HH")  # length, type
 NLA_TYPE_MASK = 0x3FFF
 RECEIVE = 1 << 18
+ROUTE, NETFILTER = 0, 12
+"""Netlink's protocols."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Request(NamedTuple):
-    """One message. `what` names it in an error; an errno in `accept` is not one."""
+    """One message, or its bytes without the netlink header. `what` names it in an error; an errno in `accept` is not
+    one."""
 
     what: str
     type: int
-    message: nlmsg
+    message: nlmsg | bytes
     flags: int = 0
     accept: frozenset[int] = frozenset()
 
@@ -60,7 +63,7 @@ class NoNamespace(Exception):  # noqa: N818
         )
 
 
-def change(requests: Iterable[Request]) -> list[int]:
+def change(requests: Iterable[Request], protocol: int = ROUTE) -> list[int]:
     """Carry out the requests in order, in this thread's namespace. Answers each one's errno, 0 where it was done.
 
     The kernel carries on after a refusal; the first that was not to be accepted is raised when all are answered.
@@ -70,7 +73,7 @@ def change(requests: Iterable[Request]) -> list[int]:
         return []
     data = b"".join(_encode(request, number, NLM_F_ACK) for number, request in enumerate(batch))
     codes: dict[int, int] = {}
-    with _socket() as channel:
+    with _socket(protocol) as channel:
         channel.send(data)
         while len(codes) < len(batch):
             packet = channel.recv(RECEIVE)
@@ -83,10 +86,10 @@ def change(requests: Iterable[Request]) -> list[int]:
     return [codes[number] for number in range(len(batch))]
 
 
-def dump(request: Request) -> list[bytes]:
+def dump(request: Request, protocol: int = ROUTE) -> list[bytes]:
     """Every object of a kind in this thread's namespace: its message without the netlink header."""
     found: list[bytes] = []
-    with _socket() as channel:
+    with _socket(protocol) as channel:
         channel.send(_encode(request, 0, NLM_F_DUMP))
         while True:
             packet = channel.recv(RECEIVE)
@@ -100,7 +103,7 @@ def dump(request: Request) -> list[bytes]:
 
 def ask(request: Request) -> bytes:
     """The one object that a request is answered with: its message without the netlink header."""
-    with _socket() as channel:
+    with _socket(ROUTE) as channel:
         channel.send(_encode(request, 0, 0))
         packet = channel.recv(RECEIVE)
     kind, _, start, end = next(iter(_messages(packet)))
@@ -162,14 +165,17 @@ def open_netns(netns: str) -> int:
         raise NoNamespace(netns, False) from None
 
 
-def _socket() -> socket.socket:
-    channel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+def _socket(protocol: int) -> socket.socket:
+    channel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
     channel.settimeout(10.0)
     return channel
 
 
 def _encode(request: Request, sequence: int, flags: int) -> bytes:
     message = request.message
+    if isinstance(message, bytes):
+        length = HEADER.size + len(message)
+        return HEADER.pack(length, request.type, request.flags | flags | NLM_F_REQUEST, sequence, 0) + message
     message["header"] = {
         "type": request.type,
         "flags": request.flags | flags | NLM_F_REQUEST,

@@ -71,7 +71,7 @@ def test_an_entry_says_who_what_and_from_what_to_what(told: Engine) -> None:
     }
     assert gone["op"] == "delete" and gone["before"]["subnets"] == ["10.20.0.0/24"] and gone["after"] is None
     assert [entry["revision"] for entry in entries(told)] == [1, 1, 2, 3, 4]
-    assert verified(told) == (5, gone["hash"], None)
+    assert verified(told) == audit.Verified(5, gone["hash"], None)
 
 
 def test_what_is_changed_beside_the_objects_is_there_too(engine: Engine) -> None:
@@ -224,6 +224,33 @@ def test_two_entries_that_changed_places_are_noticed(told: Engine) -> None:
     assert verified(told).problem == "entry 2 was changed"
 
 
+def test_a_log_is_verified_in_parts_as_it_is_at_once(told: Engine) -> None:
+    def parts() -> list[audit.Verified]:
+        with reading(told) as session:
+            found = [audit.verify(session, most=2)]
+            while found[-1].more:
+                found.append(audit.verify(session, found[-1], most=2))
+            return found
+
+    whole, good = verified(told), parts()
+    assert whole.problem is None and whole.entries > 4 and good[-1] == whole
+    assert [one.entries for one in good[:-1]] == list(range(2, whole.entries, 2))
+    for number in (1, 2, 3, whole.entries):
+        with writing(told) as session:
+            unguard(session)
+            hash = session.execute(select(AuditRow.hash).where(AuditRow.number == number)).scalar_one()
+            session.execute(update(AuditRow).where(AuditRow.number == number).values(hash="0" * 64))
+        assert parts()[-1] == verified(told) and verified(told).problem == f"entry {number} was changed"
+        with writing(told) as session:
+            unguard(session)
+            session.execute(update(AuditRow).where(AuditRow.number == number).values(hash=hash))
+    with writing(told) as session:
+        unguard(session)
+        session.execute(delete(AuditRow).where(AuditRow.number > 2))
+    assert parts()[-1] == verified(told)
+    assert parts()[-1].problem == f"the log ends with entry 2, and {whole.entries} were written"
+
+
 def test_entries_of_many_at_once_follow_each_other(engine: Engine) -> None:
     def make(number: int) -> None:
         did(engine, tenants.create, f"t{number}")
@@ -232,7 +259,7 @@ def test_entries_of_many_at_once_follow_each_other(engine: Engine) -> None:
         list(pool.map(make, range(24)))
     with reading(engine) as session:
         found = audit.verify(session)
-        assert found == (48, session.execute(select(AuditHead.hash)).scalar_one(), None)
+        assert found == audit.Verified(48, session.execute(select(AuditHead.hash)).scalar_one(), None)
 
 
 def test_a_tenants_people_read_of_their_tenant_since_there_is_one(told: Engine) -> None:

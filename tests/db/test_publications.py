@@ -130,7 +130,6 @@ def test_a_free_port_is_chosen(engine: Engine) -> None:
         ({"host_port": 65535, "count": 2}, "ports 65535 to 65536 do not exist"),
         ({"count": 1025}, "1025 ports cannot be published at once"),
         ({"host_ip": "x"}, "'x' is not an address"),
-        ({"host_ip": "::1"}, "::1 leads to no endpoint"),
     ],
 )
 def test_what_cannot_be_is_refused(engine: Engine, more: dict[str, Any], said: str) -> None:

@@ -94,7 +94,7 @@ def test_hosts_and_endpoints_everywhere_reach_it_by_any_host(lab: Lab, world: Wo
         assert heard(lab, h3.netns, 18080) == [h3.address, h3.address, "240.119.0.1"], "hosts themselves"
         assert asked(h3.netns, "127.0.0.1", 18080) == asked(h1.netns, "127.0.0.1", 18080) == "240.119.0.1"
         assert asked(far.netns, h2.address6, 18080) == h2.address6
-        assert asked(h3.netns, h3.address6, 18080) == "fd77:6172:7265:6f75::1"
+        assert asked(h3.netns, h3.address6, 18080) == asked(h3.netns, "::1", 18080) == "fd77:6172:7265:6f75::1"
 
 
 def test_policies_judge_the_client_whichever_host_it_came_by(lab: Lab, world: World, there: Internet) -> None:

@@ -118,3 +118,18 @@ def test_denials_tell_from_whom_to_whom_by_what_and_how_often(
         "2026-11-20 12:37:01  acme/web1  acme/db1  tcp/81              h2    ingress    acme/db  -          3\n"
         "2026-11-20 12:37:01  10.20.0.9  acme/db1  icmp type 8 code 0  h2    ingress    wall     2 no-ping  3\n"
     )
+
+
+def test_what_was_denied_over_ipv6_is_another_line_than_over_ipv4(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    six = {**DENIAL, "source_address": "fd00:20::9", "destination_address": "fd00:20::a"}
+    ping = {**six, "protocol": "icmpv6", "port": None, "icmp_type": 128, "icmp_code": 0}
+    other = {**six, "protocol": "ospf", "port": None}
+    with ScriptedApi(lambda asked: (200, {"items": [DENIAL, six, ping, other]})) as serving:
+        monkeypatch.setenv("WARREN_API", serving.url)
+        monkeypatch.setenv("WARREN_TOKEN", "wrn_1_x")
+        assert run(["policy", "denied"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    services = [line[lines[0].index("SERVICE") : lines[0].index("HOST")].strip() for line in lines[1:]]
+    assert services == ["tcp/81", "tcp/81 over IPv6", "icmpv6 type 128 code 0", "ospf over IPv6"]

@@ -12,6 +12,7 @@ from controller.pipeline import packet
 from ovs_agent import nat
 from ovs_agent.document import Published
 from ovs_agent.listening import Listener, listeners
+from ovs_agent.netlink.connections import Connection
 
 GATEWAY = "warren0-gw"
 
@@ -57,6 +58,33 @@ def test_ports_of_all_hosts_lead_by_this_hosts_number_to_an_endpoint_elsewhere()
     assert "{ tcp . 8080 : fd77:6172:7265:6f75:0:1:0:3001 . 80" in rules
     assert nat.networks([published(mesh=1)], ()) == ["244.0.0.0/6", "fd77:6172:7265:6f75:0:1::/102"]
     assert nat.networks([published()], ()) == []
+
+
+def test_connections_are_astray_whose_port_leads_elsewhere_or_nowhere() -> None:
+    ways = {**nat.ways([published(), published(host_ip="192.0.2.1", port=81), published(host_port=90, mesh=1)], host=3)}
+    ways |= nat.ways([published(protocol="udp", host_port=53)], host=3)
+    here, there = "240.119.1.100", "244.0.48.1"
+    open_ones = [
+        Connection(6, "192.0.2.2", 8080, here, 80, b""),
+        Connection(6, "192.0.2.1", 8080, here, 81, b""),
+        Connection(6, "2001:db8::1", 8080, "fd77:6172:7265:6f75::164", 80, b""),
+        Connection(6, "192.0.2.2", 90, there, 80, b""),
+        Connection(1, "10.1.0.9", 0, here, 0, b""),  # the host's own way to an endpoint
+        Connection(6, "198.51.100.1", 443, "10.0.0.1", 8443, b""),  # somebody else's translation
+        Connection(17, "198.51.100.1", 53, "198.51.100.1", 53, b""),  # of the host, or of who goes out by it
+        Connection(6, "192.0.2.2", 8080, "192.0.2.2", 8080, b""),  # it has begun at the host
+    ]
+    closed = [
+        Connection(17, "192.0.2.2", 8080, here, 80, b""),
+        Connection(6, "192.0.2.1", 8080, here, 80, b""),
+        Connection(6, "192.0.2.2", 8081, here, 80, b""),
+        Connection(6, "192.0.2.2", 90, "244.0.48.2", 80, b""),
+        Connection(6, "2001:db8::1", 8080, "fd77:6172:7265:6f75:0:1:0:3001", 80, b""),
+        Connection(1, "10.1.0.8", 0, here, 0, b""),
+        Connection(17, "192.0.2.2", 53, "192.0.2.2", 53, b""),  # a stream to the host, from before
+    ]
+    own = {"192.0.2.1", "192.0.2.2", "2001:db8::1"}
+    assert nat.astray([*open_ones, *closed], ways, {"10.1.0.9": here}, own) == closed
 
 
 def test_a_host_whose_number_does_not_fit_says_so() -> None:

@@ -8,11 +8,13 @@ import re
 import pytest
 from sqlalchemy import update
 
-from db.engine import writing
+from db import audit
+from db.engine import reading, writing
 from db.tables import AuditRow
 from tests.db.test_audit import unguard
 from tests.ui.visitor import Visitor, faults, member, words
 from tests.web.conftest import Site
+from web.ui import audit as audit_pages
 
 
 def test_addresses_show_how_full_everything_is(two: Site, boss: Visitor) -> None:
@@ -95,6 +97,24 @@ def test_the_audit_log_tells_who_what_when_and_from_where(two: Site, boss: Visit
         unguard(session)
         session.execute(update(AuditRow).where(AuditRow.number == 2).values(entry='{"number": 2}'))
     assert "entry 2 was changed" in words(boss.open("/audit/verification"))
+
+
+def test_a_long_log_is_verified_part_by_part(two: Site, boss: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_pages, "VERIFIED_AT_ONCE", 2)
+    with reading(two.engine) as session:
+        entries = audit.verify(session).entries
+    page, steps = boss.open("/audit/verification"), 1
+    first = re.search(r'hx-get="(/audit/verification\?known=[^"]+)" hx-trigger="load"', page)
+    assert first is not None and "The first 2 entries are as they were written" in words(page)
+    while (more := re.search(r'<a href="(/audit/verification\?known=[^"]+)">Go on', page)) is not None:
+        page, steps = boss.open(more[1]), steps + 1
+    assert f"All {entries} entries are as they were written" in words(page) and steps == entries // 2 + entries % 2
+    made_up = first[1].replace("known=2.", f"known={entries}.")
+    assert "The first 2 entries" in words(boss.open(made_up)), "it begins anew"
+    with writing(two.engine) as session:
+        unguard(session)
+        session.execute(update(AuditRow).where(AuditRow.number == 4).values(entry='{"number": 4}'))
+    assert "entry 4 was changed" in words(boss.open(first[1]))
 
 
 def test_a_tenants_admin_sees_his_part_of_the_log(two: Site) -> None:

@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from sqlalchemy import select
@@ -17,6 +18,7 @@ from db.engine import reading, writing
 from db.tables import Host, utcnow
 from tests import crowd
 from tests.web.conftest import PASSWORD, Site
+from web.ui import flows
 
 
 class Agent(threading.Thread):
@@ -84,6 +86,25 @@ def test_flows_are_found_by_what_they_mention(filled: Site) -> None:
     assert "No flow mentions" in look(filled, "?q=203.0.113.7")
 
 
+def test_flows_come_in_pages(filled: Site) -> None:
+    said, seen = look(filled), []
+    total = int(re.search(r'<span class="count">([\d,]+)', said)[1].replace(",", ""))  # type: ignore[index]
+    for first in range(0, total, flows.PER_PAGE):
+        page = look(filled, f"?cursor={first}")
+        seen += re.findall(r'<tr><th scope="row" title="([^"]+)"', page)
+        assert ("Next page" in page) == (first + flows.PER_PAGE < total) and ("First page" in page) == (first > 0)
+    assert total > 2 * flows.PER_PAGE and len(seen) == len(set(seen)) == total
+
+
+def test_a_flow_is_put_into_words_once_however_often_it_is_searched(filled: Site) -> None:
+    with patch.object(flows, "told", wraps=flows.told) as told:
+        first = look(filled, "?q=203.0.113.7")
+        assert told.call_count > 100
+        told.reset_mock()
+        assert re.sub(r"\d+ packets", "", look(filled, "?q=203.0.113.7")) == re.sub(r"\d+ packets", "", first)
+        assert told.call_count == 0
+
+
 def test_what_is_missing_and_what_nobody_wants_stands_first(filled: Site) -> None:
     def change(lines: list[str]) -> dict[str, Any]:
         strange = "7705ffffffffffff 20 9 3 180"
@@ -93,6 +114,11 @@ def test_what_is_missing_and_what_nobody_wants_stands_first(filled: Site) -> Non
     assert "1 missing and 2 unknown" in said
     assert "not in the model" in said and "tp_dst=80" in said
     assert said.index("not in the model") < said.index("go to ")
+
+
+def test_flows_that_were_left_off_are_not_taken_for_missing(filled: Site) -> None:
+    said = look(filled, change=lambda lines: {"flows": lines[:40], "left_off": len(lines) - 40})
+    assert "40 flows installed" in said and "missing" not in said and "flows more than its agent tells" in said
 
 
 def test_a_host_that_says_nothing_is_not_taken_for_empty(filled: Site, monkeypatch: pytest.MonkeyPatch) -> None:

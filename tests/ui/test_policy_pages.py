@@ -11,6 +11,11 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 import yaml
 
+from controller.calc.decision import Decision
+from db import denials
+from db.denials import Seen
+from db.engine import writing
+from db.tables import utcnow
 from tests.ui.visitor import Visitor, faults, member, words
 from tests.web.conftest import Site
 from web.api import asking
@@ -207,3 +212,48 @@ def test_a_tenants_people_see_and_write_their_own(shop: Site, boss: Visitor) -> 
     before = shop.admin.get("/policies").get_json()["items"]
     eve.confirm("/new/policy", documents=LOCK.replace("acme", "beta"))
     assert len(shop.admin.get("/policies").get_json()["items"]) == len(before) + 1
+
+
+def turned(page: str) -> dict[tuple[str, str], tuple[str, str]]:
+    """What was before and is then, in the cells that are hatched; of the others the same twice."""
+    found = {}
+    for kind, said in re.findall(r'<td class="cell ([^"]*)">.*?<span class="unseen">(.*?)</span>', page, re.DOTALL):
+        ends = re.fullmatch(r"(.+) to (.+): (?:before (\w+), then )?(\w+)", said)
+        if ends:
+            assert bool(ends[3]) == ("differs" in kind.split())
+            found[ends[1], ends[2]] = ends[3] or ends[4], ends[4]
+    return found
+
+
+def test_a_preview_hatches_what_changes_in_the_matrix(shop: Site, boss: Visitor) -> None:
+    """What it says of before and after is what the matrix says then."""
+    matrix = "/policies/matrix?by=endpoint"
+    before = cells(boss.open(matrix))
+    seen = turned(unescape(boss.send("/new/policy", documents=LOCK).text))
+    changed = {ends for ends, (was, now) in seen.items() if was != now}
+    # db1 and db2 may be called by web1 and web2 at tcp/5432 only, and by others not at all.
+    everybody, called = ("acme/web1", "acme/web2", "acme/db1", "acme/db2", "beta/other"), ("acme/db1", "acme/db2")
+    assert changed == {(one, other) for one in everybody for other in called if one != other}
+    assert seen["acme/web1", "acme/db1"] == ("allowed", "partly") and seen["beta/other", "acme/db1"][1] == "denied"
+    boss.confirm("/new/policy", documents=LOCK)
+    after = cells(boss.open(matrix))
+    assert {ends: (before[ends], after[ends]) for ends in seen if ends in before} == {
+        ends: verdicts for ends, verdicts in seen.items() if ends in before
+    }
+    assert not turned(unescape(boss.send("/policies/acme/lock/edit", documents=LOCK).text)), "nothing changes"
+
+
+def test_what_was_denied_over_ipv4_and_over_ipv6_is_told_apart(shop: Site, boss: Visitor) -> None:
+    boss.confirm("/new/policy", documents=LOCK)
+    now = utcnow()
+    ends = (("10.65.0.2", "10.65.0.4"), ("fd00:65::2", "fd00:65::4"))
+    with writing(shop.engine) as session:
+        for source, destination in ends:
+            made = Decision(
+                *("h1", "deny", "ingress", ("acme/lock",), None, "", "acme/web1", source, "acme/db1", destination),
+                *("tcp", 81, None, None),
+            )
+            denials.record(session, {made: Seen(1, now, now)})
+    page = words(boss.open("/policies/acme/lock"))
+    said = re.findall(r"acme/web1 acme/db1 (tcp/81(?: over IPv6)?) h1", page)
+    assert sorted(said) == ["tcp/81", "tcp/81 over IPv6"]

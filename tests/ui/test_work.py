@@ -187,3 +187,34 @@ def test_other_sites_change_nothing(two: Site, boss: Visitor) -> None:
         for path in ("/new/tenant", "/tenants/acme/join", "/endpoints/acme/acme1/delete"):
             boss.send(path, 403, name="x", to="beta", step="apply")
     assert two.revision() == before
+
+
+def test_a_host_is_made_edited_given_a_token_and_deleted(site: Site, boss: Visitor) -> None:
+    made = boss.send("/new/host", name="h7", address="198.18.0.17", mtu="1600", labels="rack=b")
+    (token,) = re.findall(r"--token (wrn_\w+)<", unescape(made.text))
+    agent = site.caller(site.caller(token).made("/enrol", {})["token"])
+    found = site.admin.get("/hosts/h7").get_json()
+    assert (found["address"], found["labels"], found["state"]) == ("198.18.0.17", {"rack": "b"}, "enrolled")
+    assert 'value="1600"' in boss.open("/hosts/h7/edit")
+    boss.confirm("/hosts/h7/edit", address="198.18.0.18", labels="rack=c")
+    found = site.admin.get("/hosts/h7").get_json()
+    assert (found["address"], found["labels"]) == ("198.18.0.18", {"rack": "c"})
+    assert 'value="1600"' not in boss.open("/hosts/h7/edit"), "as its agent finds it"
+    again = re.findall(r"--token (wrn_\w+)<", unescape(boss.send("/hosts/h7/token").text))
+    assert len(again) == 1 and again != [token]
+    site.admin.made("/tenants", {"name": "acme"})
+    attached = {"network": "acme/default", "name": "one", "netns": "/run/netns/x"}
+    assert agent.put("/hosts/h7/attachments/one/eth0", attached).status_code == 201
+    assert "Its 1 endpoint and their addresses go, too." in words(boss.open("/hosts/h7/delete"))
+    boss.send("/hosts/h7/delete", 303, step="apply")
+    assert site.admin.get("/hosts/h7").status_code == 404
+    assert site.admin.get("/endpoints/acme/one").status_code == 404
+
+
+def test_only_who_may_change_the_cluster_changes_hosts(two: Site) -> None:
+    for somebody in (Visitor(two, two.viewer.token), member(two, "eve", acme="admin")):
+        for path in ("/new/host", "/hosts/h1/edit", "/hosts/h1/token", "/hosts/h1/delete"):
+            somebody.open(path, 403)
+            somebody.send(path, 403, name="h9", step="apply")
+    assert "Edit" not in Visitor(two, two.viewer.token).open("/hosts/h1")
+    assert [host["name"] for host in two.admin.get("/hosts").get_json()["items"]] == ["h1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from unittest.mock import patch
 
 from controller.calc.known import owned
@@ -31,6 +32,20 @@ def test_it_follows_every_change_and_equals_one_that_is_made_anew(any_site: Site
     same(any_site)
     assert admin.delete("/tenants/globex").status_code == 200
     same(any_site)
+
+
+def test_a_large_world_is_left_out_of_the_search_for_cycles(any_site: Site) -> None:
+    attach(agent_of_a_network(any_site), "web1")
+    gc.unfreeze()
+    try:
+        with reading(any_site.engine) as session:
+            whole(session)
+            assert gc.get_freeze_count() == 0
+            with patch("web.modelled.MANY", 1):
+                world = whole(session)
+        assert gc.get_freeze_count() > len(world.endpoints)
+    finally:
+        gc.unfreeze()
 
 
 def test_it_reads_what_changed_and_no_more(any_site: Site) -> None:

@@ -193,6 +193,7 @@ def test_a_revision_is_applied_when_every_host_concerned_has_confirmed(
         "revision": revision,
         "state": "applied",
         "hosts": [{"host": name, "state": "applied", "error": ""} for name in ("h1", "h2")],
+        "unaware": [],
     }
 
 
@@ -360,3 +361,23 @@ def test_who_asks_whether_names_are_known_may_be_left_out(any_site: Site, agents
     revision = attach(agents[0], "h1", "web3").get_json()["revision"]
     answers = [agents[0].get(f"/revisions/{revision}/names{query}").get_json() for query in ("", "?but=h1", "?but=h9")]
     assert [answer["waiting"] for answer in answers] == [["h1", "h2"], ["h2"], ["h1", "h2"]]
+
+
+def test_a_revision_is_waited_for_with_its_names(
+    any_site: Site, agents: tuple[Caller, Caller], pool: ThreadPoolExecutor
+) -> None:
+    for number, agent in enumerate(agents, 1):
+        agent.get(f"/hosts/h{number}/names?after={any_site.revision()}")
+    attach(agents[1], "h2", "web2")
+    revision = attach(agents[0], "h1", "web3").get_json()["revision"]
+    confirm(any_site, revision, h1=Progress(wanted=revision, confirmed=revision))
+    asked = f"/revisions/{revision}?host=h1&wait={LONG}"
+    assert agents[0].get(asked).get_json()["state"] == "applied"
+    first = waiting(any_site, pool, lambda: agents[0].get(f"{asked}&names_but=h1"))
+    assert not first.done()
+    agents[1].get(f"/hosts/h2/names?after={revision}")
+    answer = first.result(SOON_SECONDS).get_json()
+    assert (answer["state"], answer["unaware"]) == ("applied", [])
+    agents[1].get("/hosts/h2/names?after=0")
+    late = agents[0].get(f"/revisions/{revision}?host=h1&names_but=h1&wait=0").get_json()
+    assert (late["state"], late["unaware"]) == ("applied", ["h2"])

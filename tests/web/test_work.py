@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, select
 
+from db.engine import MOST_WRITERS, writing
 from tests.web.conftest import Caller, Site
 from tests.web.test_waiting import until
 
@@ -44,6 +46,21 @@ def watched(engine: Engine) -> Iterator[Work]:
         event.remove(engine, "begin", begun)
 
 
+@contextmanager
+def functions() -> Iterator[list[int]]:
+    """How many functions of Python this thread calls: what a request costs the interpreter, on any machine."""
+    count = [0]
+
+    def called(_frame, kind: str, _value) -> None:  # type: ignore[no-untyped-def]
+        count[0] += kind == "call"
+
+    sys.setprofile(called)
+    try:
+        yield count
+    finally:
+        sys.setprofile(None)
+
+
 def agent_of_a_network(site: Site) -> Caller:
     site.admin.made("/tenants", {"name": "acme"})
     site.admin.made("/networks", {"name": "acme/web", "subnets": ["10.20.0.0/24", "fd00:20::/64"]})
@@ -63,6 +80,44 @@ def test_a_change_of_an_endpoint_takes_ten_statements_and_one_transaction(any_si
     # Who asks; the endpoint; its change; what it was and is; the revision and its log; the audit log's end, entry, end.
     assert len(work.statements) == 10, "\n".join(work.statements)
     assert work.transactions == 1
+
+
+def test_a_change_of_an_endpoint_writes_by_way_of_one_table_and_looks_up_no_more_than_it_needs(any_site: Site) -> None:
+    """More than that is a flush that sorts all that hangs on an endpoint, or a driver that describes each column."""
+    attach(agent_of_a_network(any_site), "web1")
+    for number in range(8):  # until all statements are compiled, and prepared
+        assert any_site.admin.patch("/endpoints/acme/web1", {"labels": {"n": str(number)}}).status_code == 200
+    with functions() as count:
+        assert any_site.admin.patch("/endpoints/acme/web1", {"labels": {"n": "last"}}).status_code == 200
+    assert count[0] < 3400, count
+
+
+def test_no_more_writers_of_a_process_are_at_work_than_help_each_other(any_site: Site) -> None:
+    engine, inside, most = any_site.state().engine, threading.Semaphore(0), 0
+    enough, lock, busy = threading.Event(), threading.Lock(), 0
+
+    def writes() -> None:
+        nonlocal busy, most
+        with writing(engine) as session:
+            session.execute(select(1))
+            with lock:
+                busy += 1
+                most = max(most, busy)
+            inside.release()
+            enough.wait(10)
+            with lock:
+                busy -= 1
+
+    writers = [threading.Thread(target=writes) for _ in range(MOST_WRITERS + 3)]
+    for writer in writers:
+        writer.start()
+    expected = MOST_WRITERS if engine.dialect.name == "postgresql" else 1
+    for _ in range(expected):
+        assert inside.acquire(timeout=10)
+    enough.set()
+    for writer in writers:
+        writer.join(10)
+    assert most == expected
 
 
 def test_a_page_of_endpoints_takes_as_many_statements_however_long_it_is(any_site: Site) -> None:

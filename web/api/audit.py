@@ -46,8 +46,8 @@ def found(query: AuditQuery) -> Json:
 def verify() -> Json:
     """Tell whether the log is as it was written"""
     with reading() as session:
-        entries, hash, problem = audit.verify(session)
-    return {"intact": problem is None, "entries": entries, "hash": hash, "problem": problem}
+        found = audit.verify(session)
+    return {"intact": found.problem is None, "entries": found.entries, "hash": found.hash, "problem": found.problem}
 
 
 def _with_zone(moment: datetime | None, field: str) -> datetime | None:

@@ -18,7 +18,7 @@ from web.api.agents import GATHER_SECONDS
 from web.api.applied import applied, previewable, removed
 from web.api.attachments import host_id
 from web.api.replies import Answer, Json, conditional, if_match, listed, shown
-from web.api.revisions import of_own_hosts
+from web.api.revisions import unaware
 from web.api.schemas.dns import (
     Dns,
     DnsChange,
@@ -194,8 +194,7 @@ def known(revision: int, query: NamesKnownQuery) -> Json:
         while True:
             pulse = live.seen().pulse
             with reading() as session:
-                behind = directory.behind(session, revision, concerned, datetime.now(UTC))
-                waiting = [name for name in of_own_hosts(session, behind) if name != query.but]
+                waiting = [name for name in unaware(session, revision, concerned) if name != query.but]
             if not waiting or not live.wait_for_pulse(pulse, deadline - time.monotonic()):
                 return {"revision": revision, "waiting": waiting}
 

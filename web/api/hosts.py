@@ -77,13 +77,12 @@ def update(host: str, body: HostChange, query: ChangeQuery) -> Answer | Response
     """Change a host"""
     # Said and null is "none of its own"; not said is "as it is".
     mtu = (body.mtu or 0) if "mtu" in body.model_fields_set else None
-    return applied(
-        lambda tx: present.host(
-            hosts.update(tx, host, address=body.address, labels=body.labels, mtu=mtu, version=if_match())
-        ),
-        query,
-        beside=False,
-    )
+    return applied(lambda tx: altered(tx, host, body, mtu, if_match()), query, beside=False)
+
+
+def altered(tx: Transaction, host: str, body: HostChange, mtu: int | None, version: int | None) -> Json:
+    """`mtu` 0: as its agent finds it; None: as it is."""
+    return present.host(hosts.update(tx, host, address=body.address, labels=body.labels, mtu=mtu, version=version))
 
 
 @blueprint.delete("/hosts/<host>")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import chain, islice
+from typing import NamedTuple
 
 from flask import Response, jsonify
 
@@ -36,7 +37,19 @@ def previewed(change: Callable[[Transaction], object]) -> Response:
     return jsonify(told(change))
 
 
+class Foretold(NamedTuple):
+    """The world as it is and as it would be, and what is said of that."""
+
+    old: World
+    new: World
+    document: Json
+
+
 def told(change: Callable[[Transaction], object]) -> Json:
+    return foretold(change).document
+
+
+def foretold(change: Callable[[Transaction], object]) -> Foretold:
     """What `change` would do. The revision is the newest there is: nothing was changed."""
     old, changes = rehearsed(change)
     new = old.apply(old.revision, changes)
@@ -58,7 +71,7 @@ def told(change: Callable[[Transaction], object]) -> Json:
             for id, flows in (sorted(preview.flows(old, new, changes).items()) if seen is None else ())
         ],
     }
-    return Preview.model_validate(document).model_dump(mode="json", by_alias=True)
+    return Foretold(old, new, Preview.model_validate(document).model_dump(mode="json", by_alias=True))
 
 
 def _change(row: Difference | Opening) -> dict[str, str | None]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from apiflask import APIBlueprint
 from sqlalchemy.orm import Session
 
-from db import convergence, hosts
+from db import convergence, directory, hosts
 from db.changes import changes_since, current_revision
 from web import present
 from web.api.replies import Json
 from web.api.schemas.revision import Revision, Revisions, RevisionsQuery, RevisionWaitQuery
 from web.auth.access import ANYONE_KNOWN, READERS, allow, whoever
 from web.auth.principal import MEMBER
-from web.state import reading, state
+from web.state import reading, reading_all, state
 
 blueprint = APIBlueprint("revisions", __name__, tag="Revisions")
 
@@ -45,27 +46,40 @@ def get(revision: int, query: RevisionWaitQuery) -> Json:
 
     With `wait` the answer comes when every host concerned has confirmed or refused it, or when the time is over.
     """
-    return awaited(revision, query.wait, query.host)
+    return awaited(revision, query.wait, query.host, query.names_but)
 
 
-def awaited(revision: int, seconds: float, host: str | None = None) -> Json:
-    """How far a revision is as soon as that is not `pending`, or when the time is over."""
+def awaited(revision: int, seconds: float, host: str | None = None, names_but: str | None = None) -> Json:
+    """How far a revision is as soon as that is not `pending`, or when the time is over; with `names_but`, also not
+    before all hosts but that know its names."""
     live = state().live
+    named: frozenset[int] = frozenset()
+    if names_but is not None:
+        with reading_all() as session:
+            named = directory.concerned(session, revision)
     with live.patience(seconds) as deadline:
         while True:
             pulse = live.seen().pulse
-            body = progress(revision, host)
+            with reading() as session:
+                body = progress(session, revision, host)
+                if names_but is not None:
+                    body["unaware"] = [name for name in unaware(session, revision, named) if name != names_but]
             left = deadline - time.monotonic()
-            if body["state"] != "pending" or not live.wait_for_pulse(pulse, left):
+            waits = body["state"] == "pending" or (body["state"] == "applied" and body.get("unaware"))
+            if not waits or not live.wait_for_pulse(pulse, left):
                 return body
 
 
-def progress(revision: int, host: str | None) -> Json:
-    with reading() as session:
-        found: Json = convergence.progress(session, revision, host).document()
-        own = of_own_hosts(session, [one["host"] for one in found["hosts"]])
-        found["hosts"] = [one for one in found["hosts"] if one["host"] in own]
-        return found
+def progress(session: Session, revision: int, host: str | None = None) -> Json:
+    found: Json = convergence.progress(session, revision, host).document()
+    own = of_own_hosts(session, [one["host"] for one in found["hosts"]])
+    found["hosts"] = [one for one in found["hosts"] if one["host"] in own]
+    return found
+
+
+def unaware(session: Session, revision: int, hosts: frozenset[int]) -> list[str]:
+    """Those of `hosts` that answer from names older than `revision`."""
+    return of_own_hosts(session, directory.behind(session, revision, hosts, datetime.now(UTC)))
 
 
 def of_own_hosts(session: Session, names: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from web import present
 from web.api import endpoints as api_endpoints
 from web.api import networks as api_networks
 from web.api.replies import Json
-from web.api.revisions import progress
+from web.api.revisions import awaited
 from web.api.schemas.endpoint import EndpointChange
 from web.api.schemas.network import NetworkChange, NetworkCreate
 from web.auth.access import ANYONE_KNOWN, SIGHT, TENANT_ADMINS, TENANT_OPERATORS, allow
@@ -60,7 +60,7 @@ NETWORK_FIELDS = (
 @allow(ANYONE_KNOWN)
 def change(revision: int) -> str:
     """How far a change has come; leads back to what was changed."""
-    found = progress(min(revision, 2**53), None)
+    found = awaited(min(revision, 2**53), 0)
     back, undo = local(request.args.get("back")), request.args.get("undo")
     return render(
         "change.html",

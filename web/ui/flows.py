@@ -6,6 +6,7 @@ that the model does not know shows as such, and one that is missing, too.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -16,14 +17,17 @@ from controller.calc.known import FIELDS, Names, Owned
 from controller.openflow.text import action_text, match_text
 from controller.pipeline.flow import Flow, SetField
 from controller.pipeline.stages import Stage
+from controller.world import World
 from db import hosts, traces
 from web.api.asking import asked_of
+from web.api.cursors import number
 from web.auth.access import READERS, allow
+from web.modelled import Program
 from web.state import reading_all, state
 from web.ui import words
 from web.ui.frame import blueprint, render, text_asked
 
-MOST_SHOWN = 200
+PER_PAGE = 100
 
 
 PACKETS = {
@@ -47,7 +51,7 @@ class Part(NamedTuple):
 
 class Row(NamedTuple):
     """`state`: installed, missing (wanted and not there) or unknown (there, and not wanted). What has a `flow` is told
-    in names only when somebody is to read it: a host may have tens of thousands."""
+    in names only when somebody is to read it: a host may have tens of thousands. `at` is its place in the program."""
 
     stage: str
     table: int
@@ -62,6 +66,7 @@ class Row(NamedTuple):
     reason: str | None = None
     cookie: str = ""
     flow: Flow | None = None
+    at: int = 0
 
 
 class Counted(NamedTuple):
@@ -81,22 +86,25 @@ def flows(name: str) -> str:
     trouble = "its agent has not answered in time" if said is None else said["trouble"]
     world = state().modelled.now()
     rows: list[Row] = []
-    names: Names | None = None
+    program: Program | None = None
     if not trouble and said is not None and host.id in world.hosts:
-        names, program = state().modelled.program(world, host.id)
-        rows = list(joined(program, counted(said["flows"])))
+        program = state().modelled.program(world, host.id)
+        rows = list(joined(program.flows, counted(said["flows"]), whole=not said["left_off"]))
         rows += [_foreign(text) for text in said["foreign"]]
     chosen = [row for row in rows if not stage or row.stage == stage]
-    if wanted := needles(query, world, host.id):
-        chosen = [row for row in (told(row, names) for row in chosen) if mentions(row, wanted)]
+    if wanted := needles(query, world):
+        chosen = [row for row in chosen if mentions(text_of(row, program), wanted)]
     chosen.sort(key=lambda row: (row.state == "installed", row.table, -row.packets, -row.priority))
+    first = number(request.args.get("cursor")) or 0
     return render(
         "flows.html",
         "Hosts",
         host=name,
         stages=stages(rows),
         stage=stage,
-        rows=[told(row, names) for row in chosen[:MOST_SHOWN]],
+        rows=[told(row, program) for row in chosen[first : first + PER_PAGE]],
+        first=first,
+        next=str(first + PER_PAGE) if first + PER_PAGE < len(chosen) else None,
         total=len(chosen),
         trouble=trouble,
         at=world.revision,
@@ -128,17 +136,20 @@ def counted(lines: Sequence[str]) -> dict[str, list[Counted]]:
     return found
 
 
-def joined(model: Sequence[tuple[str, Owned]], found: dict[str, list[Counted]]) -> Iterator[Row]:
-    """What the model wants, by its cookies, with what the switch has of it, and what is left on either side."""
-    for cookie, one in model:
+def joined(model: Sequence[tuple[str, Owned]], found: dict[str, list[Counted]], whole: bool) -> Iterator[Row]:
+    """What the model wants, by its cookies, with what the switch has of it, and what is left on either side. Where not
+    the `whole` was told, nobody knows what is missing."""
+    for at, (cookie, one) in enumerate(model):
         flow = one.flow
+        here = next((one for one in found.get(cookie, ()) if one[:2] == (flow.table, flow.priority)), None)
+        if here is None and not whole:
+            continue
         facts = flow.table.name, int(flow.table), flow.priority, (), (), one.what, one.owner
-        here = next((at for at in found.get(cookie, ()) if at[:2] == (flow.table, flow.priority)), None)
         if here is None:
-            yield Row(*facts, 0, 0, "missing", one.reason, cookie, flow)
+            yield Row(*facts, 0, 0, "missing", one.reason, cookie, flow, at)
         else:
             found[cookie].remove(here)
-            yield Row(*facts, here.packets, here.octets, "installed", one.reason, cookie, flow)
+            yield Row(*facts, here.packets, here.octets, "installed", one.reason, cookie, flow, at)
     for cookie, left in found.items():
         for at in left:
             yield Row(
@@ -146,10 +157,11 @@ def joined(model: Sequence[tuple[str, Owned]], found: dict[str, list[Counted]]) 
             )
 
 
-def told(row: Row, names: Names | None) -> Row:
+def told(row: Row, program: Program | None) -> Row:
     """With its match and its actions in names."""
-    if row.flow is None or names is None:
+    if row.flow is None or program is None:
         return row
+    names = program.names
     match = tuple(part(item.field, item.value, item.mask, match_text(item), names) for item in row.flow.match)
     return row._replace(match=match, actions=tuple(_actions(row.flow, names)), flow=None)
 
@@ -203,22 +215,41 @@ def stages(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [found[table] for table in sorted(found)]
 
 
-def needles(query: str, world: Any, host: int) -> tuple[str, ...]:
+def needles(query: str, world: World) -> tuple[str, ...]:
     """What to look for: the text, and if it is an endpoint's name, address or MAC, all three of these."""
     if not query:
         return ()
-    wanted = {query.lower()}
+    wanted, address = {query.lower()}, _address(query)
     for one in world.endpoints.values():
-        own = {one.name, *(address.ip for address in one.addresses)}
-        if query in own:
-            wanted |= {text.lower() for text in own}
+        if query == one.name or any((at.version, at.value) == address for at in one.addresses):
+            wanted |= {text.lower() for text in (one.name, *(at.ip for at in one.addresses))}
     return tuple(wanted)
 
 
-def mentions(row: Row, wanted: Sequence[str]) -> bool:
-    """Whether one of them stands in the flow by itself: 10.20.0.9 is not in 10.20.0.90."""
-    if not wanted:
-        return True
-    told = [one for parts in (row.match, row.actions) for part in parts for one in part]
-    text = " ".join([*told, row.owner, row.reason or "", row.cookie]).lower()
-    return any(re.search(rf"(?<![\w.:]){re.escape(needle)}(?![\w:]|\.\d)", text) for needle in wanted)
+def _address(text: str) -> tuple[int, int] | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return address.version, int(address)
+
+
+def text_of(row: Row, program: Program | None) -> str:
+    """All that is said of a flow. Of the model's flows it is kept with them: putting it into words takes most of a
+    search, and only what was counted differs from look to look."""
+    kept = None if program is None or row.flow is None else program.texts
+    text = None if kept is None else kept.get(row.at)
+    if text is None:
+        said = told(row, program)
+        parts = [one for parts in (said.match, said.actions) for part in parts for one in part]
+        text = " ".join([*parts, row.owner, row.reason or "", row.cookie]).lower()
+        if kept is not None:
+            kept[row.at] = text
+    return text
+
+
+def mentions(text: str, wanted: Sequence[str]) -> bool:
+    """Whether one of them stands in it by itself: 10.20.0.9 is not in 10.20.0.90."""
+    return any(
+        needle in text and re.search(rf"(?<![\w.:]){re.escape(needle)}(?![\w:]|\.\d)", text) for needle in wanted
+    )

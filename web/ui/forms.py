@@ -17,12 +17,13 @@ from pydantic import BaseModel, ValidationError
 from db.changes import Transaction
 from db.errors import DomainError
 from web.api.contract import fault
-from web.api.preview import told
+from web.api.preview import foretold
 from web.api.replies import Json
 from web.api.schemas.common import AboutTenants
 from web.auth.access import enter, rule_of
 from web.problems import FieldFault, Problem, from_domain
 from web.state import changing
+from web.ui.differences import differences
 from web.ui.frame import blueprint, render
 from web.ui.sign_in import local
 
@@ -93,8 +94,9 @@ def carried_out(
     try:
         do = change(values)
         if previewed and request.form.get("step") != "apply":
-            preview = told(do)
-            facts = {"preview": preview, "turns": together(preview["changes"]), "previewed": True}
+            old, new, preview = foretold(do)
+            table = differences(old, new, preview["changes"])
+            facts = {"preview": preview, "turns": together(preview["changes"]), "table": table, "previewed": True}
             return page(work, values, template, **facts, **more)
         with changing() as tx:
             made = do(tx)

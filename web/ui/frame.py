@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from apiflask import APIBlueprint
 from flask import Flask, Response, g, make_response, redirect, render_template, request, send_from_directory, url_for
 
-from web.auth.access import admits, public
+from web.auth.access import admits, public, sight
 from web.problems import Problem
 from web.state import state
 from web.ui import words
@@ -28,21 +28,22 @@ blueprint = APIBlueprint("ui", __name__, template_folder="templates", enable_ope
 
 
 class RailEntry(NamedTuple):
-    """`key` follows `g`."""
+    """`key` follows `g`; some can be asked for one tenant's part."""
 
     name: str
     endpoint: str
     icon: str
     key: str
+    of_a_tenant: bool = False
 
 
 PAGES = (
     RailEntry("Overview", "ui.overview", "overview", "o"),
-    RailEntry("Topology", "ui.topology", "topology", "m"),
+    RailEntry("Topology", "ui.topology", "topology", "m", True),
     RailEntry("Tenants", "ui.tenants", "tenant", "t"),
-    RailEntry("Networks", "ui.networks", "network", "n"),
-    RailEntry("Endpoints", "ui.endpoints", "endpoint", "e"),
-    RailEntry("Policies", "ui.policies", "policy", "p"),
+    RailEntry("Networks", "ui.networks", "network", "n", True),
+    RailEntry("Endpoints", "ui.endpoints", "endpoint", "e", True),
+    RailEntry("Policies", "ui.policies", "policy", "p", True),
     RailEntry("Trace", "ui.trace", "trace", "r"),
     RailEntry("Hosts", "ui.hosts", "host", "h"),
     RailEntry("Addresses", "ui.addresses", "address", "a"),
@@ -64,8 +65,17 @@ def render(template: str, section: str, **facts: Any) -> str:
         here=request.full_path.rstrip("?"),
         query=text_asked(),
         revision=state().live.seen().revision,
+        scope=(request.view_args or {}).get("tenant") or narrowed_to(),
+        narrowed_to=narrowed_to(),
+        of_a_tenant=any(page.of_a_tenant and page.endpoint == request.endpoint for page in PAGES),
+        sees_many=(seen := sight()) is None or len(seen) > 1,
         **facts,
     )
+
+
+def narrowed_to() -> str | None:
+    """The one tenant that is asked for: the lists that the rail leads to are its, too."""
+    return request.args.get("tenant", "").strip()[:63] or None
 
 
 def text_asked() -> str:

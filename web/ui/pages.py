@@ -27,6 +27,7 @@ from web.history import rates
 from web.state import reading, reading_all, state
 from web.ui import words
 from web.ui.chips import chips, order
+from web.ui.columns import COLUMNS
 from web.ui.frame import blueprint, render, text_asked
 from web.ui.nouns import NOUNS, endpoints_seen, nouns
 from web.ui.overview import last_changes
@@ -71,6 +72,7 @@ def listing(name: str, lead: Callable[[list[Json]], str]) -> str:
         chips=chips(name, given, labels, text),
         order=order(sort),
         removable=name in REMOVABLE,
+        shown_columns=COLUMNS[name],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lab import docker
 from tests.lab.docker.site import Site, until, until_ready
 
 
@@ -24,6 +25,13 @@ def test_containers_are_known_by_their_names_on_all_hosts_as_long_as_they_run(si
     direct = ("exec", "asker", "nslookup", "web1.named", "169.254.53.53")
     assert address in site.docker("h2", *direct)
     site.fails("h2", "exec", "stranger", "nslookup", "web1.named", "169.254.53.53")
+
+    site.docker("h1", "run", "-d", "--name", "late", docker.IMAGE, "httpd", "-f", "-h", "/www")
+    site._containers.insert(0, ("h1", "late"))
+    site.docker("h1", "network", "connect", "--alias", "later", "named", "late")
+    until(lambda: site.hears("h2", "asker", "late") and site.hears("h2", "asker", "later"), "connected later", 10)
+    site.docker("h1", "network", "disconnect", "named", "late")
+    assert not site.hears("h2", "asker", "late")
 
     site.docker("h1", "rename", "web1", "web2")
     site._containers[-1] = ("h1", "web2")

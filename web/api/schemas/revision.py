@@ -24,10 +24,14 @@ class Revision(Contract):
         description="`applied`: every host concerned has confirmed it."
     )
     hosts: list[HostProgress] = Field(description="The hosts concerned.")
+    unaware: list[Name] = Field([], description="With `names_but`: the hosts that answer from older names still.")
 
 
 class RevisionWaitQuery(WaitQuery):
     host: Name | SkipJsonSchema[None] = Field(None, description="Look at this host only.")
+    names_but: Name | SkipJsonSchema[None] = Field(
+        None, description="Wait for the resolvers, too, of all hosts but this, as `GET /revisions/{n}/names` does."
+    )
 
 
 class Change(Contract):

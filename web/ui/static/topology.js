@@ -135,8 +135,8 @@
     if (first) fit();
     reveal();
   };
-  /* A line is as wide as its traffic is fast: a point for each tenfold beyond a kilobit a second. */
-  const wide = (octets) => 1.5 + Math.min(6, Math.max(0, Math.log10((octets ?? 0) * 8 + 1) - 3));
+  /* A line is as wide as its traffic is fast: a step for each tenfold beyond a kilobit a second. */
+  const wide = (octets) => 1.2 + 0.8 * Math.min(6, Math.max(0, Math.log10((octets ?? 0) * 8 + 1) - 3));
   const lines = () => {
     const wanted = state.drawn.tunnels.filter((one) => state.drawn.few || one.mark === "wrong" || one.ends.includes(state.at));
     cy.batch(() => {

@@ -72,6 +72,32 @@
     document.dispatchEvent(new Event("theme"));
   });
 
+  // ---- which columns a list shows: at once, and from now on ----
+  document.addEventListener("change", (event) => {
+    const chooser = event.target.closest(".columns-of");
+    if (!chooser) return;
+    const { list } = chooser.dataset;
+    const without = [...chooser.querySelectorAll("input:not(:checked)")].map((box) => box.value);
+    for (const table of document.querySelectorAll(`table.${list}[data-without]`)) table.dataset.without = without.map((name) => name.replaceAll(" ", "-")).join(" ");
+    const cookie = document.cookie.split("; ").find((one) => one.startsWith("columns="))?.slice(8) ?? "";
+    const others = cookie.split("+").filter((one) => one && !one.startsWith(`${list}.`));
+    const all = [...others, ...without.map((name) => `${list}.${name.replaceAll(" ", "_")}`)].join("+");
+    document.cookie = `columns=${all}; path=/; max-age=31536000; samesite=lax`;
+  });
+  document.addEventListener("click", (event) => {
+    for (const open of document.querySelectorAll(".columns-of[open]")) if (!open.contains(event.target)) open.open = false;
+  });
+
+  // ---- another tenant: as soon as one is chosen ----
+  const chosen = document.querySelector(".switch");
+  chosen?.addEventListener("change", () => chosen.requestSubmit());
+  chosen?.addEventListener("submit", (event) => {
+    const name = chosen.querySelector("input").value.trim();
+    if (!chosen.dataset.at || !name) return;
+    event.preventDefault();
+    location.href = `${chosen.dataset.at}/${encodeURIComponent(name)}`;
+  });
+
   // ---- one tick for all rows ----
   document.addEventListener("change", (event) => {
     if (event.target.id !== "tick-all") return;
