@@ -96,7 +96,7 @@ def create(context: Context, name: str, cidr: str, prefix: int | None) -> None:
       warren pool create second 10.132.0.0/14
     """
     reply = send(context, "/pools", {"name": name, "cidr": cidr, "prefix": prefix})
-    report(context, f"Pool {name} created: {reply['size']} subnets of /{reply['prefix']}", reply)
+    output.said(context.output, f"Pool {name} created: {reply['size']} subnets of /{reply['prefix']}", reply)
 
 
 @pool.command("list")
@@ -131,7 +131,7 @@ def _to_state(state: str, verb: str, help: str) -> None:
     @click.pass_obj
     def change(context: Context, name: str) -> None:
         reply = context.rest.patch(f"/pools/{name}", {"state": state}).body
-        report(context, f"Pool {name} is {state}", reply)
+        output.said(context.output, f"Pool {name} is {state}", reply)
 
     change.__doc__ = f"{help}\n\n\b\nExample:\n  warren pool {verb} second"
     pool.command(verb)(the_pool(change))
@@ -153,7 +153,7 @@ def delete(context: Context, name: str) -> None:
     Example:
       warren pool delete second
     """
-    report(context, f"Pool {name} deleted", context.rest.delete(f"/pools/{name}").body)
+    output.said(context.output, f"Pool {name} deleted", context.rest.delete(f"/pools/{name}").body)
 
 
 @click.group()
@@ -191,7 +191,7 @@ def reserve(context: Context, network: str, name: str, addresses: tuple[str, ...
     """
     body = {"name": name, "addresses": list(addresses), "expires_at": expires}
     reply = send(context, f"/networks/{network}/reservations", body)
-    report(context, f"Reserved for {name}: {', '.join(reply['addresses'])}", reply)
+    output.said(context.output, f"Reserved for {name}: {', '.join(reply['addresses'])}", reply)
 
 
 @reservation.command("list")
@@ -222,7 +222,7 @@ def unreserve(context: Context, network: str, name: str) -> None:
       warren reservation delete acme/web db1
     """
     reply = context.rest.delete(f"/networks/{network}/reservations/{name}").body
-    report(context, f"Reservation for {name} given up", reply)
+    output.said(context.output, f"Reservation for {name} given up", reply)
 
 
 @click.group()

@@ -136,7 +136,8 @@ def subnet_of(subnets: Sequence[IPNetwork], address: IPAddress, what: str, field
         if address in subnet:
             return subnet
     if not same:
-        problem = f"{what} {address} has no IPv{address.version} subnet"
+        family = f"IPv{address.version}"
+        problem = f"{what} {address} is {family}, and the network has no {family} subnet"
         raise Invalid(problem, "leave it out, or give the network such a subnet, too", field)
     problem = f"{what} {address} is outside of subnet{'s' * (len(same) > 1)} {' and '.join(map(str, same))}"
     raise Invalid(problem, "choose one inside", field)
@@ -249,7 +250,8 @@ def _block_sizes(subnets: Sequence[IPNetwork], layout: Layout) -> dict[IPNetwork
         found[subnet] = size
     for family in chosen:
         if not any(subnet.version == family for subnet in subnets):
-            raise Invalid(f"blocks of /{chosen[family]} have no IPv{family} subnet", "leave it out", "block_sizes")
+            problem = f"block size /{chosen[family]} is one of IPv{family}, and the network has no IPv{family} subnet"
+            raise Invalid(problem, "leave it out, or give the network such a subnet, too", "block_sizes")
     return found
 
 

@@ -32,8 +32,9 @@ def place(
     `network_id` is the network's own. The caller has the turn of everyone who creates networks."""
     if not TRANSPORTS[carried_by].on_segment:
         if name or tag is not None:
-            field = "physical" if name else "vlan"
-            raise Invalid(f"a {carried_by} network sits on no physical segment", "leave it out, or use vlan", field)
+            field, given = ("physical", f"segment {name}") if name else ("vlan", f"VLAN tag {tag}")
+            problem = f"{given} is given, and a network of transport {carried_by} sits on no physical segment"
+            raise Invalid(problem, f"leave --{field} out, or choose --transport vlan", field)
         return None
     if not name:
         raise Invalid(

@@ -71,7 +71,7 @@ def test_a_tag_out_of_range_is_refused(engine: Engine, h1: Host, tag: int) -> No
 
 
 def test_what_belongs_to_segments_is_refused_elsewhere_and_missed_there(engine: Engine, h1: Host) -> None:
-    with pytest.raises(Invalid, match="a vxlan network sits on no physical segment; leave it out, or use vlan"):
+    with pytest.raises(Invalid, match="segment lan is given, and a network of transport vxlan sits on no physical"):
         create(engine, "a", carried_by="vxlan")
     with pytest.raises(Invalid, match="sits on no physical segment"):
         create(engine, "a", carried_by="vxlan", physical=None, vlan=5)

@@ -71,7 +71,7 @@ def test_a_pool_is_enabled_disabled_and_drained(api: ScriptedApi, capsys: pytest
     for verb in ("enable", "disable", "drain"):
         assert run(["pool", verb, "second", "--no-wait"]) == 0
     assert [asked.body["state"] for asked in api.asked] == ["enabled", "disabled", "draining"]
-    assert capsys.readouterr().out.splitlines()[2] == "Pool second is draining (revision 7)"
+    assert capsys.readouterr().out.splitlines()[2] == "Pool second is draining"
 
 
 def test_a_reservation_ends_after_a_while_or_at_a_moment(api: ScriptedApi) -> None:

@@ -59,7 +59,7 @@ REFUSALS = {
         "POST",
         "/networks",
         {"name": "acme/x", "subnets": ["10.30.0.0/24"], "gateways": ["fd00::1"]},
-        *(422, "fd00::1 has no IPv6 subnet"),
+        *(422, "fd00::1 is IPv6, and the network has no IPv6 subnet"),
     ),
     "blocks in a network without them": Refusal(
         "POST",
