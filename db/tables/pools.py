@@ -16,7 +16,7 @@ class Shared(IntEnum):
     TENANT = 1
     ZONE = 2
     VNI = 3
-    MESH = 6
+    MESH = 0
 
 
 FIRST_OWN_POOL = 16

@@ -133,6 +133,19 @@ def test_tenants_from_before_peering_stand_as_they_stood_and_may_peer(blank: Eng
     migrate.check(blank)
 
 
+def test_pools_of_hosts_from_before_mesh_keep_their_numbers(blank: Engine) -> None:
+    migrate.upgrade(blank, "0020")
+    columns = "kind, first, last, next, gaps, rest_seconds"
+    insert = text(f"INSERT INTO pool ({columns}) VALUES ('ofport', 1, 9, 1, FALSE, 300) RETURNING id")
+    with writing(blank) as session:
+        made = [session.execute(insert).scalar_one() for _ in range(20)]
+    migrate.upgrade(blank)
+    with reading(blank) as session:
+        found = session.execute(text("SELECT id FROM pool WHERE kind = 'ofport' ORDER BY id")).scalars().all()
+        assert session.execute(text("SELECT kind FROM pool WHERE id = 0")).scalar() == "mesh"
+    assert found == made
+
+
 def test_ids_that_are_never_used_again_stay_so(sqlite_url: str) -> None:
     """What copies a table on SQLite easily forgets it, and a controller would take the new object for the old one."""
     engine = create_engine(sqlite_url)
