@@ -19,7 +19,7 @@ from tests.web.conftest import bootstrap
 from tests.web.servers import COMMAND, Server, gone, serving
 from web.main import without_delay
 
-SOON_SECONDS = 5.0
+SOON_SECONDS = 20.0
 
 
 @pytest.fixture
