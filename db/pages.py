@@ -1,5 +1,5 @@
-"""Lists in pages. A page's cursor is the name of its last item, or its number where it has none, so that rows that
-come and go move nothing."""
+"""Lists in pages. A page's cursor is its order and the name of its last item, or its number where it has none, so that
+rows that come and go move nothing, and none of another order is taken."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Row = TypeVar("Row")
 _Text = ColumnElement[str] | InstrumentedAttribute[str] | InstrumentedAttribute[str | None]
 MAX_LIMIT = 1000
 SEPARATOR = "~"
-"""In a cursor, between the value and the name."""
+"""In a cursor, between the order, the value and the name."""
 
 
 class Page(NamedTuple, Generic[Row]):
@@ -83,14 +83,16 @@ def page(
         remedy = f"use {', '.join([own, *(sorts or {})])}, with - before it the other way round"
         raise Invalid(f"{sort!r} is no order of this list", remedy, "sort")
     if cursor is not None:
-        value, _, last = cursor.rpartition(SEPARATOR) if by is not None else ("", "", cursor)
+        ordered, _, after = cursor.partition(SEPARATOR)
+        value, _, last = after.rpartition(SEPARATOR) if by is not None else ("", "", after)
         try:
             parts = [read(part) for part in last.split("/")]
             known = None if by is None else by.read(value)
         except (ValueError, OverflowError):
             parts = []
-        if len(parts) != len(order):
-            raise Invalid(f"cursor {cursor!r} is not one of this list", "pass `next` of the page before", "cursor")
+        if len(parts) != len(order) or ordered != (sort or own):
+            remedy = "pass `next` of the page before, with the same `sort`"
+            raise Invalid(f"cursor {cursor!r} is not one of this list in this order", remedy, "cursor")
         names = tuple_(*order) > tuple_(*parts)
         if by is None:
             query = query.where(tuple_(*order) < tuple_(*parts) if down else names)
@@ -105,7 +107,8 @@ def page(
     if len(rows) <= limit:
         return Page(rows, None)
     end = rows[limit - 1]
-    return Page(rows[:limit], name(end) if by is None else f"{by.value(end)}{SEPARATOR}{name(end)}")
+    after = name(end) if by is None else f"{by.value(end)}{SEPARATOR}{name(end)}"
+    return Page(rows[:limit], f"{sort or own}{SEPARATOR}{after}")
 
 
 def containing(text: str | None, *columns: _Text) -> list[ColumnElement[bool]]:

@@ -256,7 +256,7 @@ def test_endpoints_are_found_by_tenant_network_host_label_and_text(engine: Engin
     assert found(labels={"app": "web", "example.org/tier": "1"}) == ["acme/web1"]
     assert found(text="web1") == ["acme/web1", "beta/web1b"]
     assert found(text="10.21.0.2") == ["acme/db1"] and found(text="%") == []
-    assert found(cursor="acme/web1", limit=1) == ["acme/web2"]
+    assert found(cursor="name~acme/web1", limit=1) == ["acme/web2"]
 
 
 def test_a_network_deleted_while_someone_attaches_is_kept_or_the_attach_is_refused(engine: Engine, h1: Host) -> None:

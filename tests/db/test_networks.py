@@ -275,7 +275,7 @@ def test_lists_come_in_pages_that_deletions_do_not_shift(engine: Engine) -> None
         assert [tenant.name for tenant in second.items] == ["c", "d"]
         assert tenants.find(session, cursor=second.next).next is None
         assert [tenant.name for tenant in tenants.find(session, labels={"odd": "yes"}).items] == ["c", "e"]
-        names = [network.qualified_name for network in networks.find(session, cursor="b/default", limit=2).items]
+        names = [network.qualified_name for network in networks.find(session, cursor="name~b/default", limit=2).items]
         assert names == ["c/default", "d/default"]
         assert [network.qualified_name for network in networks.find(session, tenant="d").items] == ["d/default"]
         assert [network.qualified_name for network in networks.find(session, text="128.3.").items] == ["d/default"]

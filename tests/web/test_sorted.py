@@ -150,13 +150,39 @@ def test_lists_are_filtered_alike(filled: Site) -> None:
 @pytest.mark.parametrize(
     ("sort", "cursor"),
     [
-        *(("endpoints", "x~acme"), ("endpoints", f"{2**63}~acme"), ("created", "2026-01-01T00:00:00~acme")),
-        *(("created", "0001-01-01T00:00:00+14:00~acme"), ("created", "acme")),
+        *(("endpoints", "endpoints~x~acme"), ("endpoints", f"endpoints~{2**63}~acme")),
+        *(("created", "created~2026-01-01T00:00:00~acme"), ("created", "created~0001-01-01T00:00:00+14:00~acme")),
+        *(("created", "created~acme"), ("created", "acme"), ("name", "acme"), ("name", "garbage"), ("name", "")),
+        *(
+            ("name", "-name~acme"),
+            ("-name", "name~acme"),
+            ("name", "endpoints~3~acme"),
+            ("networks", "endpoints~3~acme"),
+        ),
     ],
 )
 def test_a_cursor_of_another_list_is_refused(any_site: Site, sort: str, cursor: str) -> None:
     refused = any_site.admin.get(f"/tenants?sort={sort}&cursor={quote(cursor)}")
     assert (refused.status_code, refused.get_json()["errors"][0]["field"]) == (422, "cursor")
+
+
+@pytest.mark.parametrize("noun", LISTS)
+def test_a_cursor_of_another_order_is_refused_and_its_own_is_taken(filled: Site, noun: str) -> None:
+    document = filled.browser().get("/openapi.json").get_json()
+    described = "/api/v1/" + noun.replace("acme/default", "{tenant}/{network}")
+    (orders,) = [
+        one["schema"]["enum"] for one in document["paths"][described]["get"]["parameters"] if one["name"] == "sort"
+    ]
+    cursors = {}
+    for order in orders:
+        cursors[order] = filled.admin.get(f"/{noun}?limit=1&sort={order}").get_json()["next"]
+        assert filled.admin.get(f"/{noun}", query_string={"sort": order, "cursor": cursors[order]}).status_code == 200
+    if noun == "audit":  # its cursors are numbers of entries, in either order
+        return
+    for order in orders:
+        for other in set(orders) - {order}:
+            asked = {"sort": order, "cursor": cursors[other]}
+            assert filled.admin.get(f"/{noun}", query_string=asked).status_code == 422, asked
 
 
 def test_a_refused_parameter_is_called_by_its_name(any_site: Site) -> None:
