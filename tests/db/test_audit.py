@@ -26,7 +26,7 @@ from db import (
 )
 from db.audit import Actor
 from db.changes import rehearsal, transaction
-from db.engine import reading, writing
+from db.engine import create_engine, reading, writing
 from db.tables import AuditHead, AuditRow
 from tests.db import steps
 from tests.db.test_quotas import document
@@ -164,6 +164,41 @@ def spoil(engine: Engine, statement: object) -> str | None:
     ],
 )
 def test_the_database_refuses_to_change_the_log(told: Engine, statement: str) -> None:
+    before = verified(told)
+    with pytest.raises(DatabaseError, match="the audit log only grows"), writing(told) as session:
+        session.execute(text(statement))
+    assert verified(told) == before
+
+
+_OTHER = "at, actor, noun, tenant, '{}', hash FROM audit WHERE number = 3"
+_COLUMNS = "at, actor, noun, tenant, entry, hash"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"INSERT OR REPLACE INTO audit (number, {_COLUMNS}) SELECT number, {_OTHER}",
+        f"REPLACE INTO audit (rowid, number, {_COLUMNS}) SELECT rowid, 99, {_OTHER}",
+        "INSERT OR REPLACE INTO audit_head SELECT id, 4, hash FROM audit_head",
+        "UPDATE OR REPLACE audit SET number = 4 WHERE number = 3",
+        f"INSERT INTO audit (number, {_COLUMNS}) SELECT number, {_OTHER} ON CONFLICT DO NOTHING",
+    ],
+)
+def test_nor_is_an_entry_put_in_place_of_another(sqlite_url: str, statement: str) -> None:
+    sqlite_engine = create_engine(sqlite_url)
+    did(sqlite_engine, tenants.create, "acme")
+    did(sqlite_engine, tenants.create, "beta")
+    before = entries(sqlite_engine), verified(sqlite_engine)
+    with pytest.raises(DatabaseError, match="the audit log only grows"), writing(sqlite_engine) as session:
+        session.execute(text(statement))
+    assert (entries(sqlite_engine), verified(sqlite_engine)) == before
+    sqlite_engine.dispose()
+
+
+def test_nor_is_an_entry_that_is_there_updated_instead(told: Engine) -> None:
+    """In the words that both databases have."""
+    statement = f"INSERT INTO audit (number, {_COLUMNS}) SELECT number, {_OTHER}"
+    statement += " ON CONFLICT (number) DO UPDATE SET entry = excluded.entry"
     before = verified(told)
     with pytest.raises(DatabaseError, match="the audit log only grows"), writing(told) as session:
         session.execute(text(statement))

@@ -87,6 +87,18 @@ REFUSALS = {
     "a reservation of a moment that has passed": Refusal(
         "POST", "/networks/acme/web/reservations", {"name": "x", "expires_at": "2020-01-01T00:00:00Z"}, 422, "past"
     ),
+    "a token that ended before": Refusal(
+        "POST",
+        "/tokens",
+        {"name": "x", "expires_at": "2020-01-01T00:00:00Z"},
+        422,
+        "2020-01-01",
+        "past",
+        "a time to come",
+    ),
+    "a token that ends at no moment": Refusal(
+        "POST", "/tokens", {"name": "x", "expires_at": "2099-01-01T00:00:00"}, 422, "2099-01-01", "time zone", "Z"
+    ),
     "an unknown reservation": Refusal(
         "DELETE", "/networks/acme/web/reservations/none", None, 404, "no reservation for none"
     ),
