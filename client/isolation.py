@@ -170,7 +170,7 @@ def _standing(tenant: dict[str, Any]) -> str:
     """How a tenant stands now, in a sentence."""
     stands = {
         "own": "is in a zone of its own",
-        "joined": f"is joined with {', '.join(tenant['joined'])}",
+        "joined": f"is joined with {', '.join(tenant['joined']) or 'others'}",
         "global": "is global",
     }[tenant["isolation"]]
     peers = f", peers with {', '.join(tenant['peers'])}" if tenant["peers"] else ""

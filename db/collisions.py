@@ -7,13 +7,13 @@ one whose tenant moves. Does not know how a network comes to its place.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, false, or_, select
 from sqlalchemy.orm import Session
 
-from db.addressing import IPNetwork, bounds
+from db.addressing import IPAddress, IPNetwork, bounds
 from db.settings import is_flat
 from db.tables import Network, Peering, Subnet, Tenant
 from db.zones import GLOBAL
@@ -66,12 +66,18 @@ class _Reacher(NamedTuple):
     zone: int
 
 
-def inside(session: Session, address: ipaddress.IPv4Address | ipaddress.IPv6Address, tenant_id: int) -> bool:
-    """Whether an address is in a network that the tenant's endpoints may be led to: its own, or not private."""
+def inside(session: Session, address: IPAddress, tenant_id: int, seen: Collection[int] | None = None) -> bool:
+    """Whether an address is in a network that the tenant's endpoints may be led to: its own, or not private. Of those
+    only what a tenant in `seen` has, or this one reaches; None: all."""
     low, high = bounds(ipaddress.ip_network(address))
     query = select(Subnet.id).join(Network, Network.id == Subnet.network_id)
     query = query.where(Subnet.family == address.version, Subnet.low <= high, Subnet.high >= low)
     found = query.where(or_(Network.tenant_id == tenant_id, ~Network.private)).limit(1)
+    if seen is not None:
+        zone = session.execute(select(Tenant.zone).where(Tenant.id == tenant_id)).scalar_one()
+        peers = _peers(session, [tenant_id])
+        reached = _reached([_Reacher(tenant_id, "", zone)], peers, is_flat(session))
+        found = found.where(or_(Network.tenant_id.in_(seen), reached))
     return session.execute(found).scalar() is not None
 
 

@@ -28,8 +28,13 @@ SYSTEM = "system"
 _FEWER = "remove a tenant"
 
 
+_every = Tenant.__table__.alias("every").c
+"""Tenants, those also that a narrowed session does not see: whoever is joined is told so, not with whom."""
+
+
 class Standing(NamedTuple):
-    """How a tenant stands to others. `kind` is `own`, `joined` or `global`; a global tenant is joined with nobody."""
+    """How a tenant stands to others. `kind` is `own`, `joined` or `global`; a global tenant is joined with nobody.
+    Names are of whom the session sees."""
 
     kind: str
     joined: list[str]
@@ -137,15 +142,16 @@ def standing(session: Session, tenant: Tenant) -> Standing:
     peers = list(session.execute(select(Tenant.name).where(Tenant.id.in_(ids)).order_by(Tenant.name)).scalars())
     if tenant.zone == GLOBAL:
         return Standing("global", [], peers)
-    mates = select(Tenant.name).where(Tenant.zone == tenant.zone, Tenant.id != tenant.id).order_by(Tenant.name)
-    joined = list(session.execute(mates).scalars())
-    return Standing("joined" if joined else "own", joined, peers)
+    others = select(Tenant.name).select_from(_every.id.table).outerjoin(Tenant, Tenant.id == _every.id)
+    others = others.where(_every.zone == tenant.zone, _every.id != tenant.id).order_by(Tenant.name)
+    mates = list(session.execute(others).scalars())
+    return Standing("joined" if mates else "own", [name for name in mates if name is not None], peers)
 
 
 def kinds(session: Session, tenants: Sequence[Tenant]) -> dict[int, str]:
     """`Standing.kind` of each tenant, by its id."""
-    query = select(Tenant.zone, func.count()).where(Tenant.zone.in_({tenant.zone for tenant in tenants}))
-    inside = dict(session.execute(query.group_by(Tenant.zone)).all())
+    query = select(_every.zone, func.count()).where(_every.zone.in_({tenant.zone for tenant in tenants}))
+    inside = dict(session.execute(query.group_by(_every.zone)).all())
     names = {zone: "joined" if count > 1 else "own" for zone, count in inside.items()} | {GLOBAL: "global"}
     return {tenant.id: names[tenant.zone] for tenant in tenants}
 

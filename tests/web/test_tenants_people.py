@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 import pytest
+from werkzeug.test import TestResponse
 
 from db import bindings, denials, tokens, users
 from db.changes import transaction
@@ -13,6 +14,7 @@ from db.engine import writing
 from db.tables import utcnow
 from tests.web.conftest import PASSWORD, Caller, Json, Site
 from tests.web.test_bad_input import assert_problem
+from tests.web.test_work import watched
 
 
 class People(NamedTuple):
@@ -84,7 +86,14 @@ def test_who_is_joined_or_peers_is_not_told(acme: People) -> None:
     assert acme.site.admin.get("/tenants/acme").get_json()["peers"] == ["globex"]
     assert acme.boss.get("/tenants/acme").get_json()["peers"] == []
     acme.site.admin.post("/tenants/acme/join", {"to": "globex"})
-    assert "globex" not in acme.boss.get("/tenants/acme").text
+    joined = acme.boss.get("/tenants/acme")
+    assert "globex" not in joined.text and joined.get_json()["joined"] == []
+    assert joined.get_json()["isolation"] == "joined", "that somebody reaches it is told"
+    assert [one["isolation"] for one in acme.boss.get("/tenants").get_json()["items"]] == ["joined"]
+    browser = acme.site.browser()
+    assert browser.post("/login", data={"user": "boss", "password": PASSWORD}).status_code == 303
+    page = browser.get("/tenants/acme").text
+    assert "others, whom you may not see" in page and "globex" not in page
     plan = acme.boss.patch("/networks/acme/web?dry_run=true", {"isolated": True})
     assert plan.status_code == 200 and "globex" not in plan.text
     assert "globex" in acme.site.admin.patch("/networks/acme/web?dry_run=true", {"isolated": True}).text
@@ -95,6 +104,37 @@ def test_why_is_not_told_of_another_tenants_endpoint(acme: People) -> None:
     there, not_there = (acme.reader.post("/explain", asked | {"destination": f"{t}/web1"}) for t in ("globex", "none"))
     assert_problem(there, 404)
     assert there.text.replace("globex", "none") == not_there.text
+
+
+def test_where_another_tenants_networks_are_is_not_told(acme: People) -> None:
+    """An address of theirs is answered as any outside, until one's own networks reach it."""
+    site = acme.site
+    site.admin.made("/networks", {"name": "globex/six", "subnets": ["fd00:66::/64"]})
+    site.admin.made("/networks", {"name": "acme/six", "subnets": ["10.65.8.0/24", "fd00:65::/64"]})
+    attached = {"network": "acme/six", "name": "web2", "netns": "/run/netns/y"}
+    assert site.admin.put("/hosts/h1/attachments/two/eth0", attached).status_code == 201
+
+    def told(caller: Caller, address: str, source: str = "acme/web1") -> TestResponse:
+        return caller.post("/explain", {"source": source, "destination": address, "protocol": "tcp", "port": 80})
+
+    for source, theirs, nobodys in (
+        *(("acme/web1", "10.66.0.2", "10.99.0.2"), ("acme/web1", "10.66.0.9", "10.99.0.9")),
+        *(("acme/web2", "fd00:66::2", "fd00:99::2"), ("acme/web1", "fd00:66::2", "fd00:99::2")),
+    ):
+        with watched(site.state().engine) as there_work:
+            there = told(acme.reader, theirs, source)
+        with watched(site.state().engine) as not_there_work:
+            not_there = told(acme.reader, nobodys, source)
+        assert there.status_code == not_there.status_code == 200
+        assert there.text.replace(theirs, nobodys) == not_there.text
+        assert there_work.statements == not_there_work.statements
+        assert told(site.viewer, theirs, source).status_code == 422, "who looks at the cluster is told"
+    assert "No switch was asked" in told(acme.reader, "10.66.0.2").text
+    assert_problem(told(acme.reader, "10.65.0.77"), 422, "10.65.0.77", "one of Warren's networks")
+    site.admin.post("/tenants/acme/peer", {"with": "globex"})
+    assert_problem(told(acme.reader, "10.66.0.2"), 422, "10.66.0.2", "one of Warren's networks")
+    assert site.admin.patch("/networks/globex/web", {"isolated": True}).status_code == 200
+    assert told(acme.reader, "10.66.0.2").text.replace("10.66.0.2", "10.99.0.2") == told(acme.reader, "10.99.0.2").text
 
 
 def test_denials_with_another_tenant_are_not_told(acme: People) -> None:

@@ -27,7 +27,7 @@ from web.api import asking
 from web.api.asking import asked_of
 from web.api.replies import Json
 from web.api.schemas.explain import Explain, Explained
-from web.auth.access import BODY, TENANT_READERS, allow
+from web.auth.access import BODY, TENANT_READERS, allow, sight
 from web.state import reading_all
 
 blueprint = APIBlueprint("explain", __name__, tag="Policies")
@@ -37,6 +37,8 @@ NUMBERS = {name: number for number, name in PROTOCOLS.items()}
 IN_WORDS = {"tcp": "TCP", "udp": "UDP", "sctp": "SCTP", "icmp": "ICMP", "icmpv6": "ICMPv6"}
 ECHO = {"icmp": 8, "icmpv6": 128}
 OF_VERSION = {"icmp": 4, "icmpv6": 6}
+UNSEEN = "No switch was asked: its answer would tell where other tenants' networks are. What is theirs is not reached."
+"""To a tenant's people, of every address outside and of every one of networks that they neither see nor reach."""
 UNJUDGED = frozenset({*range(130, 138), 143})
 """ICMPv6 between an endpoint and its network: multicast listeners, routers and neighbours."""
 
@@ -79,14 +81,18 @@ def _outside(body: Explain) -> Json:
         revision = current_revision(session)
         world = World().apply(revision, snapshot.between(session, id, id))
         source = world.endpoints[id]
-        if inside(session, address, world.networks[source.network].tenant):
+        seen = sight()
+        if inside(session, address, world.networks[source.network].tenant, None if seen is None else seen.values()):
             problem = f"{address} is an address of one of Warren's networks"
             raise Invalid(problem, "name the endpoint that has it", "destination")
     asked = _asked(body, source, {address.version})
     decisions = judge_outside(world, source, int(address), asked)
     packet = packet_outside(source, int(address), asked)
-    fate = traced({source.host: ",".join(match_texts(packet))})[source.host] if packet else None
-    explained = explain_outside(world, source, decisions, fate)
+    if packet and seen is not None:
+        explained = Explanation(decisions, [], "unconfirmed", [UNSEEN])
+    else:
+        fate = traced({source.host: ",".join(match_texts(packet))})[source.host] if packet else None
+        explained = explain_outside(world, source, decisions, fate)
     end = {"name": str(address), "host": None, "address": str(address)}
     return _said(world, source, end, asked, explained, revision)
 

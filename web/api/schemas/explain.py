@@ -25,7 +25,10 @@ class Explain(AboutTenants):
     )
 
     source: QualifiedName
-    destination: QualifiedName | Ip = Field(description="An endpoint, or an address outside of all networks.")
+    destination: QualifiedName | Ip = Field(
+        description="An endpoint, or an address outside of all networks; to a tenant's people those that they neither "
+        "see nor reach are outside, too, and no switch is asked about an address."
+    )
     protocol: Literal["tcp", "udp", "sctp", "icmp", "icmpv6"]
     port: PortNumber | SkipJsonSchema[None] = Field(None, description="For TCP, UDP and SCTP.")
     type: Byte | SkipJsonSchema[None] = Field(None, description="For ICMP and ICMPv6; left out: an echo request.")

@@ -100,8 +100,12 @@ class ListedTenant(Contract):
 class Tenant(ListedTenant):
     """A tenant, and those it stands with."""
 
-    joined: list[Name] = Field(description="Tenants in the same zone; none for a global one.", examples=[["beta"]])
-    peers: list[Name] = Field(description="Tenants that it peers with.", examples=[["gamma"]])
+    joined: list[Name] = Field(
+        description="Tenants in the same zone, of those that you may see; none for a global one.", examples=[["beta"]]
+    )
+    peers: list[Name] = Field(
+        description="Tenants that it peers with, of those that you may see.", examples=[["gamma"]]
+    )
 
 
 class TenantPage(Page):
