@@ -142,11 +142,10 @@ def test_every_hosts_agent_hears_of_each_port_that_all_hosts_publish(
         return [one["host_port"] for one in heard.result(SOON_SECONDS).get_json()["published"]]
 
     wish = {"endpoint": "acme/web1", "port": 80, "mesh": True}
-    made = []
     for number, expected in ((8080, [8080]), (8081, [8080, 8081])):
         assert told(partial(any_site.admin.post, "/publications", wish | {"host_port": number})) == expected
-        made.append(any_site.admin.get("/publications").get_json()["items"][-1]["id"])
-    assert told(partial(any_site.admin.delete, f"/publications/acme/web1/{made[0]}")) == [8081]
+    first = any_site.admin.get("/publications").get_json()["items"][0]["id"]
+    assert told(partial(any_site.admin.delete, f"/publications/acme/web1/{first}")) == [8081]
 
 
 def test_a_waiting_agent_hears_of_its_endpoints_networks_only(
