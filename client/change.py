@@ -67,7 +67,7 @@ def wait(rest: Rest, revision: int, seconds: float, host: str | None = None) -> 
 def where(progress: Mapping[str, Any]) -> str:
     """How far a revision that is applied reaches, in words."""
     count = len(progress["hosts"])
-    return "no host concerned" if not count else f"live on {count} host{'s' if count > 1 else ''}"
+    return "no flow of a host changes" if not count else f"live on {count} host{'s' if count > 1 else ''}"
 
 
 def _lacking(revision: int, lacking: Sequence[Mapping[str, Any]], seconds: float, state: str) -> str:

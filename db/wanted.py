@@ -20,6 +20,8 @@ from db.tables import Address, ChangeRow, Controller, Endpoint, Host, Network, P
 
 MESH_CHANGED = "mesh"
 """The noun of a change of which ports all hosts publish; its id is the endpoint's."""
+OF_ALL_HOSTS = ("controller", transport.TUNNELS_CHANGED, MESH_CHANGED)
+"""Nouns in the log that concern what every host should have."""
 GATEWAY = {"ofport": 2, "mac": GATEWAY_MAC}
 
 
@@ -155,7 +157,7 @@ def changed_for_host(session: Session, host_id: int, after_revision: int) -> boo
     here = select(Endpoint.network_id).where(or_(Endpoint.host_id == host_id, Endpoint.id.in_(meshed)))
     concerns = or_(
         ChangeRow.host_id == host_id,
-        ChangeRow.noun.in_(("controller", transport.TUNNELS_CHANGED, MESH_CHANGED)),
+        ChangeRow.noun.in_(OF_ALL_HOSTS),
         and_(ChangeRow.noun == "network", ChangeRow.id.in_(here)),
         and_(ChangeRow.noun == "endpoint", ChangeRow.id.in_(meshed)),
     )

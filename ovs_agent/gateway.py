@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ovs_agent import nat
 from ovs_agent.ledger import Ledger
-from ovs_agent.listening import listeners
+from ovs_agent.listening import but_reserved, listeners
 from ovs_agent.netlink import connections, routes, veth
 from ovs_agent.netlink.look import index_of, own_addresses
 from ovs_agent.plan import endpoints
@@ -131,7 +131,8 @@ class Gateway:
             return self._problems
         listed = json.loads(_nft("-j", "list", "ruleset"))["nftables"]
         obstacles = nat.obstacles(listed, self._name)
-        return *obstacles, *nat.closed(published, number), *nat.unheard(published, listeners())
+        programs = but_reserved(listeners(), nat.host_ports(published))
+        return *obstacles, *nat.closed(published, number), *nat.unheard(published, programs)
 
     def _end_astray(self, ways: nat.Ways, reached: Mapping[str, str]) -> None:
         """Connections that go where the rules led before; in the first look also those from before this run. A way that

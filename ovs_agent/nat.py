@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from ovs_agent.document import Endpoint, Published
-from ovs_agent.listening import Listener
+from ovs_agent.listening import Listener, Port
 from ovs_agent.netlink.connections import Connection
 
 TABLE = "warren"
@@ -205,6 +205,10 @@ def _from_host(endpoints: Iterable[Endpoint]) -> list[str]:
     return rules
 
 
+def host_ports(published: Iterable[Published]) -> set[Port]:
+    return {(one.protocol, one.host_port + offset) for one in published for offset in range(one.count)}
+
+
 def unheard(published: Iterable[Published], listeners: Iterable[Listener]) -> tuple[str, ...]:
     """Which programs of the host nobody reaches, as their port is published: one sentence each."""
     there = list(listeners)
@@ -239,7 +243,7 @@ def obstacles(listed: Sequence[Mapping[str, Any]], gateway: str) -> tuple[str, .
             accepted.update((rule["family"], rule["table"], way) for way in _accepts(rule["expr"], gateway))
     return tuple(
         f"Firewall table `{family} {name}` drops what is forwarded, so endpoints do not get out: "
-        f"{_remedy(family, chain, chains[family, name], gateway)}"
+        f"{_remedy(family, name, chain, chains[family, name], gateway)}"
         for (family, name), chain in sorted(dropping.items())
         if family in ("ip", "ip6", "inet") and not {(family, name, way) for way in _WAYS} <= accepted
     )
@@ -258,14 +262,15 @@ def _accepts(expressions: Sequence[Mapping[str, Any]], gateway: str) -> Iterator
                     yield way
 
 
-def _remedy(family: str, chain: str, chains: set[str], gateway: str) -> str:
+def _remedy(family: str, table: str, chain: str, chains: set[str], gateway: str) -> str:
+    """iptables changes nothing but its own: each of its commands one table, if no other is said `filter`."""
     tool = "ip6tables" if family == "ip6" else "iptables"
-    if "DOCKER-USER" in chains:
+    if family == "inet" or (table, chain) != ("filter", "FORWARD"):
+        rules = (f'`nft insert rule {family} {table} {chain} {way} "{gateway}" accept`' for way in _WAYS)
+    elif "DOCKER-USER" in chains:
         rules = (f"`{tool} -I DOCKER-USER -{way} {gateway} -j ACCEPT`" for way in "io")
     elif "ufw-user-forward" in chains or "ufw6-user-forward" in chains:
         rules = (f"`ufw route allow {way} on {gateway}`" for way in ("in", "out"))
-    elif family == "inet":
-        return f"let its chain {chain} accept what comes in by {gateway} and what goes out by it."
     else:
         rules = (f"`{tool} -I {chain} -{way} {gateway} -j ACCEPT`" for way in "io")
     return f"let it pass with {' and '.join(rules)}."

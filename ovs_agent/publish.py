@@ -6,13 +6,14 @@ not its business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from logging import getLogger
 from typing import Any
 from urllib.parse import quote
 
 from client.rest import Problem, Rest, Unreachable
 from ovs_agent.ledger import Key
+from ovs_agent.listening import Port
 
 log = getLogger(__name__)
 PATIENCE = 5.0
@@ -24,29 +25,36 @@ class NotOpened(Exception):  # noqa: N818
 
 
 class Publisher:
-    """`report` tells the API now at which ports programs of this host listen; `settled` waits for the rules of a
-    revision."""
+    """`report` tells the API now at which ports programs of this host listen, besides who reserves those that are asked
+    for; `settled` waits for the rules of a revision."""
 
     def __init__(
-        self, rest: Rest, host: str, report: Callable[[], None], settled: Callable[[int, float], bool]
+        self, rest: Rest, host: str, report: Callable[[Set[Port]], None], settled: Callable[[int, float], bool]
     ) -> None:
         self._rest = rest
         self._host = host
         self._report = report
         self._settled = settled
+        self._asked: dict[Key, set[Port]] = {}  # by those that are on their way: a report is for all of them
 
     def publish(self, key: Key, ports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """All of an interface's ports. Raises Problem, Unreachable and NotOpened; what was published goes with the
         interface."""
-        self._report()
-        container, ifname = (quote(part, safe="") for part in key)
-        path = f"/hosts/{self._host}/attachments/{container}/{ifname}/publications"
-        reply = self._rest.put(path, json={"ports": list(ports)}, timeout=PATIENCE).body
+        self._asked[key] = {(one["protocol"], one["host_port"]) for one in ports}
+        try:
+            self._report(set[Port]().union(*list(self._asked.values())))
+            reply = self._rest.put(self._path(key), json={"ports": list(ports)}, timeout=PATIENCE).body
+        finally:
+            self._asked.pop(key, None)
         if not self._settled(int(reply["revision"]), PATIENCE):
             raise NotOpened(
                 f"The rules for published ports are not loaded within {PATIENCE:g} s; the agent's log says why."
             )
         return list(reply["ports"])
+
+    def _path(self, key: Key) -> str:
+        container, ifname = (quote(part, safe="") for part in key)
+        return f"/hosts/{self._host}/attachments/{container}/{ifname}/publications"
 
     def withdraw(self, key: Key) -> None:
         """At the latest they go with the interface."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from logging import getLogger
 from typing import Any
 
@@ -68,9 +68,11 @@ class Reporter:
         self._said = condition.problems
         self._news.set()
 
-    def now(self) -> None:
-        """At once, and not by the thread that reports otherwise. Raises Problem and Unreachable."""
-        self._listened_at = -HEARTBEAT
+    def now(self, asked: Set[listening.Port]) -> None:
+        """At once, and not by the thread that reports otherwise. Who reserves a port that a runtime asks for now is
+        none who listens there. Raises Problem and Unreachable."""
+        found = listening.but_reserved(listening.listeners(), asked)
+        self._listening, self._listened_at = listening.report(found), time.monotonic()
         self._report()
 
     def hurry(self) -> None:

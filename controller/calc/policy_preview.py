@@ -77,7 +77,7 @@ def _pairs(
     own = list(new.networks_of_tenant.get(its.tenant, {}).values())
     reached = {
         network.id: [
-            n for n in _around(new, network) if reach(new, network, n).allowed and _reached(old, network.id, n.id)
+            n for n in around(new, network) if reach(new, network, n).allowed and _reached(old, network.id, n.id)
         ]
         for network in own
     }
@@ -94,7 +94,7 @@ def _reached(world: World, one: int, other: int) -> bool:
     return one in networks and other in networks and reach(world, networks[one], networks[other]).allowed
 
 
-def _around(world: World, network: Network) -> Iterator[Network]:
+def around(world: World, network: Network) -> Iterator[Network]:
     """Whatever the network may reach, and more."""
     if world.flat or network.zone == GLOBAL_ZONE:
         yield from world.networks.values()

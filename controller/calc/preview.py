@@ -209,7 +209,7 @@ def _all_alike(pairs: list[_Pair]) -> bool:
 def _pair(old: World, new: World, one: Network, other: Network, after: Reach, effort: Effort) -> _Pair:
     """What policies leave of it, those of the world in which isolation allows it; nothing is told without effort."""
     allowing = new if after.allowed else old
-    if not (_judges(allowing, one, Direction.EGRESS) or _judges(allowing, other, Direction.INGRESS)):
+    if not (judges(allowing, one, Direction.EGRESS) or judges(allowing, other, Direction.INGRESS)):
         return _Pair(after, (EVERYTHING,), one.name, other.name, ({}, {}), {})
     unknown = _Pair(after, None, one.name, other.name, ({}, {}), {})
     if not effort.allows(1):
@@ -221,7 +221,7 @@ def _pair(old: World, new: World, one: Network, other: Network, after: Reach, ef
     said: dict[tuple[int, int], tuple[str, ...] | None] = {}
     for (i, sources), (j, destinations) in product(enumerate(groups[0]), enumerate(groups[1])):
         asked = sources[0], destinations[0]
-        its = tuple(said.service for said in turned(old, new, *asked)) if _may_talk(*asked) else None
+        its = tuple(said.service for said in turned(old, new, *asked)) if may_talk(*asked) else None
         said[i, j] = its
     told = {its for its in said.values() if its is not None}
     services = None if len(told) > 1 else next(iter(told), (EVERYTHING,))
@@ -229,11 +229,11 @@ def _pair(old: World, new: World, one: Network, other: Network, after: Reach, ef
     return _Pair(after, services, one.name, other.name, (ends[0], ends[1]), said)
 
 
-def _may_talk(one: Endpoint, other: Endpoint) -> bool:
+def may_talk(one: Endpoint, other: Endpoint) -> bool:
     return not {a.version for a in one.addresses}.isdisjoint(a.version for a in other.addresses)
 
 
-def _judges(world: World, network: Network, direction: Direction) -> bool:
+def judges(world: World, network: Network, direction: Direction) -> bool:
     """Whether a policy may deny something to an endpoint of the network."""
     if direction in world.tenants[network.tenant].default_deny:
         return True

@@ -37,10 +37,15 @@ def alike(world: World, networks: Iterable[Network], by_address: list[Addressed]
     groups: dict[tuple[object, ...], list[Endpoint]] = defaultdict(list)
     for network in networks:
         for endpoint in world.endpoints_of_network.get(network.id, {}).values():
-            inside = tuple(_is(world, one, endpoint) for one in by_address)
-            versions = tuple(address.version for address in endpoint.addresses)
-            groups[network.id, world.identity_of(endpoint).id, versions, inside].append(endpoint)
+            groups[likeness(world, endpoint, by_address)].append(endpoint)
     return list(groups.values())
+
+
+def likeness(world: World, endpoint: Endpoint, by_address: list[Addressed]) -> tuple[object, ...]:
+    """What endpoints have in common that are alike."""
+    inside = tuple(_is(world, one, endpoint) for one in by_address)
+    versions = tuple(address.version for address in endpoint.addresses)
+    return endpoint.network, world.identity_of(endpoint).id, versions, inside
 
 
 def _is(world: World, one: Addressed, endpoint: Endpoint) -> bool:

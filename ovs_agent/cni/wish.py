@@ -66,9 +66,11 @@ def network(call: Call) -> str:
     """As the configuration says, else the first rule that fits, else by the pod's namespace."""
     block = mapping(call.config, "ipam") if call.is_ipam else call.config
     field = "ipam." if call.is_ipam else ""
+    if (rules := block.get("rules")) is not None:
+        _check_rules(f"{field}rules", rules)
     if (named := block.get("network")) is not None:
         return _filled_in(call, f"{field}network", named)
-    if (rules := block.get("rules")) is not None:
+    if rules is not None:
         return _by_rule(call, f"{field}rules", rules)
     namespace = call.args.get("K8S_POD_NAMESPACE")
     if not namespace:
@@ -117,7 +119,7 @@ def published(call: Call) -> list[dict[str, Any]]:
     return found
 
 
-def _by_rule(call: Call, field: str, rules: Any) -> str:
+def _check_rules(field: str, rules: Any) -> None:
     expected = 'a list of {"when": {"K8S_POD_NAMESPACE": "shop-*"}, "network": "acme/web"}'
     if not isinstance(rules, list):
         wrong(field, rules, expected)
@@ -125,6 +127,13 @@ def _by_rule(call: Call, field: str, rules: Any) -> str:
         when = rule.get("when", {}) if isinstance(rule, dict) else None
         if not isinstance(when, dict) or not all(isinstance(one, str) for one in when.values()):
             wrong(field, rule, expected)
+        if not isinstance(rule.get("network"), str):
+            wrong(f"{field}.network", rule.get("network"), "TENANT/NETWORK, like 'acme/web'")
+
+
+def _by_rule(call: Call, field: str, rules: Sequence[Mapping[str, Any]]) -> str:
+    for rule in rules:
+        when = rule.get("when", {})
         if all(key in call.args and fnmatchcase(call.args[key], pattern) for key, pattern in when.items()):
             return _filled_in(call, f"{field}.network", rule.get("network"))
     said = ", ".join(f"{key} '{value}'" for key, value in sorted(call.args.items())) or "nothing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from contextlib import closing
 
@@ -158,6 +159,29 @@ def test_a_firewall_in_the_way_is_said_with_its_remedy(lab: Lab, world: World, t
         assert asked(one.netns, FAR) == lab.host("h2").address
     finally:
         nft(space, "delete", "table", "ip", "filter")
+
+
+def test_the_remedy_for_a_chain_that_iptables_does_not_know_helps_as_it_is_written(
+    lab: Lab, world: World, there: Internet
+) -> None:
+    (one,) = overlapping(world, "h2")
+    space = lab.host("h2").netns
+
+    def remedies() -> list[str]:
+        problems = " ".join(lab.rest.get("/hosts/h2").body["agent"]["problems"])
+        return [text for text in problems.split("`") if text.startswith("nft ")]
+
+    nft(space, "add", "table", "ip", "ff")
+    nft(space, "add", "chain", "ip", "ff", "f", "{ type filter hook forward priority 0; policy drop; }")
+    try:
+        wait_for(lambda: len(remedies()) == 2, "the remedy")
+        assert asked(one.netns, FAR) is None
+        for command in remedies():
+            nft(space, *shlex.split(command)[1:])
+        wait_for(lambda: not remedies(), "the warning to go")
+        assert asked(one.netns, FAR) == lab.host("h2").address
+    finally:
+        nft(space, "delete", "table", "ip", "ff")
 
 
 def test_explanations_of_the_way_out_agree_with_the_switches(world: World, there: Internet) -> None:

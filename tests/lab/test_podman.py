@@ -167,6 +167,34 @@ def test_every_option(site: Site) -> None:
     until(lambda: len(site.endpoints(tenant)) == 1, "a container that was killed has no endpoint")
 
 
+def test_the_port_that_a_containers_monitor_holds_is_published(site: Site) -> None:
+    """Podman reserves it by a socket of `conmon`, which nobody is to hear."""
+    tenant, host = site.tenants[0], site.lab.host("h1")
+
+    def agent() -> dict[str, Any]:
+        return dict(site.rest.get("/hosts/h1").body["agent"])
+
+    def served() -> str:
+        with netns.inside(host.netns):
+            url = f"http://{host.address}:18301/"
+            return subprocess.run(["curl", "-sm5", url], capture_output=True, text=True, timeout=BOUND).stdout.strip()
+
+    site.run("h1", "first", tenant, "-p", "18301:80")
+    held = {"protocol": "tcp", "address": "0.0.0.0", "port": 18301}
+    until(lambda: held in agent()["listening"], "the report of the monitor's socket")
+    assert served() == image.PAGE.strip()
+    site.podman("h1", "network", "reload", "first")
+    assert served() == image.PAGE.strip()
+    site.podman("h1", "restart", "-t", "0", "first")
+    assert served() == image.PAGE.strip()
+    site.run("h1", "second", tenant, "-p", "18302:80")
+    until(lambda: held | {"port": 18302} in agent()["listening"], "a look at all ports after the last change")
+    assert agent()["problems"] == []
+    said = site.fails("h1", "run", "--name", "late", "--network", tenant, "-p", "18301:80", image.IMAGE, "true")
+    assert "18301" in said
+    site.podman("h1", "rm", "-f", "late")
+
+
 @pytest.mark.parametrize("kill", [False, True])
 def test_a_restart_of_any_part_is_survived(site: Site, kill: bool) -> None:
     lab, tenant = site.lab, site.tenants[0]

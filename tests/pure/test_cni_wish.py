@@ -44,6 +44,9 @@ def test_a_container_for_which_there_is_no_rule_is_refused() -> None:
 )
 def test_a_wrong_rule_is_refused(rules: Any) -> None:
     assert refusal({"network": None, "rules": rules}).code == 7
+    if rules != [{"network": "{NONE}/web"}]:  # only who comes under a rule can say whether its text is filled in
+        fault = refusal({"network": "acme/web", "rules": rules})
+        assert fault.code == 7 and "'rules" in fault.msg
 
 
 def test_pairs_of_the_arguments_fill_a_network_in() -> None:

@@ -11,7 +11,7 @@ import pytest
 from controller.pipeline import packet
 from ovs_agent import nat
 from ovs_agent.document import Published
-from ovs_agent.listening import Listener, listeners
+from ovs_agent.listening import Listener, but_reserved, listeners
 from ovs_agent.netlink.connections import Connection
 
 GATEWAY = "warren0-gw"
@@ -118,6 +118,27 @@ def test_listening_sockets_are_read_as_the_kernel_writes_them(tmp_path: Path) ->
     assert listeners(tmp_path) == [Listener("tcp", "127.0.0.1", 8080), Listener("udp", "::", 53)]
 
 
+def test_a_monitor_of_containers_reserves_the_port_that_it_asks_for_and_no_program_does(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    sockets = ((8080, 71), (8081, 72), (8082, 73), (8083, 74))
+    lines = [f"0: 00000000:{port:04X} 00000000:0000 0A 0:0 00:0 0 0 0 {inode} 1" for port, inode in sockets]
+    (tmp_path / "net" / "tcp").write_text("\n".join(["head", *lines]))
+    for pid, comm, inodes in ((7, "conmon", (71, 72)), (8, "httpd", (73, 74))):
+        (tmp_path / str(pid) / "fd").mkdir(parents=True)
+        (tmp_path / str(pid) / "comm").write_text(f"{comm}\n")
+        (tmp_path / str(pid) / "fd" / "0").symlink_to("/dev/null")
+        for inode in inodes:
+            (tmp_path / str(pid) / "fd" / str(inode)).symlink_to(f"socket:[{inode}]")
+    (tmp_path / "9").mkdir()  # it has ended
+    found = listeners(tmp_path / "net")
+    assert [one.port for one in found] == [8080, 8081, 8082, 8083]
+    asked = nat.host_ports([published(), published(host_port=8082, count=2)])
+    left = but_reserved(found, asked, tmp_path)
+    assert [one.port for one in left] == [8081, 8082, 8083], "it holds 8081 for what nobody asks Warren for"
+    assert not nat.unheard([published()], left) and nat.unheard([published(host_port=8082)], left)
+    assert but_reserved(found, {("tcp", 80), ("udp", 8080)}, tmp_path / "none") == found
+
+
 def chain(table: str, name: str, family: str = "ip", **more: str) -> dict[str, Any]:
     return {"chain": {"family": family, "table": table, "name": name, **more}}
 
@@ -131,6 +152,7 @@ def rule(table: str, way: str, name: str = GATEWAY, verdict: str = "accept", fam
     return {"rule": {"family": family, "table": table, "chain": "X", "expr": [match, {verdict: None}]}}
 
 
+DROPPING = chain("ff", "f", hook="forward", policy="drop")
 IN, OUT = rule("filter", "iifname"), rule("filter", "oifname")
 
 
@@ -147,7 +169,13 @@ IN, OUT = rule("filter", "iifname"), rule("filter", "oifname")
         ([forward("filter"), chain("filter", "DOCKER-USER")], "iptables -I DOCKER-USER -i warren0-gw -j ACCEPT"),
         ([forward("filter", family="ip6"), IN, OUT], "ip6tables -I FORWARD"),
         ([forward("filter"), chain("filter", "ufw-user-forward")], "ufw route allow in on warren0-gw"),
-        ([forward("fw", family="inet")], "let its chain FORWARD accept what comes in by warren0-gw"),
+        ([forward("fw", family="inet")], 'nft insert rule inet fw FORWARD iifname "warren0-gw" accept'),
+        ([forward("filter", family="inet")], 'nft insert rule inet filter FORWARD oifname "warren0-gw" accept'),
+        ([DROPPING], 'nft insert rule ip ff f iifname "warren0-gw" accept'),
+        ([DROPPING], 'nft insert rule ip ff f oifname "warren0-gw" accept'),
+        ([DROPPING, rule("ff", "iifname"), rule("ff", "oifname")], ""),
+        ([forward("mangle")], 'nft insert rule ip mangle FORWARD iifname "warren0-gw" accept'),
+        ([DROPPING, chain("ff", "DOCKER-USER")], "nft insert rule ip ff f"),
     ],
 )
 def test_who_drops_what_is_forwarded_is_said_with_the_remedy(listed: list[dict[str, Any]], said: str) -> None:

@@ -108,6 +108,7 @@ def test_what_is_removed_is_shown_first_and_then_all_or_nothing(crowded: Crowd) 
     names = [crowded.rows(f"/endpoints?tenant={one}&state=up")[0].replace("-in-", "/") for one in ("acme", "globex")]
     said = admin.post("/endpoints/removal", data={"name": names}).text
     assert all(name in said for name in names) and "loses its network at once" in said and "become free" in said
+    assert len(re.findall(r"</b>: \d+ endpoints reach it now; it is up", said)) == 2
     versions = re.findall(r'name="version" value="(\d+)"', said)
     site.admin.patch(f"/endpoints/{names[1]}", {"labels": {"new": "label"}})
     assert admin.post("/endpoints/removed", data={"name": names, "version": versions}).status_code == 412

@@ -90,7 +90,14 @@ def test_an_endpoint_is_labelled_and_deleted(two: Site, boss: Visitor) -> None:
         ("http", 80, "tcp"),
         ("dns", 53, "udp"),
     ]
-    assert "10.65.0.2/24 are free for others" in boss.open("/endpoints/acme/acme1/delete")
+    page = boss.open("/endpoints/acme/acme1/delete")
+    assert "10.65.0.2/24 are free for others" in page
+    assert "What goes acme/acme1 : nobody reaches it now" in words(page)
+    assert "Nothing changes in who reaches whom" not in page
+    boss.send("/tenants/acme/join", 303, to="beta", step="apply")
+    assert "acme/acme1 : 1 endpoint reaches it now" in words(boss.open("/endpoints/acme/acme1/delete"))
+    page = words(boss.open("/hosts/h1/delete"))
+    assert "acme/acme1 : 1 endpoint reaches it now beta/beta1 : 1 endpoint reaches it now" in page
     boss.send("/endpoints/acme/acme1/delete", 303, step="apply")
     assert two.admin.get("/endpoints/acme/acme1").status_code == 404
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.web.conftest import Site
+from db import bindings, tokens, users
+from db.changes import transaction
+from tests.web.conftest import Caller, Json, Site
 
 KEY = {"Idempotency-Key": "once"}
 
@@ -77,3 +79,62 @@ def test_a_dry_run_is_refused_as_the_change_would_be(filled: Site) -> None:
 def test_a_viewer_is_told_nothing(filled: Site) -> None:
     for method, path, body, _ in CHANGES:
         assert filled.viewer(method, f"{path}?dry_run=true", body).status_code == 403
+
+
+def attached(agent: Caller, host: str, name: str, network: str = "acme/web") -> None:
+    asked = {"network": network, "name": name, "netns": f"/run/netns/{name}"}
+    assert agent.put(f"/hosts/{host}/attachments/{name}/eth0", asked).status_code == 201
+
+
+def gone(caller: Caller, path: str) -> Json:
+    told = caller.delete(path)
+    assert told.status_code == 200, told.text
+    document: Json = told.get_json()
+    return document
+
+
+def test_a_deletion_tells_which_endpoints_go_and_how_many_reach_them(filled: Site) -> None:
+    one, two = filled.enrolled("h1"), filled.enrolled("h2", "198.18.0.12")
+    attached(two, "h2", "web1")
+    told = gone(filled.admin, "/endpoints/acme/web1?dry_run=true")
+    assert told["words"] == ["acme/web1 goes: nobody reaches it now."]
+    for name in ("web2", "web3"):
+        attached(one, "h1", name)
+    attached(two, "h2", "web4")
+    told = gone(filled.admin, "/endpoints/acme/web1?dry_run=true")
+    assert told["words"] == ["acme/web1 goes: 3 endpoints reach it now."] and told["gone_more"] == 0
+    web1 = {"endpoint": "acme/web1", "reached_by": 3, "at_most": False, "words": "3 endpoints reach it now"}
+    assert told["gone"] == [web1] and told["hosts"]
+    told = gone(filled.admin, "/hosts/h2?force=true&dry_run=true")
+    assert told["gone"] == [web1, web1 | {"endpoint": "acme/web4"}]
+    filled.admin.patch("/tenants/acme", {"default_deny": ["ingress"]})
+    told = gone(filled.admin, "/endpoints/acme/web1?dry_run=true")
+    assert told["words"] == ["acme/web1 goes: nobody reaches it now."]
+    assert filled.admin.get("/endpoints/acme/web1").status_code == 200
+
+
+def test_of_very_many_the_first_are_told_and_how_many_more(filled: Site) -> None:
+    agent = filled.enrolled("h1")
+    for number in range(22):
+        attached(agent, "h1", f"web{number:02}")
+    told = gone(filled.admin, "/hosts/h1?force=true&dry_run=true")
+    assert [one["endpoint"] for one in told["gone"]] == [f"acme/web{number:02}" for number in range(20)]
+    assert {one["reached_by"] for one in told["gone"]} == {21}
+    assert told["gone_more"] == 2 and told["words"][20:] == ["2 more endpoints go."]
+
+
+def test_to_a_tenants_people_only_their_own_are_counted(filled: Site) -> None:
+    agent = filled.enrolled("h1")
+    filled.admin.made("/tenants", {"name": "beta"})
+    filled.admin.made("/networks", {"name": "beta/web", "subnets": ["10.30.0.0/24"]})
+    assert filled.admin.post("/tenants/acme/peer", {"with": "beta"}).status_code == 200
+    attached(agent, "h1", "web1")
+    attached(agent, "h1", "shop", "beta/web")
+    with transaction(filled.engine) as tx:
+        user = users.create(tx, "op")
+        bindings.grant(tx, "operator", user="op", tenant="acme")
+        operator = filled.caller(tokens.create(tx, "admin", name="op", user_id=user.id)[1])
+    assert gone(filled.admin, "/endpoints/acme/web1?dry_run=true")["gone"][0]["reached_by"] == 1
+    told = gone(operator, "/endpoints/acme/web1?dry_run=true")
+    assert told["words"] == ["acme/web1 goes: none of yours reaches it now."]
+    assert "beta" not in str(told)

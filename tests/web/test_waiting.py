@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -129,6 +130,22 @@ def test_a_waiting_agent_hears_at_once_of_its_own_host(
     assert not second.done()
     any_site.admin.patch("/hosts/h2", {"address": "198.18.0.13"})
     assert second.result(SOON_SECONDS).get_json()["host"]["address"] == "198.18.0.13"
+
+
+def test_every_hosts_agent_hears_of_each_port_that_all_hosts_publish(
+    any_site: Site, agents: tuple[Caller, Caller], pool: ThreadPoolExecutor
+) -> None:
+    def told(change: Callable[[], TestResponse]) -> list[int]:
+        path = f"/hosts/h2/wanted?after={any_site.revision()}&wait={LONG}"
+        heard = waiting(any_site, pool, lambda: agents[1].get(path))
+        assert change().status_code in (200, 201)
+        return [one["host_port"] for one in heard.result(SOON_SECONDS).get_json()["published"]]
+
+    wish = {"endpoint": "acme/web1", "port": 80, "mesh": True}
+    for number, expected in ((8080, [8080]), (8081, [8080, 8081])):
+        assert told(partial(any_site.admin.post, "/publications", wish | {"host_port": number})) == expected
+    first = any_site.admin.get("/publications").get_json()["items"][0]["id"]
+    assert told(partial(any_site.admin.delete, f"/publications/acme/web1/{first}")) == [8081]
 
 
 def test_a_waiting_agent_hears_of_its_endpoints_networks_only(

@@ -13,7 +13,6 @@ from flask import Response
 from db import hosts, tables, traces, traffic, wanted
 from db.changes import current_revision
 from db.errors import EnrolTokenUsed
-from db.transport import TUNNELS_CHANGED
 from web.api.attachments import host_id
 from web.api.replies import Json
 from web.api.schemas.agent import Dumped, Enrol, Enrolled, Report, Reported, Traced, Wanted, WantedQuery
@@ -77,9 +76,7 @@ def get_wanted(host: str, query: WantedQuery) -> Json | Response:
 
 def concerns(changes: Sequence[Change], host_id: int) -> bool:
     """Whether a look at the database is worth it; networks may be this host's or not."""
-    return any(
-        change.host_id == host_id or change.noun in ("network", "controller", TUNNELS_CHANGED) for change in changes
-    )
+    return any(change.host_id == host_id or change.noun in ("network", *wanted.OF_ALL_HOSTS) for change in changes)
 
 
 @blueprint.put("/hosts/<host>/report")

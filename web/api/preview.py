@@ -6,16 +6,17 @@ It decides how the world before and after is had without holding up writers; wha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
 from flask import Response, jsonify
 
 from controller.calc import preview
+from controller.calc.gone import Gone, going, reached
 from controller.calc.policy_preview import Opening, openings
 from controller.calc.preview import Difference, Effort
-from controller.model import Change
+from controller.model import Change, Endpoint
 from controller.world import World
 from db.changes import Transaction, rehearsal
 from db.errors import Busy
@@ -31,6 +32,8 @@ ATTEMPTS = 3
 NOTHING = "Nothing changes in who reaches whom."
 TOO_MUCH = "Policies of too many endpoints have to do with it to tell what changes in who reaches whom."
 MOST_JUDGED = 2000
+MOST_GONE = 20
+MOST_JUDGED_OF_GONE = 500
 
 
 def previewed(change: Callable[[Transaction], object]) -> Response:
@@ -60,10 +63,19 @@ def foretold(change: Callable[[Transaction], object]) -> Foretold:
         rows = (row for row in rows if all(end.partition("/")[0] in seen for end in (row.source, row.destination)))
     found = list(islice(rows, MOST_CHANGES + 1))
     shown = found[:MOST_CHANGES]
+    doomed = [one for one in going(old, new, changes) if seen is None or one.name.partition("/")[0] in seen]
+    told_of = doomed[:MOST_GONE]
+    gone = list(map(_gone, reaching(old, told_of)))
+    left = len(doomed) - len(told_of)
+    words = [f"{one['endpoint']} goes: {one['words']}." for one in gone]
+    words += [f"{left} more endpoint{' goes' if left == 1 else 's go'}."] if left else []
+    words += [str(row) for row in shown]
     document = {
         "dry_run": True,
         "revision": old.revision,
-        "words": [str(row) for row in shown] or [TOO_MUCH if effort.spent else NOTHING],
+        "words": words + ([] if shown or (gone and not effort.spent) else [TOO_MUCH if effort.spent else NOTHING]),
+        "gone": gone,
+        "gone_more": left,
         "changes": list(map(_change, shown)),
         "more": len(found) > len(shown) or effort.spent,
         "hosts": [
@@ -72,6 +84,21 @@ def foretold(change: Callable[[Transaction], object]) -> Foretold:
         ],
     }
     return Foretold(old, new, Preview.model_validate(document).model_dump(mode="json", by_alias=True))
+
+
+def reaching(world: World, endpoints: Sequence[Endpoint]) -> Iterator[Gone]:
+    """How many reach each of the endpoints; to a tenant's people, how many of those that they see."""
+    seen = sight()
+    return reached(world, endpoints, Effort(MOST_JUDGED_OF_GONE), None if seen is None else frozenset(seen.values()))
+
+
+def in_words(gone: Gone) -> str:
+    """For whoever asks: to a tenant's people, only what they see was counted."""
+    return gone.words(own=sight() is not None)
+
+
+def _gone(row: Gone) -> dict[str, object]:
+    return {"endpoint": row.endpoint, "reached_by": row.reached_by, "at_most": row.at_most, "words": in_words(row)}
 
 
 def _change(row: Difference | Opening) -> dict[str, str | None]:

@@ -13,8 +13,9 @@ from db import endpoints, networks, tables
 from db.changes import Transaction
 from db.errors import Invalid
 from web import present
+from web.api.preview import in_words, reaching
 from web.auth.access import SIGHT, TENANT_ADMINS, TENANT_OPERATORS, allow, sight, unseen
-from web.state import changing, reading
+from web.state import changing, reading, state
 from web.ui import words
 from web.ui.frame import blueprint, render
 from web.ui.nouns import endpoints_seen
@@ -23,9 +24,10 @@ MOST = 100
 
 
 class Doomed(NamedTuple):
-    """`breaks` is what ends with it; `keeps`, if not empty, why it cannot be removed now; `version` is that which was
-    looked at."""
+    """`breaks` is what ends with it; `keeps`, if not empty, why it cannot be removed now; `id`, `version`: of what
+    was looked at."""
 
+    id: int
     name: str
     breaks: str
     keeps: str
@@ -50,7 +52,7 @@ def named() -> list[str]:
 @blueprint.post("/endpoints/removal")
 @allow(TENANT_OPERATORS, by=SIGHT)
 def endpoints_removal() -> str:
-    return confirmation("endpoints", _endpoint)
+    return confirmation("endpoints", _endpoint, _reached)
 
 
 @blueprint.post("/networks/removal")
@@ -71,12 +73,17 @@ def networks_removed() -> Response:
     return remove("networks", networks.delete)
 
 
-def confirmation(noun: str, look: Callable[[Session, str], Doomed]) -> str:
+def confirmation(
+    noun: str,
+    look: Callable[[Session, str], Doomed],
+    reached: Callable[[Sequence[Doomed]], dict[str, str]] = lambda gone: {},
+) -> str:
+    """`reached` says by their names who reaches them now."""
     with reading() as session:
         doomed = [look(session, name) for name in named()]
     kept = [one for one in doomed if one.keeps]
     gone = [one for one in doomed if not one.keeps]
-    facts = {"gone": gone, "kept": kept, "lead": lead(noun, gone, kept)}
+    facts = {"gone": gone, "kept": kept, "lead": lead(noun, gone, kept), "reached": reached(gone)}
     return render("removal.html", noun.capitalize(), noun=noun, **facts)
 
 
@@ -109,7 +116,15 @@ def _endpoint(session: Session, name: str) -> Doomed:
     runs = {"up": "it is up, and loses its network at once", "down": "its port is down"}
     said = "its host is silent" if item["out_of_sight"] else runs.get(item["state"], "it is not up yet")
     where = f"{item['container_id']} on {item['host']}"
-    return Doomed(name, f"{said}; the container {where} stays without it; {addresses} become free.", "", row.version)
+    return Doomed(
+        row.id, name, f"{said}; the container {where} stays without it; {addresses} become free.", "", row.version
+    )
+
+
+def _reached(gone: Sequence[Doomed]) -> dict[str, str]:
+    world = state().modelled.now()
+    there = [world.endpoints[one.id] for one in gone if one.id in world.endpoints]
+    return {one.endpoint: in_words(one) for one in reaching(world, there)}
 
 
 def _network(session: Session, name: str) -> Doomed:
@@ -117,14 +132,16 @@ def _network(session: Session, name: str) -> Doomed:
     (item,) = present.networks(session, [row])
     subnets = ", ".join(subnet["cidr"] for subnet in item["subnets"])
     if item["endpoints"]:
-        return Doomed(name, "", f"it has {words.many(item['endpoints'], 'endpoint')}; remove them first.", row.version)
+        return Doomed(
+            row.id, name, "", f"it has {words.many(item['endpoints'], 'endpoint')}; remove them first.", row.version
+        )
     also = [
         words.many(count, what)
         for table, what in ((tables.DnsRecord, "DNS record"), (tables.Reservation, "reserved address"))
         if (count := _held(session, table, row))
     ]
     more = f", with {' and '.join(also)}" if also else ""
-    return Doomed(name, f"{subnets} become free{more}.", "", row.version)
+    return Doomed(row.id, name, f"{subnets} become free{more}.", "", row.version)
 
 
 def _held(session: Session, table: Any, network: tables.Network) -> int:

@@ -42,6 +42,21 @@ class ReachChange(Contract):
     reason: str = Field(description="Why it is so afterwards.")
 
 
+class GoneEndpoint(Contract):
+    """An endpoint that would be there no more."""
+
+    endpoint: str = Field(examples=["acme/web1"])
+    reached_by: int = Field(
+        description="How many other endpoints may open some connection to it now, those that go with it too; of "
+        "tenants whose endpoints the asker may see.",
+        examples=[5],
+    )
+    at_most: bool = Field(
+        description="Whether there may be fewer: so many does isolation let through, but not all policies were asked."
+    )
+    words: str = Field(description="The same in words.", examples=["5 endpoints reach it now"])
+
+
 class HostFlows(Contract):
     """A host whose flows change."""
 
@@ -64,6 +79,8 @@ class Preview(Contract):
             ]
         ],
     )
+    gone: list[GoneEndpoint] = Field(description="The first 20 of the endpoints that would go, by name.")
+    gone_more: int = Field(description="How many more would go.", examples=[0])
     changes: list[ReachChange]
     more: bool = Field(
         description="Whether there may be more changes than are told here: more than 1,000, or where policies make a "
