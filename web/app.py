@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apiflask import APIFlask
+from werkzeug.routing import IntegerConverter
 
 from db import engine
 from db.authority import Authority
@@ -33,6 +34,7 @@ from web.api import (
     tokens,
     traffic,
 )
+from web.api.schemas.common import LARGEST
 from web.auth import access, headers, oidc
 from web.auth.identity import identify
 from web.auth.rate import USUAL, Limits, Rates
@@ -86,6 +88,13 @@ API = (
 )
 
 
+class Number(IntegerConverter):
+    """In a path. One that no database can hold is nobody's, as the largest is."""
+
+    def to_python(self, value: str) -> int:
+        return min(int(super().to_python(value)), LARGEST)
+
+
 def create_app(
     database_url: str,
     waiting_slots: int = 96,
@@ -106,6 +115,7 @@ def create_app(
     watching = Stopwatch(opened, live), Refusals(), History(opened, live)
     app.extensions[KEY] = State(opened, live, *watching, provider, Modelled(opened))
 
+    app.url_map.converters["int"] = Number
     for module in API:
         app.register_blueprint(module.blueprint, url_prefix=PREFIX)
     app.register_blueprint(meta.health)
