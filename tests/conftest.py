@@ -30,6 +30,7 @@ def pytest_make_collect_report(
     return report
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`make test` has two processes: one with the labs' tests, which mostly wait, the other with all the rest."""
     for item in items:
