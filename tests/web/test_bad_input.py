@@ -329,3 +329,14 @@ def test_a_fault_of_ours_says_where_to_look_and_nothing_else(
 def test_a_number_that_no_database_can_hold_is_as_good_as_one_that_nobody_has(any_site: Site, path: str) -> None:
     for number in (2**62, 10**30):
         assert_problem(any_site.admin.get(path.format(number)), 404, "There is no revision")
+
+
+@pytest.mark.parametrize("path", ["/tokens/{}", "/role-bindings/{}", "/publications/acme/web1/{}"])
+def test_so_is_one_of_what_is_to_go(any_site: Site, path: str) -> None:
+    for noun, name in (("tenants", "acme"), ("networks", "acme/web")):
+        any_site.admin.made(f"/{noun}", {"name": name})
+    agent = any_site.enrolled("h1")
+    wish = {"network": "acme/web", "name": "web1", "netns": "/run/netns/web1"}
+    assert agent.put("/hosts/h1/attachments/c1/eth0", wish).status_code == 201
+    for number in (2**31, 2**62, 10**30):
+        assert_problem(any_site.admin.delete(path.format(number)), 404)
