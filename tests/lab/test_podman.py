@@ -6,8 +6,7 @@ import json
 import os
 import secrets
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,8 @@ from lab.lab import Lab
 from lab.names import LabError
 from lab.process import Process, environment, of_lab
 from tests.lab.conftest import running
+from tests.lab.waiting import BOUND, until, until_ready
 
-BOUND = 60.0
-"""Seconds in which anything is answered, whatever is away."""
 SUBNET = "10.60.0.0/24"
 
 
@@ -99,17 +97,6 @@ class Site:
             for tenant in self.tenants:
                 for path in podman.conf_dir(host).glob(f"10-{tenant}*.conflist"):
                     path.unlink()
-
-
-def until(condition: Callable[[], object], what: str, seconds: float = BOUND) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.1)
-
-
-def until_ready(lab: Lab) -> None:
-    until(lambda: all(one["connected"] for one in lab.rest.items("/hosts")), "all hosts are connected")
 
 
 @pytest.fixture(scope="module")

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 import subprocess
-import time
-from collections.abc import Callable
 from typing import Any
 
 from client.rest import Problem
 from lab import docker, image
 from lab.lab import Lab
 from lab.names import LabError
+from tests.lab.waiting import BOUND
 
-BOUND = 60.0
-"""Seconds in which anything is answered, whatever is away; dockerd alone takes fifteen for a plugin that is."""
 WARREN = ("--driver", "warren", "--ipam-driver", "warren")
 
 
@@ -90,14 +87,3 @@ class Site:
             except Problem as problem:
                 if problem.status != 404:
                     raise
-
-
-def until(condition: Callable[[], object], what: str, seconds: float = BOUND) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.1)
-
-
-def until_ready(lab: Lab) -> None:
-    until(lambda: all(one["connected"] for one in lab.rest.items("/hosts")), "all hosts are connected")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from lab import docker
-from tests.lab.docker.site import Site, until, until_ready
+from tests.lab.docker.site import Site
+from tests.lab.waiting import until, until_ready
 
 
 def test_containers_are_known_by_their_names_on_all_hosts_as_long_as_they_run(site: Site) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from lab import docker, netns
 from lab import host as hosts
 from lab.names import HostName
-from tests.lab.docker.site import Site, until
+from tests.lab.docker.site import Site
+from tests.lab.waiting import until
 
 
 def test_containers_of_two_hosts_hear_each_other_and_no_other_tenant(site: Site) -> None:

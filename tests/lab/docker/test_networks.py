@@ -7,7 +7,8 @@ import json
 import pytest
 
 from lab import docker
-from tests.lab.docker.site import WARREN, Site, until
+from tests.lab.docker.site import WARREN, Site
+from tests.lab.waiting import until
 
 
 def test_every_option(site: Site) -> None:

@@ -11,7 +11,8 @@ import pytest
 from lab import docker, netns
 from lab.lab import Lab
 from lab.process import Process, of_lab
-from tests.lab.docker.site import Site, until, until_ready
+from tests.lab.docker.site import Site
+from tests.lab.waiting import until, until_ready
 
 
 @pytest.mark.parametrize("kill", [False, True])
