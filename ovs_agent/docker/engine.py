@@ -98,13 +98,15 @@ class _Line(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
+def _networks(container: Any) -> list[Any]:
+    return list(((container.get("NetworkSettings") or {}).get("Networks") or {}).values())
+
+
 def _endpoints(container: Any) -> list[str]:
-    networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
-    return [one["EndpointID"] for one in networks.values() if one.get("EndpointID")]
+    return [one["EndpointID"] for one in _networks(container) if one.get("EndpointID")]
 
 
 def _told(container: Any) -> set[str]:
     """Addresses of `--ip` and `--ip6`."""
-    networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
-    configs = [one.get("IPAMConfig") or {} for one in networks.values()]
+    configs = [one.get("IPAMConfig") or {} for one in _networks(container)]
     return {config[key] for config in configs for key in ("IPv4Address", "IPv6Address") if config.get(key)}
