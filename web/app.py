@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apiflask import APIFlask
-from werkzeug.routing import IntegerConverter
+from werkzeug.routing import IntegerConverter, Map
 
 from db import engine
 from db.authority import Authority
@@ -89,10 +89,10 @@ API = (
 
 
 class Number(IntegerConverter):
-    """In a path. One that no database can hold is nobody's, as the largest is."""
+    """In a path. At one that no database can hold there is nothing."""
 
-    def to_python(self, value: str) -> int:
-        return min(int(super().to_python(value)), LARGEST)
+    def __init__(self, map: Map, **bounds: int) -> None:
+        super().__init__(map, **{"max": LARGEST, **bounds})
 
 
 def create_app(

@@ -213,11 +213,11 @@ def test_a_restart_of_the_controller_forgets_no_name(scene: Scene, dns: Server) 
 
 def test_an_address_ends_with_its_time_and_a_grace(scene: Scene, dns: Server) -> None:
     dns.zone["soon.shop.example.org", "A"] = [("soon.shop.example.org", 1, "A", "198.51.100.99")]
+    told = time.monotonic()
     scene.ask("soon.shop.example.org")
     scene.awaits("198.51.100.99")
-    told = time.monotonic()
     while scene.flows("h1", "198.51.100.99"):
-        assert time.monotonic() < told + 110, "30 s at least, 60 s of grace, and a sweep"
+        assert time.monotonic() < told + 120, "30 s at least, 60 s of grace, and a sweep"
         time.sleep(1)
-    assert time.monotonic() - told > 80
-    assert scene.flows("h2", "198.51.100.99") == []
+    assert time.monotonic() - told > 90
+    scene.awaits("198.51.100.99", ("h2",), there=False)

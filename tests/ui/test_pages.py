@@ -181,6 +181,7 @@ def test_the_theme_is_kept(stage: Stage) -> None:
     log_in(page)
     page.get_by_role("button", name="Theme: auto").click()
     page.get_by_role("button", name="Theme: light").click()
+    assert "theme=dark" in page.evaluate("document.cookie")  # read here, it is also there for the next request
     page.goto("/hosts")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     assert page.evaluate("getComputedStyle(document.body).colorScheme") == "dark"

@@ -49,7 +49,7 @@ def furnish(site: Site) -> None:
     assert site.admin.post("/policies", {"documents": [EXAMPLE]}).status_code == 200
     for scope in ("acme", "acme/web"):
         assert site.admin.put(f"/dns/records/{scope}/printer", {"addresses": ["192.0.2.9"]}).status_code in (200, 201)
-    site.admin.delete("/hosts/h1")
+    site.admin.delete("/hosts/h1?force=true")
     agent = site.enrolled("h1")
     agent.put("/hosts/h1/attachments/c1/eth0", {"network": "acme/web", "name": "web1", "netns": "/run/netns/web1"})
 
