@@ -66,6 +66,7 @@ COLUMNS = [
     ("TO", _target),
     column("ENDPOINT"),
     ("BY", lambda one: "runtime" if one["by_runtime"] else "hand"),
+    ("PROBLEM", lambda one: "; ".join(one["problems"]) or "-"),
 ]
 
 
