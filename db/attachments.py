@@ -292,10 +292,7 @@ def remove(tx: Transaction, endpoint_id: int) -> bool:
         if row.block_size is not None:
             blocks.give_back(session, row.subnet_id, tx.now, first.host_id)
     tx.record("endpoint", endpoint_id, "delete", tenant_id=first.tenant_id, host_id=first.host_id)
-    if first.publishes:
-        host_ports.redirected(tx, first.host_id)
-    if first.mesh:
-        host_ports.leave_mesh(tx, endpoint_id, first.mesh)
+    host_ports.close(tx, endpoint_id, first)
     return True
 
 

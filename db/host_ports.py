@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session, contains_eager
@@ -137,6 +137,14 @@ def turned(tx: Transaction, network: Network) -> None:
         redirected(tx, row.host_id)
         if row.mesh:
             tx.record(MESH_CHANGED, row.id, "update")
+
+
+def close(tx: Transaction, endpoint_id: int, was: Any) -> None:
+    """After an endpoint is gone of which `was` tells the host, and whether that and all hosts published it."""
+    if was.publishes:
+        redirected(tx, was.host_id)
+    if was.mesh:
+        leave_mesh(tx, endpoint_id, was.mesh)
 
 
 def leave_mesh(tx: Transaction, endpoint_id: int, number: int) -> None:

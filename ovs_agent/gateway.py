@@ -42,7 +42,7 @@ class Ports(NamedTuple):
     """How published ports are: as they should be at `revision`, but those that are `closed`, by id and with the reason.
     `addresses` are those by which the host is known; None while nobody has looked."""
 
-    revision: int | None = None
+    revision: int = 0
     closed: Mapping[str, str] = {}
     addresses: tuple[str, ...] | None = None
 
@@ -96,7 +96,7 @@ class Gateway:
     def settled(self, revision: int, seconds: float) -> Ports | None:
         """How published ports are as soon as those of a revision were opened; None: not after `seconds` either."""
         with self._done:
-            there = self._done.wait_for(lambda: (self.ports.revision or 0) >= revision, seconds)
+            there = self._done.wait_for(lambda: self.ports.revision >= revision, seconds)
             return self.ports if there else None
 
     def _run(self) -> None:

@@ -69,7 +69,7 @@ class Condition(NamedTuple):
     gone: tuple[int, ...] = ()  # endpoints whose container's namespace is no more, by id
     strays: tuple[Stray, ...] = ()
     tunnels_revision: int | None = None  # the newest of whose tunnels and segments the bridge has all ports
-    limits_revision: int | None = None  # the newest to whose limits all endpoints are held
+    limits_revision: int = 0  # the newest to whose limits all endpoints are held
 
 
 class Keeper:
