@@ -96,7 +96,10 @@ def test_ports_by_all_hosts_as_the_configuration_says(lab: Lab, world: World, bo
     told: dict[str, Any] = {"args": of(tenant, "first")}
     told["portMappings"] = [{"hostPort": 18078, "containerPort": 8001, "protocol": "tcp"}]
     refused = one.call("add", [{**WARREN, "mesh": True}], **told)
-    assert refused.returncode and f"warren tenant label {tenant} warren/engine-mesh=allow" in refused.stdout
+    assert (
+        refused.returncode
+        and f"warren tenant label {tenant} warren/engine-mesh=allow" in refused.stdout + refused.stderr
+    )
     world.rest.patch(f"/tenants/{tenant}", {"labels": {"warren/engine-mesh": "allow"}})
     h1, h2, h3 = (lab.host(name) for name in ("h1", "h2", "h3"))
     for plugin, everywhere in (

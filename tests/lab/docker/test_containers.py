@@ -96,7 +96,15 @@ def test_limits_of_a_container_hold_as_soon_as_it_runs(site: Site) -> None:
     site.rest.patch(f"/tenants/{tenant}", {"quota": {"bandwidth": 8_000_000}})
     site.run("h1", "slow1", "slow", command="sleep 1000")
     pid = str(site.inspect("h1", "slow1")["State"]["Pid"])
-    until(lambda: "tbf" in netns.run("nsenter", "-t", pid, "-n", "tc", "qdisc", "show", "dev", "eth0"), "the limit")
+
+    def limit() -> str:
+        return netns.run("nsenter", "-t", pid, "-n", "tc", "qdisc", "show", "dev", "eth0")
+
+    until(lambda: "rate 8Mbit" in limit(), "the limit")
+    changed = {"quota": {"bandwidth": 4_000_000}}
+    live = site.rest.patch(f"/tenants/{tenant}", changed, params={"wait": 20}, timeout=30).body["live"]
+    assert (live["state"], [one["host"] for one in live["hosts"]]) == ("applied", ["h1"])
+    assert "rate 4Mbit" in limit(), "when the answer comes"
 
 
 def test_two_hundred_containers_eight_at_a_time(site: Site) -> None:
