@@ -80,7 +80,8 @@ COLUMNS = [
 def publish(context: Context, endpoint: str, ports: Ports, host_ip: str | None, mesh: bool) -> None:
     """Let who reaches the endpoint's host by a port, or any host with --mesh, reach the endpoint.
 
-    The endpoint sees the client's own address, and its policies judge by that. Without HOSTPORT one is chosen.
+    The endpoint sees the client's own address, and its policies judge by that. Without HOSTPORT one is chosen. It ends
+    with the endpoint, as when its container stops or restarts.
 
     \b
     Examples:
