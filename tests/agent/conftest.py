@@ -48,7 +48,7 @@ class Site:
         port = free_port(self.netns)
         self.api_url = f"http{'s' if tls else ''}://127.0.0.1:{port}"
         trust = ("--tls-dir", str(folder / "tls"))
-        where = (*(trust if tls else ("--insecure-http",)), "--bind", f"127.0.0.1:{port}")
+        where = (*(trust if tls else ("--insecure-http",)), "--bind", f"127.0.0.1:{port}", "--access-log")
         self.api = Process(self.netns, folder / "web.log", "web", "--db", self.url, *where)
         listen = f"127.0.0.1:{free_port(self.netns)}"
         self.target = f"{'ssl' if tls else 'tcp'}:{listen}"
