@@ -6,6 +6,7 @@ from apiflask import APIBlueprint
 from flask import Response
 
 from db import attachments, publications, tables
+from db.changes import Transaction
 from db.publications import Wish
 from web.api.applied import added, previewable, removed
 from web.api.attachments import PATH, host_id
@@ -34,7 +35,7 @@ def find(query: PublicationQuery) -> Json:
     """List published ports"""
     return listed(
         lambda session: publications.find(session, **query.model_dump()),
-        lambda _, rows: [_present(row) for row in rows],
+        lambda _, rows: [document(row) for row in rows],
     )
 
 
@@ -51,8 +52,11 @@ def create(body: PublicationCreate, query: ChangeQuery) -> Answer | Response:
     Who reaches the host by it, or any host with `mesh`, reaches the endpoint, whose policies judge by the client's own
     address.
     """
-    wish = _wish(body)._replace(mesh=body.mesh)
-    return added(lambda tx: _present(publications.publish(tx, body.endpoint, wish)), query, beside=False)
+    return added(lambda tx: made(tx, body), query, beside=False)
+
+
+def made(tx: Transaction, body: PublicationCreate) -> Json:
+    return document(publications.publish(tx, body.endpoint, _wish(body)._replace(mesh=body.mesh)))
 
 
 @blueprint.delete("/publications/<tenant>/<endpoint>/<int:publication>")
@@ -77,7 +81,7 @@ def replace(host: str, container_id: str, ifname: str, body: RuntimePublications
     with changing() as tx:
         endpoint = attachments.row(tx.session, host_id(tx.session, host), container_id, ifname)
         wishes = [_wish(one)._replace(last=one.host_port_end) for one in body.ports]
-        found = [_present(one) for one in publications.replace(tx, endpoint, wishes)]
+        found = [document(one) for one in publications.replace(tx, endpoint, wishes)]
     return {"ports": [one | {"revision": tx.revision} for one in found], "revision": tx.revision}
 
 
@@ -85,7 +89,7 @@ def _wish(body: Published) -> Wish:
     return Wish(body.protocol, body.port, body.host_port, body.count, body.host_ip or "")
 
 
-def _present(row: tables.Publication) -> Json:
+def document(row: tables.Publication) -> Json:
     return {
         "id": row.id,
         "endpoint": row.endpoint.qualified_name,
