@@ -6,14 +6,14 @@ of its program, or at least one as new as that revision, and its agent has made 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, Protocol
 
-from sqlalchemy import BigInteger, and_, bindparam, cast, func, or_, select, update
+from sqlalchemy import BigInteger, and_, bindparam, cast, false, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from db import controllers
+from db import controllers, directory
 from db.changes import CURRENT, PROGRESS_CHANNEL, notify
 from db.errors import NotFound
 from db.hosts import SILENT_AFTER
@@ -63,6 +63,25 @@ class RevisionProgress(NamedTuple):
         return {**self._asdict(), "hosts": [host._asdict() for host in self.hosts]}
 
 
+class Lag(NamedTuple):
+    """Who keeps revisions from being live at one moment, as far as one look for all who wait can tell."""
+
+    computed: int
+    hosts: Sequence[Any]
+
+    def holds_flows(self, revision: int) -> bool:
+        """Whether `revision` is pending for sure; what has failed, or waits for tunnels, is looked at closely."""
+        if any(host.error or host.lacks_tunnels for host in self.hosts):
+            return False
+        return self.computed < revision or any(
+            host.connected and host.confirmed_revision < revision <= host.wanted_revision for host in self.hosts
+        )
+
+    def holds_names(self, revision: int, concerned: Collection[int]) -> bool:
+        """Whether one of the hosts `concerned`, by id, answers from names older than those of `revision`."""
+        return any(host.host_id in concerned and host.listens and host.names_revision < revision for host in self.hosts)
+
+
 _host, _status, _controller = Host.__table__.c, HostStatus.__table__.c, Controller.__table__.c
 _OF_TUNNELS = cast(NEWEST_TUNNELS.scalar_subquery(), BigInteger) == bindparam("revision")
 _HOSTS = (
@@ -92,6 +111,25 @@ _COMPUTED_UP_TO = func.coalesce(
 )
 _COMPUTED = select(_COMPUTED_UP_TO)
 _NEWEST_AND_COMPUTED = select(CURRENT.scalar_subquery(), _COMPUTED_UP_TO)
+
+_LACKS_TUNNELS = func.coalesce(_status.tunnels_revision < cast(NEWEST_TUNNELS.scalar_subquery(), BigInteger), false())
+_LAGGING = select(
+    _status.host_id,
+    _status.connected,
+    _status.wanted_revision,
+    _status.confirmed_revision,
+    _status.error,
+    _LACKS_TUNNELS.label("lacks_tunnels"),
+    _status.names_revision,
+    (_status.names_seen_at > bindparam("listening")).label("listens"),
+).where(
+    or_(
+        _status.confirmed_revision < _status.wanted_revision,
+        _status.error != "",
+        _LACKS_TUNNELS,
+        _status.host_id.in_(bindparam("hosts", expanding=True)),
+    )
+)
 
 _FIELDS = ("controller", "connected", "wanted_revision", "confirmed_revision", "error", "flows", "drops", "repaired")
 _RECORD = (
@@ -135,6 +173,13 @@ def record(
 def computed(session: Session, now: datetime | None = None) -> int:
     """The revision up to which every controller that is alive has computed; that of the last one when none is."""
     return int(session.execute(_COMPUTED, {"alive": (now or utcnow()) - ALIVE}).scalar_one())
+
+
+def lag(session: Session, concerned: Collection[int], now: datetime | None = None) -> Lag:
+    """As it is now; of names, what the hosts `concerned` know, by id."""
+    now = now or utcnow()
+    asked = {"hosts": sorted(concerned), "listening": now - directory.ALIVE}
+    return Lag(computed(session, now), session.execute(_LAGGING, asked).all())
 
 
 def progress(session: Session, revision: int, host: str | None = None, now: datetime | None = None) -> RevisionProgress:

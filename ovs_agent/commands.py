@@ -51,7 +51,8 @@ class Agent:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
                 channel.settimeout(PATIENCE)
                 channel.connect(str(self._path))
-                channel.sendall(json.dumps({"do": do, **more}).encode() + b"\n")
+                request = json.dumps({"do": do, **more}).encode()
+                channel.sendall(len(request).to_bytes(4, "big") + request)
                 reply = b"".join(iter(lambda: channel.recv(65536), b""))
         except PermissionError:
             raise click.ClickException(f"Only root may ask the agent at {self._path}; try it with sudo.") from None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from datetime import timedelta
 from typing import NamedTuple
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
 from db import controllers, convergence, hosts
 from db.changes import transaction
@@ -197,3 +198,42 @@ def test_a_revision_waits_for_the_ports_that_its_flows_lead_to(lab: Lab) -> None
     assert states(lab.progress("h1")) == ("pending", {"h1": "disconnected"}), "an agent that is silent"
     says(lab.h1, made)
     assert states(lab.progress()) == ("applied", {"h1": "applied", "h2": "applied"})
+
+
+def test_what_is_held_is_pending_for_sure(lab: Lab) -> None:
+    """One look at who lags, for all who wait, never keeps one of them from what it waits for."""
+    chance, n, held, live = random.Random(5), lab.revision, 0, 0
+    for _ in range(150):
+        said = {
+            host: Progress(
+                *(chance.randint(n - 3, n), chance.randint(n - 3, n), chance.choice(["", "", "", "no room"])),
+                connected=chance.random() < 0.8,
+            )
+            for host in (lab.h1, lab.h2)
+        }
+        lab.record(chance.randint(n - 2, n), said)
+        with writing(lab.engine) as session:
+            tunnels = chance.choice([None, 0, n])
+            session.execute(update(HostStatus).values(tunnels_revision=tunnels, agent_seen_at=utcnow()))
+        with reading(lab.engine) as session:
+            lag = convergence.lag(session, ())
+            for revision in (n - 1, n):
+                state = convergence.progress(session, revision).state
+                held += lag.holds_flows(revision)
+                live += state == "applied"
+                assert state == "pending" or not lag.holds_flows(revision), (revision, said, tunnels)
+    assert held > 30 and live > 10
+
+
+def test_names_are_held_by_hosts_that_are_concerned_and_listen(lab: Lab) -> None:
+    n = lab.revision
+    long_ago = utcnow() - timedelta(minutes=5)
+    with writing(lab.engine) as session:
+        for host, known, at in ((lab.h1, n - 1, utcnow()), (lab.h2, n - 1, long_ago)):
+            values = {"names_revision": known, "names_seen_at": at}
+            session.execute(update(HostStatus).where(HostStatus.host_id == host.id).values(values))
+    with reading(lab.engine) as session:
+        lag = convergence.lag(session, [lab.h1.id, lab.h2.id])
+        assert lag.holds_names(n, [lab.h1.id]) and not lag.holds_names(n, [lab.h2.id])
+        assert not lag.holds_names(n - 1, [lab.h1.id]) and not lag.holds_names(n, [])
+        assert not convergence.lag(session, []).holds_names(n, [lab.h2.id])
