@@ -73,12 +73,23 @@ def replace(tx: Transaction, endpoint: Endpoint, wishes: Sequence[Wish]) -> list
 
 
 def withdraw(tx: Transaction, name: str, id: int) -> None:
-    endpoint = endpoints.get(tx.session, name)
+    _withdraw(tx, get(tx.session, name, id))
+
+
+def get(session: Session, name: str, id: int) -> Publication:
+    """One of the endpoint's ports."""
+    endpoint = endpoints.get(session, name)
     query = host_ports.rows().where(Publication.id == id, Publication.endpoint_id == endpoint.id)
-    found = tx.session.execute(query).scalar_one_or_none()
+    found = session.execute(query).scalar_one_or_none()
     if found is None:
         raise NotFound(f"endpoint {name} has no published port number {id}", "list them with `warren published`", "id")
-    _withdraw(tx, found)
+    return found
+
+
+def of_endpoint(session: Session, id: int) -> list[Publication]:
+    return list(
+        session.execute(host_ports.rows().where(Publication.endpoint_id == id).order_by(Publication.id)).scalars()
+    )
 
 
 def find(

@@ -9,6 +9,7 @@ from flask import Response
 from sqlalchemy.orm import Session
 
 from db import attachments, host_ports, publications, tables
+from db.changes import Transaction
 from db.publications import Wish
 from web.api.applied import added, previewable, removed
 from web.api.attachments import PATH, host_id
@@ -38,7 +39,7 @@ def find(query: PublicationQuery) -> Json:
     """List published ports"""
     return listed(
         lambda session: publications.find(session, **query.model_dump()),
-        _all,
+        documents,
     )
 
 
@@ -55,7 +56,11 @@ def create(body: PublicationCreate, query: ChangeQuery) -> Answer | Response:
     Who reaches the host by it, or any host with `mesh`, reaches the endpoint, whose policies judge by the client's own
     address.
     """
-    return added(lambda tx: _present(publications.publish(tx, body.endpoint, _wish(body))), query, beside=False)
+    return added(lambda tx: made(tx, body), query, beside=False)
+
+
+def made(tx: Transaction, body: PublicationCreate) -> Json:
+    return document(publications.publish(tx, body.endpoint, _wish(body)))
 
 
 @blueprint.delete("/publications/<tenant>/<endpoint>/<int:publication>")
@@ -81,25 +86,25 @@ def replace(host: str, container_id: str, ifname: str, body: RuntimePublications
     with changing() as tx:
         endpoint = attachments.row(tx.session, host_id(tx.session, host), container_id, ifname)
         wishes = [_wish(one)._replace(last=one.host_port_end) for one in body.ports]
-        found = [_present(one) for one in publications.replace(tx, endpoint, wishes)]
+        found = [document(one) for one in publications.replace(tx, endpoint, wishes)]
     return {"ports": [one | {"revision": tx.revision} for one in found], "revision": tx.revision}
 
 
-def _all(session: Session, rows: Sequence[tables.Publication]) -> list[Json]:
+def documents(session: Session, rows: Sequence[tables.Publication]) -> list[Json]:
     closed = host_ports.closed(session) if rows else {}
     known = set(of_own_hosts(session, sorted({name for hosts in closed.values() for name in hosts})))
 
     def problems(row: tables.Publication) -> list[str]:
         return [f"{name}: {why}" for name, why in closed.get(row.id, {}).items() if name in known]
 
-    return [_present(row, problems(row)) for row in rows]
+    return [document(row, problems(row)) for row in rows]
 
 
 def _wish(body: Published) -> Wish:
     return Wish(body.protocol, body.port, body.host_port, body.count, body.host_ip or "", mesh=body.mesh)
 
 
-def _present(row: tables.Publication, problems: Sequence[str] = ()) -> Json:
+def document(row: tables.Publication, problems: Sequence[str] = ()) -> Json:
     return {
         "id": row.id,
         "endpoint": row.endpoint.qualified_name,
