@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, func, insert, select
 from sqlalchemy import update as sql_update
 from sqlalchemy.orm import Session, contains_eager, joinedload, undefer_group
 
-from db import allocate, attachments, blocks, tokens
+from db import allocate, attachments, blocks, tokens, underlay
 from db.addressing import parse_underlay
 from db.changes import PROGRESS_CHANNEL, Transaction, notify
 from db.errors import Conflict, Invalid, NotFound
@@ -286,4 +286,6 @@ def _free_address(session: Session, text: str, host: Host) -> str:
     other = session.execute(select(Host.name).where(Host.address == address, Host.id != host.id)).scalar()
     if other is not None:
         raise Conflict(f"address {address} is that of host {other}", "give this host's own", "address")
+    if address != host.address:
+        underlay.refuse_host(session, host.name, address)
     return address

@@ -212,6 +212,9 @@ def _carried(
         physical, vlan = physical or network.physical.name, network.vlan if vlan is None else vlan
     session.execute(select(Pool.id).where(Pool.id == Shared.VNI).with_for_update())
     row = segments.place(session, then, physical, vlan, network.id)
+    if row is None and network.physical is not None and not network.private:
+        for subnet in network.subnets:
+            subnetting.refuse_hosts_own(session, network.qualified_name, subnet.ip_network)
     if row is None and any(subnet.gateway is None for subnet in network.subnets):
         raise Conflict(
             f"network {network.qualified_name} has no gateway, and {then} networks need one",

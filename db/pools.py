@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db import allocate, zones
-from db.addressing import IPNetwork, bounds, parse_range
+from db import allocate, underlay, zones
+from db.addressing import IPNetwork, bounds, overlap, parse_range
 from db.changes import Transaction
 from db.errors import Conflict, Exhausted, Invalid, NotFound
 from db.names import dns_label
@@ -132,13 +132,9 @@ def carve(tx: Transaction, network: str, family: int) -> Carved | None:
     for pool in session.execute(query.order_by(AddressPool.id)).scalars().all():
         what = f"network {network}: the cluster pool {pool.cidr}"
         try:
-            number = allocate.claim(
-                session, pool.id, tx.now, what=what, remedy="choose a subnet with --subnet, or create a pool"
-            )
+            return _claim(tx, pool, what)
         except Exhausted as refused:
             full.append((pool.cidr, refused))
-            continue
-        return Carved(_carved(pool.cidr, pool.prefix, number), pool.id, number)
     if len(full) > 1:
         waits = [refused.retry_after for _, refused in full if refused.retry_after is not None]
         problem = f"network {network}: the cluster pools {shortened([cidr for cidr, _ in full])} are all full"
@@ -146,6 +142,22 @@ def carve(tx: Transaction, network: str, family: int) -> Carved | None:
     if full:
         raise full[0][1]
     return None
+
+
+def _claim(tx: Transaction, pool: AddressPool, what: str) -> Carved:
+    """The next subnet that hosts have no addresses in: they may have got some since the pool was made."""
+    remedy = "choose a subnet with --subnet, or create a pool"
+    hosts_own, passed = underlay.taken(tx.session), []
+    try:
+        while True:
+            number = allocate.claim(tx.session, pool.id, tx.now, what=what, remedy=remedy)
+            subnet = _carved(pool.cidr, pool.prefix, number)
+            if not any(overlap(one.cidr, subnet) for one in hosts_own):
+                return Carved(subnet, pool.id, number)
+            passed.append(number)
+    finally:
+        for number in passed:
+            allocate.release(tx.session, pool.id, number, tx.now)
 
 
 def give_back(session: Session, subnet: Subnet, now: datetime) -> None:
@@ -184,6 +196,8 @@ def _refuse_overlap(session: Session, name: str, whole: IPNetwork) -> None:
         raise Conflict(
             f"pool {name}: {whole} overlaps {other.cidr} of pool {other.name}", "choose another range", "cidr"
         )
+    remedy = "choose another range: hosts would have routes to endpoints there"
+    underlay.refuse(session, f"pool {name}: {whole}", whole, remedy, "cidr")
     low, high = bounds(whole)
     query = select(Network, Subnet.cidr).join(Subnet).where(Subnet.family == whole.version)
     for network, cidr in session.execute(query.where(Subnet.low <= high, Subnet.high >= low).limit(1)):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from sqlalchemy import insert, or_, select
 from sqlalchemy.orm import Session
 
-from db import allocate, allowed, collisions, pools
+from db import allocate, allowed, collisions, pools, underlay
 from db.addressing import IPNetwork, bounds, number_of, parse_subnet, usable
 from db.changes import Transaction
 from db.collisions import Place
@@ -48,6 +48,8 @@ def make(tx: Transaction, name: str, place: Place, chosen: Sequence[IPNetwork], 
     if chosen:
         for subnet in chosen:
             _refuse_overlap(tx.session, name, place, subnet)
+            if not (place.private or layout.external):
+                refuse_hosts_own(tx.session, name, subnet)
         return [_row(tx, laid, None) for laid in lay(chosen, layout)]
     return carve(tx, name, _FAMILIES, layout)
 
@@ -137,6 +139,11 @@ def _row(tx: Transaction, laid: Laid, carved: Carved | None) -> Subnet:
         block_size=laid.block_size,
         block_pool_id=block_pool_id,
     )
+
+
+def refuse_hosts_own(session: Session, name: str, subnet: IPNetwork) -> None:
+    remedy = "choose another subnet, or create the network with --private: hosts have no route to its addresses"
+    underlay.refuse(session, f"network {name}: subnet {subnet}", subnet, remedy, "subnets")
 
 
 def _refuse_overlap(session: Session, name: str, place: Place, subnet: IPNetwork) -> None:

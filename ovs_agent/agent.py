@@ -115,7 +115,8 @@ class Agent:
             self._everywhere,
             resolver_port(settings.bridge).name,
         )
-        self._gateway = Gateway(settings.bridge, ledger, partial(self._keeper.beyond, "out"), self._reporter.at_once)
+        told = partial(self._keeper.beyond, "out"), self._reporter.at_once
+        self._gateway = Gateway(settings.bridge, settings.api, ledger, *told)
         publisher = Publisher(rest, identity.host, self._reporter.now, self._gateway.settled)
         self._links = look.Watch(self._changed)
         self._addresses = look.Watch(self._gateway.readdressed, look.RTMGRP_ADDRESSES)

@@ -16,12 +16,12 @@ from logging import getLogger
 from pathlib import Path
 from typing import NamedTuple
 
-from ovs_agent import nat
-from ovs_agent.document import Published
+from ovs_agent import lifeline, nat
+from ovs_agent.document import Endpoint, Published
 from ovs_agent.ledger import Ledger
 from ovs_agent.listening import but_reserved, listeners
 from ovs_agent.netlink import connections, routes, veth
-from ovs_agent.netlink.look import index_of, own_addresses
+from ovs_agent.netlink.look import addressed, index_of, own_addresses
 from ovs_agent.plan import endpoints
 
 log = getLogger(__name__)
@@ -54,11 +54,14 @@ class Gateway:
     def __init__(
         self,
         bridge: str,
+        api: str,
         ledger: Ledger,
         told: Callable[[tuple[str, ...]], None],
         ports_changed: Callable[[], None],
     ) -> None:
         self._name = nat.gateway_port(bridge)
+        self._api = api
+        self._api_addresses: frozenset[str] = frozenset()
         self._ledger = ledger
         self._told = told
         self._ports_changed = ports_changed
@@ -75,6 +78,7 @@ class Gateway:
         self._opened: set[int] | None = None  # ids of those that lead to their endpoints; None before the first look
         self._readdressed = True  # the host may have other addresses than before
         self._own: frozenset[str] = frozenset()
+        self._interfaces: Sequence[tuple[str, str]] = ()  # others than the bridge's, each with an address
         self._others: tuple[str, ...] = ()  # what is wrong with what others do
 
     def wake(self) -> None:
@@ -145,11 +149,17 @@ class Gateway:
             self._index, whole = index, True
         wanted, local = self._ledger.knowledge()
         published = wanted.published if wanted else ()
-        here = endpoints(wanted, local) if wanted else ()
+        here: Sequence[Endpoint] = list(endpoints(wanted, local)) if wanted else ()
         number = wanted.number if wanted else 0
         if self._readdressed or whole:
             self._readdressed = False
             self._own = frozenset(own_addresses())
+            self._interfaces = [one for one in addressed() if one[0] != self._name]
+            self._api_addresses = self._api_addresses or lifeline.addresses_of(self._api)
+        spared: tuple[str, ...] = ()
+        if wanted is not None:
+            lines = lifeline.lifelines(wanted, self._api_addresses, self._interfaces)
+            here, spared = lifeline.spare(here, lines)
         occupied = self._occupied(published) if wanted else {}
         open_ones = [one for one in published if one not in occupied]
         rules = nat.ruleset(self._name, open_ones, here, number)
@@ -166,7 +176,7 @@ class Gateway:
             listed = json.loads(_nft("-j", "list", "ruleset"))["nftables"]
             programs = but_reserved(listeners(), nat.host_ports(open_ones))
             self._others = *nat.obstacles(listed, self._name), *nat.unheard(open_ones, programs)
-        return *self._others, *nat.not_open(closed)
+        return *self._others, *nat.not_open(closed), *spared
 
     def _occupied(self, published: Sequence[Published]) -> dict[Published, str]:
         """Those that were not open before and at which a program listens: it was there first. What was open when the

@@ -13,6 +13,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from pyroute2.netlink import rtnl
@@ -202,6 +203,20 @@ def own_addresses() -> set[str]:
     for body in dump(Request("list addresses", rtnl.RTM_GETADDR, ifaddrmsg())):
         attributed = attributes(body, IFADDR.size)
         found.add(str(ipaddress.ip_address(attributed.get(IFA_LOCAL) or attributed[IFA_ADDRESS])))
+    return found
+
+
+def addressed() -> list[tuple[str, str]]:
+    """Each interface's name with an address of it, and the prefix length; of a line to a single neighbour, also that
+    one's."""
+    found = []
+    for body in dump(Request("list addresses", rtnl.RTM_GETADDR, ifaddrmsg())):
+        _, prefix, _, _, index = IFADDR.unpack_from(body)
+        attributed = attributes(body, IFADDR.size)
+        with suppress(OSError):  # gone meanwhile
+            name = socket.if_indextoname(index)
+            ends = {attributed[key] for key in (IFA_ADDRESS, IFA_LOCAL) if key in attributed}
+            found += [(name, f"{ipaddress.ip_address(end)}/{prefix}") for end in ends]
     return found
 
 

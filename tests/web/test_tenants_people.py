@@ -72,6 +72,12 @@ def test_where_a_port_is_not_open_they_learn_of_hosts_with_endpoints_of_theirs(a
 def test_a_collision_with_another_tenant_does_not_name_it(acme: People) -> None:
     asked = {"name": "acme/x", "subnets": ["10.66.0.0/25"]}
     told = assert_problem(acme.boss.post("/networks", asked), 409, "10.66.0.0/25 is in use elsewhere", "--private")
+    for subnet in ("198.18.0.0/24", "198.18.0.0/28"):
+        hosts_own = {"name": "acme/evil", "subnets": [subnet]}
+        refused = assert_problem(
+            acme.boss.post("/networks", hosts_own), 409, "overlaps the hosts' own network", "--private"
+        )
+        assert "198.18.0.1" not in str(refused) and "h1" not in str(refused)
     assert "globex" not in str(told) and "10.66.0.0/24" not in str(told)
     assert "globex/web" in acme.site.admin.post("/networks", asked).text
     assert "acme/web" in acme.boss.post("/networks", {"name": "acme/x", "subnets": ["10.65.0.0/25"]}).text
