@@ -38,7 +38,7 @@ ACME = {
 def answer(asked: Asked) -> Answer:
     """A little of the API."""
     if "dry_run" in asked.query:
-        return 200, {"words": ["Nothing changes in who reaches whom."], "more": False, "hosts": []}
+        return 200, {"words": ["Nothing changes in who reaches whom among endpoints."], "more": False, "hosts": []}
     match asked.method, asked.path.removeprefix("/api/v1"):
         case "POST", "/tenants":
             return 201, {**ACME, **asked.body}
@@ -111,7 +111,7 @@ def test_creates_and_deletes_may_be_tried(
     api: ScriptedApi, capsys: pytest.CaptureFixture[str], noun: str, verb: str, name: str
 ) -> None:
     assert run([noun, verb, name, "--dry-run"]) == 0
-    assert capsys.readouterr().out.endswith("whom.\nNothing was changed.\n")
+    assert capsys.readouterr().out.endswith("endpoints.\nNothing was changed.\n")
     assert [asked.query for asked in api.asked] == [{"dry_run": "true"}]
 
 

@@ -82,7 +82,12 @@ LISTS = {"/publications": [PUBLISHED], "/role-bindings": [BINDING]}
 def answer(asked: Asked) -> Answer:
     if "dry_run" in asked.query:
         more = {"items": []} if asked.path.endswith("/gc") else {}
-        return 200, {"words": ["Nothing changes in who reaches whom."], "more": False, "hosts": [], **more}
+        return 200, {
+            "words": ["Nothing changes in who reaches whom among endpoints."],
+            "more": False,
+            "hosts": [],
+            **more,
+        }
     if asked.method == "GET":
         path = asked.path.removeprefix("/api/v1")
         return 200, {"items": LISTS.get(path, []), "next": None, "default_deny": [], "version": 1}

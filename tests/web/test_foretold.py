@@ -37,7 +37,7 @@ def test_a_dry_run_changes_nothing_and_the_change_tells_where_it_is_live(
     told = filled.admin(method, f"{path}?dry_run=true", body, headers=KEY)
     assert told.status_code == 200, told.text
     assert told.get_json()["dry_run"] is True and told.get_json()["revision"] == before
-    assert told.get_json()["words"] == ["Nothing changes in who reaches whom."]
+    assert told.get_json()["words"] == ["Nothing changes in who reaches whom among endpoints."]
     assert filled.revision() == before
     assert filled.admin.get("/networks/acme/web").get_json() == web
     assert not object or filled.admin.get(object).status_code == there

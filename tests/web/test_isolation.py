@@ -179,10 +179,10 @@ def everything(site: Site) -> list[Json]:
                 "gamma/* -> beta/*: denied -> allowed, gamma is global",
             ],
         ),
-        ("POST", "/tenants/acme/isolate", None, ["Nothing changes in who reaches whom."]),
+        ("POST", "/tenants/acme/isolate", None, ["Nothing changes in who reaches whom among endpoints."]),
         (
             *("PATCH", "/networks/acme/default", {"isolated": True}),
-            ["Nothing changes in who reaches whom."],
+            ["Nothing changes in who reaches whom among endpoints."],
         ),
     ],
 )

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from flask import Response, jsonify
 
 from controller.calc import preview
+from controller.calc.beyond import beyond
 from controller.calc.gone import Gone, going, reached
 from controller.calc.policy_preview import Opening, openings
 from controller.calc.preview import Difference, Effort
@@ -29,7 +30,7 @@ from web.state import state
 
 MOST_CHANGES = 1000
 ATTEMPTS = 3
-NOTHING = "Nothing changes in who reaches whom."
+NOTHING = "Nothing changes in who reaches whom among endpoints."
 TOO_MUCH = "Policies of too many endpoints have to do with it to tell what changes in who reaches whom."
 MOST_JUDGED = 2000
 MOST_GONE = 20
@@ -70,10 +71,14 @@ def foretold(change: Callable[[Transaction], object]) -> Foretold:
     words = [f"{one['endpoint']} goes: {one['words']}." for one in gone]
     words += [f"{left} more endpoint{' goes' if left == 1 else 's go'}."] if left else []
     words += [str(row) for row in shown]
+    words += [] if shown or (gone and not effort.spent) else [TOO_MUCH if effort.spent else NOTHING]
+    words += [
+        f"Beyond endpoints: {one.words}." for one in beyond(old, new, changes) if seen is None or one.tenant in seen
+    ]
     document = {
         "dry_run": True,
         "revision": old.revision,
-        "words": words + ([] if shown or (gone and not effort.spent) else [TOO_MUCH if effort.spent else NOTHING]),
+        "words": words,
         "gone": gone,
         "gone_more": left,
         "changes": list(map(_change, shown)),
