@@ -36,18 +36,18 @@ def test_a_host_leaves_addresses_to_its_interface_that_are_on_its_line(lab: Lab,
         said = world.rest.get("/hosts/h1").body["agent"]["problems"]
         return [one for one in said if EVIL in one]
 
-    wait_for(lambda: "warren0-gw" in way() and pings(space, EVIL), "a route to the endpoint", 15)
+    wait_for(lambda: "warren0-gw" in way() and pings(space, EVIL, 1), "a route to the endpoint", 60)
     assert not problems()
     netns.run("ip", "-n", space, "link", "add", "other0", "type", "veth", "peer", "other1")
     try:
         netns.run("ip", "-n", space, "addr", "add", f"{MINE}/24", "dev", "other0")
         netns.run("ip", "-n", space, "link", "set", "other0", "up")
-        wait_for(lambda: "warren0-gw" not in way(), "the route to the endpoint to go", 10)
-        wait_for(lambda: not pings(space, EVIL), "no translation to it either", 10)
-        wait_for(problems, "the problem to be told", 15)
+        wait_for(lambda: "warren0-gw" not in way(), "the route to the endpoint to go", 60)
+        wait_for(lambda: not pings(space, EVIL, 1), "no translation to it either", 60)
+        wait_for(problems, "the problem to be told", 60)
         (said,) = problems()
         assert placed.network in said and "198.19.77.0/24 of the host's interface other0" in said
     finally:
         netns.run("ip", "-n", space, "link", "del", "other0")
-    wait_for(lambda: pings(space, EVIL), "the endpoint to be reached again", 15)
-    wait_for(lambda: not problems(), "the problem to go", 15)
+    wait_for(lambda: pings(space, EVIL, 1), "the endpoint to be reached again", 60)
+    wait_for(lambda: not problems(), "the problem to go", 60)
