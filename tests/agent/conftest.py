@@ -49,7 +49,7 @@ class Site:
         port, listen = 8080, "127.0.0.1:6653"
         self.api_url = f"http{'s' if tls else ''}://127.0.0.1:{port}"
         trust = ("--tls-dir", str(folder / "tls"))
-        where = (*(trust if tls else ("--insecure-http",)), "--bind", f"127.0.0.1:{port}")
+        where = (*(trust if tls else ("--insecure-http",)), "--bind", f"127.0.0.1:{port}", "--access-log")
         self.api = Process(self.netns, folder / "web.log", "web", "--db", self.url, *where)
         self.target = f"{'ssl' if tls else 'tcp'}:{listen}"
         where = (*(trust if tls else ("--insecure-tcp",)), "--listen", listen, "--name", "c1")

@@ -174,7 +174,7 @@ def test_the_port_that_a_containers_monitor_holds_is_published(site: Site) -> No
     site.podman("h1", "network", "reload", "first")
     until(lambda: served() == image.PAGE.strip(), "it is served")
     site.podman("h1", "restart", "-t", "0", "first")
-    until(lambda: served() == image.PAGE.strip(), "it is served")
+    until(lambda: served() == image.PAGE.strip(), "the server of the container that was started again")
     site.run("h1", "second", tenant, "-p", "18302:80")
     until(lambda: held | {"port": 18302} in agent()["listening"], "a look at all ports after the last change")
     assert agent()["problems"] == []
