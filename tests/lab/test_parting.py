@@ -34,13 +34,15 @@ def allow_and_forbid(world: World, one: str, other: str, how: str) -> tuple[Call
 
 
 @contextmanager
-def connection(source: Placed, target: Placed, port: int = PORT) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """An open TCP connection: its end at the source, and the one at the target."""
+def connection(
+    source: Placed, target: Placed, port: int = PORT, by: int = 0
+) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """An open TCP connection, from port `by` if that is to be one: its end at the source, and the one at the target."""
     with netns.inside(target.netns):
         listening = socket.create_server((ip(target), port))
     with listening:
         with netns.inside(source.netns):
-            near = socket.create_connection((ip(target), port), timeout=60)
+            near = socket.create_connection((ip(target), port), timeout=60, source_address=(ip(source), by))
         far = listening.accept()[0]
         with near, far:
             yield near, far

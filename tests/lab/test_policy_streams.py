@@ -32,8 +32,8 @@ from tests.oracle import Document
 TIMES = 50
 SILENCE = 0.3
 """Seconds in which what is forbidden would have come."""
-FIRST, SECOND, THIRD, FOURTH = 7101, 7102, 7103, 7104
-_thirds = itertools.count(1)
+FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH = 7101, 7102, 7103, 7104, 7105, 7106
+_thirds, _ports = itertools.count(1), itertools.count()
 
 
 class Scene:
@@ -187,6 +187,26 @@ def test_what_a_policy_forbids_stops_at_once_and_nothing_else_does(scene: Scene,
         allowed.flow()
     assert [lost for _, lost in results] == [set(), set()]
     scene.holds()
+
+
+@pytest.mark.parametrize(("by", "port"), [(45_000, 40_000), (20_000, FIFTH)], ids=["high-ports", "low-ports"])
+def test_a_first_policy_cuts_what_was_open_also_where_ports_do_not_tell_who_opened_it(
+    scene: Scene, by: int, port: int
+) -> None:
+    """Both speak all the time, so each host sees its own end first."""
+    with connection(scene.web, scene.server, port, by + next(_ports)) as (near, far), lecture(near), lecture(far):
+        assert hears(near, 30) and hears(far, 30)
+        apply(scene.world, policy(scene.tenant, "closed", {}, ingress=[]))
+        caches.follow(scene.world.lab)
+        assert not hears(near, SILENCE) and not hears(far, SILENCE)
+
+
+@pytest.mark.parametrize(("by", "port"), [(45_000, 40_001), (20_000, SIXTH), (45_000, SIXTH)])
+def test_a_first_policy_leaves_open_what_it_allows(scene: Scene, by: int, port: int) -> None:
+    with connection(scene.web, scene.server, port, by + next(_ports)) as (near, far):
+        assert says(near, far) and says(far, near)
+        apply(scene.world, scene.only_web())
+        assert says(near, far) and says(far, near)
 
 
 def test_what_stays_allowed_loses_nothing_while_policies_come_and_go(world: World) -> None:
