@@ -7,7 +7,11 @@ from html import unescape
 
 import pytest
 from playwright.sync_api import expect
+from sqlalchemy import select
 
+from db import hosts
+from db.engine import writing
+from db.tables import Host, utcnow
 from tests.ui.conftest import DESK, PHONE, Stage, attach, enrolled, faults, live, log_in
 from tests.ui.visitor import Visitor, member, words
 from tests.ui.visitor import faults as beside
@@ -135,6 +139,18 @@ def test_a_port_is_published_and_unpublished(two: Site, boss: Visitor) -> None:
     for field, value in (("host_port", "8080"), ("count", "3"), ("host_ip", "198.18.0.1"), ("port", "80")):
         assert re.search(rf'name="{field}" value="{value}"', page), field
     boss.open(end, 404)
+
+
+def test_a_port_that_is_not_open_says_why(two: Site, boss: Visitor) -> None:
+    made = two.admin.made("/publications", {"endpoint": "acme/acme1", "port": 80, "host_port": 8080})
+    why = "a program of the host listens at tcp/8080"
+    for path in ("/publications", "/endpoints/acme/acme1"):
+        assert "not open" not in words(boss.open(path))
+    with writing(two.engine) as session:
+        host = session.execute(select(Host.id).where(Host.name == made["host"])).scalar_one()
+        hosts.report(session, host, {"closed": {str(made["id"]): why}}, utcnow())
+    for path in ("/publications", "/endpoints/acme/acme1"):
+        assert f"not open on {made['host']}: {why}" in words(boss.open(path))
 
 
 def test_a_port_of_all_hosts_and_one_that_is_chosen(two: Site, boss: Visitor) -> None:
