@@ -29,7 +29,7 @@ def host() -> Iterator[None]:
 
 @pytest.fixture
 def way() -> Gateway:
-    return Gateway("warren0", Ledger("warren0", "netdev", {}), lambda problems: None)
+    return Gateway("warren0", Ledger("warren0", "netdev", {}), lambda problems: None, lambda: None)
 
 
 def test_each_transaction_is_a_generation() -> None:

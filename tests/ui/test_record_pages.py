@@ -7,11 +7,10 @@ from html import unescape
 
 import pytest
 from playwright.sync_api import expect
-from sqlalchemy import select
+from sqlalchemy import update
 
-from db import hosts
 from db.engine import writing
-from db.tables import Host, utcnow
+from db.tables import HostStatus
 from tests.ui.conftest import DESK, PHONE, Stage, attach, enrolled, faults, live, log_in
 from tests.ui.visitor import Visitor, member, words
 from tests.ui.visitor import faults as beside
@@ -113,6 +112,14 @@ def test_what_names_end_in_is_changed(two: Site, boss: Visitor) -> None:
 # ---- published ports ----
 
 
+def test_a_port_that_a_host_has_not_opened_says_why(two: Site, boss: Visitor) -> None:
+    one = two.admin.made("/publications", {"endpoint": "acme/acme1", "port": 80, "host_port": 8080})
+    with writing(two.engine) as session:
+        session.execute(update(HostStatus).values(closed={str(one["id"]): "sshd listens at port 8080"}))
+    for path in ("/publications", "/endpoints/acme/acme1"):
+        assert "h1: sshd listens at port 8080" in words(boss.open(path))
+
+
 def test_a_port_is_published_and_unpublished(two: Site, boss: Visitor) -> None:
     asked = {"endpoint": "acme/acme1", "protocol": "udp", "port": "80", "host_port": "8080", "count": "3"}
     seen = words(boss.send("/new/publication?endpoint=acme/acme1", **asked).text)
@@ -139,18 +146,6 @@ def test_a_port_is_published_and_unpublished(two: Site, boss: Visitor) -> None:
     for field, value in (("host_port", "8080"), ("count", "3"), ("host_ip", "198.18.0.1"), ("port", "80")):
         assert re.search(rf'name="{field}" value="{value}"', page), field
     boss.open(end, 404)
-
-
-def test_a_port_that_is_not_open_says_why(two: Site, boss: Visitor) -> None:
-    made = two.admin.made("/publications", {"endpoint": "acme/acme1", "port": 80, "host_port": 8080})
-    why = "a program of the host listens at tcp/8080"
-    for path in ("/publications", "/endpoints/acme/acme1"):
-        assert "not open" not in words(boss.open(path))
-    with writing(two.engine) as session:
-        host = session.execute(select(Host.id).where(Host.name == made["host"])).scalar_one()
-        hosts.report(session, host, {"closed": {str(made["id"]): why}}, utcnow())
-    for path in ("/publications", "/endpoints/acme/acme1"):
-        assert f"not open on {made['host']}: {why}" in words(boss.open(path))
 
 
 def test_a_port_of_all_hosts_and_one_that_is_chosen(two: Site, boss: Visitor) -> None:
