@@ -105,6 +105,7 @@ class Agent:
             self._attacher.retry_releases,
             connections.counted,
             Traffic(settings.ovsdb).counted,
+            lambda: self._gateway.ports,
         )
         self._keeper = Keeper(
             self._database,
@@ -114,9 +115,10 @@ class Agent:
             self._everywhere,
             resolver_port(settings.bridge).name,
         )
-        self._gateway = Gateway(settings.bridge, ledger, partial(self._keeper.beyond, "out"))
+        self._gateway = Gateway(settings.bridge, ledger, partial(self._keeper.beyond, "out"), self._reporter.at_once)
         publisher = Publisher(rest, identity.host, self._reporter.now, self._gateway.settled)
         self._links = look.Watch(self._changed)
+        self._addresses = look.Watch(self._gateway.readdressed, look.RTMGRP_ADDRESSES)
         self._prober = Prober(self._keeper.surroundings, partial(self._keeper.beyond, "underlay"))
         tracer = Tracer(rest, identity.host, settings.bridge, settings.ovsdb)
         certificate = Certificate(rest, identity.host, state)
@@ -138,6 +140,7 @@ class Agent:
         log.info("host agent starts: API %s, bridge %s", self._settings.api, self._settings.bridge)
         self._database.start()
         self._links.start()
+        self._addresses.start()
         self._names.recall()
         self._resolver.start()
         self._names.start()
@@ -166,6 +169,7 @@ class Agent:
         self._resolver.stop()
         self._space.close()
         self._links.stop()
+        self._addresses.stop()
         self._reporter.stop()
         self._prober.stop()
         self._gateway.stop()

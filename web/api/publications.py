@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from apiflask import APIBlueprint
 from flask import Response
+from sqlalchemy.orm import Session
 
-from db import attachments, publications, tables
+from db import attachments, host_ports, publications, tables
 from db.changes import Transaction
 from db.publications import Wish
 from web.api.applied import added, previewable, removed
 from web.api.attachments import PATH, host_id
 from web.api.replies import Answer, Json, idempotent, listed
+from web.api.revisions import of_own_hosts
 from web.api.schemas.isolation import ChangeQuery, Gone, after
 from web.api.schemas.publication import (
     Publication,
@@ -35,7 +39,7 @@ def find(query: PublicationQuery) -> Json:
     """List published ports"""
     return listed(
         lambda session: publications.find(session, **query.model_dump()),
-        lambda _, rows: [document(row) for row in rows],
+        documents,
     )
 
 
@@ -56,7 +60,7 @@ def create(body: PublicationCreate, query: ChangeQuery) -> Answer | Response:
 
 
 def made(tx: Transaction, body: PublicationCreate) -> Json:
-    return document(publications.publish(tx, body.endpoint, _wish(body)._replace(mesh=body.mesh)))
+    return document(publications.publish(tx, body.endpoint, _wish(body)))
 
 
 @blueprint.delete("/publications/<tenant>/<endpoint>/<int:publication>")
@@ -76,7 +80,8 @@ def delete(tenant: str, endpoint: str, publication: int, query: ChangeQuery) -> 
 def replace(host: str, container_id: str, ifname: str, body: RuntimePublications) -> Json:
     """Publish what a container's runtime asks for
 
-    All of it for this interface; what people published stays.
+    All of it for this interface; what people published stays. With `mesh` only in a tenant with the label
+    `warren/engine-mesh=allow`.
     """
     with changing() as tx:
         endpoint = attachments.row(tx.session, host_id(tx.session, host), container_id, ifname)
@@ -85,11 +90,21 @@ def replace(host: str, container_id: str, ifname: str, body: RuntimePublications
     return {"ports": [one | {"revision": tx.revision} for one in found], "revision": tx.revision}
 
 
+def documents(session: Session, rows: Sequence[tables.Publication]) -> list[Json]:
+    closed = host_ports.closed(session) if rows else {}
+    known = set(of_own_hosts(session, sorted({name for hosts in closed.values() for name in hosts})))
+
+    def problems(row: tables.Publication) -> list[str]:
+        return [f"{name}: {why}" for name, why in closed.get(row.id, {}).items() if name in known]
+
+    return [document(row, problems(row)) for row in rows]
+
+
 def _wish(body: Published) -> Wish:
-    return Wish(body.protocol, body.port, body.host_port, body.count, body.host_ip or "")
+    return Wish(body.protocol, body.port, body.host_port, body.count, body.host_ip or "", mesh=body.mesh)
 
 
-def document(row: tables.Publication) -> Json:
+def document(row: tables.Publication, problems: Sequence[str] = ()) -> Json:
     return {
         "id": row.id,
         "endpoint": row.endpoint.qualified_name,
@@ -102,5 +117,6 @@ def document(row: tables.Publication) -> Json:
         "count": row.count,
         "mesh": row.mesh > 0,
         "by_runtime": row.by_runtime,
+        "problems": list(problems),
         "created_at": row.created_at,
     }

@@ -181,7 +181,7 @@ def endpoint(tenant: str, name: str) -> str:
         found = seen(session, [(row.id, row.host_id)])
         everything = present.records(session, db_records.find(session, tenant=tenant, limit=1000).items)
         changes = last_changes(session, noun="endpoint", name=qualified, tenant=tenant)
-        published = [publications.document(row) for row in db_publications.of_endpoint(session, row.id)]
+        published = publications.documents(session, db_publications.of_endpoint(session, row.id))
     own = {address.partition("/")[0] for address in item["addresses"]}
     records = [record for record in everything if own & set(record["addresses"])][:RELATED]
     with reading_all() as session:

@@ -41,7 +41,7 @@ def listed() -> str:
             cursor=request.args.get("cursor"),
             limit=PER_PAGE,
         )
-        items = [api_publications.document(row) for row in page.items]
+        items = api_publications.documents(session, page.items)
     return render("publications.html", "Ports", items=items, next=page.next, host=host, order=order(sort or "created"))
 
 
