@@ -72,7 +72,7 @@ def test_the_bridge_refuses_the_flows(host: Host, container: NewContainer) -> No
         child.stdin.close()
         until(lambda: any(e.container_id == one.id for e in host.endpoints()), "the API knows the attachment")
         with host.refusing("table 65 is full"):
-            assert child.wait(30) == 1
+            assert child.wait(60) == 1
         said = child.stdout.read()
         child.stdout.close()
         child.stderr.close()
@@ -106,7 +106,7 @@ def test_the_agent_is_killed_half_way_and_the_runtime_gives_up(host: Host, conta
         child.stdin.close()
         until(lambda: sign in one.ip("address"), "the veth is there")
         host.agent.stop(signal.SIGKILL)
-        assert child.wait(10) == 1
+        assert child.wait(60) == 1
         assert '"code":11' in child.stdout.read()
         child.stdout.close()
         child.stderr.close()
@@ -128,7 +128,7 @@ def test_the_agent_is_killed_half_way_and_the_runtime_tries_again(
         child.stdin.close()
         until(lambda: sign in one.ip("address"), "the veth is there")
         host.agent.stop(signal.SIGKILL)
-        child.wait(10)
+        child.wait(60)
         child.stdout.close()
         child.stderr.close()
     one.ip("link", "set", "eth0", "name", "stale0")

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 
 from flask import request
 
-from controller.calc.known import FIELDS, Names, Owned
-from controller.openflow.text import action_text, match_text
-from controller.pipeline.flow import Flow, SetField
+from controller.calc.known import Owned
+from controller.pipeline.flow import Flow
 from controller.pipeline.stages import Stage
 from controller.world import World
 from db import hosts, traces
@@ -25,28 +24,10 @@ from web.auth.access import READERS, allow
 from web.modelled import Program
 from web.state import reading_all, state
 from web.ui import words
+from web.ui.flow_words import Part, action_parts, match_parts
 from web.ui.frame import blueprint, render, text_asked
 
 PER_PAGE = 100
-
-
-PACKETS = {
-    ("eth_type", 0x0800): "IPv4",
-    ("eth_type", 0x0806): "ARP",
-    ("eth_type", 0x86DD): "IPv6",
-    ("ip_proto", 1): "ICMP",
-    ("ip_proto", 6): "TCP",
-    ("ip_proto", 17): "UDP",
-    ("ip_proto", 58): "ICMPv6",
-    ("ip_proto", 132): "SCTP",
-}
-
-
-class Part(NamedTuple):
-    """One field of a match or one action: in words, and as Open vSwitch says it."""
-
-    words: str
-    raw: str
 
 
 class Row(NamedTuple):
@@ -162,34 +143,8 @@ def told(row: Row, program: Program | None) -> Row:
     if row.flow is None or program is None:
         return row
     names = program.names
-    match = tuple(part(item.field, item.value, item.mask, match_text(item), names) for item in row.flow.match)
-    return row._replace(match=match, actions=tuple(_actions(row.flow, names)), flow=None)
-
-
-def part(field: str, value: int, mask: int | None, raw: str, names: Names) -> Part:
-    if mask is None and (field, value) in PACKETS:
-        return Part(PACKETS[field, value], raw)
-    meaning = names.of(field, value, mask)
-    if meaning is None:
-        return Part(raw, raw)
-    if field.startswith("reg0"):
-        return Part(meaning, raw)
-    shown = f"{raw.partition('=')[2]} ({meaning})" if field not in FIELDS else meaning
-    return Part(f"{FIELDS.get(field, field.replace('_', ' '))} {shown}", raw)
-
-
-def _actions(flow: Flow, names: Names) -> Iterator[Part]:
-    for action in flow.actions:
-        raw = action_text(action)
-        if isinstance(action, SetField):
-            told = part(action.field, action.value, action.mask, f"{action.field}={raw[10:].partition('->')[0]}", names)
-            yield Part(f"set {told.words}", raw)
-        else:
-            yield Part(raw, raw)
-    if flow.goto is not None:
-        yield Part(f"go to {flow.goto.name.lower().replace('_', ' ')}", f"goto_table:{int(flow.goto)}")
-    if flow.goto is None and not flow.actions:
-        yield Part("drop", "drop")
+    match, actions = tuple(match_parts(row.flow, names)), tuple(action_parts(row.flow, names))
+    return row._replace(match=match, actions=actions, flow=None)
 
 
 def _foreign(text: str) -> Row:
