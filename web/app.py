@@ -63,6 +63,7 @@ from web.ui import (  # noqa: F401 - their views are on the frame's blueprint
 from web.ui import audit as audit_pages  # noqa: F401
 from web.ui import hosts as host_pages  # noqa: F401
 from web.ui import policies as policy_pages  # noqa: F401
+from web.viewers import Viewers
 
 PREFIX = "/api/v1"
 API = (
@@ -113,7 +114,7 @@ def create_app(
     live = Live(lambda: Source(opened), waiting_slots)
     provider = oidc.Provider(sign_in_at) if sign_in_at else None
     watching = Stopwatch(opened, live), Refusals(), History(opened, live)
-    app.extensions[KEY] = State(opened, live, *watching, provider, Modelled(opened))
+    app.extensions[KEY] = State(opened, live, *watching, provider, Modelled(opened), Viewers(live))
 
     app.url_map.converters["int"] = Number
     for module in API:

@@ -79,7 +79,8 @@ class Source:
 
 
 class Seen(NamedTuple):
-    """What is known at one moment. `pulse` grows with every commit of any kind, also those without a revision.
+    """What is known at one moment. `pulse` grows with every commit of any kind, also those without a revision. It
+    begins with the time in microseconds, so that it is greater than all those of the process before.
 
     `at` (monotonic seconds) is when `revision` was seen first.
     """
@@ -109,7 +110,7 @@ class Live:
         self._waiters: set[_Waiter] = set()
         self._recent: deque[Change] = deque(maxlen=KEPT_CHANGES)
         self._oldest = 0  # changes after this revision are all in _recent
-        self._seen = Seen(0, 0, 0.0)
+        self._seen = Seen(0, time.time_ns() // 1000, 0.0)
         self._questions: Mapping[int, int] = {}
         self._asked: dict[int, int] = {}  # by host: the pulse with which the last question to its agent came
         self._slots = threading.BoundedSemaphore(slots)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from controller.calc.membership import members
 from controller.pipeline import registers
-from controller.pipeline.flow import Flow, Kind, Reason
+from controller.pipeline.flow import Flow, Kind, Reason, SetField
 from controller.pipeline.packet import GATEWAY_OFPORT, RESOLVER_MAC, RESOLVER_OFPORT, ROUTER_MAC
 from controller.pipeline.program import Key, Part, fragment, unbound
 from controller.transport import TRANSPORTS
@@ -38,11 +38,11 @@ class Owned(NamedTuple):
     what: str
     owner: str
 
-    @property
-    def reason(self) -> str | None:
-        """Why it drops packets, if it does."""
-        number = self.flow.owner - Kind.DROP
-        return Reason(number).name.lower() if number in Reason._value2member_map_ else None
+
+def reason(flow: Flow) -> str | None:
+    """Why it drops packets, if it does."""
+    number = flow.owner - Kind.DROP
+    return Reason(number).name.lower() if number in Reason._value2member_map_ else None
 
 
 def owned(world: World, host: int) -> Iterator[Owned]:
@@ -86,7 +86,8 @@ def owner_of(world: World, key: Key) -> tuple[str, str]:
 
 def zone(world: World, number: int) -> str:
     """A zone by whose networks are in it."""
-    return _zone(number, {world.tenants[one.tenant].name for one in world.networks.values() if one.zone == number})
+    its = world.networks_of_zone.get(number, {}).values()
+    return _zone(number, {world.tenants[one.tenant].name for one in its})
 
 
 def zones(world: World) -> dict[int, str]:
@@ -154,6 +155,13 @@ class Names:
             return self._addresses.get((6, value))
         return None
 
+    def changed(self, other: Names) -> set[int]:
+        """Every number that does not mean the same to `other` in some field; `numbers` are those that a flow has."""
+        pairs = [(self._macs, other._macs), (self._tenants, other._tenants)]
+        pairs += [(self._numbers[field], other._numbers[field]) for field in self._numbers]
+        found = {number for ours, theirs in pairs for number, _ in ours.items() ^ theirs.items()}
+        return found | {number for (_, number), _ in self._addresses.items() ^ other._addresses.items()}
+
     def _flags(self, value: int, mask: int) -> str | None:
         said = []
         if mask & registers.TENANT_MASK:
@@ -162,6 +170,16 @@ class Names:
             if mask & bit:
                 said.append(word if value & bit else f"not {word}")
         return ", ".join(said) or None
+
+
+def numbers(flow: Flow) -> Iterator[int]:
+    """Those in it that may have a name."""
+    said = [(item.field, item.value) for item in flow.match]
+    said += [(action.field, action.value) for action in flow.actions if isinstance(action, SetField)]
+    for field, value in said:
+        yield value
+        if field == registers.FLAGS:
+            yield value & registers.TENANT_MASK
 
 
 FLAG_WORDS = {
