@@ -173,7 +173,7 @@ def test_the_port_that_a_containers_monitor_holds_is_published(site: Site) -> No
     site.podman("h1", "network", "reload", "first")
     assert served() == image.PAGE.strip()
     site.podman("h1", "restart", "-t", "0", "first")
-    assert served() == image.PAGE.strip()
+    until(lambda: served() == image.PAGE.strip(), "the server of the container that was started again")
     site.run("h1", "second", tenant, "-p", "18302:80")
     until(lambda: held | {"port": 18302} in agent()["listening"], "a look at all ports after the last change")
     assert agent()["problems"] == []
