@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 from sqlalchemy import Engine
 
 from db import traces
-from db.engine import reading
+from db.engine import asking, reading
 from db.feed import Feed, changes_since, current_revision
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,9 @@ KEPT_CHANGES = 10_000
 FEED_WAIT_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 CROWDED_SECONDS = 0.5
+REST, MOST_REST_SECONDS = 3, 0.01
+"""How many times as long as a look took the reader rests after it: of hundreds of commits a second it reads several at
+a time, and leaves the interpreter to those who make them."""
 
 
 class Change(Protocol):
@@ -71,8 +74,8 @@ class Source:
             return current_revision(session)
 
     def since(self, revision: int) -> News:
-        with reading(self._engine) as session:
-            return News(changes_since(session, revision), traces.waiting(session))
+        with asking(self._engine) as connection:  # each is one statement
+            return News(changes_since(connection, revision), traces.waiting(connection))
 
     def close(self) -> None:
         self._feed.close()
@@ -241,11 +244,13 @@ class Live:
         while not self.closing:
             if not source.wait(FEED_WAIT_SECONDS):
                 continue
+            began = time.monotonic()
             changes, questions = source.since(self._seen.revision)
             if changes is None or len(changes) > KEPT_CHANGES:
                 self._forget_before(source.revision())
             else:
                 self._take(changes, questions)
+            time.sleep(min(REST * (time.monotonic() - began), MOST_REST_SECONDS))
 
     def _take(self, changes: Sequence[Change], questions: Mapping[int, int]) -> None:
         now = time.monotonic()

@@ -74,8 +74,8 @@ def test_it_reads_what_changed_and_no_more(any_site: Site) -> None:
     attach(agent, "web2")
     with watched(any_site.state().engine) as work:
         modelled.now()
-    # The revision with how far the log reaches, the log; the endpoint, its addresses and what else it may use.
-    assert len(work.statements) == 5, "\n".join(work.statements)
+    # The log with how far it reaches; the endpoint, its addresses and what else it may use.
+    assert len(work.statements) == 4, "\n".join(work.statements)
 
 
 def test_a_preview_takes_the_world_that_is_there(any_site: Site) -> None:
