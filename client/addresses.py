@@ -10,11 +10,10 @@ from typing import Any, TypeVar
 import click
 
 from client import output
-from client.change import create as send
-from client.change import report
+from client.change import carry_out, note, report
+from client.change import create as make
 from client.context import Context
-from client.isolation import dry_run
-from client.options import changing, completes, named, printing, qualified, read_pairs
+from client.options import changing, listing, named, printing, qualified, read_pairs
 from client.output import column
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -95,21 +94,23 @@ def create(context: Context, name: str, cidr: str, prefix: int | None) -> None:
     Example:
       warren pool create second 10.132.0.0/14
     """
-    reply = send(context, "/pools", {"name": name, "cidr": cidr, "prefix": prefix})
-    output.said(context.output, f"Pool {name} created: {reply['size']} subnets of /{reply['prefix']}", reply)
+    said = lambda reply: f"Pool {name} created: {reply['size']} subnets of /{reply['prefix']}"  # noqa: E731
+    make(context, "/pools", {"name": name, "cidr": cidr, "prefix": prefix}, said, tell=note)
 
 
 @pool.command("list")
-@printing
+@click.option("--family", type=click.Choice(["4", "6"]), help="Only those of this IP version.")
+@click.option("--state", type=click.Choice(["enabled", "disabled", "draining"]), help="Only those in this state.")
+@listing("text", orders=("name", "created"))
 @click.pass_obj
-def list_pools(context: Context) -> None:
+def list_pools(context: Context, **asked: Any) -> None:
     """List pools.
 
     \b
     Example:
       warren pool list
     """
-    output.listing(context.output, context.rest.items("/pools"), POOL_COLUMNS)
+    output.listing(context.output, context.items("/pools", asked), POOL_COLUMNS)
 
 
 @pool.command()
@@ -130,8 +131,7 @@ def _to_state(state: str, verb: str, help: str) -> None:
     @changing
     @click.pass_obj
     def change(context: Context, name: str) -> None:
-        reply = context.rest.patch(f"/pools/{name}", {"state": state}).body
-        output.said(context.output, f"Pool {name} is {state}", reply)
+        carry_out(context, "PATCH", f"/pools/{name}", {"state": state}, f"Pool {name} is {state}", tell=note)
 
     change.__doc__ = f"{help}\n\n\b\nExample:\n  warren pool {verb} second"
     pool.command(verb)(the_pool(change))
@@ -153,7 +153,7 @@ def delete(context: Context, name: str) -> None:
     Example:
       warren pool delete second
     """
-    output.said(context.output, f"Pool {name} deleted", context.rest.delete(f"/pools/{name}").body)
+    carry_out(context, "DELETE", f"/pools/{name}", None, f"Pool {name} deleted", tell=note)
 
 
 @click.group()
@@ -190,22 +190,22 @@ def reserve(context: Context, network: str, name: str, addresses: tuple[str, ...
       warren reservation create acme/web db1 --ip 10.20.0.50 --expires 7d
     """
     body = {"name": name, "addresses": list(addresses), "expires_at": expires}
-    reply = send(context, f"/networks/{network}/reservations", body)
-    output.said(context.output, f"Reserved for {name}: {', '.join(reply['addresses'])}", reply)
+    said = lambda reply: f"Reserved for {name}: {', '.join(reply['addresses'])}"  # noqa: E731
+    make(context, f"/networks/{network}/reservations", body, said, tell=note)
 
 
 @reservation.command("list")
 @the_network
-@printing
+@listing("text", orders=("name",))
 @click.pass_obj
-def list_reservations(context: Context, network: str) -> None:
+def list_reservations(context: Context, network: str, **asked: Any) -> None:
     """List the reservations of a network.
 
     \b
     Example:
       warren reservation list acme/web
     """
-    found = list(context.rest.items(f"/networks/{network}/reservations"))
+    found = context.items(f"/networks/{network}/reservations", asked)
     output.listing(context.output, found, RESERVATION_COLUMNS, "No reservation.")
 
 
@@ -221,8 +221,8 @@ def unreserve(context: Context, network: str, name: str) -> None:
     Example:
       warren reservation delete acme/web db1
     """
-    reply = context.rest.delete(f"/networks/{network}/reservations/{name}").body
-    output.said(context.output, f"Reservation for {name} given up", reply)
+    path = f"/networks/{network}/reservations/{name}"
+    carry_out(context, "DELETE", path, None, f"Reservation for {name} given up", tell=note)
 
 
 @click.group()
@@ -231,17 +231,16 @@ def ipam() -> None:
 
 
 @ipam.command("show")
-@click.option("--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Only this tenant's.")
-@printing
+@listing("tenant", "text", orders=("name", "endpoints", "created"))
 @click.pass_obj
-def usage(context: Context, tenant: str | None) -> None:
+def usage(context: Context, **asked: Any) -> None:
     """Show how full each subnet is, and whose its blocks are.
 
     \b
     Example:
       warren ipam show --tenant acme
     """
-    found = list(context.rest.items("/ipam", {"tenant": tenant}))
+    found = list(context.items("/ipam", asked))
     if context.output != "table":
         output.data(context.output, {"items": found})
         return
@@ -275,10 +274,9 @@ def check(context: Context) -> int:
 
 
 @ipam.command()
-@dry_run
 @changing
 @click.pass_obj
-def gc(context: Context, dry_run: bool) -> None:
+def gc(context: Context) -> None:
     """Repair what `check` lists with a repair, and say what was done.
 
     Frees addresses, port numbers and blocks that nobody has, gives up what has expired, and removes endpoints whose
@@ -288,13 +286,13 @@ def gc(context: Context, dry_run: bool) -> None:
     Example:
       warren ipam gc --dry-run
     """
-    reply = context.rest.post("/ipam/gc", params={"dry_run": "true"} if dry_run else None).body
+    reply = context.rest.post("/ipam/gc", params={"dry_run": "true"} if context.dry_run else None).body
     repaired = [one for one in reply["items"] if one["repair"]]
     if context.output == "table":
         for one in reply["items"]:
             click.echo(f"{one['sentence']}: {one['repair'] or 'left as it is'}")
     said = f"{len(repaired)} of {len(reply['items'])} differences"
-    if dry_run:
+    if context.dry_run:
         output.said(context.output, f"Would repair {said}; nothing was changed.", reply)
     else:
         report(context, f"Repaired {said}", reply)

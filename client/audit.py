@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from itertools import islice
 from typing import Any
 
 import click
@@ -36,18 +35,18 @@ def audit() -> None:
 @click.option("--noun", metavar="NOUN", help="Only of such objects, like network or binding.")
 @click.option("--since", metavar="TIME", help="From then on, like 2030-01-31T12:00:00Z.")
 @click.option("--until", metavar="TIME", help="Before then.")
+@click.option("--sort", type=click.Choice(["created", "-created"]), help="As it happened; else the newest first.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="How many at most.")
 @printing
 @click.pass_obj
-def list_(context: Context, limit: int, **asked: str | None) -> None:
+def list_(context: Context, **asked: Any) -> None:
     """List who changed what, the newest first.
 
     \b
     Example:
       warren audit list --tenant acme --since 2030-01-31T00:00:00Z
     """
-    found = context.rest.items("/audit", {**asked, "limit": min(limit, 1000)})
-    output.listing(context.output, islice(found, limit), COLUMNS, "Nothing was changed.")
+    output.listing(context.output, context.items("/audit", asked), COLUMNS, "Nothing was changed.")
 
 
 @audit.command()

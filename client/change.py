@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,17 +16,67 @@ from client.progress import Step
 if TYPE_CHECKING:
     from client.rest import Rest
 
+Tell = Callable[["Context", str, Mapping[str, Any], Sequence[str]], None]
+HOSTS = [output.column("HOST"), output.column("GAINS", "gained"), output.column("LOSES", "lost")]
 SILENT_SECONDS = 1.0
 POLL_SECONDS = 5.0
 
 
-def create(context: Context, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+def carry_out(
+    context: Context,
+    method: str,
+    path: str,
+    body: Mapping[str, Any] | None,
+    said: Callable[[dict[str, Any]], str] | str,
+    *,
+    params: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    more: Callable[[dict[str, Any]], Sequence[str]] = lambda reply: (),
+    tell: Tell | None = None,
+) -> None:
+    """Ask for a change and tell of it in the words of `said`, or print what it would do."""
+    sent = None if body is None else dict(body)
+    query = {**(params or {}), **({"dry_run": "true"} if context.dry_run else {})}
+    reply = context.rest.request(method, path, sent, params=query or None, headers=headers).body
+    if context.dry_run:
+        foretell(context, reply)
+    else:
+        (tell or report)(context, said if isinstance(said, str) else said(reply), reply, more(reply))
+
+
+def create(
+    context: Context,
+    path: str,
+    body: Mapping[str, Any],
+    said: Callable[[dict[str, Any]], str] | str,
+    more: Callable[[dict[str, Any]], Sequence[str]] = lambda reply: (),
+    tell: Tell | None = None,
+) -> None:
     """POST once, however often the connection breaks: the key makes a repeated request the same one."""
-    return dict(context.rest.post(path, dict(body), headers=once()).body)
+    carry_out(context, "POST", path, body, said, headers={"Idempotency-Key": uuid.uuid4().hex}, more=more, tell=tell)
 
 
-def once() -> dict[str, str]:
-    return {"Idempotency-Key": uuid.uuid4().hex}
+def foretell(context: Context, reply: Mapping[str, Any]) -> None:
+    if context.output != "table":
+        output.data(context.output, dict(reply))
+        return
+    for line in reply["words"]:
+        click.echo(line)
+    if reply["more"]:
+        click.echo("... and more.")
+    if reply["hosts"]:
+        click.echo()
+        output.listing("table", reply["hosts"], HOSTS)
+        click.echo()
+    click.echo("Nothing was changed.")
+
+
+def note(context: Context, said: str, reply: Mapping[str, Any], more: Sequence[str] = ()) -> None:
+    """Tell of what no host has to do with. Only with --wait is the newest revision waited for, as the API does."""
+    if context.insists:
+        report(context, said, reply, more)
+    else:
+        output.said(context.output, "\n".join([said, *more]), reply)
 
 
 def report(

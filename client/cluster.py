@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from client import output
+from client.change import carry_out
 from client.context import Context
-from client.isolation import carry_out, dry_run
 from client.options import changing, printing
 
 MODES = "flat", "multitenant"
@@ -35,10 +35,9 @@ def show(context: Context) -> None:
 @cluster.command("set")
 @click.argument("setting", type=click.Choice(["isolation", "vxlan-port", "geneve-port"]))
 @click.argument("value")
-@dry_run
 @changing
 @click.pass_obj
-def set_(context: Context, setting: str, value: str, dry_run: bool) -> None:
+def set_(context: Context, setting: str, value: str) -> None:
     """Change what holds for all tenants.
 
     isolation: multitenant keeps them apart unless joined, peering, or global; flat lets all reach all, but for private
@@ -58,4 +57,4 @@ def set_(context: Context, setting: str, value: str, dry_run: bool) -> None:
         if not value.isdecimal():
             raise click.BadParameter(f"{value!r} is no UDP port; use 1 to 65535.", param_hint="VALUE")
         body, said = {"tunnel_ports": {setting.removesuffix("-port"): int(value)}}, f"The {setting} is {value}"
-    carry_out(context, "PATCH", "/cluster", body, dry_run, lambda reply: said)
+    carry_out(context, "PATCH", "/cluster", body, said)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +21,8 @@ class Context:
     def __init__(self, api: str | None = None, token: str | None = None, output: str = "table") -> None:
         self.output = output
         self.wait = True
+        self.insists = False  # --wait was said, and is not only what holds by default
+        self.dry_run = False
         self.timeout = 30.0
         self._api = api
         self._token = token
@@ -43,6 +47,12 @@ class Context:
                 )
             self._rest = Rest(api, token, timeout=self.timeout, ca=os.environ.get("WARREN_CA") or ca)
         return self._rest
+
+    def items(self, path: str, asked: Mapping[str, Any]) -> Iterator[Any]:
+        """Those of a list that are asked for, page after page; `limit` is how many at most."""
+        limit = asked.get("limit")
+        query = {key: value for key, value in asked.items() if key != "limit" or value is not None}
+        return islice(self.rest.items(path, query | ({} if limit is None else {"limit": min(limit, 1000)})), limit)
 
 
 def config_file() -> Path:

@@ -15,10 +15,9 @@ from client.policies import default_tenant, files
 @files
 @default_tenant
 @click.option("--prune", is_flag=True, help="Remove what is not in the files, of the kinds that are in them.")
-@click.option("--dry-run", is_flag=True, help="Change nothing; print what would be done.")
 @changing
 @click.pass_obj
-def apply(context: Context, files: tuple[str, ...], tenant: str | None, prune: bool, dry_run: bool) -> None:
+def apply(context: Context, files: tuple[str, ...], tenant: str | None, prune: bool) -> None:
     """Make everything but hosts and endpoints as some files say.
 
     Prints what differs, then does it, one after the other. Fields that the files do not name stay as they are.
@@ -34,6 +33,7 @@ def apply(context: Context, files: tuple[str, ...], tenant: str | None, prune: b
     wished = declared.wanted(manifests.read(files, tenant))
     there = declared.present(context.rest, {one.kind for one in wished})
     found = steps.steps(wished, there, prune)
+    dry_run = context.dry_run
     table = context.output == "table"
     revision, done = 0, 0
     try:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from client import output
+from client.change import carry_out
 from client.context import Context
-from client.options import changing, completes, printing, read_name, read_policy
+from client.options import changing, listing, read_name, read_policy
 from client.output import column
 
 COLUMNS = [column("NAME"), column("SCOPE"), column("ADDRESSES"), column("FULL NAME", "full_name")]
@@ -40,8 +41,8 @@ def add(context: Context, scope: str, name: str, addresses: tuple[str, ...]) -> 
       warren dns add acme db 10.20.0.200 fd00:20::200
       warren dns add acme/web printer 10.20.0.201
     """
-    reply = context.rest.put(_path(scope, name), json={"addresses": list(addresses)}).body
-    _report(context, f"{reply['full_name']} is {', '.join(reply['addresses'])}", reply)
+    said = lambda reply: f"{reply['full_name']} is {', '.join(reply['addresses'])}"  # noqa: E731
+    carry_out(context, "PUT", _path(scope, name), {"addresses": list(addresses)}, said, tell=_report)
 
 
 @dns.command()
@@ -56,21 +57,20 @@ def remove(context: Context, scope: str, name: str) -> None:
     Example:
       warren dns remove acme db
     """
-    _report(context, f"DNS record {name} in {scope} removed", context.rest.delete(_path(scope, name)).body)
+    carry_out(context, "DELETE", _path(scope, name), None, f"DNS record {name} in {scope} removed", tell=_report)
 
 
 @dns.command("list")
-@click.option("--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Only this tenant's.")
-@printing
+@listing("tenant", "text", orders=("created", "name", "scope"))
 @click.pass_obj
-def list_(context: Context, tenant: str | None) -> None:
+def list_(context: Context, **asked: Any) -> None:
     """List names that no endpoint has.
 
     \b
     Example:
       warren dns list --tenant acme
     """
-    found = context.rest.items("/dns/records", {"tenant": tenant})
+    found = context.items("/dns/records", asked)
     output.listing(context.output, found, COLUMNS, "No DNS record; `warren dns add` makes one.")
 
 
@@ -90,15 +90,15 @@ def domain(context: Context, name: str | None) -> None:
     if name is None:
         output.thing(context.output, context.rest.get("/dns").body)
         return
-    reply = context.rest.patch("/dns", {"domain": name}).body
-    _report(context, f"Full names end in {reply['domain']}", reply)
+    said = lambda reply: f"Full names end in {reply['domain']}"  # noqa: E731
+    carry_out(context, "PATCH", "/dns", {"domain": name}, said, tell=_report)
 
 
 def _path(scope: str, name: str) -> str:
     return f"/dns/records/{scope}/{name}"
 
 
-def _report(context: Context, said: str, reply: Mapping[str, Any]) -> None:
+def _report(context: Context, said: str, reply: Mapping[str, Any], _: Sequence[str] = ()) -> None:
     """Names need no flows: what is waited for is that every host's resolver answers from them."""
     revision = reply["revision"]
     if context.wait:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from client import output, traffic
-from client.change import report
+from client.change import carry_out
 from client.context import Context
-from client.options import changing, completes, label_changes, printing, qualified, sorting, with_label
+from client.options import changing, completes, label_changes, listing, printing, qualified
 from client.output import column
 
 COLUMNS = [
@@ -31,29 +33,17 @@ endpoint.add_command(traffic.of_endpoint)
 
 
 @endpoint.command("list")
-@click.option("--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Only this tenant's.")
-@click.option("--network", metavar="TENANT/NETWORK", shell_complete=completes("/networks"), help="Only this network's.")
-@click.option("--host", metavar="HOST", shell_complete=completes("/hosts"), help="Only those on this host.")
-@with_label
-@sorting("name", "host", "network", "created")
-@printing
+@click.option("--state", type=click.Choice(["pending", "up", "down"]), help="Only those in this state.")
+@listing("tenant", "network", "host", "text", "label", orders=("name", "host", "network", "created"))
 @click.pass_obj
-def list_(
-    context: Context,
-    tenant: str | None,
-    network: str | None,
-    host: str | None,
-    with_labels: tuple[str, ...],
-    sort: str | None,
-) -> None:
+def list_(context: Context, **asked: Any) -> None:
     """List endpoints.
 
     \b
     Example:
       warren endpoint list --host h1 --label app=web -o json
     """
-    query = {"tenant": tenant, "network": network, "host": host, "label": list(with_labels), "sort": sort}
-    output.listing(context.output, context.rest.items("/endpoints", query), COLUMNS, "No endpoint.")
+    output.listing(context.output, context.items("/endpoints", asked), COLUMNS, "No endpoint.")
 
 
 @endpoint.command()
@@ -82,8 +72,9 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
     Example:
       warren endpoint label acme/web1 app=web old-
     """
-    reply = context.rest.patch(f"/endpoints/{name}", {"labels": label_changes(changes)}).body
-    report(context, f"Endpoint {name} has labels {output.cell(reply['labels'])}", reply)
+    body = {"labels": label_changes(changes)}
+    said = lambda reply: f"Endpoint {name} has labels {output.cell(reply['labels'])}"  # noqa: E731
+    carry_out(context, "PATCH", f"/endpoints/{name}", body, said)
 
 
 @endpoint.command()
@@ -101,9 +92,8 @@ def move(context: Context, name: str, host: str | None, nowhere: bool) -> None:
     """
     if (host is None) != nowhere:
         raise click.UsageError("Give --to or --nowhere.")
-    reply = context.rest.patch(f"/endpoints/{name}", {"move_to": host or ""}).body
     said = f"Host {host} may take endpoint {name}" if host else f"No host may take endpoint {name}"
-    report(context, said, reply)
+    carry_out(context, "PATCH", f"/endpoints/{name}", {"move_to": host or ""}, said)
 
 
 @endpoint.command("set")
@@ -142,9 +132,12 @@ def set_(context: Context, name: str, allow: tuple[str, ...], allow_none: bool, 
     if unknown := [address for address in active if address not in pairs]:
         raise click.UsageError(f"{name} may not use {', '.join(unknown)}; declare it with --allow.")
     body = [{"address": address, "mac": mac, "active": address in active} for address, mac in pairs.items()]
-    reply = context.rest.patch(path, {"allowed": body}).body
-    said = [pair["address"] + ("" if pair["active"] else " (not active)") for pair in reply["allowed"]]
-    report(context, f"Endpoint {name} may also use {', '.join(said) or 'nothing'}", reply)
+
+    def said(reply: dict[str, Any]) -> str:
+        pairs = [pair["address"] + ("" if pair["active"] else " (not active)") for pair in reply["allowed"]]
+        return f"Endpoint {name} may also use {', '.join(pairs) or 'nothing'}"
+
+    carry_out(context, "PATCH", path, {"allowed": body}, said)
 
 
 @endpoint.command()
@@ -158,4 +151,4 @@ def delete(context: Context, name: str) -> None:
     Example:
       warren endpoint delete acme/web1
     """
-    report(context, f"Endpoint {name} deleted", context.rest.delete(f"/endpoints/{name}").body)
+    carry_out(context, "DELETE", f"/endpoints/{name}", None, f"Endpoint {name} deleted")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from client import output, traffic
-from client.change import create as send
-from client.change import report
+from client.change import carry_out, note
+from client.change import create as make
 from client.context import Context
-from client.options import changing, label, label_changes, named, printing, sorting, with_label
+from client.options import changing, label, label_changes, listing, named, printing
 from client.output import column
 
 if TYPE_CHECKING:
@@ -58,23 +58,22 @@ def create(context: Context, name: str, address: str | None, mtu: int | None, la
     Example:
       warren host create h1 --address 192.0.2.11
     """
-    reply = send(context, "/hosts", {"name": name, "address": address, "mtu": mtu, "labels": labels})
-    report(context, f"Host {name} created", reply, _enrolment(context.rest, name, reply["enrol_token"]))
+    body = {"name": name, "address": address, "mtu": mtu, "labels": labels}
+    more = lambda reply: _enrolment(context.rest, name, reply["enrol_token"])  # noqa: E731
+    make(context, "/hosts", body, f"Host {name} created", more)
 
 
 @host.command("list")
-@with_label
-@sorting("name", "endpoints", "flows", "created")
-@printing
+@listing("text", "label", orders=("name", "endpoints", "flows", "created"))
 @click.pass_obj
-def list_(context: Context, with_labels: tuple[str, ...], sort: str | None) -> None:
+def list_(context: Context, **asked: Any) -> None:
     """List hosts and their state.
 
     \b
     Example:
       warren host list --sort=-flows -o yaml
     """
-    found = context.rest.items("/hosts", {"label": list(with_labels), "sort": sort})
+    found = context.items("/hosts", asked)
     output.listing(context.output, found, COLUMNS, "No host yet; `warren host create NAME` makes one.")
 
 
@@ -94,7 +93,7 @@ def show(context: Context, name: str) -> None:
 
 @host.command()
 @the_host
-@printing
+@changing
 @click.pass_obj
 def token(context: Context, name: str) -> None:
     """Print a new enrolment token; earlier ones no longer work.
@@ -103,8 +102,8 @@ def token(context: Context, name: str) -> None:
     Example:
       warren agent --api https://warren.example --token "$(warren host token h1)"
     """
-    reply: dict[str, Any] = context.rest.post(f"/hosts/{name}/token").body
-    output.said(context.output, reply["enrol_token"], reply)
+    said = lambda reply: str(reply["enrol_token"])  # noqa: E731
+    carry_out(context, "POST", f"/hosts/{name}/token", {}, said, tell=note)
 
 
 @host.command("label")
@@ -119,8 +118,9 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
     Example:
       warren host label h1 rack=12 old-
     """
-    reply = context.rest.patch(f"/hosts/{name}", {"labels": label_changes(changes)}).body
-    report(context, f"Host {name} has labels {output.cell(reply['labels'])}", reply)
+    body = {"labels": label_changes(changes)}
+    said = lambda reply: f"Host {name} has labels {output.cell(reply['labels'])}"  # noqa: E731
+    carry_out(context, "PATCH", f"/hosts/{name}", body, said)
 
 
 @host.command()
@@ -136,4 +136,4 @@ def delete(context: Context, name: str, force: bool) -> None:
       warren host delete h1
     """
     query = {"force": "true"} if force else None
-    report(context, f"Host {name} deleted", context.rest.delete(f"/hosts/{name}", params=query).body)
+    carry_out(context, "DELETE", f"/hosts/{name}", None, f"Host {name} deleted", params=query)

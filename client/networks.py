@@ -6,23 +6,11 @@ from typing import Any
 
 import click
 
-from client import output, traffic
+from client import change, output, traffic
 from client.addresses import layout
-from client.change import create as send
-from client.change import once, report
+from client.change import carry_out
 from client.context import Context
-from client.isolation import carry_out, dry_run
-from client.options import (
-    changing,
-    completes,
-    label,
-    label_changes,
-    printing,
-    qualified,
-    read_qualified,
-    sorting,
-    with_label,
-)
+from client.options import changing, label, label_changes, listing, printing, qualified, read_qualified
 from client.output import column
 
 
@@ -90,7 +78,6 @@ network.add_command(traffic.of_network)
 @click.option("--cross-subnet", is_flag=True, help="With host-gw: a tunnel to hosts on other segments.")
 @click.option("--mtu", type=click.IntRange(576, 65535), help="Else what the underlay leaves.")
 @label
-@dry_run
 @changing
 @click.pass_obj
 def create(
@@ -109,7 +96,6 @@ def create(
     cross_subnet: bool,
     mtu: int | None,
     labels: dict[str, str],
-    dry_run: bool,
     **layout: Any,
 ) -> None:
     """Create a network. Without --subnet it gets one of each family from the cluster's pools.
@@ -141,23 +127,20 @@ def create(
     def said(reply: dict[str, Any]) -> str:
         return f"Network {name} created: {', '.join(_subnets(reply))}, VNI {reply['vni']}"
 
-    carry_out(context, "POST", "/networks", body, dry_run, said, once())
+    change.create(context, "/networks", body, said)
 
 
 @network.command("list")
-@click.option("--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Only this tenant's.")
-@with_label
-@sorting("name", "endpoints", "created")
-@printing
+@listing("tenant", "text", "label", orders=("name", "endpoints", "created"))
 @click.pass_obj
-def list_(context: Context, tenant: str | None, with_labels: tuple[str, ...], sort: str | None) -> None:
+def list_(context: Context, **asked: Any) -> None:
     """List networks.
 
     \b
     Example:
       warren network list --tenant acme
     """
-    found = context.rest.items("/networks", {"tenant": tenant, "label": list(with_labels), "sort": sort})
+    found = context.items("/networks", asked)
     output.listing(context.output, found, COLUMNS, "No network yet; `warren network create TENANT/NAME` makes one.")
 
 
@@ -187,8 +170,9 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
     Example:
       warren network label acme/web tier=front old-
     """
-    reply = context.rest.patch(f"/networks/{name}", {"labels": label_changes(changes)}).body
-    report(context, f"Network {name} has labels {output.cell(reply['labels'])}", reply)
+    body = {"labels": label_changes(changes)}
+    said = lambda reply: f"Network {name} has labels {output.cell(reply['labels'])}"  # noqa: E731
+    carry_out(context, "PATCH", f"/networks/{name}", body, said)
 
 
 @network.command()
@@ -215,7 +199,6 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
     help="All that nobody gets from now on: an address, a CIDR or FIRST-LAST.",
 )
 @click.option("--strict/--borrowing", default=None, help="Whether hosts take addresses of others' blocks.")
-@dry_run
 @changing
 @click.pass_obj
 def update(
@@ -231,7 +214,6 @@ def update(
     ip_ranges: tuple[str, ...],
     excludes: tuple[str, ...],
     strict: bool | None,
-    dry_run: bool,
 ) -> None:
     """Set a network apart from its tenant's other networks or back among them, let its endpoints broadcast or get out
     or not, move it to another transport, or change how its addresses are given out.
@@ -283,24 +265,22 @@ def update(
         "PATCH",
         f"/networks/{name}",
         {field: value for field, value in body.items() if value is not None},
-        dry_run,
-        lambda reply: f"Network {name} is {' and '.join(said)}",
+        f"Network {name} is {' and '.join(said)}",
     )
 
 
 @network.command()
 @the_network
-@dry_run
 @changing
 @click.pass_obj
-def delete(context: Context, name: str, dry_run: bool) -> None:
+def delete(context: Context, name: str) -> None:
     """Delete a network without endpoints.
 
     \b
     Example:
       warren network delete acme/web
     """
-    carry_out(context, "DELETE", f"/networks/{name}", None, dry_run, lambda _: f"Network {name} deleted")
+    carry_out(context, "DELETE", f"/networks/{name}", None, f"Network {name} deleted")
 
 
 @network.group()
@@ -323,8 +303,8 @@ def add(context: Context, name: str, subnet: str | None, ipv6: bool, **layout: A
       warren network subnet add acme/web 10.21.0.0/24
     """
     body = {"subnet": subnet, "family": 6 if ipv6 else 4, **layout}
-    reply = send(context, f"/networks/{name}/subnets", body)
-    report(context, f"Network {name} has {', '.join(_subnets(reply))}", reply)
+    said = lambda reply: f"Network {name} has {', '.join(_subnets(reply))}"  # noqa: E731
+    change.create(context, f"/networks/{name}/subnets", body, said)
 
 
 @subnet.command()
@@ -341,5 +321,5 @@ def remove(context: Context, name: str, subnet: str) -> None:
     """
     if "/" not in subnet:
         raise click.UsageError(f"'{subnet}' has no prefix length: write it like 10.21.0.0/24.")
-    reply = context.rest.delete(f"/networks/{name}/subnets/{subnet}").body
-    report(context, f"Network {name} has no subnet {subnet} any more", reply)
+    said = f"Network {name} has no subnet {subnet} any more"
+    carry_out(context, "DELETE", f"/networks/{name}/subnets/{subnet}", None, said)

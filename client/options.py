@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -32,12 +32,27 @@ printing = click.option(
     callback=_set("output"),
     help="How to print: table (default), json or yaml.",
 )
+
+
+def _set_wait(ctx: click.Context, _: click.Parameter, value: bool | None) -> None:
+    if value is not None:
+        context = ctx.ensure_object(Context)
+        context.wait = context.insists = value
+
+
 _waiting = click.option(
     "--wait/--no-wait",
     default=None,
     expose_value=False,
-    callback=_set("wait"),
+    callback=_set_wait,
     help="Return when every host concerned has confirmed the change (default), or at once.",
+)
+_trying = click.option(
+    "--dry-run",
+    is_flag=True,
+    expose_value=False,
+    callback=_set("dry_run"),
+    help="Change nothing; print what would change.",
 )
 _patience = click.option(
     "--timeout",
@@ -50,7 +65,12 @@ _patience = click.option(
 
 
 def changing(command: Command) -> Command:
-    """For commands that change something."""
+    """For commands that have the API change something."""
+    return _trying(waiting(command))
+
+
+def waiting(command: Command) -> Command:
+    """For commands that change something otherwise."""
     return printing(_waiting(_patience(command)))
 
 
@@ -122,23 +142,12 @@ def read_pairs(_: click.Context, parameter: click.Parameter, given: Iterable[str
 label = click.option(
     "--label", "labels", multiple=True, metavar="K=V", callback=read_labels, help="A label; may be given several times."
 )
-with_label = click.option(
+_with_label = click.option(
     "--label",
-    "with_labels",
     multiple=True,
     metavar="K=V",
     help="Only those with this label; may be given several times.",
 )
-
-
-def sorting(*orders: str) -> Callable[[Command], Command]:
-    """Of lists; the API knows which orders there are, these are for the help."""
-    return click.option(
-        "--sort",
-        type=click.Choice([*orders, *(f"-{order}" for order in orders)]),
-        metavar="[-]" + "|".join(orders),
-        help="What comes first; with - before it (--sort=-name), what comes last.",
-    )
 
 
 def completes(path: str, field: str = "name") -> Callable[[click.Context, click.Parameter, str], list[str]]:
@@ -166,3 +175,37 @@ def qualified(name: str, path: str, metavar: str) -> Callable[[Command], Command
 
 def named(name: str, path: str, metavar: str) -> Callable[[Command], Command]:
     return click.argument(name, metavar=metavar, callback=read_name, shell_complete=completes(path))
+
+
+_most = click.option("--limit", type=click.IntRange(1), metavar="N", help="How many at most; else all.")
+FILTERS: Mapping[str, Callable[[Command], Command]] = {
+    "tenant": click.option(
+        "--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Only this tenant's."
+    ),
+    "network": click.option(
+        "--network", metavar="TENANT/NETWORK", shell_complete=completes("/networks"), help="Only this network's."
+    ),
+    "host": click.option("--host", metavar="HOST", shell_complete=completes("/hosts"), help="Only this host's."),
+    "text": click.option("--text", metavar="TEXT", help="Only those with this in their name, or in an address."),
+    "label": _with_label,
+}
+"""What lists have in common."""
+
+
+def listing(*filters: str, orders: Sequence[str] = ()) -> Callable[[Command], Command]:
+    """For commands that list: the options that say what is shown, how much, and in which of these orders."""
+
+    def decorate(command: Command) -> Command:
+        command = _most(printing(command))
+        if orders:
+            command = click.option(
+                "--sort",
+                type=click.Choice([*orders, *(f"-{order}" for order in orders)]),
+                metavar="[-]" + "|".join(orders),
+                help=f"What comes first (--sort={orders[0]}); with - before it (--sort=-{orders[0]}), what comes last.",
+            )(command)
+        for name in reversed(filters):
+            command = FILTERS[name](command)
+        return command
+
+    return decorate

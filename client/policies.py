@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from client import output
+from client.change import carry_out
 from client.context import Context
-from client.isolation import carry_out, dry_run
-from client.options import changing, completes, printing, read_name, read_policy, read_qualified
+from client.options import changing, completes, listing, printing, read_name, read_policy, read_qualified
 from client.output import column
 
 COLUMNS = [
@@ -50,6 +50,7 @@ DENIED = [
     ("RULE", lambda denial: " ".join(str(part) for part in (denial["rule"], denial["rule_name"]) if part)),
     column("TIMES", "count"),
 ]
+KINDS = "NetworkPolicy", "ClusterNetworkPolicy", "EgressNetworkPolicy", "EgressFirewall"
 EMPTY = "No policy yet; `warren policy apply -f FILE` makes some."
 
 files = click.option(
@@ -77,10 +78,9 @@ def policy() -> None:
 @policy.command()
 @files
 @default_tenant
-@dry_run
 @changing
 @click.pass_obj
-def apply(context: Context, files: tuple[str, ...], tenant: str | None, dry_run: bool) -> None:
+def apply(context: Context, files: tuple[str, ...], tenant: str | None) -> None:
     """Create or replace the policies of some files: all of them, or none.
 
     \b
@@ -88,7 +88,7 @@ def apply(context: Context, files: tuple[str, ...], tenant: str | None, dry_run:
       warren policy apply -f db.yaml -f admin.yaml
       kubectl get networkpolicy -n acme -o yaml | warren policy apply -f - --dry-run
     """
-    _apply(context, files, tenant, dry_run)
+    _apply(context, files, tenant)
 
 
 @policy.command()
@@ -103,21 +103,22 @@ def diff(context: Context, files: tuple[str, ...], tenant: str | None) -> None:
     Example:
       warren policy diff -f db.yaml
     """
-    _apply(context, files, tenant, preview=True)
+    context.dry_run = True
+    _apply(context, files, tenant)
 
 
 @policy.command("list")
-@of_tenant
-@printing
+@click.option("--kind", type=click.Choice(KINDS), help="Only documents of this kind.")
+@listing("tenant", "text", orders=("name", "kind", "created"))
 @click.pass_obj
-def list_(context: Context, tenant: str | None) -> None:
+def list_(context: Context, **asked: Any) -> None:
     """List policies, the cluster's first.
 
     \b
     Example:
       warren policy list --tenant acme
     """
-    output.listing(context.output, context.rest.items("/policies", {"tenant": tenant}), COLUMNS, EMPTY)
+    output.listing(context.output, context.items("/policies", asked), COLUMNS, EMPTY)
 
 
 @policy.command()
@@ -162,17 +163,16 @@ def get(context: Context, name: str | None, tenant: str | None) -> None:
 
 @policy.command()
 @click.argument("name", metavar="TENANT/NAME|NAME", callback=read_policy, shell_complete=completes("/policies"))
-@dry_run
 @changing
 @click.pass_obj
-def delete(context: Context, name: str, dry_run: bool) -> None:
+def delete(context: Context, name: str) -> None:
     """Delete a policy.
 
     \b
     Example:
       warren policy delete acme/db-lockdown --dry-run
     """
-    carry_out(context, "DELETE", f"/policies/{name}", None, dry_run, lambda _: f"Policy {name} deleted")
+    carry_out(context, "DELETE", f"/policies/{name}", None, f"Policy {name} deleted")
 
 
 @policy.command()
@@ -196,9 +196,9 @@ def rules(context: Context, name: str) -> None:
 
 
 @policy.command()
-@printing
+@listing("text", orders=("name",))
 @click.pass_obj
-def names(context: Context) -> None:
+def names(context: Context, **asked: Any) -> None:
     """List the DNS names that policies say, and what they stand for.
 
     As endpoints were told by DNS servers of global tenants. An address counts a minute longer than the answer.
@@ -207,21 +207,20 @@ def names(context: Context) -> None:
     Example:
       warren policy names
     """
-    output.listing(context.output, context.rest.items("/names"), NAMES, "No endpoint was told an address yet.")
+    output.listing(context.output, context.items("/names", asked), NAMES, "No endpoint was told an address yet.")
 
 
 @policy.command()
-@of_tenant
-@printing
+@listing("tenant")
 @click.pass_obj
-def unused(context: Context, tenant: str | None) -> None:
+def unused(context: Context, tenant: str | None, limit: int | None) -> None:
     """List the rules that never matched.
 
     \b
     Example:
       warren policy unused --tenant acme
     """
-    found = list(context.rest.items("/rules", {"tenant": tenant, "unused": "true"}))
+    found = list(context.items("/rules", {"tenant": tenant, "unused": "true", "limit": limit}))
     if not found:
         _there(context, ("tenants", tenant))
     output.listing(context.output, found, RULES[:5], "Every rule has matched.")
@@ -244,11 +243,14 @@ def unused(context: Context, tenant: str | None) -> None:
     shell_complete=completes("/policies"),
     help="Only what this policy denied.",
 )
+@click.option("--action", type=click.Choice(["deny", "accept", "pass"]), help="What was decided; deny if not said.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many at most.")
 @printing
 @click.pass_obj
-def denied(context: Context, tenant: str | None, endpoint: str | None, by: str | None, limit: int) -> None:
-    """List what policies denied, the newest first.
+def denied(
+    context: Context, tenant: str | None, endpoint: str | None, by: str | None, action: str | None, limit: int
+) -> None:
+    """List what policies denied, the newest first; or what they accepted or passed, of rules that log that.
 
     A host tells at most a hundred packets a second. Without a rule it was denied because no rule accepts it.
 
@@ -256,7 +258,7 @@ def denied(context: Context, tenant: str | None, endpoint: str | None, by: str |
     Example:
       warren policy denied --endpoint acme/db1
     """
-    query = {"tenant": tenant, "endpoint": endpoint, "policy": by, "limit": limit}
+    query = {"tenant": tenant, "endpoint": endpoint, "policy": by, "action": action, "limit": limit}
     found = list(context.rest.items("/denials", query))
     if not found:  # what is gone may still have been denied something
         _there(context, ("tenants", tenant), ("endpoints", endpoint), ("policies", by))
@@ -285,11 +287,11 @@ def _service(denial: Mapping[str, Any]) -> str:
     return f"{denial['protocol']}{over}"
 
 
-def _apply(context: Context, files: tuple[str, ...], tenant: str | None, preview: bool) -> None:
+def _apply(context: Context, files: tuple[str, ...], tenant: str | None) -> None:
     from client import manifests  # PyYAML takes longer to load than `--help` takes
 
     documents = manifests.read(files, tenant)
-    carry_out(context, "POST", "/policies", {"documents": documents}, preview, _applied)
+    carry_out(context, "POST", "/policies", {"documents": documents}, _applied)
 
 
 def _applied(reply: Mapping[str, Any]) -> str:

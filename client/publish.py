@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import click
 
 from client import output
-from client.change import create as send
-from client.change import report
+from client.change import carry_out
+from client.change import create as make
 from client.context import Context
-from client.options import changing, completes, printing, qualified
+from client.options import changing, listing, qualified
 from client.output import column
 
 _PORTS = re.compile(r"(?:(\d{1,5})(?:-(\d{1,5}))?:)?(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?")
@@ -66,6 +66,7 @@ COLUMNS = [
     ("TO", _target),
     column("ENDPOINT"),
     ("BY", lambda one: "runtime" if one["by_runtime"] else "hand"),
+    ("PROBLEM", lambda one: "; ".join(one["problems"]) or "-"),
 ]
 
 
@@ -79,7 +80,8 @@ COLUMNS = [
 def publish(context: Context, endpoint: str, ports: Ports, host_ip: str | None, mesh: bool) -> None:
     """Let who reaches the endpoint's host by a port, or any host with --mesh, reach the endpoint.
 
-    The endpoint sees the client's own address, and its policies judge by that. Without HOSTPORT one is chosen.
+    The endpoint sees the client's own address, and its policies judge by that. Without HOSTPORT one is chosen. It ends
+    with the endpoint, as when its container stops or restarts.
 
     \b
     Examples:
@@ -89,8 +91,8 @@ def publish(context: Context, endpoint: str, ports: Ports, host_ip: str | None, 
       warren publish acme/web1 80:80 --mesh
     """
     body = {"endpoint": endpoint, **ports._asdict(), "host_ip": host_ip, "mesh": mesh}
-    reply = send(context, "/publications", body)
-    report(context, f"{_who(reply)} by {_host_side(reply)} to {_target(reply)} of {endpoint}", reply)
+    said = lambda reply: f"{_who(reply)} by {_host_side(reply)} to {_target(reply)} of {endpoint}"  # noqa: E731
+    make(context, "/publications", body, said)
 
 
 @click.command()
@@ -117,21 +119,19 @@ def unpublish(context: Context, endpoint: str, ports: Ports) -> None:
             f"No port {ports.protocol}/{wanted[1]} is published for {endpoint}; `warren published` lists what is."
         )
     for one in found:
-        reply = context.rest.delete(f"/publications/{endpoint}/{one['id']}").body
-        report(context, f"{_who(one)} by {_host_side(one)} to {endpoint} no more", reply)
+        said = f"{_who(one)} by {_host_side(one)} to {endpoint} no more"
+        carry_out(context, "DELETE", f"/publications/{endpoint}/{one['id']}", None, said)
 
 
 @click.command()
-@click.option("--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Only this tenant's.")
-@click.option("--host", metavar="HOST", shell_complete=completes("/hosts"), help="Only this host's.")
-@printing
+@listing("tenant", "host", "text", orders=("created", "endpoint", "host", "host_port"))
 @click.pass_obj
-def published(context: Context, tenant: str | None, host: str | None) -> None:
+def published(context: Context, **asked: Any) -> None:
     """List the ports of hosts that lead to endpoints.
 
     \b
     Example:
       warren published --tenant acme
     """
-    found = context.rest.items("/publications", {"tenant": tenant, "host": host})
+    found = context.items("/publications", asked)
     output.listing(context.output, found, COLUMNS, "Nothing is published; `warren publish TENANT/ENDPOINT PORT` does.")

@@ -11,12 +11,29 @@ from client.context import Context
 from client.options import completes, patient, printing
 from client.output import column
 
+CHANGES = [column("REVISION"), column("DID", "op"), column("WHAT", "noun"), column("ID")]
 COLUMNS = [column("HOST"), column("STATE"), column("ERROR")]
 
 
 @click.group()
 def revision() -> None:
     """Each change has a revision; hosts confirm revisions."""
+
+
+@revision.command("list")
+@click.option("--after", type=click.IntRange(min=0), metavar="REVISION", help="Only what came after this one.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many at most.")
+@printing
+@click.pass_obj
+def list_(context: Context, **asked: Any) -> None:
+    """List what changed, the oldest first: of the latest changes, or of those that came after a revision.
+
+    \b
+    Example:
+      warren revision list --after 40
+    """
+    found = context.rest.get("/revisions", params=asked).body["items"]
+    output.listing(context.output, found, CHANGES, "Nothing has changed since.")
 
 
 @revision.command()

@@ -7,12 +7,14 @@ from typing import Any
 import click
 
 from client import output
-from client.change import create as send
+from client.change import carry_out, note
+from client.change import create as make
 from client.context import Context
-from client.options import completes, printing
+from client.options import changing, completes, listing
 from client.output import column
 
 COLUMNS = [column("ID"), column("ROLE"), column("TENANT"), column("USER"), column("GROUP")]
+ROLES = click.Choice(["admin", "operator", "viewer"])
 of_user = click.option("--user", metavar="USER", shell_complete=completes("/users"), help="A user's.")
 of_group = click.option("--group", metavar="GROUP", shell_complete=completes("/groups"), help="A group's.")
 in_tenant = click.option(
@@ -26,11 +28,11 @@ def role() -> None:
 
 
 @role.command()
-@click.argument("name", metavar="ROLE", type=click.Choice(["admin", "operator", "viewer"]))
+@click.argument("name", metavar="ROLE", type=ROLES)
 @of_user
 @of_group
 @in_tenant
-@printing
+@changing
 @click.pass_obj
 def grant(context: Context, name: str, user: str | None, group: str | None, tenant: str | None) -> None:
     """Give a user or a group a role, in place of the one it has there.
@@ -40,32 +42,32 @@ def grant(context: Context, name: str, user: str | None, group: str | None, tena
       warren role grant operator --user ada --tenant acme
       warren role grant viewer --group auditors
     """
-    reply = send(context, "/role-bindings", {"role": name, "user": user, "group": group, "tenant": tenant})
-    output.said(context.output, f"{_who(reply)} is {name} {_where(reply)}.", reply)
+    body = {"role": name, "user": user, "group": group, "tenant": tenant}
+    make(context, "/role-bindings", body, lambda reply: f"{_who(reply)} is {name} {_where(reply)}.", tell=note)
 
 
 @role.command("list")
 @of_user
 @of_group
 @in_tenant
-@printing
+@click.option("--role", type=ROLES, help="Only those that give this role.")
+@listing(orders=("created", "role"))
 @click.pass_obj
-def list_(context: Context, user: str | None, group: str | None, tenant: str | None) -> None:
+def list_(context: Context, **asked: Any) -> None:
     """List who may do what.
 
     \b
     Example:
       warren role list --tenant acme
     """
-    query = {"user": user, "group": group, "tenant": tenant}
-    output.listing(context.output, context.rest.items("/role-bindings", query), COLUMNS, "No role was given.")
+    output.listing(context.output, context.items("/role-bindings", asked), COLUMNS, "No role was given.")
 
 
 @role.command()
 @of_user
 @of_group
 @in_tenant
-@printing
+@changing
 @click.pass_obj
 def revoke(context: Context, user: str | None, group: str | None, tenant: str | None) -> None:
     """Take the role of a user or a group away.
@@ -81,8 +83,8 @@ def revoke(context: Context, user: str | None, group: str | None, tenant: str | 
     if binding is None:
         where = f"in tenant {tenant}" if tenant else "in the cluster"
         raise click.ClickException(f"{user or group} has no role {where}; `warren role list` tells who has.")
-    reply = context.rest.delete(f"/role-bindings/{binding['id']}").body
-    output.said(context.output, f"{_who(binding)} is not {binding['role']} {_where(binding)} any more.", reply)
+    said = f"{_who(binding)} is not {binding['role']} {_where(binding)} any more."
+    carry_out(context, "DELETE", f"/role-bindings/{binding['id']}", None, said, tell=note)
 
 
 def _who(binding: dict[str, Any]) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from client import output
-from client.change import once, report
+from client import change, output
+from client.change import carry_out
 from client.context import Context
 from client.isolation import COMMANDS as ISOLATION
-from client.isolation import carry_out, dry_run
-from client.options import changing, label, label_changes, named, printing, sorting, with_label
+from client.options import changing, label, label_changes, listing, named, printing
 from client.output import column
 
 COLUMNS = [
@@ -38,10 +39,9 @@ for command in ISOLATION:
 @click.argument("name", metavar="TENANT")
 @label
 @click.option("--track-all", is_flag=True, help="Track every connection, not only what a policy or service needs.")
-@dry_run
 @changing
 @click.pass_obj
-def create(context: Context, name: str, labels: dict[str, str], track_all: bool, dry_run: bool) -> None:
+def create(context: Context, name: str, labels: dict[str, str], track_all: bool) -> None:
     """Create a tenant. It gets a network called TENANT/default.
 
     \b
@@ -49,22 +49,20 @@ def create(context: Context, name: str, labels: dict[str, str], track_all: bool,
       warren tenant create acme --label team=shop
     """
     body = {"name": name, "labels": labels, "track_all": track_all}
-    carry_out(context, "POST", "/tenants", body, dry_run, lambda _: f"Tenant {name} created", once())
+    change.create(context, "/tenants", body, f"Tenant {name} created")
 
 
 @tenant.command("list")
-@with_label
-@sorting("name", "networks", "endpoints", "created")
-@printing
+@listing("text", "label", orders=("name", "networks", "endpoints", "created"))
 @click.pass_obj
-def list_(context: Context, with_labels: tuple[str, ...], sort: str | None) -> None:
+def list_(context: Context, **asked: Any) -> None:
     """List tenants.
 
     \b
     Example:
       warren tenant list --label team=shop -o json
     """
-    found = context.rest.items("/tenants", {"label": list(with_labels), "sort": sort})
+    found = context.items("/tenants", asked)
     output.listing(context.output, found, COLUMNS, "No tenant yet; `warren tenant create NAME` makes one.")
 
 
@@ -94,8 +92,9 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
     Example:
       warren tenant label acme team=shop old-
     """
-    reply = context.rest.patch(f"/tenants/{name}", {"labels": label_changes(changes)}).body
-    report(context, f"Tenant {name} has labels {output.cell(reply['labels'])}", reply)
+    body = {"labels": label_changes(changes)}
+    said = lambda reply: f"Tenant {name} has labels {output.cell(reply['labels'])}"  # noqa: E731
+    carry_out(context, "PATCH", f"/tenants/{name}", body, said)
 
 
 @tenant.command()
@@ -118,20 +117,19 @@ def quota(context: Context, name: str, bounds: tuple[str, ...]) -> None:
         if digits is not None and not digits.isdecimal():
             raise click.UsageError(f"'{noun}={most}' has no number; write it like endpoints=500 or bandwidth=100M.")
         wanted[noun] = None if digits is None else int(digits) * UNITS[unit]
-    reply = context.rest.patch(f"/tenants/{name}", {"quota": wanted}).body
-    report(context, f"Tenant {name} may have {output.cell(reply['quota'])}", reply)
+    said = lambda reply: f"Tenant {name} may have {output.cell(reply['quota'])}"  # noqa: E731
+    carry_out(context, "PATCH", f"/tenants/{name}", {"quota": wanted}, said)
 
 
 @tenant.command()
 @the_tenant
-@dry_run
 @changing
 @click.pass_obj
-def delete(context: Context, name: str, dry_run: bool) -> None:
+def delete(context: Context, name: str) -> None:
     """Delete a tenant and its empty networks.
 
     \b
     Example:
       warren tenant delete acme
     """
-    carry_out(context, "DELETE", f"/tenants/{name}", None, dry_run, lambda _: f"Tenant {name} deleted")
+    carry_out(context, "DELETE", f"/tenants/{name}", None, f"Tenant {name} deleted")

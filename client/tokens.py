@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from client import output
-from client.change import create as send
+from client.change import carry_out, note
+from client.change import create as make
 from client.context import Context
-from client.options import completes, printing
+from client.options import changing, completes, listing
 from client.output import column
 
 COLUMNS = [
@@ -39,7 +42,7 @@ def token() -> None:
 @click.option("--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Keep it to one tenant.")
 @click.option("--host", metavar="HOST", shell_complete=completes("/hosts"), help="Bind it to one host.")
 @click.option("--expires", metavar="TIME", help="When it ends, like 2030-01-31T12:00:00Z; else never.")
-@printing
+@changing
 @click.pass_obj
 def create(context: Context, name: str, role: str, tenant: str | None, host: str | None, expires: str | None) -> None:
     """Create a token and print it. It is yours, and reaches no further than you do.
@@ -49,26 +52,30 @@ def create(context: Context, name: str, role: str, tenant: str | None, host: str
       warren token create ci --role operator --tenant acme --expires 2030-01-31T12:00:00Z
     """
     body = {"name": name, "role": role, "tenant": tenant, "host": host, "expires_at": expires}
-    reply = send(context, "/tokens", body)
-    output.said(context.output, reply["token"], reply)
+    make(context, "/tokens", body, lambda reply: str(reply["token"]), tell=note)
 
 
 @token.command("list")
-@printing
+@click.option(
+    "--role",
+    type=click.Choice(["admin", "operator", "viewer", "agent", "enrol", "cni"]),
+    help="Only those of this role.",
+)
+@listing("tenant", "host", "text", orders=("created", "name", "role"))
 @click.pass_obj
-def list_(context: Context) -> None:
+def list_(context: Context, **asked: Any) -> None:
     """List tokens, without their secrets.
 
     \b
     Example:
       warren token list
     """
-    output.listing(context.output, context.rest.items("/tokens"), COLUMNS, "No token.")
+    output.listing(context.output, context.items("/tokens", asked), COLUMNS, "No token.")
 
 
 @token.command()
 @click.argument("id", metavar="ID", type=int, shell_complete=completes("/tokens", "id"))
-@printing
+@changing
 @click.pass_obj
 def revoke(context: Context, id: int) -> None:
     """Revoke a token; it stops working at once.
@@ -77,5 +84,4 @@ def revoke(context: Context, id: int) -> None:
     Example:
       warren token revoke 7
     """
-    reply = context.rest.delete(f"/tokens/{id}").body
-    output.said(context.output, f"Token {id} revoked.", reply or {"id": id})
+    carry_out(context, "DELETE", f"/tokens/{id}", None, f"Token {id} revoked.", tell=note)

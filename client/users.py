@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from client import output
-from client.change import create as send
+from client.change import carry_out, note
+from client.change import create as make
 from client.context import Context
-from client.options import named, printing
+from client.options import changing, listing, named, printing
 from client.output import column
 
 USERS = [column("NAME"), column("ROLE"), column("TENANTS"), column("PASSWORD", "has_password")]
@@ -28,7 +31,7 @@ def user() -> None:
 @user.command()
 @click.argument("name", metavar="USER")
 @new_password
-@printing
+@changing
 @click.pass_obj
 def create(context: Context, name: str, password: str) -> None:
     """Create a user, who may do nothing yet.
@@ -37,21 +40,21 @@ def create(context: Context, name: str, password: str) -> None:
     Example:
       warren user create ada
     """
-    reply = send(context, "/users", {"name": name, "password": password})
-    output.said(context.output, f"User {name} created; `warren role grant` says what {name} may do.", reply)
+    said = f"User {name} created; `warren role grant` says what {name} may do."
+    make(context, "/users", {"name": name, "password": password}, said, tell=note)
 
 
 @user.command("list")
-@printing
+@listing("text", orders=("name", "created"))
 @click.pass_obj
-def list_(context: Context) -> None:
+def list_(context: Context, **asked: Any) -> None:
     """List users and what they may do.
 
     \b
     Example:
       warren user list
     """
-    output.listing(context.output, context.rest.items("/users"), USERS, "No user.")
+    output.listing(context.output, context.items("/users", asked), USERS, "No user.")
 
 
 @user.command()
@@ -71,7 +74,7 @@ def get(context: Context, name: str) -> None:
 @user.command()
 @the_user
 @new_password
-@printing
+@changing
 @click.pass_obj
 def passwd(context: Context, name: str, password: str) -> None:
     """Give a user a new password; whoever is logged in with the old one is logged out.
@@ -80,13 +83,13 @@ def passwd(context: Context, name: str, password: str) -> None:
     Example:
       warren user passwd ada
     """
-    reply = context.rest.put(f"/users/{name}/password", {"password": password}).body
-    output.said(context.output, f"User {name} has a new password.", reply)
+    said = f"User {name} has a new password."
+    carry_out(context, "PUT", f"/users/{name}/password", {"password": password}, said, tell=note)
 
 
 @user.command()
 @the_user
-@printing
+@changing
 @click.pass_obj
 def delete(context: Context, name: str) -> None:
     """Delete a user, with its sessions, tokens and roles.
@@ -95,7 +98,7 @@ def delete(context: Context, name: str) -> None:
     Example:
       warren user delete ada
     """
-    output.said(context.output, f"User {name} deleted.", context.rest.delete(f"/users/{name}").body)
+    carry_out(context, "DELETE", f"/users/{name}", None, f"User {name} deleted.", tell=note)
 
 
 @click.group()
@@ -105,7 +108,7 @@ def group() -> None:
 
 @group.command("create")
 @click.argument("name", metavar="GROUP")
-@printing
+@changing
 @click.pass_obj
 def create_group(context: Context, name: str) -> None:
     """Create a group.
@@ -114,20 +117,20 @@ def create_group(context: Context, name: str) -> None:
     Example:
       warren group create shop-team
     """
-    output.said(context.output, f"Group {name} created.", send(context, "/groups", {"name": name}))
+    make(context, "/groups", {"name": name}, f"Group {name} created.", tell=note)
 
 
 @group.command("list")
-@printing
+@listing("text", orders=("name", "created"))
 @click.pass_obj
-def list_groups(context: Context) -> None:
+def list_groups(context: Context, **asked: Any) -> None:
     """List groups and their members.
 
     \b
     Example:
       warren group list
     """
-    output.listing(context.output, context.rest.items("/groups"), GROUPS, "No group.")
+    output.listing(context.output, context.items("/groups", asked), GROUPS, "No group.")
 
 
 @group.command()
@@ -147,7 +150,7 @@ def show(context: Context, name: str) -> None:
 @group.command()
 @the_group
 @member
-@printing
+@changing
 @click.pass_obj
 def add(context: Context, name: str, user: str) -> None:
     """Put a user into a group.
@@ -156,14 +159,14 @@ def add(context: Context, name: str, user: str) -> None:
     Example:
       warren group add shop-team ada
     """
-    reply = context.rest.put(f"/groups/{name}/members/{user}").body
-    output.said(context.output, f"User {user} is in group {name}.", reply)
+    said = f"User {user} is in group {name}."
+    carry_out(context, "PUT", f"/groups/{name}/members/{user}", None, said, tell=note)
 
 
 @group.command()
 @the_group
 @member
-@printing
+@changing
 @click.pass_obj
 def remove(context: Context, name: str, user: str) -> None:
     """Take a user out of a group.
@@ -172,13 +175,13 @@ def remove(context: Context, name: str, user: str) -> None:
     Example:
       warren group remove shop-team ada
     """
-    reply = context.rest.delete(f"/groups/{name}/members/{user}").body
-    output.said(context.output, f"User {user} is not in group {name} any more.", reply)
+    said = f"User {user} is not in group {name} any more."
+    carry_out(context, "DELETE", f"/groups/{name}/members/{user}", None, said, tell=note)
 
 
 @group.command("delete")
 @the_group
-@printing
+@changing
 @click.pass_obj
 def delete_group(context: Context, name: str) -> None:
     """Delete a group, with its roles.
@@ -187,4 +190,4 @@ def delete_group(context: Context, name: str) -> None:
     Example:
       warren group delete shop-team
     """
-    output.said(context.output, f"Group {name} deleted.", context.rest.delete(f"/groups/{name}").body)
+    carry_out(context, "DELETE", f"/groups/{name}", None, f"Group {name} deleted.", tell=note)

@@ -57,14 +57,14 @@ class Watcher(threading.Thread):
     def look(self) -> None:
         """Posts the world as it is now, if it is newer than the last one posted."""
         with reading(self._engine) as session:
-            revision = log_of_changes.current_revision(session)
-            if revision == self._world.revision:
-                return
             rows = log_of_changes.changes_since(session, self._world.revision)
+            if rows == []:
+                return
             if rows is None:
                 revision, objects = snapshot.snapshot(session)
                 changes = difference(self._world, objects)
             else:
+                revision = rows[-1].revision  # the newest: none is without a row
                 changes = snapshot.load(session, {(row.noun, row.id) for row in rows})
         self._world = self._world.apply(revision, changes)
         self._post(self._world, changes)

@@ -107,6 +107,7 @@ _HELD = (
         Subnet.pool_id,
         Subnet.block_size,
         host_ports.MESH.label("mesh"),
+        host_ports.PUBLISHED.label("publishes"),
     )
     .join(Host, Host.id == Endpoint.host_id)
     .join(Address, Address.endpoint_id == Endpoint.id)
@@ -291,8 +292,7 @@ def remove(tx: Transaction, endpoint_id: int) -> bool:
         if row.block_size is not None:
             blocks.give_back(session, row.subnet_id, tx.now, first.host_id)
     tx.record("endpoint", endpoint_id, "delete", tenant_id=first.tenant_id, host_id=first.host_id)
-    if first.mesh:
-        host_ports.leave_mesh(tx, endpoint_id, first.mesh)
+    host_ports.close(tx, endpoint_id, first)
     return True
 
 

@@ -22,7 +22,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from db import audit
 from db.audit import Actor, Told
 from db.engine import writing
-from db.errors import Conflict, StaleVersion
+from db.errors import Conflict, DomainError, StaleVersion
 from db.images import Touched, before_and_after
 from db.numbered import CURRENT, end
 from db.tables import ChangeRow, Revision, utcnow
@@ -101,6 +101,18 @@ class Transaction:
     def recorded(self) -> set[tuple[str, int]]:
         """The noun and id of each object that was changed so far."""
         return set(self._recorded)
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """A part that is undone when it is refused, as if it had not been tried; what was done before stays."""
+        kept = dict(self._recorded), dict(self._noted), list(self._told), list(self._before_commit)
+        try:
+            with self.session.begin_nested():
+                yield
+                self.session.flush()
+        except DomainError:
+            self._recorded, self._noted, self._told, self._before_commit = kept
+            raise
 
     def before_commit(self, call: Callable[[int], None]) -> None:
         """`call(revision)` inside the transaction once its revision is known."""

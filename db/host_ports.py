@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session, contains_eager
@@ -11,11 +12,14 @@ from sqlalchemy.orm import Session, contains_eager
 from db import allocate
 from db.changes import Transaction
 from db.errors import CollidesElsewhere, Conflict
-from db.tables import Endpoint, Host, HostStatus, Pool, Publication, Shared
-from db.wanted import MESH_CHANGED
+from db.rows import shortened
+from db.tables import Endpoint, Host, HostStatus, Network, Pool, Publication, Shared
+from db.wanted import MESH_CHANGED, PORTS_CHANGED
 
 MESH = select(func.max(Publication.mesh)).where(Publication.endpoint_id == Endpoint.id).scalar_subquery()
 """Of an endpoint in a query: its number among those that all hosts publish, if any."""
+PUBLISHED = select(Publication.id).where(Publication.endpoint_id == Endpoint.id).correlate(Endpoint).exists()
+"""Of an endpoint in a query: whether any host publishes it."""
 ANY = {"0.0.0.0": 4, "::": 6}
 
 
@@ -84,26 +88,79 @@ def check(taken: Taken, protocol: str, ports: range, endpoint: Endpoint, lead: s
             raise Conflict(problem, remedy or "choose another port, or end that program", "host_port")
 
 
-def check_move(session: Session, endpoint: Endpoint, host: Host) -> None:
-    """Before an endpoint comes to another host: refuses if one of its ports is taken there. Those that all hosts
-    publish are open there already."""
-    query = select(Publication).where(Publication.endpoint_id == endpoint.id, Publication.mesh == 0)
-    own = session.execute(query.order_by(Publication.id)).scalars().all()
-    if not own:
+def check_address(session: Session, host: Host, host_ip: str, lead: str = "", remedy: str = "") -> None:
+    """Raises Conflict where nobody reaches the host by an address, as far as its agent has said which it has."""
+    if not host_ip or host_ip in ANY:
         return
-    take_turn(session)
+    address = ipaddress.ip_address(host_ip)
+    query = select(HostStatus.agent_report).where(HostStatus.host_id == host.id)
+    has = (session.execute(query).scalar() or {}).get("addresses")
+    # All of 127.0.0.0/8 is every host's, and agents tell no link-local addresses.
+    if has is None or host_ip in has or address.is_loopback or address.is_link_local:
+        return
+    said = f"it has {shortened(has)}" if has else "it has told none"
+    remedy = remedy or "publish by one of these, or give the host that address first"
+    raise Conflict(f"{lead}host {host.name} has no address {host_ip}: {said}", remedy, "host_ip")
+
+
+def move(tx: Transaction, endpoint: Endpoint, host: Host) -> None:
+    """Before an endpoint comes to another host: refuses if one of its ports is taken there, or is by an address that
+    the host has not got. Those that all hosts publish are open there already."""
+    session = tx.session
+    query = select(Publication).where(Publication.endpoint_id == endpoint.id)
+    there = session.execute(query.order_by(Publication.id)).scalars().all()
+    if there:
+        redirected(tx, endpoint.host_id, host.id)
+    own = [one for one in there if not one.mesh]
+    if own:
+        take_turn(session)
     name = endpoint.qualified_name
     for one in own:
-        there = taken(session, one.protocol, one.host_ip, host.id)
+        others = taken(session, one.protocol, one.host_ip, host.id)
         lead = f"endpoint {name} takes its published ports along to host {host.name}, and "
+        check_address(session, host, one.host_ip, lead, f"unpublish port {one.host_port} of {name} first")
         remedy = f"unpublish one of the two, or move {name} to another host"
-        check(there, one.protocol, one.host_ports, endpoint, lead, remedy)
+        check(others, one.protocol, one.host_ports, endpoint, lead, remedy)
+
+
+def redirected(tx: Transaction, *host_ids: int) -> None:
+    """Ports of these hosts lead elsewhere now, or nowhere, as the endpoints are not where or what they were."""
+    for id in host_ids:
+        tx.record(PORTS_CHANGED, id, "update", host_id=id)
+
+
+def turned(tx: Transaction, network: Network) -> None:
+    """A network is open to the outside now, or is no more, and so are the ports of its endpoints."""
+    query = select(Endpoint.id, Endpoint.host_id, func.max(Publication.mesh).label("mesh"))
+    query = query.join(Publication, Publication.endpoint_id == Endpoint.id).where(Endpoint.network_id == network.id)
+    for row in tx.session.execute(query.group_by(Endpoint.id, Endpoint.host_id)):
+        redirected(tx, row.host_id)
+        if row.mesh:
+            tx.record(MESH_CHANGED, row.id, "update")
+
+
+def close(tx: Transaction, endpoint_id: int, was: Any) -> None:
+    """After an endpoint is gone of which `was` tells the host, and whether that and all hosts published it."""
+    if was.publishes:
+        redirected(tx, was.host_id)
+    if was.mesh:
+        leave_mesh(tx, endpoint_id, was.mesh)
 
 
 def leave_mesh(tx: Transaction, endpoint_id: int, number: int) -> None:
     """Frees the number of an endpoint that hosts publish no more, and tells them."""
     allocate.release(tx.session, Shared.MESH, number, tx.now)
     tx.record(MESH_CHANGED, endpoint_id, "update")
+
+
+def closed(session: Session) -> dict[int, dict[str, str]]:
+    """Why published ports are not open, by their ids and by the hosts where they are not."""
+    query = select(Host.name, HostStatus.closed).join(HostStatus, HostStatus.host_id == Host.id).order_by(Host.name)
+    found: dict[int, dict[str, str]] = {}
+    for name, ports in session.execute(query):
+        for id, why in ports.items():
+            found.setdefault(int(id), {})[name] = why
+    return found
 
 
 def _first(some: Iterable[int], others: range) -> int | None:

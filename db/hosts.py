@@ -226,7 +226,8 @@ def report(session: Session, host_id: int, report: Mapping[str, Any], now: datet
         .values(
             agent_seen_at=now,
             agent_report=dict(report),
-            tunnels_revision=report.get("tunnels_revision"),
+            **{name: report.get(name) for name in ("tunnels_revision", "ports_revision", "limits_revision")},
+            closed=dict(report.get("closed") or {}),
             updated_at=now,
         )
     )

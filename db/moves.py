@@ -51,7 +51,7 @@ def move(
         raise Forbidden(problem, f"let it with `warren endpoint move {name} --to {at.host}`", "move")
     endpoint.move_to = None
     if not stays:
-        host_ports.check_move(session, endpoint, session.get_one(Host, there["host_id"]))
+        host_ports.move(tx, endpoint, session.get_one(Host, there["host_id"]))
         what = f"the range of ofports of host {at.host}"
         endpoint.ofport = allocate.claim(session, at.ofports, tx.now, what=what, remedy="remove endpoints from it")
     for key, value in there.items():

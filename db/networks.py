@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session, contains_eager, joinedload, selectinload, undefer, undefer_group
 
-from db import allocate, collisions, quotas, relayout, segments, subnetting, transport, zones
+from db import allocate, collisions, host_ports, quotas, relayout, segments, subnetting, transport, zones
 from db.addressing import IPNetwork
 from db.changes import Transaction
 from db.collisions import Place
@@ -19,6 +19,7 @@ from db.names import qualified
 from db.pages import Page, Sort, containing, having_labels, moment, number, page
 from db.rows import assign, check_version, shortened
 from db.tables import Address, Endpoint, Network, Pool, Shared, Subnet, Tenant
+from db.wanted import goes_out
 
 _FEWER = "remove a network"
 
@@ -182,7 +183,7 @@ def update(
         values["cross_subnet"] = cross_subnet
     if carried_by is not None or physical is not None or vlan is not None:
         values |= _carried(tx.session, network, carried_by, physical, vlan)
-    left = network.zone
+    left, open_before = network.zone, goes_out(network)
     if isolated is not None and isolated != network.isolated:
         values |= {"isolated": isolated, "zone": zones.take(tx, _FEWER) if isolated else network.tenant.zone}
     if assign(network, **values):
@@ -191,6 +192,8 @@ def update(
         tx.record("network", network.id, "update", tenant_id=network.tenant_id)
         transport.check_hosts(tx.session, network)
         transport.record_tunnels(tx, tunnels)
+        if goes_out(network) != open_before:
+            host_ports.turned(tx, network)
     if (ranges, excludes, strict) != (None,) * 3 and relayout.change(tx, network, ranges, excludes, strict):
         _changed(tx, network)
     if network.zone != left:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from db import allocate, endpoints, host_ports
 from db.changes import Transaction
-from db.errors import Conflict, Exhausted, Invalid, NotFound
+from db.errors import Conflict, Exhausted, Forbidden, Invalid, NotFound
 from db.pages import Page, Sort, containing, number, page
 from db.tables import Endpoint, Host, Publication, Shared, Tenant
 from db.wanted import MESH_CHANGED, goes_out
@@ -21,6 +21,9 @@ MOST_PORTS = 1024
 """Of one publication."""
 CHOSEN = range(32768, 61000)
 """Where a host's port is chosen when none is asked for: where Linux chooses by itself, so that nobody counts on one."""
+MESH_LABEL, ALLOW = "warren/engine-mesh", "allow"
+"""The label of a tenant whose runtimes may publish by all hosts, and so take ports of others than their own. Only an
+administrator labels a tenant."""
 
 
 class Wish(NamedTuple):
@@ -62,16 +65,31 @@ def replace(tx: Transaction, endpoint: Endpoint, wishes: Sequence[Wish]) -> list
         _withdraw(tx, one)
     if new:
         _open(endpoint)
+    if any(wish.mesh for wish in new) and (tenant := endpoint.tenant).labels.get(MESH_LABEL) != ALLOW:
+        problem = f"containers' runtimes may not publish ports of tenant {tenant.name} by all hosts"
+        allow = f"`warren tenant label {tenant.name} {MESH_LABEL}={ALLOW}`"
+        raise Forbidden(problem, f"have an administrator allow it with {allow}, or publish without mesh", "mesh")
     return [*kept, *(_publish(tx, endpoint, wish, by_runtime=True) for wish in new)]
 
 
 def withdraw(tx: Transaction, name: str, id: int) -> None:
-    endpoint = endpoints.get(tx.session, name)
+    _withdraw(tx, get(tx.session, name, id))
+
+
+def get(session: Session, name: str, id: int) -> Publication:
+    """One of the endpoint's ports."""
+    endpoint = endpoints.get(session, name)
     query = host_ports.rows().where(Publication.id == id, Publication.endpoint_id == endpoint.id)
-    found = tx.session.execute(query).scalar_one_or_none()
+    found = session.execute(query).scalar_one_or_none()
     if found is None:
         raise NotFound(f"endpoint {name} has no published port number {id}", "list them with `warren published`", "id")
-    _withdraw(tx, found)
+    return found
+
+
+def of_endpoint(session: Session, id: int) -> list[Publication]:
+    return list(
+        session.execute(host_ports.rows().where(Publication.endpoint_id == id).order_by(Publication.id)).scalars()
+    )
 
 
 def find(
@@ -119,6 +137,7 @@ def _publish(tx: Transaction, endpoint: Endpoint, wish: Wish, by_runtime: bool) 
     session = tx.session
     host_ip = _checked(wish)
     at = None if wish.mesh else endpoint.host_id
+    host_ports.check_address(session, endpoint.host, host_ip)
     taken = host_ports.taken(session, wish.protocol, host_ip, at)
     host_port = wish.host_port
     if host_port == 0 or wish.last > host_port:
@@ -200,6 +219,6 @@ def _checked(wish: Wish) -> str:
 
 
 def _serves(row: Publication, wish: Wish) -> bool:
-    same = (row.protocol, row.port, row.count) == (wish.protocol, wish.port, wish.count)
+    same = (row.protocol, row.port, row.count, row.mesh > 0) == (wish.protocol, wish.port, wish.count, wish.mesh)
     fits = wish.host_port in (0, row.host_port) or wish.host_port <= row.host_port <= wish.last
     return same and fits and row.host_ip == (str(ipaddress.ip_address(wish.host_ip)) if wish.host_ip else "")

@@ -8,9 +8,9 @@ from __future__ import annotations
 import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, Result, Select, bindparam, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from controller import model
@@ -29,6 +29,33 @@ _PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 
 Ids = Sequence[int] | None
 """Which rows; None is all of them."""
+
+
+class _Query(NamedTuple):
+    """For all rows, and for some. Endpoints come and go all day: what is asked then is built once, which takes a third
+    of a millisecond each time."""
+
+    all: Select[Any]
+    some: Select[Any]
+
+
+def _by(column: InstrumentedAttribute[int], query: Select[Any]) -> _Query:
+    return _Query(query, query.where(column.in_(bindparam("ids", expanding=True))))
+
+
+_e, _a, _s = tables.Endpoint, tables.Address, tables.AllowedAddress
+_ENDPOINTS = _by(
+    _e.id,
+    select(
+        *(_e.id, tables.Tenant.name, _e.name, _e.network_id, _e.host_id, _e.ofport, _e.mac, _e.labels, _e.ports, MESH)
+    )
+    .join(tables.Tenant, tables.Tenant.id == _e.tenant_id)
+    .order_by(_e.id),
+)
+_ADDRESSES = _by(_a.endpoint_id, select(_a.endpoint_id, _a.ip, _a.prefix).order_by(_a.endpoint_id, _a.subnet_id))
+_ALLOWED = _by(
+    _s.endpoint_id, select(_s.endpoint_id, _s.cidr, _s.mac, _e.mac, _s.active).join(_e, _e.id == _s.endpoint_id)
+)
 
 
 def snapshot(session: Session) -> tuple[int, list[Change]]:
@@ -129,17 +156,12 @@ def _hosts(session: Session, ids: Ids) -> Iterator[Change]:
 
 
 def _endpoints(session: Session, ids: Ids) -> Iterator[Change]:
-    e, a, t = tables.Endpoint, tables.Address, tables.Tenant
     addresses: dict[int, list[model.Address]] = defaultdict(list)
-    query = select(a.endpoint_id, a.ip, a.prefix).where(*_those(a.endpoint_id, ids))
-    for endpoint_id, text, prefix in session.execute(query.order_by(a.endpoint_id, a.subnet_id)):
+    for endpoint_id, text, prefix in _rows(session, _ADDRESSES, ids):
         ip = ipaddress.ip_address(text)
         addresses[endpoint_id].append(model.Address(ip.version, int(ip), prefix))
     allowed = _allowed(session, ids)
-    columns = select(e.id, t.name, e.name, e.network_id, e.host_id, e.ofport, e.mac, e.labels, e.ports, MESH)
-    for id, tenant, name, network, host, ofport, mac, labels, ports, mesh in session.execute(
-        columns.join(t, t.id == e.tenant_id).where(*_those(e.id, ids)).order_by(e.id)
-    ):
+    for id, tenant, name, network, host, ofport, mac, labels, ports, mesh in _rows(session, _ENDPOINTS, ids):
         endpoint = model.Endpoint(
             id,
             f"{tenant}/{name}",
@@ -157,10 +179,8 @@ def _endpoints(session: Session, ids: Ids) -> Iterator[Change]:
 
 
 def _allowed(session: Session, ids: Ids) -> dict[int, list[model.Allowed]]:
-    a, e = tables.AllowedAddress, tables.Endpoint
     found: dict[int, list[model.Allowed]] = defaultdict(list)
-    query = select(a.endpoint_id, a.cidr, a.mac, e.mac, a.active).join(e, e.id == a.endpoint_id)
-    for id, cidr, mac, own, active in session.execute(query.where(*_those(a.endpoint_id, ids))):
+    for id, cidr, mac, own, active in _rows(session, _ALLOWED, ids):
         range = ipaddress.ip_network(cidr)
         address = int(range.network_address)
         found[id].append(model.Allowed(range.version, address, range.prefixlen, model.parse_mac(mac or own), active))
@@ -207,6 +227,10 @@ _LOADERS = {
     "policy": _policies,
     "name": _names,
 }
+
+
+def _rows(session: Session, query: _Query, ids: Ids) -> Result[Any]:
+    return session.execute(query.all) if ids is None else session.execute(query.some, {"ids": ids})
 
 
 def _those(column: InstrumentedAttribute[int], ids: Ids) -> list[ColumnElement[bool]]:

@@ -20,6 +20,9 @@ from db.tables import Address, ChangeRow, Controller, Endpoint, Host, Network, P
 
 MESH_CHANGED = "mesh"
 """The noun of a change of which ports all hosts publish; its id is the endpoint's."""
+PORTS_CHANGED = "ports"
+"""The noun for a host whose published ports lead elsewhere than before, though none of them was changed itself; the id
+is the host's."""
 OF_ALL_HOSTS = ("controller", transport.TUNNELS_CHANGED, MESH_CHANGED)
 """Nouns in the log that concern what every host should have."""
 GATEWAY = {"ofport": 2, "mac": GATEWAY_MAC}
@@ -177,7 +180,7 @@ def _published(session: Session, host_id: int) -> list[dict[str, Any]]:
     families: dict[int, set[int]] = {}
     for id, ip in session.execute(select(Address.endpoint_id, Address.ip).where(Address.endpoint_id.in_(ids))):
         families.setdefault(id, set()).add(6 if ":" in ip else 4)
-    same = ("protocol", "host_ip", "host_port", "port", "count")
+    same = ("id", "protocol", "host_ip", "host_port", "port", "count")
     return [
         {
             "endpoint": f"{row.tenant}/{row.name}",

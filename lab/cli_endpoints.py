@@ -8,7 +8,7 @@ import click
 
 from client import output
 from client.context import Context
-from client.options import changing, label, printing, read_qualified
+from client.options import label, printing, read_qualified, waiting
 from lab.options import complete_endpoints, of_lab
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--port", "ports", multiple=True, metavar="NAME=PORT/PROTO", help="A named port, like http=80/tcp.")
 @click.option("--mac", metavar="MAC", help="Ask for this MAC address.")
 @click.option("--alias", "aliases", multiple=True, metavar="NAME", help="Another name for it; several may share one.")
-@changing
+@waiting
 @of_lab
 @click.pass_obj
 def run(
@@ -65,7 +65,7 @@ def run(
 
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_endpoints)
-@changing
+@waiting
 @of_lab
 @click.pass_obj
 def rm(context: Context, lab: Lab, names: tuple[str, ...]) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -78,11 +80,12 @@ class Lab:
     ) -> State:
         """Start what is missing. More hosts may be asked for later, not fewer; `engines` are Docker's, one a host, and
         `podmans` are Podman's."""
-        with state.locked(self.name):
-            known = state.load(self.name)
+        with state.locked(self.name), ExitStack() as stack:
+            known, people = state.load(self.name), None
             if known is None or not known.ready or not netns.exists(fabric_netns(self.name)):
                 self._sweep()  # never came up whole, or the machine was restarted under it
-                known = State(count or 3, server.free_port(port), owner)
+                people = stack.enter_context(server.listen(port))
+                known = State(count or 3, people.getsockname()[1], owner)
             elif count and count < known.hosts:
                 raise LabError(
                     f"Lab '{self.name}' has {known.hosts} hosts and does not shrink to {count}; take it down first."
@@ -90,7 +93,7 @@ class Lab:
             known = known._replace(hosts=max(count or 0, known.hosts), docker=engines or known.docker)
             known = known._replace(podman=podmans or known.podman)
             state.save(self.name, known)
-            self._build(known)
+            self._build(known, people)
             known = known._replace(ready=True)
             state.save(self.name, known)
             return known
@@ -253,7 +256,7 @@ class Lab:
 
     # -- building ----------------------------------------------------------------------------------------------
 
-    def _build(self, known: State) -> None:
+    def _build(self, known: State, people: socket.socket | None = None) -> None:
         limits.make_room()
         everyone = state.hosts(self.name, known.hosts)
         with Step("Underlay"):
@@ -261,7 +264,7 @@ class Lab:
         with Step("Database"):
             server.prepare(self.folder, known.port)
         with Step("Web and controller"):
-            server.start_web(self.name, known.port)
+            server.start_web(self.name, known.port, people)
             server.start_controller(self.name)
             responder.start(self.folder)
             server.wait_for_web(self.name)

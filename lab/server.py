@@ -50,13 +50,14 @@ def prepare(lab_dir: Path, port: int) -> None:
     state.write(lab_dir / "client.json", {"api": address(port), "token": token.read_text().strip()})
 
 
-def start_web(lab: str, port: int) -> None:
+def start_web(lab: str, port: int, held: socket.socket | None = None) -> None:
+    """`held`: what listens there for people already."""
     lab_dir = state.folder(lab)
     web = daemon(lab_dir, "web")
     if web.process:
         return
     # Both as inherited sockets: gunicorn makes none itself once it is given one.
-    with _listen("127.0.0.1", port) as people, netns.inside(fabric_netns(lab)):
+    with held or _listen("127.0.0.1", port) as people, netns.inside(fabric_netns(lab)):
         with _listen(FABRIC_ADDRESS, WEB_PORT) as agents:
             fds = (people.fileno(), agents.fileno())
             binds = [part for fd in fds for part in ("--bind", f"fd://{fd}")]
@@ -104,16 +105,14 @@ def session(lab: str) -> Rest:
     return Rest(said["api"], said["token"])
 
 
-def free_port(wanted: int = 0) -> int:
-    """`wanted` if nobody listens there, else whatever the kernel gives."""
+def listen(wanted: int = 0) -> socket.socket:
+    """Where people find a new lab: at `wanted` if nobody listens there, else where the kernel says. It is held from now
+    on, as another lab may start at the same moment."""
     for port in (wanted, 0):
-        with socket.socket() as one:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                one.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(one.getsockname()[1])
+        try:
+            return socket.create_server(("127.0.0.1", port), backlog=128)
+        except OSError:
+            continue
     raise LabError("No port is free on 127.0.0.1.")
 
 

@@ -14,10 +14,12 @@ import fcntl
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from logging import getLogger
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import IO, NamedTuple
 
 from client import VERSION
@@ -56,6 +58,8 @@ log = getLogger(__name__)
 SOCKET = "cni.sock"
 START_PATIENCE = 5.0
 """Seconds that the CNI socket waits for the bridge: a runtime that calls earlier is told to try again."""
+SIGNAL_SECONDS = 0.5
+"""The most that a signal to stop waits to be looked at."""
 
 
 class Settings(NamedTuple):
@@ -101,6 +105,7 @@ class Agent:
             self._attacher.retry_releases,
             connections.counted,
             Traffic(settings.ovsdb).counted,
+            lambda: self._gateway.ports,
         )
         self._keeper = Keeper(
             self._database,
@@ -110,9 +115,10 @@ class Agent:
             self._everywhere,
             resolver_port(settings.bridge).name,
         )
-        self._gateway = Gateway(settings.bridge, ledger, partial(self._keeper.beyond, "out"))
+        self._gateway = Gateway(settings.bridge, ledger, partial(self._keeper.beyond, "out"), self._reporter.at_once)
         publisher = Publisher(rest, identity.host, self._reporter.now, self._gateway.settled)
         self._links = look.Watch(self._changed)
+        self._addresses = look.Watch(self._gateway.readdressed, look.RTMGRP_ADDRESSES)
         self._prober = Prober(self._keeper.surroundings, partial(self._keeper.beyond, "underlay"))
         tracer = Tracer(rest, identity.host, settings.bridge, settings.ovsdb)
         certificate = Certificate(rest, identity.host, state)
@@ -127,13 +133,14 @@ class Agent:
             naming = Naming(engine, book.joints, rest, identity.host)
             more = (identity.host, settings.docker_tenant, book, publisher, engine, naming.joined)
             self._docker = DockerServer(settings.docker_plugins, Driver(self._attacher, rest, *more), naming)
-        self._ended = threading.Event()
+        self._ended: SimpleQueue[None] = SimpleQueue()
 
     def run(self) -> None:
         """Until `stop`."""
         log.info("host agent starts: API %s, bridge %s", self._settings.api, self._settings.bridge)
         self._database.start()
         self._links.start()
+        self._addresses.start()
         self._names.recall()
         self._resolver.start()
         self._names.start()
@@ -151,7 +158,7 @@ class Agent:
         if self._docker is not None:
             self._docker.start()
             log.info("ready for Docker at %s", self._docker.path)
-        self._ended.wait()
+        self._wait_for_end()
         log.info("host agent stops; containers keep their network")
         self._conflist.stop()
         self._server.stop()
@@ -162,6 +169,7 @@ class Agent:
         self._resolver.stop()
         self._space.close()
         self._links.stop()
+        self._addresses.stop()
         self._reporter.stop()
         self._prober.stop()
         self._gateway.stop()
@@ -174,7 +182,14 @@ class Agent:
 
     def stop(self) -> None:
         """Safe to call from a signal handler."""
-        self._ended.set()
+        self._ended.put(None)
+
+    def _wait_for_end(self) -> None:
+        """Unlike an event's, a queue's `put` may interrupt its own `get`. A signal that comes just before Python waits
+        is looked at when it has waited."""
+        while True:
+            with suppress(Empty):
+                return self._ended.get(timeout=SIGNAL_SECONDS)
 
     def _everywhere(self, revision: int) -> bool:
         """Whether a revision is live on all hosts that it concerns; not, while nobody can say."""

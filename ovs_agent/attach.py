@@ -1,13 +1,14 @@
 """Attaching a container's interface to its network, and detaching it: everything or nothing.
 
 ```
- PUT attachment ──┬── veth ── port ── addresses, routes ── number from Open vSwitch ──┬── attached
-                  └── controller compiles ── bridge confirms the flows ───────────────┘
+ PUT attachment ──┬── port ── number from Open vSwitch ────────────────┬── attached
+ a pair of veth ──┼── addresses, routes ───────────────────────────────┤
+                  └── controller compiles ── bridge confirms the flows ┘
 ```
 
-The port takes the number for which the flows are made, so the first packet meets them. It decides the order, what is
-undone after a failure, and what is put off while the API is away. It refuses to know who asks (CNI, Docker) and in
-which words.
+The pair is made before anybody knows whose it will be. The port takes the number for which the flows are made, so the
+first packet meets them. It decides the order, what is undone after a failure, and what is put off while the API is
+away. It refuses to know who asks (CNI, Docker) and in which words.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from ovs_agent.netlink.veth import ALL, Routing
 from ovs_agent.netlink.wire import NoNamespace, is_home
 from ovs_agent.ovsdb import Database
 from ovs_agent.plan import ENDPOINT, endpoint_port
-from ovs_agent.plug import SCOPE, Plugs
+from ovs_agent.plug import SCOPE, Plugs, Spare, spare_name
 from ovs_agent.state import Release, State
 
 log = getLogger(__name__)
@@ -84,8 +85,8 @@ class Attacher:
         self._state = state
         self._names = names
         self._confirmation = Confirmation(rest, host, bridge)
-        self._plugs = Plugs(database, bridge, checksum_offload)
-        self._aside = ThreadPoolExecutor(2 * CONCURRENCY, "aside")  # an attach uses two: a slow one holds up no other
+        self._aside = ThreadPoolExecutor(3 * CONCURRENCY, "aside")  # an attach uses three: a slow one holds up no other
+        self._plugs = Plugs(database, bridge, checksum_offload, self._aside)
 
     def attach(
         self,
@@ -103,15 +104,22 @@ class Attacher:
             if interface := wish.get("interface"):
                 self._check_given(key, interface)
             else:
+                self._plugs.discard(key)
                 self._check_inside(key, netns)
             if self._state.has_release(Release(*key)):
                 self._release(key)  # an older interface of this name, whose end the API has yet to hear of
             made: list[Endpoint] = []
+            spare = None
+            if not interface:
+                self._ledger.touch(key, spare_name(key))
+                spare = self._plugs.spare(key, netns)
             try:
-                return self._attach(key, wish, scope, abandoned, made, routing)
+                return self._attach(key, wish, scope, abandoned, made, routing, spare)
             except BaseException as fault:
                 log.warning("attach of %s %s failed and is undone: %s", *key, fault)
                 self._plugs.remove({endpoint.port_name: bool(endpoint.interface) for endpoint in made})
+                if spare is not None:
+                    self._plugs.discard(key, spare)
                 if wish.get("move"):
                     pass
                 elif made or not (
@@ -189,6 +197,7 @@ class Attacher:
             for name in ports:
                 self._ledger.touch(key, name)
             self._plugs.remove(ports)
+            self._plugs.discard(key)
             revision = released.result()
             if endpoint is not None:
                 self._ledger.forget(endpoint)
@@ -275,6 +284,7 @@ class Attacher:
         abandoned: Callable[[], bool],
         made: list[Endpoint],
         routing: Routing,
+        spare: Spare | None,
     ) -> Attached:
         started = time.monotonic()
         body = self._rest.put(self._path(key), json=wish, timeout=FLOWS_PATIENCE).body
@@ -287,7 +297,7 @@ class Attacher:
         confirmed = self._aside.submit(self._confirmation.flows, revision, gone, named=True)
         named = self._aside.submit(self._named, endpoint, wish, revision)
         try:
-            host_mac, gateways = self._plugs.plug(endpoint, scope, routing)
+            host_mac, gateways = self._plugs.plug(endpoint, scope, routing, spare)
         except BaseException:
             failed.set()
             raise

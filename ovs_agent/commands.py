@@ -17,7 +17,7 @@ import click
 
 from client.change import report
 from client.context import Context
-from client.options import changing, label, read_name, read_qualified
+from client.options import label, read_name, read_qualified, waiting
 from client.rest import Reply, Rest
 from ovs_agent import containers
 from ovs_agent.cni.spec import dns_label
@@ -51,7 +51,8 @@ class Agent:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
                 channel.settimeout(PATIENCE)
                 channel.connect(str(self._path))
-                channel.sendall(json.dumps({"do": do, **more}).encode() + b"\n")
+                request = json.dumps({"do": do, **more}).encode()
+                channel.sendall(len(request).to_bytes(4, "big") + request)
                 reply = b"".join(iter(lambda: channel.recv(65536), b""))
         except PermissionError:
             raise click.ClickException(f"Only root may ask the agent at {self._path}; try it with sudo.") from None
@@ -113,7 +114,7 @@ def which(command: Command) -> Command:
 @label
 @click.option("--name", metavar="NAME", help="The endpoint's name; else the container's.")
 @click.option("--move", is_flag=True, help="The endpoint of this name comes here, as it is, from where it is.")
-@changing
+@waiting
 @click.pass_obj
 def attach(
     context: Context,
@@ -175,7 +176,7 @@ def attach(
 
 @click.command()
 @which
-@changing
+@waiting
 @click.pass_obj
 def detach(
     context: Context,

@@ -106,7 +106,7 @@ class Endpoint(NamedTuple):
 
 class Published(NamedTuple):
     """Ports of this host that lead to an endpoint's, here or, with `mesh`, on another host. `host_ip` empty: any
-    address of the host; 0.0.0.0 and ::: any of that family."""
+    address of the host; 0.0.0.0 and ::: any of that family. `id` is the API's; 0 in a document of an older API."""
 
     endpoint: str
     ofport: int
@@ -117,11 +117,18 @@ class Published(NamedTuple):
     port: int
     count: int
     mesh: int = 0  # its number among endpoints that all hosts publish; 0: it is here
+    id: int = 0
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Published:
-        fields = {name: document.get(name, 0) if name == "mesh" else document[name] for name in cls._fields}
+        optional = cls._field_defaults
+        fields = {name: document.get(name, 0) if name in optional else document[name] for name in cls._fields}
         return cls(**fields | {"families": tuple(fields["families"])})
+
+    @property
+    def ports(self) -> str:
+        """Of the host: `tcp/8080`, `udp/5000-5009`."""
+        return f"{self.protocol}/{self.host_port}" + (f"-{self.host_port + self.count - 1}" if self.count > 1 else "")
 
 
 class Wanted(NamedTuple):

@@ -85,7 +85,7 @@ def _enrol(
                 log.warning("%s Trying again.", fault)
                 sleep(PAUSE)
             except Problem as problem:
-                if problem.status >= 500:
+                if problem.status >= 500 or problem.status == 429:
                     log.warning("%s Trying again.", problem)
                     sleep(PAUSE)
                     continue

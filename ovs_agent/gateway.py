@@ -11,11 +11,13 @@ import json
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
+from typing import NamedTuple
 
 from ovs_agent import nat
+from ovs_agent.document import Published
 from ovs_agent.ledger import Ledger
 from ovs_agent.listening import but_reserved, listeners
 from ovs_agent.netlink import connections, routes, veth
@@ -36,13 +38,30 @@ class Fault(Exception):  # noqa: N818
     """nft did not do what it was told."""
 
 
-class Gateway:
-    """`told` gets what is wrong and cannot be put right, a sentence each, when that changes."""
+class Ports(NamedTuple):
+    """How published ports are: as they should be at `revision`, but those that are `closed`, by id and with the reason.
+    `addresses` are those by which the host is known; None while nobody has looked."""
 
-    def __init__(self, bridge: str, ledger: Ledger, told: Callable[[tuple[str, ...]], None]) -> None:
+    revision: int = 0
+    closed: Mapping[str, str] = {}
+    addresses: tuple[str, ...] | None = None
+
+
+class Gateway:
+    """`told` gets what is wrong and cannot be put right, a sentence each, when that changes; `ports_changed` is called
+    when others are open than before."""
+
+    def __init__(
+        self,
+        bridge: str,
+        ledger: Ledger,
+        told: Callable[[tuple[str, ...]], None],
+        ports_changed: Callable[[], None],
+    ) -> None:
         self._name = nat.gateway_port(bridge)
         self._ledger = ledger
         self._told = told
+        self._ports_changed = ports_changed
         self._woken = threading.Event()
         self._stopping = False
         self._disturbed = True  # something may be other than it was left
@@ -51,10 +70,19 @@ class Gateway:
         self._open: tuple[nat.Ways, Mapping[str, str]] | None = None  # what connections were compared with
         self._problems: tuple[str, ...] = ()
         self._done = threading.Condition()
-        self._revision = 0  # whose published ports are loaded
+        self.ports = Ports()
+        self._published: Sequence[Published] = ()  # that were looked after last
+        self._opened: set[int] | None = None  # ids of those that lead to their endpoints; None before the first look
+        self._readdressed = True  # the host may have other addresses than before
+        self._own: frozenset[str] = frozenset()
+        self._others: tuple[str, ...] = ()  # what is wrong with what others do
 
     def wake(self) -> None:
         self._woken.set()
+
+    def readdressed(self) -> None:
+        self._readdressed = True
+        self.wake()
 
     def start(self) -> None:
         for name, work in (("gateway", self._run), ("rules", self._listen)):
@@ -65,10 +93,11 @@ class Gateway:
         self._stopping = True
         self.wake()
 
-    def settled(self, revision: int, seconds: float) -> bool:
-        """Whether the ports that are published at a revision are open, at the latest after `seconds`."""
+    def settled(self, revision: int, seconds: float) -> Ports | None:
+        """How published ports are as soon as those of a revision were opened; None: not after `seconds` either."""
         with self._done:
-            return self._done.wait_for(lambda: self._revision >= revision, seconds)
+            there = self._done.wait_for(lambda: self.ports.revision >= revision, seconds)
+            return self.ports if there else None
 
     def _run(self) -> None:
         while not self._stopping:
@@ -78,6 +107,7 @@ class Gateway:
                 problems = self._look(whole)
             except (Fault, OSError) as fault:
                 problems, self._disturbed = (str(fault),), True
+                self._not_opened(str(fault).rstrip("."))
             except Exception:
                 log.exception("a look at the way out failed")
                 problems, self._disturbed = (), True
@@ -117,22 +147,48 @@ class Gateway:
         published = wanted.published if wanted else ()
         here = endpoints(wanted, local) if wanted else ()
         number = wanted.number if wanted else 0
-        rules = nat.ruleset(self._name, published, here, number)
+        if self._readdressed or whole:
+            self._readdressed = False
+            self._own = frozenset(own_addresses())
+        occupied = self._occupied(published) if wanted else {}
+        open_ones = [one for one in published if one not in occupied]
+        rules = nat.ruleset(self._name, open_ones, here, number)
         if whole or self._loaded is None or self._loaded[0] != rules:
-            routes.keep(self._name, nat.networks(published, here))
+            routes.keep(self._name, nat.networks(open_ones, here))
             self._load(rules)
+        if wanted is not None:
+            self._opened = {one.id for one in open_ones}
+        closed = occupied | nat.closed(open_ones, number, self._own)
         if wanted is not None and local.fresh:
-            self._end_astray(nat.ways(published, number), nat.reached(here))
+            self._end_astray(nat.ways(open_ones, number), nat.reached(here))
+            self._tell(wanted.revision, published, {str(one.id): why for one, why in closed.items()})
+        if whole:
+            listed = json.loads(_nft("-j", "list", "ruleset"))["nftables"]
+            programs = but_reserved(listeners(), nat.host_ports(open_ones))
+            self._others = *nat.obstacles(listed, self._name), *nat.unheard(open_ones, programs)
+        return *self._others, *nat.not_open(closed)
+
+    def _occupied(self, published: Sequence[Published]) -> dict[Published, str]:
+        """Those that were not open before and at which a program listens: it was there first. What was open when the
+        agent started stays so."""
+        if self._opened is None:
+            return {}
+        new = [one for one in published if one.id not in self._opened]
+        return nat.occupied(new, but_reserved(listeners(), nat.host_ports(new))) if new else {}
+
+    def _not_opened(self, why: str) -> None:
+        wanted, local = self._ledger.knowledge()
         if wanted is not None and local.fresh:
-            with self._done:
-                self._revision = wanted.revision
-                self._done.notify_all()
-        if not whole:
-            return self._problems
-        listed = json.loads(_nft("-j", "list", "ruleset"))["nftables"]
-        obstacles = nat.obstacles(listed, self._name)
-        programs = but_reserved(listeners(), nat.host_ports(published))
-        return *obstacles, *nat.closed(published, number), *nat.unheard(published, programs)
+            new = (one for one in wanted.published if one.id not in (self._opened or ()))
+            self._tell(wanted.revision, wanted.published, {str(one.id): why for one in new})
+
+    def _tell(self, revision: int, published: Sequence[Published], closed: Mapping[str, str]) -> None:
+        before, self._published = (self._published, *self.ports[1:]), published
+        with self._done:
+            self.ports = Ports(revision, closed, nat.own(self._own))
+            self._done.notify_all()
+        if before != (published, *self.ports[1:]):
+            self._ports_changed()
 
     def _end_astray(self, ways: nat.Ways, reached: Mapping[str, str]) -> None:
         """Connections that go where the rules led before; in the first look also those from before this run. A way that

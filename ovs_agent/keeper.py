@@ -6,7 +6,7 @@ It decides when to look. What is to be done is the plan's decision; how, Open vS
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from logging import getLogger
 from pathlib import Path
@@ -44,6 +44,9 @@ from ovs_agent.plan import (
 log = getLogger(__name__)
 INTERVAL = 10.0
 """Seconds between looks when nobody wakes the keeper."""
+SOON = 0.2
+"""Seconds to the next one while a container is being made, which may have no process yet to find its namespace by; then
+twice as long, up to the interval."""
 LIFE_SIGN = 3.0
 """Seconds that ovs-vswitchd may take to answer; its rows in the database look well even when it is dead."""
 BREATH = 0.1
@@ -66,6 +69,7 @@ class Condition(NamedTuple):
     gone: tuple[int, ...] = ()  # endpoints whose container's namespace is no more, by id
     strays: tuple[Stray, ...] = ()
     tunnels_revision: int | None = None  # the newest of whose tunnels and segments the bridge has all ports
+    limits_revision: int = 0  # the newest to whose limits all endpoints are held
 
 
 class Keeper:
@@ -91,6 +95,7 @@ class Keeper:
         self._stopping = False
         self._last = Condition(bridge, False, (), {}, ())
         self._beyond: dict[str, tuple[str, ...]] = {}
+        self._pause = INTERVAL
         self.first_look = threading.Event()
 
     def wake(self) -> None:
@@ -124,8 +129,9 @@ class Keeper:
             except Exception:
                 log.exception("a look at the host failed")
             self._told(self._last)
-            timely = not self._woken.wait(INTERVAL)
-            if not timely:
+            woken = self._woken.wait(self._pause)
+            timely = not woken and self._pause == INTERVAL
+            if woken:
                 self._ledger.quiet(BREATH, LONGEST_BREATH)
 
     def look(self, thorough: bool = True) -> Condition:
@@ -147,23 +153,27 @@ class Keeper:
         if leaving(wanted, seen, local) or segments.leaving(wanted, seen, local):
             local = local._replace(everywhere=local.fresh and self._everywhere(wanted.tunnels_revision))
         steps = (*plan(wanted, seen, local), *segments.plan(wanted, seen, local))
+        unlimited: dict[str, str] = {}
         if steps:
-            self._carry_out(steps)
+            unlimited = self._carry_out(steps)
             seen = self._seen()._replace(underlay=its)
         self.first_look.set()
+        self._pause = next_pause(self._pause) if unlimited else INTERVAL
+        held = local.fresh and not unlimited and local.busy.isdisjoint(one.port_name for one in wanted.endpoints)
         own_problems = (*problems(wanted, seen, local), *segments.problems(wanted, seen, local))
         return Condition(
             self._bridge,
             seen.bridge is not None,
             tuple(sorted(seen.connected)),
             states(wanted, seen, local),
-            (*own_problems, *(one for its in self._beyond.values() for one in its)),
+            (*own_problems, *filter(None, unlimited.values()), *(one for its in self._beyond.values() for one in its)),
             underlay and underlay._replace(bridged=segments.underlay_bridge(seen) is not None),
             wanted.revision if local.fresh else None,
             missing(wanted, seen, local),
             tuple(one.id for one in endpoints(wanted, local) if one.netns and not Path(one.netns).exists()),
             strays(wanted, seen, local),
             self._last.tunnels_revision if own_problems or not local.fresh else wanted.revision,
+            wanted.revision if held else self._last.limits_revision,
         )
 
     def _let_go(self, seen: Seen) -> Seen:
@@ -181,16 +191,18 @@ class Keeper:
         seen = self._database.seen(self._bridge)
         return seen._replace(links=look.links())
 
-    def _carry_out(self, steps: tuple[Step | segments.AddBridge, ...]) -> None:
+    def _carry_out(self, steps: tuple[Step | segments.AddBridge, ...]) -> dict[str, str]:
+        """Ports whose limits could not be set, each with a sentence if somebody has to know."""
         for step in steps:
             log.info("%s", describe(step))
         for step in steps:
             if isinstance(step, RaiseLink):
                 veth.bring_up(step.name)
         unreached = {s.endpoint.port_name for s in steps if isinstance(s, SetMtu) and not self._set_mtu(s)}
-        unlimited = {s.endpoint.port_name for s in steps if isinstance(s, SetLimits) and not self._set_limits(s)}
+        limited = {s.endpoint.port_name: self._set_limits(s) for s in steps if isinstance(s, SetLimits)}
+        unlimited = {port: why for port, why in limited.items() if why is not None}
         in_database = [
-            _less(_less(s, MTUS, unreached), LIMITS, unlimited)
+            _less(_less(s, MTUS, unreached), LIMITS, unlimited.keys())
             for s in steps
             if isinstance(s, SetBridge | segments.AddBridge | SetSsl | SetControllers | PutPort | DropPort)
         ]
@@ -205,6 +217,7 @@ class Keeper:
                     veth.delete(name)
                 case LowerLink(name):
                     veth.bring_down(name)
+        return unlimited
 
     def _set_mtu(self, step: SetMtu) -> bool:
         """Whether it could be: else the next look tries again."""
@@ -215,19 +228,25 @@ class Keeper:
             return False
         return True
 
-    def _set_limits(self, step: SetLimits) -> bool:
-        """The same of limits."""
+    def _set_limits(self, step: SetLimits) -> str | None:
+        """Why they could not be: else the next look tries again. None: they are set; "": as its container is just being
+        made, or ends."""
         try:
             shape.limit(step.endpoint)
-        except (OSError, NoNamespace) as fault:
-            log.warning(
-                "the limits of %s (%s) stay as they are: %s", *(step.endpoint.name, step.endpoint.port_name), fault
-            )
-            return False
-        return True
+        except NoNamespace as fault:
+            log.info("%s (%s) is not limited yet: %s", step.endpoint.name, step.endpoint.port_name, fault)
+            return ""
+        except OSError as fault:
+            return f"The limits of {step.endpoint.name} ({step.endpoint.port_name}) stay as they are: {fault}."
+        return None
 
 
-def _less(step: Step | segments.AddBridge, key: str, ports: set[str]) -> Step | segments.AddBridge:
+def next_pause(last: float) -> float:
+    """Seconds to the next look when this one, `last` seconds after the one before, could not do all."""
+    return SOON if last == INTERVAL else min(2 * last, INTERVAL)
+
+
+def _less(step: Step | segments.AddBridge, key: str, ports: Set[str]) -> Step | segments.AddBridge:
     """With nothing said by `key` of ports that could not be made so."""
     return step._replace(port=step.port.without(key)) if isinstance(step, PutPort) and step.port.name in ports else step
 

@@ -102,11 +102,47 @@ def called(one: Published, version: int, host: int) -> str | None:
     return str(MESH[version][host << _MESH_ENDPOINT_BITS | one.mesh]) if host < _MESH_HOSTS else None
 
 
-def closed(published: Iterable[Published], host: int) -> tuple[str, ...]:
-    """Why ports are not open that all hosts publish: a sentence."""
-    if host < _MESH_HOSTS or not any(one.mesh for one in published):
-        return ()
-    return (f"This is host number {host}, and only those below {_MESH_HOSTS} publish endpoints of other hosts.",)
+def closed(published: Iterable[Published], host: int, own: Set[str]) -> dict[Published, str]:
+    """Which lead nowhere on a host of this number with these addresses, and why: what follows a colon."""
+    found = {}
+    for one in published:
+        if one.mesh and host >= _MESH_HOSTS:
+            found[one] = f"this is host number {host}, and only those below {_MESH_HOSTS} publish others' endpoints"
+        elif one.host_ip and one.host_ip not in _ANY and not _has(own, one.host_ip):
+            found[one] = f"the host has no address {one.host_ip}; give it that, or publish by another"
+    return found
+
+
+def occupied(published: Iterable[Published], listeners: Sequence[Listener]) -> dict[Published, str]:
+    """Which a program of the host was quicker to take, and which: what follows a colon."""
+    found = {}
+    for one in published:
+        for listener in listeners:
+            if _clash(one, listener):
+                at = f"{listener.protocol}/{listener.port}"
+                found[one] = f"a program of the host listens at {at}; end it, or publish by another port"
+                break
+    return found
+
+
+def not_open(closed: Mapping[Published, str]) -> tuple[str, ...]:
+    """One sentence each."""
+    return tuple(
+        f"Port {one.ports}, which is published for {one.endpoint}, is not open: {why}." for one, why in closed.items()
+    )
+
+
+def own(addresses: Iterable[str]) -> tuple[str, ...]:
+    """Those by which others may know the host, of all that it has; sorted."""
+    found = map(ipaddress.ip_address, addresses)
+    known = (one for one in found if not (one.is_loopback or one.is_link_local or one in TRANSIT[one.version]))
+    return tuple(str(one) for one in sorted(known, key=lambda one: (one.version, int(one))))
+
+
+def _has(own: Set[str], address: str) -> bool:
+    """All of 127.0.0.0/8 is every host's, and link-local addresses say nothing without an interface."""
+    ip = ipaddress.ip_address(address)
+    return address in own or ip.is_loopback or ip.is_link_local
 
 
 def networks(published: Iterable[Published], endpoints: Iterable[Endpoint]) -> list[str]:
@@ -217,10 +253,18 @@ def unheard(published: Iterable[Published], listeners: Iterable[Listener]) -> tu
         f"nobody reaches it from outside. End it, or `warren unpublish` the port."
         for way in published
         for one in there
-        if one.protocol == way.protocol
-        and one.port in range(way.host_port, way.host_port + way.count)
-        and (one.address in _ANY or way.host_ip in ("", one.address, *_ANY))
+        if _clash(way, one)
     )
+
+
+def _clash(way: Published, one: Listener) -> bool:
+    """Whether a packet may mean both. A program that listens at :: hears IPv4, too."""
+    if one.protocol != way.protocol or one.port not in range(way.host_port, way.host_port + way.count):
+        return False
+    here, there = "" if one.address == "::" else one.address, way.host_ip
+    if not here or not there or here == there:
+        return True
+    return any(_ANY.get(a) == (6 if ":" in b else 4) for a, b in ((here, there), (there, here)))
 
 
 def obstacles(listed: Sequence[Mapping[str, Any]], gateway: str) -> tuple[str, ...]:

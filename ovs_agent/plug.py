@@ -5,8 +5,11 @@ It decides the order in which they are made and removed, so that the switch neve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future, wait
+from hashlib import sha256
 from logging import getLogger
+from typing import NamedTuple, TypeVar
 
 from ovs_agent.document import Endpoint
 from ovs_agent.findings import port_problem
@@ -17,6 +20,7 @@ from ovs_agent.ovsdb import Database, OvsdbFault
 from ovs_agent.ovsdb.database import PATIENCE
 from ovs_agent.plan import EMPTY, ENDPOINT, WAS_DOWN, DropPort, PutPort, endpoint_port
 
+T = TypeVar("T")
 log = getLogger(__name__)
 SCOPE = "warren-scope"
 """The key in a port's external_ids for who attached it."""
@@ -26,14 +30,32 @@ class PortFailed(Exception):  # noqa: N818
     """Open vSwitch could not make the port as asked."""
 
 
+class Spare(NamedTuple):
+    """A pair in the making: its host's end's name, and in the end that one's MAC."""
+
+    name: str
+    made: Future[str]
+
+
+def spare_name(key: Key) -> str:
+    """Of the host's end of a pair whose port is not known yet: found again by whoever knows the container's end."""
+    return f"wrn-{sha256('/'.join(key).encode()).hexdigest()[:10]}"
+
+
 class Plugs:
-    def __init__(self, database: Database, bridge: str, checksum_offload: bool) -> None:
+    """`aside` runs what need not be waited for at once."""
+
+    def __init__(self, database: Database, bridge: str, checksum_offload: bool, aside: Executor) -> None:
         self._database = database
         self._bridge = bridge
         self._checksum_offload = checksum_offload
+        self._aside = aside
 
-    def plug(self, endpoint: Endpoint, scope: str, routing: Routing) -> tuple[str, tuple[str, ...]]:
-        """The veth, its port with the right number, and the container's end; or the interface that is there."""
+    def plug(
+        self, endpoint: Endpoint, scope: str, routing: Routing, spare: Spare | None
+    ) -> tuple[str, tuple[str, ...]]:
+        """The port with the right number, and the container's end, of a spare pair; or of the interface that is
+        there."""
         if endpoint.interface:
             own = look.own(endpoint.interface)
             was_down = {WAS_DOWN: "true"} if own is not None and not own.up else {}
@@ -41,19 +63,45 @@ class Plugs:
             _limit(endpoint)
             veth.bring_up(endpoint.interface)
             return "", ()
-        host_mac = self.pair(endpoint)
-        gateways = veth.configure(endpoint, self._checksum_offload, routing)
-        self.put_port(endpoint, scope)
+        assert spare is not None
+        host_mac = spare.made.result()
+        self._make_way(endpoint)
+        _replacing(endpoint, lambda: veth.take(spare.name, endpoint))
+        configured = self._aside.submit(veth.configure, endpoint, self._checksum_offload, routing)
+        try:
+            self.put_port(endpoint, scope)
+        finally:
+            wait([configured])
         _limit(endpoint)
-        return host_mac, gateways
+        return host_mac, configured.result()
+
+    def spare(self, key: Key, netns: str) -> Spare:
+        """Begin to make a pair for an endpoint that is not known yet."""
+        name = spare_name(key)
+        return Spare(name, self._aside.submit(veth.make_spare, name, key[1], netns))
+
+    def discard(self, key: Key, spare: Spare | None = None) -> None:
+        """The pair that nobody took; without one in the making, what a crash may have left of it."""
+        name = spare_name(key)
+        if spare is not None:
+            wait([spare.made])
+        elif look.index_of(name) is None:
+            return
+        try:
+            veth.delete(name)
+        except OSError as fault:
+            log.warning("interface %s stays for now: %s", name, fault)
 
     def pair(self, endpoint: Endpoint) -> str:
+        self._make_way(endpoint)
+        return _replacing(endpoint, lambda: veth.make(endpoint))
+
+    def _make_way(self, endpoint: Endpoint) -> None:
         if self._database.port(endpoint.port_name) is not None:
             # Of a container that is gone or was left: Open vSwitch must let go of the old pair before it sees a new one
             # of that name, or it goes on listening to the old.
             self._database.apply([DropPort(self._bridge, endpoint.port_name)])
             self._database.switched_on(PATIENCE)
-        return self._make(endpoint)
 
     def put_port(self, endpoint: Endpoint, scope: str, more: Mapping[str, str] = EMPTY) -> None:
         port = endpoint_port(endpoint)
@@ -96,14 +144,15 @@ class Plugs:
             except OSError as fault:
                 log.warning("interface %s stays as it is for now: %s", name, fault)
 
-    def _make(self, endpoint: Endpoint) -> str:
-        try:
-            return veth.make(endpoint)
-        except veth.InterfaceExists:
-            # The container has no such interface, as was looked at before: it is our own, of an attach that a crash
-            # cut short, and its other end is somewhere else.
-            veth.delete(endpoint.port_name)
-            return veth.make(endpoint)
+
+def _replacing(endpoint: Endpoint, make: Callable[[], T]) -> T:
+    try:
+        return make()
+    except veth.InterfaceExists:
+        # The container has no such interface, as was looked at before: it is our own, of an attach that a crash cut
+        # short, and its other end is somewhere else.
+        veth.delete(endpoint.port_name)
+        return make()
 
 
 def _limit(endpoint: Endpoint) -> None:

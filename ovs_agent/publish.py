@@ -12,12 +12,15 @@ from typing import Any
 from urllib.parse import quote
 
 from client.rest import Problem, Rest, Unreachable
+from ovs_agent.gateway import Ports
 from ovs_agent.ledger import Key
 from ovs_agent.listening import Port
 
 log = getLogger(__name__)
 PATIENCE = 5.0
 """Seconds that the API has, and then the rules."""
+MESH_PATIENCE = 1.0
+"""Seconds that other hosts have to open what all hosts publish: one that is slow must not hold containers up."""
 
 
 class NotOpened(Exception):  # noqa: N818
@@ -29,7 +32,11 @@ class Publisher:
     for; `settled` waits for the rules of a revision."""
 
     def __init__(
-        self, rest: Rest, host: str, report: Callable[[Set[Port]], None], settled: Callable[[int, float], bool]
+        self,
+        rest: Rest,
+        host: str,
+        report: Callable[[Set[Port]], None],
+        settled: Callable[[int, float], Ports | None],
     ) -> None:
         self._rest = rest
         self._host = host
@@ -46,10 +53,16 @@ class Publisher:
             reply = self._rest.put(self._path(key), json={"ports": list(ports)}, timeout=PATIENCE).body
         finally:
             self._asked.pop(key, None)
-        if not self._settled(int(reply["revision"]), PATIENCE):
+        settled = self._settled(int(reply["revision"]), PATIENCE)
+        if settled is None:
             raise NotOpened(
                 f"The rules for published ports are not loaded within {PATIENCE:g} s; the agent's log says why."
             )
+        for one in reply["ports"]:
+            if why := settled.closed.get(str(one["id"])):
+                raise NotOpened(f"Port {one['protocol']}/{one['host_port']} of this host cannot be opened: {why}.")
+        if any(one["mesh"] for one in reply["ports"]):
+            self._rest.get(f"/revisions/{reply['revision']}", params={"wait": MESH_PATIENCE}, timeout=PATIENCE)
         return list(reply["ports"])
 
     def _path(self, key: Key) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from client.rest import Problem, Rest, Unreachable
 from ovs_agent import listening
+from ovs_agent.gateway import Ports
 from ovs_agent.keeper import Condition
 from ovs_agent.traffic import Counts
 
@@ -26,7 +27,8 @@ MOST_LISTED = 4096
 
 class Reporter:
     """`agent` says who reports, `physical` which physical segments the host has; `release` is called before each
-    report, `connections` tells how many are open, `traffic` what ports have counted, if it is time for that."""
+    report, `connections` tells how many are open, `traffic` what ports have counted, if it is time for that, `ports`
+    how published ports are."""
 
     def __init__(
         self,
@@ -37,6 +39,7 @@ class Reporter:
         release: Callable[[], None],
         connections: Callable[[], list[dict[str, Any]] | None],
         traffic: Callable[[], Counts | None],
+        ports: Callable[[], Ports],
     ) -> None:
         self._rest = rest
         self._path = f"/hosts/{host}/report"
@@ -45,7 +48,9 @@ class Reporter:
         self._release = release
         self._connections = connections
         self._traffic = traffic
+        self._ports = ports
         self._news = threading.Event()
+        self._urgent = threading.Event()
         self._ended = threading.Event()
         self._condition: Condition | None = None
         self._said: tuple[str, ...] = ()
@@ -79,17 +84,24 @@ class Reporter:
         """The API is back: do not wait for the next heartbeat."""
         self._news.set()
 
+    def at_once(self) -> None:
+        """Somebody waits for what is new."""
+        self._urgent.set()
+        self._news.set()
+
     def start(self) -> None:
         threading.Thread(target=self._run, name="report", daemon=True).start()
 
     def stop(self) -> None:
         self._ended.set()
+        self._urgent.set()
         self._news.set()
 
     def _run(self) -> None:
         while not self._ended.is_set():
             self._news.wait(HEARTBEAT)
-            self._ended.wait(BREATH)
+            self._urgent.wait(BREATH)
+            self._urgent.clear()
             self._news.clear()
             try:
                 self._release()
@@ -111,7 +123,7 @@ class Reporter:
         return self._listening
 
     def _report(self) -> None:
-        condition = self._condition
+        condition, published = self._condition, self._ports()
         if condition is None or self._ended.is_set():
             return
         body = {
@@ -127,6 +139,10 @@ class Reporter:
             "listening": self._listeners(),
             "revision": condition.revision,
             "tunnels_revision": condition.tunnels_revision,
+            "limits_revision": condition.limits_revision,
+            "ports_revision": published.revision,
+            "closed": dict(list(published.closed.items())[:MOST_LISTED]),
+            "addresses": None if published.addresses is None else list(published.addresses[:MOST_LISTED]),
             "missing": list(condition.missing[:MOST_LISTED]),
             "gone": list(condition.gone[:MOST_LISTED]),
             "strays": [stray._asdict() for stray in condition.strays[:MOST_LISTED]],

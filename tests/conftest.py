@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
-LAB = Path(__file__).parent / "lab"
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -30,8 +34,24 @@ def pytest_make_collect_report(
     return report
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`make test` has two processes: one with the labs' tests, which mostly wait, the other with all the rest."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("lab" if item.path.is_relative_to(LAB) else "rest"))
+class Together(LoadScopeScheduling):
+    """`make test` has two processes. One begins with all tests of labs, which mostly wait, the other with agents':
+    neither a lab nor a host is made twice, and no two labs share the processors. The rest goes file by file to whoever
+    has time. (xdist's own groups are marks, which it writes into a name that pytest 9 does not look at any more.)"""
+
+    WHOLE = ("lab", "agent")
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        folder = file.split("/")[1]
+        return folder if folder in self.WHOLE else file
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        for folder in reversed(self.WHOLE):
+            if folder in self.workqueue:
+                self.workqueue.move_to_end(folder, last=False)
+        super()._assign_work_unit(node)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:
+    return Together(config, log)

@@ -137,7 +137,7 @@ class Ovs(Daemons):
         return self.run("ovs-ofctl", "-O", "OpenFlow14", *arguments, stdin=stdin)
 
     def vsctl(self, *arguments: str) -> str:
-        return self.run("ovs-vsctl", f"--db=unix:{self.folder / 'db.sock'}", "--timeout=20", *arguments)
+        return self.run("ovs-vsctl", f"--db=unix:{self.folder / 'db.sock'}", "--timeout=55", *arguments)
 
     def appctl(self, *arguments: str) -> str:
         return self.run("ovs-appctl", "-t", "ovs-vswitchd", *arguments)

@@ -46,13 +46,13 @@ from web.pace import Stopwatch
 from web.state import KEY, State
 from web.ui import (  # noqa: F401 - their views are on the frame's blueprint
     addresses,
+    bulk,
     changes,
     flows,
     frame,
     overview,
     pages,
     reachability,
-    removal,
     settings,
     sign_in,
     sign_in_oidc,
@@ -63,6 +63,8 @@ from web.ui import (  # noqa: F401 - their views are on the frame's blueprint
 from web.ui import audit as audit_pages  # noqa: F401
 from web.ui import hosts as host_pages  # noqa: F401
 from web.ui import policies as policy_pages  # noqa: F401
+from web.ui import publications as publication_pages  # noqa: F401
+from web.ui import records as record_pages  # noqa: F401
 from web.viewers import Viewers
 
 PREFIX = "/api/v1"

@@ -11,14 +11,15 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from typing import NamedTuple, Protocol
 
 from sqlalchemy import Engine
 
-from db import traces
+from db import convergence, traces
+from db.convergence import Lag
 from db.engine import asking, reading
 from db.feed import Feed, changes_since, current_revision
 
@@ -52,10 +53,11 @@ class Change(Protocol):
 
 class News(NamedTuple):
     """`changes` is the log after a revision, oldest first; None when it does not reach back so far. `questions` are
-    what agents are asked and have not answered yet: the host by the question's id."""
+    what agents are asked and have not answered yet: the host by the question's id. `lag` is None when nobody asked."""
 
     changes: Sequence[Change] | None
     questions: Mapping[int, int]
+    lag: Lag | None = None
 
 
 class Source:
@@ -73,9 +75,14 @@ class Source:
         with reading(self._engine) as session:
             return current_revision(session)
 
-    def since(self, revision: int) -> News:
-        with asking(self._engine) as connection:  # each is one statement
-            return News(changes_since(connection, revision), traces.waiting(connection))
+    def since(self, revision: int, concerned: Collection[int] | None) -> News:
+        """With the lag, if somebody waits for it; `concerned` are hosts whose names are waited for, by id."""
+        if concerned is None:
+            with asking(self._engine) as connection:  # each is one statement
+                return News(changes_since(connection, revision), traces.waiting(connection))
+        with reading(self._engine) as session:
+            lag = convergence.lag(session, concerned)
+            return News(changes_since(session, revision), traces.waiting(session), lag)
 
     def close(self) -> None:
         self._feed.close()
@@ -96,12 +103,21 @@ class Seen(NamedTuple):
 Interest = Callable[[Sequence[Change]], bool]
 
 
+class Held(NamedTuple):
+    """What a request waits for that asked where a revision is live: `by` tells whether it is in vain to look again.
+    `hosts` are those whose names count, by id."""
+
+    by: Callable[[Lag], bool]
+    hosts: frozenset[int] = frozenset()
+
+
 class _Waiter(NamedTuple):
     """`host`: wake also for a question to the agent of this one."""
 
     interest: Interest
     wake: threading.Event
     host: int | None = None
+    held: Held | None = None
 
 
 class Live:
@@ -177,10 +193,11 @@ class Live:
             self._waiters.add(waiter)
         return self._sleep(waiter, timeout)
 
-    def wait_for_pulse(self, after: int, timeout: float) -> bool:
-        """Until any commit after pulse `after` (progress of hosts has no revision). False: time is over."""
+    def wait_for_pulse(self, after: int, timeout: float, held: Held | None = None) -> bool:
+        """Until any commit after pulse `after` (progress of hosts has no revision), or one that leaves nothing `held`.
+        False: time is over."""
         self._start()
-        waiter = _Waiter(lambda changes: True, threading.Event())
+        waiter = _Waiter(lambda changes: True, threading.Event(), held=held)
         with self._lock:
             if self._seen.pulse > after:
                 return True
@@ -245,14 +262,19 @@ class Live:
             if not source.wait(FEED_WAIT_SECONDS):
                 continue
             began = time.monotonic()
-            changes, questions = source.since(self._seen.revision)
+            changes, questions, lag = source.since(self._seen.revision, self._waited_for())
             if changes is None or len(changes) > KEPT_CHANGES:
                 self._forget_before(source.revision())
             else:
-                self._take(changes, questions)
+                self._take(changes, questions, lag)
             time.sleep(min(REST * (time.monotonic() - began), MOST_REST_SECONDS))
 
-    def _take(self, changes: Sequence[Change], questions: Mapping[int, int]) -> None:
+    def _waited_for(self) -> frozenset[int] | None:
+        with self._lock:
+            held = [waiter.held.hosts for waiter in self._waiters if waiter.held is not None]
+        return frozenset().union(*held) if held else None
+
+    def _take(self, changes: Sequence[Change], questions: Mapping[int, int], lag: Lag | None) -> None:
         now = time.monotonic()
         with self._lock:
             overflow = len(self._recent) + len(changes) - KEPT_CHANGES
@@ -265,7 +287,9 @@ class Live:
             self._questions = questions
             self._asked.update(dict.fromkeys(asked, self._seen.pulse))
             for waiter in self._waiters:
-                if not waiter.wake.is_set() and (waiter.host in asked or waiter.interest(changes)):
+                if waiter.wake.is_set() or (waiter.held is not None and lag is not None and waiter.held.by(lag)):
+                    continue
+                if waiter.host in asked or waiter.interest(changes):
                     waiter.wake.set()
 
     def _forget_before(self, revision: int) -> None:

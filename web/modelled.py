@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from sqlalchemy import Engine as Database
 from sqlalchemy.orm import Session
 
 from controller.calc.engine import Engine
-from controller.calc.known import Names, numbers, reason
+from controller.calc.known import Names, answered, owner_of, reason
 from controller.model import Change
 from controller.openflow.encode import encode
 from controller.pipeline.flow import Flow
@@ -43,10 +43,11 @@ Fragment = tuple[Placed, ...]
 
 
 class Spoken(NamedTuple):
-    """What somebody put into words: the texts of a fragment's flows, and the numbers that they give names to."""
+    """What somebody put into words: the texts of a fragment's flows, with whose they are and what names answered."""
 
     fragment: Fragment
-    numbers: frozenset[int]
+    owner: str
+    answers: Mapping[tuple[Any, ...], str | None]
     texts: tuple[str, ...]
 
 
@@ -132,21 +133,25 @@ def program(world: World, host: int, known: Engine[Placed], before: Program | No
     names, fragments = Names(world, host), dict(known.program(host))
     flows = [(key, one) for key, its in fragments.items() for one in its]
     places = {one.place: at for at, (_, one) in enumerate(flows)}
-    spoken = {} if before is None else dict(_as_before(before, names, fragments))
+    spoken = {} if before is None else dict(_as_before(before, world, names, fragments))
     return Program(world, names, fragments, flows, places, spoken)
 
 
-def _as_before(before: Program, names: Names, fragments: dict[Key, Fragment]) -> Iterator[tuple[Key, Spoken]]:
-    """What would be put into the same words again: flows that are the same, and whose numbers mean the same."""
-    if before.spoken:
-        changed = names.changed(before.names)
-        for key, spoken in list(before.spoken.items()):
-            if fragments.get(key) is spoken.fragment and spoken.numbers.isdisjoint(changed):
-                yield key, spoken
+def _as_before(
+    before: Program, world: World, names: Names, fragments: dict[Key, Fragment]
+) -> Iterator[tuple[Key, Spoken]]:
+    """What would be put into the same words again: flows that are the same, of which names say the same."""
+    known: dict[tuple[Any, ...], str | None] = {}
 
+    def answers_so(question: tuple[Any, ...], answer: str | None) -> bool:
+        if question not in known:
+            known[question] = answered(names, question)
+        return known[question] == answer
 
-def spoken_of(fragment: Fragment, texts: tuple[str, ...]) -> Spoken:
-    return Spoken(fragment, frozenset(number for one in fragment for number in numbers(one.flow)), texts)
+    for key, spoken in list(before.spoken.items()):
+        same = fragments.get(key) is spoken.fragment and owner_of(world, key)[1] == spoken.owner
+        if same and all(answers_so(*one) for one in spoken.answers.items()):
+            yield key, spoken
 
 
 def whole(session: Session) -> World:

@@ -57,7 +57,9 @@ class HostStatus(Base):
     `wanted_revision` is the newest revision that changed this host's program, `confirmed_revision` the newest
     one its bridge has confirmed. `controller` is who last spoke for it. `names_revision` is that
     of the names that its resolver answers from, as of `names_seen_at`. `tunnels_revision` is the newest whose tunnels
-    and segments the bridge has ports for; None while no agent has said so.
+    and segments the bridge has ports for, `ports_revision` whose published ports the host's rules follow, and
+    `limits_revision` to whose limits endpoints are held; None while no agent has said so. `closed` has the published
+    ports that are not open there, by id, each with the reason.
     """
 
     __tablename__ = "host_status"
@@ -76,6 +78,9 @@ class HostStatus(Base):
     names_revision: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     names_seen_at: Mapped[datetime | None]
     tunnels_revision: Mapped[int | None] = mapped_column(BigInteger)
+    ports_revision: Mapped[int | None] = mapped_column(BigInteger)
+    limits_revision: Mapped[int | None] = mapped_column(BigInteger)
+    closed: Mapped[dict[str, str]] = mapped_column(default=dict, server_default="{}")
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 

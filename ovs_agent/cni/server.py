@@ -1,8 +1,9 @@
 """The agent's socket, on which the CNI plugin passes on what a runtime called it with, and `warren attach` asks.
 
-One request and one reply per connection. The request is a line of JSON: the plugin's is `{"env": {..}, "stdin": ".."}`,
-the command's `{"do": ..}`. The reply is the exit code as a digit, then JSON. It decides which error code a failure has
-and notices a caller that went away. What an attachment is, it does not know.
+One request and one reply per connection. The request is its length, 4 bytes in network order, and either what a runtime
+said, `CNI_COMMAND=ADD NUL CNI_IFNAME=eth0 NUL NUL` and the plugin's standard input as it is, or the command's JSON,
+`{"do": ..}`. The reply is the exit code as a digit, then JSON. It decides which error code a failure has and notices a
+caller that went away. What an attachment is, it does not know.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from ovs_agent.ovsdb import OvsdbFault
 from ovs_agent.publish import NotOpened, Publisher
 
 log = getLogger(__name__)
+LENGTH = struct.Struct("!I")
 REQUEST_LIMIT = 1 << 20
 REQUEST_PATIENCE = 10.0
 """Seconds that a caller may take to send its request."""
@@ -76,17 +78,19 @@ class Server:
             try:
                 connection.settimeout(REQUEST_PATIENCE)
                 _refuse_strangers(connection)
-                request = json.loads(_receive_line(connection).decode("utf-8", "replace"))
-                if "do" in request:
-                    self._serve_by_hand(connection, request)
+                variables, by_runtime, stdin = _receive(connection).decode("utf-8", "replace").partition("\0\0")
+                if not by_runtime:
+                    self._serve_by_hand(connection, json.loads(variables))
                     return
-                environment: dict[str, str] = request["env"]
-                reply = self._answer(environment, request["stdin"], lambda: _gone(connection))
+                environment = {
+                    name: value for name, _, value in (pair.partition("=") for pair in variables.split("\0"))
+                }
+                reply = self._answer(environment, stdin, lambda: _gone(connection))
                 try:
                     connection.sendall(reply)
                 except OSError:
                     if environment["CNI_COMMAND"] == "ADD" and reply[:1] == b"0":  # nobody knows that it succeeded
-                        self._plugin.delete(spec.parse(environment, request["stdin"]), environment)
+                        self._plugin.delete(spec.parse(environment, stdin), environment)
                     raise
             except (OSError, ValueError, KeyError, TypeError) as fault:
                 log.warning("a call could not be answered: %s", fault)
@@ -162,15 +166,20 @@ def _refuse_strangers(connection: socket.socket) -> None:
         raise PermissionError(f"user {uid} is not root")
 
 
-def _receive_line(connection: socket.socket) -> bytes:
+def _receive(connection: socket.socket) -> bytes:
+    (size,) = LENGTH.unpack(_exactly(connection, LENGTH.size))
+    if size > REQUEST_LIMIT:
+        raise ValueError(f"a request of {size} bytes; the limit is {REQUEST_LIMIT}")
+    return _exactly(connection, size)
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
     data = b""
-    while not data.endswith(b"\n"):
-        part = connection.recv(65536)
+    while len(data) < size:
+        part = connection.recv(size - len(data))
         if not part:
             raise ConnectionError("the caller went away before it had asked")
         data += part
-        if len(data) > REQUEST_LIMIT:
-            raise ValueError(f"a request of more than {REQUEST_LIMIT} bytes")
     return data
 
 

@@ -80,10 +80,12 @@ class Call(NamedTuple):
 def parse(environment: Mapping[str, str], stdin: str) -> Call:
     """Raises CniError."""
     command = _command(environment)
-    config = _decode(stdin)
+    config = {} if command == "VERSION" and not stdin.strip() else _decode(stdin)
     version = _version(config, command)
     if command == "VERSION":
         return Call(command, version, "", "", "", "", {}, config)
+    if not isinstance(config.get("socket", ""), str | None):  # which the plugin has looked at before
+        wrong("socket", config["socket"], "the path of the agent's socket")
     name = config.get("name")
     if not isinstance(name, str) or not NAME.fullmatch(name):
         wrong("name", name, "a network name of letters, digits, '.', '_' and '-'")

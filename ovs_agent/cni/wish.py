@@ -105,6 +105,7 @@ def published(call: Call) -> list[dict[str, Any]]:
     listed = capabilities(call).get("portMappings")
     if not isinstance(listed, list | None):
         wrong(field, listed, "a list of ports")
+    mesh = _mesh(call)
     found = []
     for one in listed or ():
         host_port, port = (one.get(key) for key in ("hostPort", "containerPort")) if isinstance(one, dict) else (0, 0)
@@ -115,8 +116,20 @@ def published(call: Call) -> list[dict[str, Any]]:
             wrong(field, one, "an object whose protocol is tcp, udp or sctp")
         if host_port:  # 0: the container's port is named, and not published
             host_ip = one.get("hostIP") or None
-            found.append({"protocol": protocol, "port": port, "host_port": host_port, "host_ip": host_ip})
+            ports = {"protocol": protocol, "port": port, "host_port": host_port, "host_ip": host_ip}
+            found.append(ports | ({"mesh": True} if mesh else {}))
     return found
+
+
+def _mesh(call: Call) -> bool:
+    """Whether all hosts are to publish them; what is said of the container counts before what is of the network."""
+    conventions = mapping(mapping(call.config, "args"), "cni", "args.cni")
+    for field, said in (("args.cni.mesh", conventions.get("mesh")), ("mesh", call.config.get("mesh"))):
+        if said is not None:
+            if not isinstance(said, bool):
+                wrong(field, said, "true or false")
+            return said
+    return False
 
 
 def _check_rules(field: str, rules: Any) -> None:

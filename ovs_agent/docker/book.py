@@ -30,12 +30,14 @@ class Pool(NamedTuple):
 
 
 class Net(NamedTuple):
-    """A Docker network. `own`: made for it alone, and removed with it."""
+    """A Docker network. `own`: made for it alone, and removed with it. `mesh`: all hosts publish the ports of its
+    containers."""
 
     id: str
     network: str
     internal: bool
     own: bool
+    mesh: bool = False
 
 
 class Joint(NamedTuple):
@@ -49,6 +51,7 @@ class Joint(NamedTuple):
     addresses: tuple[str, ...]
     ports: tuple[tuple[Any, ...], ...] = ()
     way_in: bool = False
+    mesh: bool = False  # all hosts publish them
 
 
 class Row(Protocol):

@@ -212,7 +212,7 @@ class Driver:
             "vlan": asked.vlan,
         }
         self._rest.put(self._path(network), json=body, timeout=PATIENCE)
-        self._book.nets.put(Net(asked.id, network, asked.internal, own))
+        self._book.nets.put(Net(asked.id, network, asked.internal, own, asked.mesh))
         with self._changed:
             for pool in pools:
                 self._book.pools.put(pool._replace(network=network, docker_network=asked.id))
@@ -251,6 +251,7 @@ class Driver:
                 wish=claim.wish,
                 addresses=asked.addresses or claim.endpoint.addresses,
                 ports=asked.ports,
+                mesh=net.mesh if asked.mesh is None else asked.mesh,
             )
             self._book.joints.put(known)
             mac = claim.endpoint.mac
@@ -284,8 +285,9 @@ class Driver:
         if joint is not None:
             self._keep_ports(joint, asked.ports, True)
             if asked.ports:
+                more = {"count": 1, **({"mesh": True} if joint.mesh else {})}
                 ports = [
-                    {**port._asdict(), "host_ip": port.host_ip or None, "count": 1} for port in asked.ports if port.port
+                    {**port._asdict(), "host_ip": port.host_ip or None, **more} for port in asked.ports if port.port
                 ]
                 self._publisher.publish((joint.container_id, joint.ifname), ports)
 

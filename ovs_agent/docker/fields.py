@@ -98,6 +98,14 @@ def number(options: Mapping[str, str], key: str, like: str) -> int | None:
     return int(value) if value else None
 
 
+def flag(options: Mapping[str, Any], key: str) -> bool | None:
+    """None: not said."""
+    value = options.get(key)
+    if value is not None and value not in ("true", "false"):
+        raise Refused(f"Option {key} is '{str(value)[:TEXT_LIMIT]}'; give true or false.")
+    return None if value is None else value == "true"
+
+
 def mac(said: Mapping[str, Any], key: str) -> str:
     value = text(said, key).lower()
     if value and not _MAC.fullmatch(value):

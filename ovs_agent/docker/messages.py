@@ -22,9 +22,9 @@ MAC_ADDRESS = f"{PREFIX}endpoint.macaddress"
 ADDRESS_TYPE, GATEWAY = "RequestAddressType", f"{PREFIX}gateway"
 PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
 TRANSPORTS = ("vxlan", "geneve", "gre", "vlan", "host-gw", "local")
-NETWORK_OPTIONS = ("tenant", "network", "transport", "physical", "vlan", MTU)
+NETWORK_OPTIONS = ("tenant", "network", "transport", "physical", "vlan", "mesh", MTU)
 POOL_OPTIONS = ("tenant", "network")
-ENDPOINT_OPTIONS = ("name", "label.KEY")
+ENDPOINT_OPTIONS = ("name", "mesh", "label.KEY")
 _LABEL = "label."
 
 
@@ -81,6 +81,7 @@ class CreateNetwork(NamedTuple):
     transport: str | None
     physical: str | None
     vlan: int | None
+    mesh: bool
 
 
 class DeleteNetwork(NamedTuple):
@@ -95,6 +96,7 @@ class CreateEndpoint(NamedTuple):
     ports: tuple[Port, ...]
     name: str
     labels: Mapping[str, str]
+    mesh: bool | None  # None: as the network says
 
 
 class Join(NamedTuple):
@@ -215,6 +217,7 @@ def _create_network(said: Mapping[str, Any]) -> Call:
         transport,
         fields.name(generic, "physical") or None,
         fields.number(generic, "vlan", "a VLAN tag, like 42"),
+        fields.flag(generic, "mesh") is True,
     )
 
 
@@ -235,6 +238,7 @@ def _create_endpoint(said: Mapping[str, Any]) -> Call:
         _ports(options),
         fields.name(own, "name"),
         labels,
+        fields.flag(own, "mesh"),
     )
 
 

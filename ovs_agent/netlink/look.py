@@ -29,7 +29,8 @@ GROUP = 0x77_61_72_72
 
 IFF_UP, IFF_NOARP = 0x1, 0x80
 SIOCGIFFLAGS = 0x8913
-RTMGRP_LINK = 1
+RTMGRP_LINK = 0x1
+RTMGRP_ADDRESSES = 0x10 | 0x100  # IPv4 and IPv6
 IFINFO = struct.Struct("=BxHiII")  # family, type, index, flags, change
 IFADDR = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
 RTMSG_SIZE = 12
@@ -125,16 +126,18 @@ def own(name: str) -> Own | None:
 
 
 class Watch:
-    """Calls `changed` after every change of an interface in the namespace of whoever starts it."""
+    """Calls `changed` after every change of an interface in the namespace of whoever starts it; or of whatever else
+    these `groups` of rtnetlink(7) tell."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    def __init__(self, changed: Callable[[], None], groups: int = RTMGRP_LINK) -> None:
         self._changed = changed
+        self._groups = groups
         self._stopping = False
         self._channel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         self._channel.settimeout(1.0)
 
     def start(self) -> None:
-        self._channel.bind((0, RTMGRP_LINK))
+        self._channel.bind((0, self._groups))
         threading.Thread(target=self._run, name="links", daemon=True).start()
 
     def stop(self) -> None:

@@ -112,9 +112,10 @@ def pair_of(name: str) -> Pair:
 
 
 def namespace(netns: bytes | None) -> str:
-    """By a process in it: a runtime that moved the interface itself need not have told where to."""
+    """By a process in it: a runtime that moved the interface itself need not have told where to. None: the interface is
+    here, not moved yet."""
     tried: set[int] = set()
-    for path in Path("/proc").glob("[0-9]*/ns/net"):
+    for path in Path("/proc").glob("[0-9]*/ns/net") if netns is not None else ():
         with suppress(OSError):  # it has ended
             if (space := path.stat().st_ino) in tried:
                 continue
@@ -122,7 +123,7 @@ def namespace(netns: bytes | None) -> str:
             query = nsidmsg()
             query["attrs"] = [("NETNSA_PID", int(path.parts[2]))]
             said = attributes(ask(Request("number a namespace", rtnl.RTM_GETNSID, query)), _RTGENMSG_SIZE)
-            if netns is not None and said.get(_NETNSA_NSID) == netns:
+            if said.get(_NETNSA_NSID) == netns:
                 return str(path)
     raise NoNamespace("of an interface without one", missing=True)
 

@@ -58,24 +58,39 @@ def make(endpoint: Endpoint) -> str:
     The host's end comes up only when it is deaf: IPv6 that starts and stops again would have ovs-vswitchd read all
     routes of the machine, twice.
     """
-    mac = (b"\xfe" + os.urandom(5)).hex(":")
-    fd = open_netns(endpoint.netns)
+    known = [("IFLA_ADDRESS", endpoint.mac), ("IFLA_MTU", endpoint.mtu)]
+    mac = _make(endpoint.port_name, endpoint.ifname, endpoint.netns, known)
+    take(endpoint.port_name, endpoint)
+    return mac
+
+
+def make_spare(name: str, ifname: str, netns: str) -> str:
+    """The same of a pair whose endpoint is not known yet, to be taken later. The host's end is down; the container's
+    end is up and says nothing: what changes once there is a port costs ovs-vswitchd a turn each."""
+    mac = _make(name, ifname, netns, [])
+
+    def begin() -> None:
+        _set_ipv6(ifname, False)
+        bring_up(ifname)
+
+    inside(netns, begin)
+    return mac
+
+
+def take(spare: str, endpoint: Endpoint) -> None:
+    """Make the host's end of a pair an endpoint's, and bring it up. Raises InterfaceExists."""
+    index = index_of(spare)
+    if index is None:
+        raise KernelRefusal(errno.ENODEV, f"make {spare} {endpoint.port_name}")
+    message = _up()
+    message["index"] = index
+    message["attrs"] = [("IFLA_IFNAME", endpoint.port_name), ("IFLA_MTU", endpoint.mtu)]
     try:
-        change([_new_pair(endpoint, mac, fd)])
+        change([Request(f"make {spare} {endpoint.port_name}", rtnl.RTM_NEWLINK, message)])
     except KernelRefusal as fault:
         if fault.errno != errno.EEXIST:
             raise
-        raise InterfaceExists(
-            f"Interface {endpoint.ifname} in {endpoint.netns}, or {endpoint.port_name} on the host, exists already; "
-            f"delete it first."
-        ) from None
-    finally:
-        os.close(fd)
-    for family, key, value in DEAF:
-        with suppress(FileNotFoundError):  # a kernel without IPv6
-            Path(f"/proc/sys/net/{family}/conf/{endpoint.port_name}/{key}").write_text(value)
-    bring_up(endpoint.port_name)
-    return mac
+        raise InterfaceExists(f"The host has an interface {endpoint.port_name} already; delete it first.") from None
 
 
 class Routing(NamedTuple):
@@ -142,36 +157,48 @@ def without_checksum_offload(ifname: str) -> None:
         fcntl.ioctl(channel, SIOCETHTOOL, request)
 
 
-def _new_pair(endpoint: Endpoint, mac: str, netns: int) -> Request:
-    peer = [
-        ("IFLA_IFNAME", endpoint.ifname),
-        ("IFLA_ADDRESS", endpoint.mac),
-        ("IFLA_MTU", endpoint.mtu),
-        ("IFLA_NET_NS_FD", netns),
-    ]
+def _make(name: str, ifname: str, netns: str, known: list[tuple[str, Any]]) -> str:
+    """`known` are attributes of the container's end. The host's is down, and deaf."""
+    mac = (b"\xfe" + os.urandom(5)).hex(":")
+    fd = open_netns(netns)
+    peer = [("IFLA_IFNAME", ifname), ("IFLA_NET_NS_FD", fd), *known]
     data = ("IFLA_INFO_DATA", {"attrs": [("VETH_INFO_PEER", {"attrs": peer})]})
     message = ifinfmsg()
     message["attrs"] = [
-        ("IFLA_IFNAME", endpoint.port_name),
+        ("IFLA_IFNAME", name),
         ("IFLA_ADDRESS", mac),
-        ("IFLA_MTU", endpoint.mtu),
         ("IFLA_GROUP", GROUP),
         ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "veth"), data]}),
     ]
-    what = f"make interface {endpoint.ifname} in {endpoint.netns} and {endpoint.port_name} on the host"
-    return Request(what, rtnl.RTM_NEWLINK, message, CREATE)
+    what = f"make interface {ifname} in {netns} and {name} on the host"
+    try:
+        change([Request(what, rtnl.RTM_NEWLINK, message, CREATE)])
+    except KernelRefusal as fault:
+        if fault.errno != errno.EEXIST:
+            raise
+        raise InterfaceExists(
+            f"Interface {ifname} in {netns}, or {name} on the host, exists already; delete it first."
+        ) from None
+    finally:
+        os.close(fd)
+    for family, key, value in DEAF:
+        with suppress(FileNotFoundError):  # a kernel without IPv6
+            Path(f"/proc/sys/net/{family}/conf/{name}/{key}").write_text(value)
+    return mac
 
 
 def _configure(endpoint: Endpoint, checksum_offload: bool, routing: Routing) -> tuple[str, ...]:
     index = index_of(endpoint.ifname)
     if index is None:
         raise KernelRefusal(errno.ENODEV, f"configure {endpoint.ifname} in {endpoint.netns}")
+    own, up = ifinfmsg(), _up()
+    own["index"] = up["index"] = index
+    own["attrs"] = [("IFLA_ADDRESS", endpoint.mac), ("IFLA_MTU", endpoint.mtu)]
+    change([Request(f"give {endpoint.ifname} MAC {endpoint.mac}", rtnl.RTM_NEWLINK, own)])
     interfaces = [ipaddress.ip_interface(address) for address in endpoint.addresses]
     _set_ipv6(endpoint.ifname, any(interface.version == 6 for interface in interfaces))
     if not checksum_offload:
         without_checksum_offload(endpoint.ifname)
-    up = _up()
-    up["index"] = index
     requests = [Request(f"bring up {endpoint.ifname}", rtnl.RTM_NEWLINK, up)]
     requests += [_new_address(index, interface) for interface in interfaces]
     for cidr, through in routing.routes:

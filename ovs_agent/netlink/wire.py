@@ -77,7 +77,7 @@ def change(requests: Iterable[Request], protocol: int = ROUTE) -> list[int]:
         channel.send(data)
         while len(codes) < len(batch):
             packet = channel.recv(RECEIVE)
-            for kind, sequence, start, _ in _messages(packet):
+            for kind, sequence, start, _ in messages(packet):
                 if kind == NLMSG_ERROR:
                     codes[sequence] = -struct.unpack_from("=i", packet, start)[0]
     for number, request in enumerate(batch):
@@ -93,7 +93,7 @@ def dump(request: Request, protocol: int = ROUTE) -> list[bytes]:
         channel.send(_encode(request, 0, NLM_F_DUMP))
         while True:
             packet = channel.recv(RECEIVE)
-            for kind, _, start, end in _messages(packet):
+            for kind, _, start, end in messages(packet):
                 if kind == NLMSG_DONE:
                     return found
                 if kind == NLMSG_ERROR:
@@ -106,7 +106,7 @@ def ask(request: Request) -> bytes:
     with _socket(ROUTE) as channel:
         channel.send(_encode(request, 0, 0))
         packet = channel.recv(RECEIVE)
-    kind, _, start, end = next(iter(_messages(packet)))
+    kind, _, start, end = next(iter(messages(packet)))
     if kind == NLMSG_ERROR:
         raise KernelRefusal(-struct.unpack_from("=i", packet, start)[0], request.what)
     return packet[start:end]
@@ -185,7 +185,7 @@ def _encode(request: Request, sequence: int, flags: int) -> bytes:
     return bytes(message.data)
 
 
-def _messages(packet: bytes) -> Iterable[tuple[int, int, int, int]]:
+def messages(packet: bytes) -> Iterable[tuple[int, int, int, int]]:
     """Type, sequence, start of the body and end of each message in a packet."""
     start = 0
     while start + HEADER.size <= len(packet):

@@ -16,18 +16,21 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from logging import getLogger
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
+from ovs_agent.ovsdb.parser import Parser
 from ovs_agent.ovsdb.replica import DATABASE, Replica, read_bridge, read_connected, read_controllers, read_ssl
 from ovs_agent.ovsdb.writes import DatabaseStep, Refused, write
 from ovs_agent.plan import Port, Seen
 
-from ovs import jsonrpc, poller, stream  # isort: skip - after the replica, which quiets the import
+from ovs import json, jsonrpc, poller, stream  # isort: skip - after the replica, which quiets the import
 from ovs.db.idl import Transaction  # isort: skip
 
 poller.SelectPoll = select.poll  # select() refuses descriptors from 1024 on
+json.Parser = Parser
 
 T = TypeVar("T")
+Steps = tuple[DatabaseStep, ...]
 log = getLogger(__name__)
 PATIENCE = 5.0
 """Seconds that a command waits for the database, and a port for its number."""
@@ -35,6 +38,10 @@ PATIENCE = 5.0
 
 class OvsdbFault(Exception):  # noqa: N818
     """The database or the switch did not do what was asked; the text is a sentence for people."""
+
+
+class Rejected(OvsdbFault):
+    """It refused a change."""
 
 
 class Watch(NamedTuple):
@@ -53,6 +60,7 @@ class Database:
         self.remote = remote
         self._changed = changed
         self._commands: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any], float]] = queue.SimpleQueue()
+        self._changes: queue.SimpleQueue[tuple[Steps, Future[Any], float]] = queue.SimpleQueue()
         self._bell, self._ring = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._watches: list[Watch] = []
         self._stopping = False
@@ -99,8 +107,7 @@ class Database:
 
     def apply(self, steps: Iterable[DatabaseStep]) -> None:
         """All steps in one transaction, which happens as a whole or not at all. Returns once it is written."""
-        wanted = tuple(steps)
-        self._call(lambda: self._transact(wanted))
+        self._ask(self._changes, tuple(steps), PATIENCE)
 
     def settled(self, name: str, seconds: float = PATIENCE) -> Port:
         """Wait until the switch has looked at a port: it has a number, or an error."""
@@ -121,11 +128,14 @@ class Database:
         number = self._call(ask)
         self._wait(lambda: int(self._idl.root().cur_cfg) >= number, seconds, "ovs-vswitchd does not answer; start it.")
 
-    # Everything below runs in the owner thread, except _call, _wait and _wake.
+    # Everything below runs in the owner thread, except _call, _ask, _wait and _wake.
 
-    def _call(self, command: Callable[[], T], seconds: float = PATIENCE) -> T:
-        answer: Future[T] = Future()
-        self._commands.put((command, answer, time.monotonic() + seconds))
+    def _call(self, command: Callable[[], T]) -> T:
+        return cast(T, self._ask(self._commands, command, PATIENCE))
+
+    def _ask(self, waiting: queue.SimpleQueue[Any], what: Any, seconds: float) -> Any:
+        answer: Future[Any] = Future()
+        waiting.put((what, answer, time.monotonic() + seconds))
         self._wake()
         return answer.result(seconds + 5)
 
@@ -189,17 +199,30 @@ class Database:
     def _obey(self) -> None:
         with suppress(BlockingIOError):
             os.read(self._bell, 4096)
-        while True:
-            try:
-                command, answer, deadline = self._commands.get_nowait()
-            except queue.Empty:
-                return
-            if time.monotonic() > deadline or not answer.set_running_or_notify_cancel():
-                continue
+        self._change(_taken(self._changes))
+        for command, answer in _taken(self._commands):
             try:
                 answer.set_result(command())
             except Exception as fault:
                 answer.set_exception(fault)
+
+    def _change(self, waiting: list[tuple[Steps, Future[Any]]]) -> None:
+        """What several wait for is one transaction: each one costs ovs-vswitchd a turn. Where that is refused, each has
+        its own."""
+        groups = [waiting] if waiting else []
+        while groups:
+            group = groups.pop()
+            try:
+                self._transact(tuple(step for steps, _ in group for step in steps))
+            except Exception as fault:
+                if isinstance(fault, Rejected) and len(group) > 1:
+                    groups += [[one] for one in reversed(group)]
+                    continue
+                for _, answer in group:
+                    answer.set_exception(fault)
+            else:
+                for _, answer in group:
+                    answer.set_result(None)
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -241,13 +264,13 @@ class Database:
                     root.next_cfg = root.next_cfg + 1
                 status = self._commit(replica, txn, deadline)
             except Refused as fault:
-                raise OvsdbFault(str(fault)) from None
+                raise Rejected(str(fault)) from None
             finally:
                 txn.abort()
             if status in (txn.SUCCESS, txn.UNCHANGED):
                 return
             if status != txn.TRY_AGAIN or time.monotonic() > deadline:
-                raise OvsdbFault(f"Open vSwitch's database refused a change: {txn.get_error() or status}.")
+                raise Rejected(f"Open vSwitch's database refused a change: {txn.get_error() or status}.")
             replica.run()
             self._block(replica, deadline=min(deadline, time.monotonic() + 0.1))
 
@@ -258,6 +281,16 @@ class Database:
             replica.run()
             self._block(replica, txn, deadline)
         return str(status)
+
+
+def _taken(waiting: queue.SimpleQueue[tuple[T, Future[Any], float]]) -> list[tuple[T, Future[Any]]]:
+    """Those that somebody still waits for."""
+    found = []
+    with suppress(queue.Empty):
+        while True:
+            found.append(waiting.get_nowait())
+    now = time.monotonic()
+    return [(what, answer) for what, answer, end in found if now <= end and answer.set_running_or_notify_cancel()]
 
 
 def _schema(remote: str) -> Any:

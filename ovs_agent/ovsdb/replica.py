@@ -30,9 +30,11 @@ COLUMNS: Mapping[str, list[str]] = {
 }
 """Only what is read or written: statistics, which change every few seconds, are never sent to us."""
 
+NAMED = ("Port", "Interface")
+
 
 class Replica(ovsidl.Idl):  # type: ignore[misc]
-    """The library's replica, with interfaces by name and their values kept until the row changes.
+    """The library's replica, with ports and interfaces by name, and interfaces' values kept until the row changes.
 
     Reading a column of a row costs some 10 us, and most reads find what the last one found.
     """
@@ -42,19 +44,19 @@ class Replica(ovsidl.Idl):  # type: ignore[misc]
         for table, columns in COLUMNS.items():
             helper.register_columns(table, columns)
         super().__init__(remote, helper)
-        self._by_name: dict[str, Any] = {}
+        self._by_name: dict[tuple[str, str], Any] = {}
         self._values: dict[uuid.UUID, Port] = {}
 
     def notify(self, event: str, row: Any, updates: Any = None) -> None:
-        if row._table.name != "Interface":
+        table = row._table.name
+        if table not in NAMED:
             return
         self._values.pop(row.uuid, None)
-        if event == ovsidl.ROW_DELETE:
-            name = row.name
-            if self._by_name.get(name) is row:  # else a new row has taken the name already
-                del self._by_name[name]
-        else:
-            self._by_name[row.name] = row
+        key = table, row.name
+        if event != ovsidl.ROW_DELETE:
+            self._by_name[key] = row
+        elif self._by_name.get(key) is row:  # else a new row has taken the name already
+            del self._by_name[key]
 
     @property
     def ready(self) -> bool:
@@ -68,9 +70,13 @@ class Replica(ovsidl.Idl):  # type: ignore[misc]
         rows: Any = self.tables["Bridge"].rows.values()
         return next((row for row in rows if row.name == name), None)
 
+    def named(self, table: str, name: str) -> Any | None:
+        """A row of one of the tables NAMED."""
+        row = self._by_name.get((table, name))
+        return row if row is not None and self.tables[table].rows.get(row.uuid) is row else None
+
     def interface(self, name: str) -> Any | None:
-        row = self._by_name.get(name)
-        return row if row is not None and self.tables["Interface"].rows.get(row.uuid) is row else None
+        return self.named("Interface", name)
 
     def port(self, name: str) -> Port | None:
         row = self.interface(name)

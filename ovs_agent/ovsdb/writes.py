@@ -32,7 +32,7 @@ def write(step: DatabaseStep, replica: Replica, txn: Any) -> None:
         case PutPort(name, port):
             _put_port(_bridge(replica, name), port, replica, txn)
         case DropPort(name, port):
-            _drop_port(replica.bridge(name), port)
+            _drop_port(replica.bridge(name), replica.named("Port", port))
 
 
 def _set_bridge(bridge: Bridge, replica: Replica, txn: Any) -> None:
@@ -117,13 +117,10 @@ def _write_interface(interface: Any, port: Port, options: dict[str, str], extern
         interface.external_ids = {**external_ids, **port.external_ids}
 
 
-def _drop_port(bridge: Any | None, name: str) -> None:
+def _drop_port(bridge: Any | None, port: Any | None) -> None:
     """The database removes rows of ports and interfaces by itself once nothing refers to them."""
-    if bridge is None:
-        return
-    for port in bridge.ports:
-        if port.name == name:
-            bridge.delvalue("ports", port)
+    if bridge is not None and port is not None:
+        bridge.delvalue("ports", port)
 
 
 def _bridge(replica: Replica, name: str) -> Any:

@@ -23,7 +23,7 @@ from db.engine import create_engine, reading, writing
 from db.errors import NotFound
 from db.tables import Controller, HostStatus
 from ovs_agent.cni.install import install
-from tests.agent.site import PREFIX, Container, Process, free_port, inside, make_netns, remove_netns, run, sweep, until
+from tests.agent.site import PREFIX, Container, Process, inside, make_netns, remove_netns, run, sweep, until
 from tests.ovs import Ovs
 
 
@@ -45,12 +45,12 @@ class Site:
             networks.create(tx, "acme/web", subnets=["10.20.0.0/24", "fd00:20::/64"])
             networks.create(tx, "acme/old", subnets=["10.21.0.0/24"])
             networks.create(tx, "acme/tiny", subnets=["10.22.0.0/30"])
-        port = free_port(self.netns)
+        # The namespace is theirs alone; a port that the kernel gives could be somebody's own while they restart.
+        port, listen = 8080, "127.0.0.1:6653"
         self.api_url = f"http{'s' if tls else ''}://127.0.0.1:{port}"
         trust = ("--tls-dir", str(folder / "tls"))
-        where = (*(trust if tls else ("--insecure-http",)), "--bind", f"127.0.0.1:{port}")
+        where = (*(trust if tls else ("--insecure-http",)), "--bind", f"127.0.0.1:{port}", "--access-log")
         self.api = Process(self.netns, folder / "web.log", "web", "--db", self.url, *where)
-        listen = f"127.0.0.1:{free_port(self.netns)}"
         self.target = f"{'ssl' if tls else 'tcp'}:{listen}"
         where = (*(trust if tls else ("--insecure-tcp",)), "--listen", listen, "--name", "c1")
         self.controller = Process(self.netns, folder / "controller.log", "controller", "--db", self.url, *where)
@@ -103,7 +103,7 @@ class Site:
         with inside(self.netns):
             try:
                 trust = ssl.create_default_context(cafile=self.authority) if self.authority else None
-                return urllib.request.urlopen(f"{self.api_url}/healthz", timeout=1, context=trust).status == 200
+                return urllib.request.urlopen(f"{self.api_url}/healthz", timeout=10, context=trust).status == 200
             except OSError:
                 return False
 
@@ -208,8 +208,10 @@ class Host:
             return wanted.wanted(session, hosts.get(session, self.name).id).endpoints
 
     def close(self) -> None:
-        remove_netns(*{container.netns for container in self._containers})
-        self.agent.stop()
+        try:
+            remove_netns(*{container.netns for container in self._containers})
+        finally:
+            self.agent.stop()
         self.site.ovs.vsctl("--if-exists", "del-br", self.bridge)
         with transaction(self.site.engine) as tx, suppress(NotFound):
             hosts.delete(tx, self.name, force=True)  # nobody waits for it, or finds its addresses taken

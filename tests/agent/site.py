@@ -10,7 +10,6 @@ import ctypes
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -97,9 +96,17 @@ class Process:
         if self.child is None:
             return 0
         self.child.send_signal(number)
-        code = self.child.wait(20)
-        self.child = None
-        return code
+        return self.end()
+
+    def end(self) -> int:
+        """Waits for it. One that does not come to its end is killed: it would disturb whoever comes next."""
+        assert self.child is not None
+        child, self.child = self.child, None
+        try:
+            return child.wait(90)
+        finally:
+            child.kill()
+            child.wait()
 
     def signal(self, number: int) -> None:
         assert self.child is not None
@@ -190,8 +197,3 @@ class Container(NamedTuple):
 
 def configuration(**more: Any) -> dict[str, Any]:
     return {"cniVersion": "1.1.0", "name": "warren", "type": "warren", "network": "acme/web", **more}
-
-
-def free_port(netns: str) -> int:
-    with inside(netns), socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])

@@ -52,7 +52,7 @@ def refused(host: Host, *arguments: str, **environment: str) -> str:
 
 
 def reaches(container: Container, address: str, ifname: str = "eth1") -> None:
-    run("ip", "netns", "exec", container.netns, "ping", "-c1", "-W2", "-I", ifname, address)
+    run("ip", "netns", "exec", container.netns, "ping", "-c1", "-W20", "-I", ifname, address)
 
 
 def test_a_namespace_gets_an_interface_and_gives_it_back(host: Host, container: NewContainer) -> None:
@@ -73,7 +73,7 @@ def test_a_namespace_gets_an_interface_and_gives_it_back(host: Host, container: 
 
 def test_a_process_is_as_good_as_a_path(host: Host, container: NewContainer) -> None:
     one = container()
-    process = subprocess.Popen(["ip", "netns", "exec", one.netns, "sleep", "60"])
+    process = subprocess.Popen(["ip", "netns", "exec", one.netns, "sleep", "600"])
     try:
         until(lambda: Path(f"/proc/{process.pid}/ns/net").stat().st_ino == Path(one.path).stat().st_ino, "it is there")
         made = done(host, "attach", "--pid", str(process.pid), "--network", "acme/old", "--ifname", "net7")
@@ -89,7 +89,7 @@ def test_a_process_is_as_good_as_a_path(host: Host, container: NewContainer) -> 
 def docker(tmp_path: Path, container: NewContainer) -> Iterator[tuple[dict[str, str], Container]]:
     """An engine that knows one container, `db1`, and says of it what Docker does."""
     one = container()
-    process = subprocess.Popen(["ip", "netns", "exec", one.netns, "sleep", "60"])
+    process = subprocess.Popen(["ip", "netns", "exec", one.netns, "sleep", "600"])
     told = [{"Id": "f" * 64, "Name": "/db1", "State": {"Pid": process.pid}}]
     (tmp_path / "docker").write_text(
         f"#!/bin/sh\n[ \"$3\" = db1 ] && echo '{json.dumps(told)}' && exit\n"
@@ -119,7 +119,7 @@ def test_a_container_that_is_started_anew_gets_its_endpoint_back(
     ip = peer.add()["ips"][0]["address"].split("/")[0]
     asked = "--container", "db1", "--network", "acme/web"
     first = done(host, "attach", *asked, **path)
-    process = subprocess.Popen(["ip", "netns", "exec", two.netns, "sleep", "60"])
+    process = subprocess.Popen(["ip", "netns", "exec", two.netns, "sleep", "600"])
     try:
         until(lambda: Path(f"/proc/{process.pid}/ns/net").stat().st_ino == Path(two.path).stat().st_ino, "it is there")
         told = [{"Id": "f" * 64, "Name": "/db1", "State": {"Pid": process.pid}}]

@@ -56,7 +56,7 @@ def test_two_hundred_containers_eight_at_a_time(host: Host) -> None:
     until(lambda: appetite(host)[0] <= fds + 2, f"descriptors are no more than {fds + 2}")
     until(lambda: appetite(host)[1] <= threads + 4, f"threads are no more than {threads + 4}")
     assert resident(host) - memory < 6 * 1024
-    assert not list((host.folder / "state" / "releases").iterdir())
+    until(lambda: not any((host.folder / "state" / "releases").iterdir()), "the API has taken all releases")
 
 
 def test_attach_and_detach_many_times_some_killed_half_way(host: Host, container: NewContainer) -> None:
@@ -71,7 +71,7 @@ def test_attach_and_detach_many_times_some_killed_half_way(host: Host, container
             if kill:
                 time.sleep(chance.uniform(0, 0.04))
                 child.send_signal(signal.SIGKILL)
-            child.wait(30)
+            child.wait(60)
             child.stdout.close()
             child.stderr.close()
         for box in (one, two):
@@ -86,5 +86,5 @@ def test_attach_and_detach_many_times_some_killed_half_way(host: Host, container
     until(lambda: holdings(host) == before, "everything is as it was before")
     until(lambda: appetite(host)[0] <= fds + 2, f"descriptors are no more than {fds + 2}")
     # Pools grow to their limit when calls overlap; what matters is that they do not grow with the number of calls.
-    assert appetite(host)[1] <= threads + 4
-    assert not list((host.folder / "state" / "releases").iterdir())
+    until(lambda: appetite(host)[1] <= threads + 4, f"threads are no more than {threads + 4}")
+    until(lambda: not any((host.folder / "state" / "releases").iterdir()), "the API has taken all releases")

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 
-from ovs_agent.cni import conflist
 from tests.agent.conftest import Host
 from tests.agent.site import Container, until
 
@@ -18,14 +17,14 @@ def test_the_configuration_goes_with_what_an_attach_needs(
 ) -> None:
     published = host.folder / "net.d" / "10-warren.conflist"
     until(published.exists, "it is there")
-    box, longest = container(), 3 * conflist.PATIENCE
+    box = container()
     if part == "api":
         with host.site.without_api():
-            until(lambda: not published.exists(), "it is taken away", longest)
+            until(lambda: not published.exists(), "it is taken away")
             assert box.call("STATUS").code == 50
     elif part == "controller":
         host.site.controller.stop(signal.SIGKILL)
-        until(lambda: not published.exists(), "it is taken away", longest)
+        until(lambda: not published.exists(), "it is taken away")
         said = box.call("STATUS")
         assert said.code == 50 and "controller" in said.body["msg"]
         host.site.controller.start()
@@ -33,7 +32,7 @@ def test_the_configuration_goes_with_what_an_attach_needs(
         host.agent.stop()
         assert not published.exists()
         host.start()
-    until(published.exists, "it is there again", longest)
-    assert box.call("STATUS") == (0, None)
+    until(published.exists, "it is there again")
+    until(lambda: box.call("STATUS") == (0, None), "it is said to be fit")
     box.add()
     box.delete()

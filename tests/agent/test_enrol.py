@@ -13,10 +13,7 @@ from tests.agent.site import Process, until
 
 def ended(agent: Process) -> tuple[int, str]:
     agent.start()
-    assert agent.child is not None
-    code = agent.child.wait(20)
-    agent.child = None
-    return code, agent.said
+    return agent.end(), agent.said
 
 
 def test_a_wrong_token_ends_the_agent_with_the_apis_sentence(site: Site) -> None:
@@ -61,11 +58,13 @@ def test_a_new_token_enrols_again(host: Host) -> None:
 
 def test_an_agent_waits_for_an_api_that_is_not_there_yet(site: Site) -> None:
     host = Host(site)
-    with site.without_api():
-        host.agent.start()
-        until(lambda: "Trying again" in host.agent.said, "it says that it waits")
-    until(host.socket.exists, "it is enrolled and ready")
-    host.close()
+    try:
+        with site.without_api():
+            host.agent.start()
+            until(lambda: "Trying again" in host.agent.said, "it says that it waits")
+        until(host.socket.exists, "it is enrolled and ready")
+    finally:
+        host.close()
 
 
 def test_two_agents_do_not_share_a_run_directory(host: Host) -> None:

@@ -31,7 +31,7 @@ def interface(host: Host, port: str) -> Any:
 
 def reaches(one: Container, two: Container) -> bool:
     there = next(line.split()[3] for line in two.ip("-4", "-o", "address", "show", "dev", "eth0").splitlines())
-    ping = ["ip", "netns", "exec", one.netns, "ping", "-c1", "-W1", there.split("/")[0]]
+    ping = ["ip", "netns", "exec", one.netns, "ping", "-c1", "-W5", there.split("/")[0]]
     return subprocess.run(ping, capture_output=True).returncode == 0
 
 
@@ -121,6 +121,7 @@ def test_a_restart_of_the_agent_touches_nothing(
         said = (line for line in host.agent.said.splitlines() if "ovs_agent.keeper" in line)
         return [line for line in said if f"{host.bridge}-dns" not in line]
 
+    host.make_it_look()  # what is to be done is done before
     before, done = [interface(host, port) for port in sorted(host.ports())], steps()
     host.agent.stop(number)
     assert reaches(*pair)

@@ -104,7 +104,7 @@ def test_an_agent_may_start_before_the_database(tmp_path_factory: pytest.TempPat
             database.seen("br")
         with Ovs() as ovs:
             where.symlink_to(ovs.folder / "db.sock")
-            assert changed.wait(10)
+            assert changed.wait(60)
             assert database.seen("br").bridge is None
     finally:
         database.stop()
@@ -112,7 +112,7 @@ def test_an_agent_may_start_before_the_database(tmp_path_factory: pytest.TempPat
 
 def test_a_dead_vswitchd_is_noticed(ovs: Ovs, database: Database) -> None:
     """Its rows in the database look as well as before."""
-    database.switched_on(10)
+    database.switched_on(60)
     ovs.kill_switch()
     with pytest.raises(OvsdbFault, match="ovs-vswitchd"):
         database.switched_on(0.3)
@@ -120,7 +120,7 @@ def test_a_dead_vswitchd_is_noticed(ovs: Ovs, database: Database) -> None:
         database.apply([PutPort("br", dummy(1))])
         database.settled("p1", 0.3)
     ovs.start_switch()
-    database.switched_on(10)
+    database.switched_on(60)
     assert database.settled("p1").actual == 101
 
 
@@ -130,11 +130,11 @@ def test_changes_by_others_are_told_at_once(ovs: Ovs) -> None:
     database.start()
     try:
         database.apply([SetBridge(BRIDGE)])
-        database.switched_on(10)
+        database.switched_on(60)
         time.sleep(0.2)  # whatever follows from that
         changed.clear()
         ovs.vsctl("set", "bridge", "br", "fail_mode=standalone")
-        assert changed.wait(2)
-        assert database.seen("br").bridge == BRIDGE._replace(fail_mode="standalone")
+        assert changed.wait(60)
+        until(lambda: database.seen("br").bridge == BRIDGE._replace(fail_mode="standalone"), "the change is seen")
     finally:
         database.stop()

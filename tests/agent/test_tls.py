@@ -56,7 +56,7 @@ def test_a_restarted_agent_needs_no_fingerprint_and_no_new_certificate(secure: S
     host.start()
     until(lambda: host.report().get("agent", {}).get("pid") == host.agent.pid, "it reports")
     assert (host.folder / "state" / "switch.pem").read_text() == before
-    assert secure.connected(host.name)
+    until(lambda: secure.connected(host.name), "the bridge is connected")
 
 
 def test_a_certificate_that_ends_is_replaced(secure: Site, host: Host) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
-from db import controllers, convergence, hosts
+from db import attachments, controllers, convergence, hosts, networks, publications, tenants
 from db.changes import transaction
 from db.convergence import HostState, RevisionProgress
 from db.engine import reading, writing
 from db.errors import Invalid, NotFound
-from db.tables import Controller, Host, HostStatus, utcnow
+from db.publications import Wish
+from db.tables import ChangeRow, Controller, Host, HostStatus, utcnow
 from tests.db import steps
 
 TARGET = "tcp:198.18.0.1:6653"
@@ -197,3 +199,157 @@ def test_a_revision_waits_for_the_ports_that_its_flows_lead_to(lab: Lab) -> None
     assert states(lab.progress("h1")) == ("pending", {"h1": "disconnected"}), "an agent that is silent"
     says(lab.h1, made)
     assert states(lab.progress()) == ("applied", {"h1": "applied", "h2": "applied"})
+
+
+class Site(NamedTuple):
+    """A lab with endpoints on h1, one of which may be published."""
+
+    lab: Lab
+    name: str
+
+    def publish(self, port: int, **more: Any) -> int:
+        with transaction(self.lab.engine) as tx:
+            made = publications.publish(
+                tx, self.name, Wish(**{"protocol": "tcp", "port": 80, "host_port": port, **more})
+            )
+        return made.id
+
+    def asked(self) -> tuple[str, dict[str, str]]:
+        """Of the newest revision, of which no flow has changed."""
+        n = self.lab.revision = steps.revision(self.lab.engine)
+        before = {host: Progress(n - 1, n - 1) for host in (self.lab.h1, self.lab.h2)}
+        self.lab.record(n, before)
+        return states(self.lab.progress())
+
+    def says(self, host: Host, ago: timedelta = timedelta(), **report: Any) -> tuple[str, dict[str, str]]:
+        with writing(self.lab.engine) as session:
+            hosts.report(session, host.id, report, utcnow() - ago)
+        return states(self.lab.progress())
+
+
+@pytest.fixture
+def site(lab: Lab) -> Site:
+    steps.network(lab.engine, "acme/web", "10.20.0.0/24")
+    with transaction(lab.engine) as tx:
+        attachments.attach(tx, lab.h1.id, "c1", "eth0", network="acme/web", name="web1")
+    return Site(lab, "acme/web1")
+
+
+def test_a_published_port_is_live_when_its_hosts_agent_has_opened_it(site: Site) -> None:
+    lab = site.lab
+    site.says(lab.h1, ports_revision=lab.revision)
+    id = site.publish(8080)
+    assert site.asked() == ("pending", {"h1": "pending"}), "though no flow has changed"
+    assert lab.progress().hosts[0].error == "its agent has not opened and closed all published ports"
+    assert site.says(lab.h1, ports_revision=lab.revision - 1)[0] == "pending"
+    assert site.says(lab.h1, ago=timedelta(minutes=1), ports_revision=lab.revision - 1)[1] == {"h1": "disconnected"}
+    assert site.says(lab.h1, ports_revision=lab.revision) == ("applied", {"h1": "applied"})
+    site.says(lab.h1, ports_revision=lab.revision, closed={str(id): "a program of the host listens at tcp/8080"})
+    assert lab.progress() == RevisionProgress(
+        lab.revision, "failed", [HostState("h1", "failed", "a program of the host listens at tcp/8080")]
+    )
+    other = site.publish(8081)
+    site.asked()
+    more = {str(id): "it is taken"}
+    assert site.says(lab.h1, ports_revision=lab.revision, closed=more)[0] == "applied", "another's does not matter"
+    with transaction(lab.engine) as tx:
+        publications.withdraw(tx, site.name, other)
+    assert site.asked() == ("pending", {"h1": "pending"})
+    assert site.says(lab.h1, ports_revision=lab.revision)[0] == "applied"
+
+
+def test_a_port_of_all_hosts_is_live_when_all_that_are_there_have_opened_it(site: Site) -> None:
+    lab = site.lab
+    id = site.publish(8080, mesh=True)
+    assert site.asked() == ("applied", {"h1": "applied", "h2": "applied"}), "no agent, no ports"
+    site.says(lab.h1, ports_revision=lab.revision)
+    assert site.says(lab.h2, ports_revision=0) == ("pending", {"h1": "applied", "h2": "pending"})
+    assert site.says(lab.h2, ports_revision=lab.revision, closed={str(id): "no"})[1] == {
+        "h1": "applied",
+        "h2": "failed",
+    }
+    assert site.says(lab.h2, ports_revision=lab.revision)[0] == "applied"
+    site.publish(8081, mesh=True)
+    n = lab.revision = steps.revision(lab.engine)
+    lab.record(n, {lab.h1: Progress(n - 1, n - 1), lab.h2: Progress(n - 1, n - 1, connected=False)})
+    assert site.says(lab.h1, ports_revision=n) == ("applied", {"h1": "applied"}), "who is down opens nothing"
+
+
+def test_ports_that_go_with_their_endpoint_or_network_are_waited_for(site: Site) -> None:
+    lab = site.lab
+    site.says(lab.h1, ports_revision=1)
+    site.publish(8080)
+    site.publish(8080, mesh=True, protocol="udp")
+    for outbound in (False, True):
+        with transaction(lab.engine) as tx:
+            networks.update(tx, "acme/web", outbound=outbound)
+        assert site.asked()[1] == {"h1": "pending", "h2": "applied"}
+    with transaction(lab.engine) as tx:
+        networks.update(tx, "acme/web", broadcast=True)
+    assert site.asked() == ("applied", {})
+    with transaction(lab.engine) as tx:
+        attachments.detach(tx, lab.h1.id, "c1", "eth0")
+    assert site.asked()[1]["h1"] == "pending"
+    with transaction(lab.engine) as tx:
+        attachments.attach(tx, lab.h1.id, "c1", "eth0", network="acme/web", name="web1")
+        attachments.detach(tx, lab.h1.id, "c1", "eth0")
+    assert site.asked() == ("applied", {}), "who publishes nothing asks for nothing"
+
+
+def test_a_quota_of_bandwidth_is_live_when_endpoints_are_held_to_it(site: Site) -> None:
+    lab = site.lab
+    site.says(lab.h1, limits_revision=lab.revision)
+    site.says(lab.h2, limits_revision=lab.revision)
+    with transaction(lab.engine) as tx:
+        tenants.update(tx, "acme", quota={"bandwidth": 1_000_000})
+    assert site.asked() == ("pending", {"h1": "pending"})
+    assert lab.progress().hosts[0].error == "its agent does not hold all endpoints to their limits"
+    assert site.says(lab.h1, limits_revision=lab.revision) == ("applied", {"h1": "applied"})
+
+
+def test_what_is_held_is_pending_for_sure(lab: Lab) -> None:
+    """One look at who lags, for all who wait, never keeps one of them from what it waits for."""
+    chance, n, held, live = random.Random(5), lab.revision, 0, 0
+    with writing(lab.engine) as session:  # the newest publishes a port
+        session.add(ChangeRow(revision=n, noun="publication", id=1, op="create", host_id=lab.h1.id))
+        session.add(ChangeRow(revision=n, noun="mesh", id=1, op="update"))
+    for _ in range(150):
+        said = {
+            host: Progress(
+                *(chance.randint(n - 3, n), chance.randint(n - 3, n), chance.choice(["", "", "", "no room"])),
+                connected=chance.random() < 0.8,
+            )
+            for host in (lab.h1, lab.h2)
+        }
+        lab.record(chance.randint(n - 2, n), said)
+        with writing(lab.engine) as session:
+            tunnels = chance.choice([None, 0, n])
+            session.execute(update(HostStatus).values(tunnels_revision=tunnels, agent_seen_at=utcnow()))
+            for host in (lab.h1, lab.h2):
+                ports = {
+                    "ports_revision": chance.choice([None, 0, n]),
+                    "closed": chance.choice([{}, {}, {"1": "taken"}]),
+                }
+                session.execute(update(HostStatus).where(HostStatus.host_id == host.id).values(ports))
+        with reading(lab.engine) as session:
+            lag = convergence.lag(session, ())
+            for revision in (n - 1, n):
+                state = convergence.progress(session, revision).state
+                held += lag.holds_flows(revision)
+                live += state == "applied"
+                assert state == "pending" or not lag.holds_flows(revision), (revision, said, tunnels)
+    assert held > 30 and live > 10
+
+
+def test_names_are_held_by_hosts_that_are_concerned_and_listen(lab: Lab) -> None:
+    n = lab.revision
+    long_ago = utcnow() - timedelta(minutes=5)
+    with writing(lab.engine) as session:
+        for host, known, at in ((lab.h1, n - 1, utcnow()), (lab.h2, n - 1, long_ago)):
+            values = {"names_revision": known, "names_seen_at": at}
+            session.execute(update(HostStatus).where(HostStatus.host_id == host.id).values(values))
+    with reading(lab.engine) as session:
+        lag = convergence.lag(session, [lab.h1.id, lab.h2.id])
+        assert lag.holds_names(n, [lab.h1.id]) and not lag.holds_names(n, [lab.h2.id])
+        assert not lag.holds_names(n - 1, [lab.h1.id]) and not lag.holds_names(n, [])
+        assert not convergence.lag(session, []).holds_names(n, [lab.h2.id])

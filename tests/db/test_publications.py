@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from db import attachments, endpoints, hosts, networks, publications
+from db import attachments, endpoints, hosts, networks, publications, tenants
 from db.changes import transaction
 from db.engine import reading, writing
-from db.errors import CollidesElsewhere, Conflict, Exhausted, Invalid, NotFound
+from db.errors import CollidesElsewhere, Conflict, Exhausted, Forbidden, Invalid, NotFound
 from db.publications import Wish
 from db.snapshot import snapshot
 from db.tables import Endpoint, utcnow
@@ -305,3 +305,48 @@ def test_a_runtime_says_all_of_its_own(engine: Engine) -> None:
         replace([Wish("tcp", 80, 8080)])
     assert replace([]) == []
     assert [one["host_port"] for one in told(engine, its["h1"])] == [8080], "what people published stays"
+
+
+def test_an_address_that_the_host_has_not_got_is_refused_where_its_agent_has_said_which_it_has(engine: Engine) -> None:
+    its = site(engine)
+    publish(engine, "acme/web1", 8080, host_ip="192.0.2.99")  # nobody knows yet
+
+    def says(addresses: list[str]) -> None:
+        for host in ("h1", "h2"):
+            with writing(engine) as session:
+                hosts.report(session, its[host].id, {"addresses": addresses if host == "h1" else []}, utcnow())
+
+    says(["198.18.0.11", "2001:db8::1"])
+    words = "host h1 has no address 192.0.2.99: it has 198.18.0.11, 2001:db8::1; publish by one of these, or give"
+    with pytest.raises(Conflict, match=words) as refused:
+        publish(engine, "acme/web1", 8081, host_ip="192.0.2.99")
+    assert refused.value.field == "host_ip"
+    for number, host_ip in enumerate(("198.18.0.11", "2001:db8::1", "127.0.0.9", "::1", "0.0.0.0", "::", "")):
+        publish(engine, "acme/web1", 9000 + number, host_ip=host_ip)
+    with pytest.raises(Conflict, match=r"host h2 has no address .*: it has told none"):
+        publish(engine, "acme/web2", 8081, host_ip="198.18.0.11")
+    words = r"takes its published ports along to host h2, and host h2 has no address 192\.0\.2\.99"
+    with transaction(engine) as tx, pytest.raises(Conflict, match=words):
+        move = {"network": "acme/web", "name": "web1", "move": True, "entitled": True}
+        attachments.attach(tx, its["h2"].id, "elsewhere", "eth0", **move)
+
+
+def test_runtimes_publish_by_all_hosts_where_the_tenant_lets_them(engine: Engine) -> None:
+    its = site(engine)
+    wish = Wish("tcp", 80, 8080, mesh=True)
+
+    def replace(wishes: list[Wish]) -> list[bool]:
+        with transaction(engine) as tx:
+            endpoint = endpoints.get(tx.session, "acme/web1")
+            return [one.mesh > 0 for one in publications.replace(tx, endpoint, wishes)]
+
+    with pytest.raises(Forbidden, match="`warren tenant label acme warren/engine-mesh=allow`, or publish without mesh"):
+        replace([wish])
+    assert replace([wish._replace(mesh=False)]) == [False] and not told(engine, its["h2"])
+    with transaction(engine) as tx:
+        tenants.update(tx, "acme", labels={"warren/engine-mesh": "allow"})
+    assert replace([wish]) == [True] and [one["host_port"] for one in told(engine, its["h2"])] == [8080]
+    with transaction(engine) as tx:
+        tenants.update(tx, "acme", labels={"warren/engine-mesh": None})
+    assert replace([wish]) == [True], "what is there stays"
+    assert replace([wish._replace(mesh=False)]) == [False] and not told(engine, its["h2"])

@@ -91,6 +91,31 @@ def addresses(answer: Any) -> dict[int, str]:
     return {6 if ":" in address else 4: address for address in bare}
 
 
+def test_ports_by_all_hosts_as_the_configuration_says(lab: Lab, world: World, box: NewBox) -> None:
+    tenant, one = world.tenant("mine"), box("h1")
+    told: dict[str, Any] = {"args": of(tenant, "first")}
+    told["portMappings"] = [{"hostPort": 18078, "containerPort": 8001, "protocol": "tcp"}]
+    refused = one.call("add", [{**WARREN, "mesh": True}], **told)
+    assert (
+        refused.returncode
+        and f"warren tenant label {tenant} warren/engine-mesh=allow" in refused.stdout + refused.stderr
+    )
+    world.rest.patch(f"/tenants/{tenant}", {"labels": {"warren/engine-mesh": "allow"}})
+    h1, h2, h3 = (lab.host(name) for name in ("h1", "h2", "h3"))
+    for plugin, everywhere in (
+        ({**WARREN, "mesh": True}, True),
+        (WARREN, False),
+        ({**WARREN, "args": {"cni": {"mesh": True}}}, True),
+        ({**WARREN, "mesh": True, "args": {"cni": {"mesh": False}}}, False),
+    ):
+        one.succeeds("add", [plugin], **told)
+        with serving(one.netns, 8001):
+            assert asked(h3.netns, h1.address, 18078) == h3.address
+            assert asked(h3.netns, h2.address, 18078, seconds=1) == (h3.address if everywhere else None)
+        one.succeeds("del", [plugin], **told)
+    assert not list(world.rest.items("/publications", {"tenant": tenant}))
+
+
 @pytest.mark.parametrize("version", ["0.4.0", "1.0.0"])
 def test_every_verb_on_two_hosts(lab: Lab, world: World, box: NewBox, version: str) -> None:
     """What the runtime wants of address, MAC, ports and bandwidth, in the tenant that CNI_ARGS name."""

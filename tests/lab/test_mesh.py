@@ -28,11 +28,9 @@ HOSTS = "h1", "h2", "h3"
 def mesh(world: World, placed: Placed, host_port: int, port: int = SERVED, **more: Any) -> dict[str, Any]:
     """Open on every host when this returns."""
     body = {"endpoint": f"{placed.tenant}/{placed.name}", "host_port": host_port, "port": port, "mesh": True, **more}
-    made = dict(world.rest.post("/publications", body).body)
-    element = f"{made['protocol']} . {made['host_port']} : "
-    for host in world.lab.hosts:
-        wait_for(lambda host=host: element in rules(host.netns), f"{element} on {host.name}")
-    world.settle()
+    made = dict(world.rest.post("/publications", body, params={"wait": 20}, timeout=30).body)
+    assert made["live"]["state"] == "applied", made["live"]
+    assert {one["host"] for one in made["live"]["hosts"]} == {host.name for host in world.lab.hosts}
     return made
 
 

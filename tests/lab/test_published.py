@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 from contextlib import ExitStack, closing
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from client.rest import Problem
+from lab import host as hosts
 from lab import netns
 from lab.host import conf_dir, plugin
 from lab.lab import Lab
@@ -31,10 +33,9 @@ SERVED = 8001
 def publish(world: World, placed: Placed, host_port: int, port: int, **more: Any) -> dict[str, Any]:
     """Open when this returns."""
     body = {"endpoint": f"{placed.tenant}/{placed.name}", "host_port": host_port, "port": port, **more}
-    made = dict(world.rest.post("/publications", body).body)
-    space = world.lab.host(placed.host).netns
-    element = f"{made['protocol']} . {made['host_port'] + made['count'] - 1} : {transit(world.lab, placed)} . "
-    wait_for(lambda: element in rules(space), element)
+    made = dict(world.rest.post("/publications", body, params={"wait": 20}, timeout=30).body)
+    assert made["live"]["state"] == "applied", made["live"]
+    assert placed.host in {one["host"] for one in made["live"]["hosts"]}
     return made
 
 
@@ -59,8 +60,10 @@ def test_a_published_port_is_reached_with_the_clients_address_and_unpublished_ag
         assert asked(there.netns, h1.address, 18082) is None
         (listed,) = [o for o in world.rest.items("/publications", {"tenant": one.tenant}) if o["id"] == made["id"]]
         assert (listed["host"], listed["host_port"], listed["port"]) == ("h1", 18080, SERVED)
-        world.rest.delete(f"/publications/{one.tenant}/{one.name}/{made['id']}")
-        wait_for(lambda: asked(there.netns, h1.address, 18080, seconds=0.5) is None, "the port to be closed")
+        own = f"/publications/{one.tenant}/{one.name}/{made['id']}"
+        gone = world.rest.delete(own, params={"wait": 20}, timeout=30).body
+        assert gone["state"] == "applied"
+        assert asked(there.netns, h1.address, 18080, seconds=0.5) is None
         assert asked_udp(there.netns, h1.address, 18080) == ROUTER
     world.remove(other)
     wait_for(lambda: "tcp . 18081" not in rules(h1.netns), "ports to go with the endpoint")
@@ -101,10 +104,6 @@ def test_unpublishing_ends_the_open_connections_of_that_port_and_no_others(
             publish(world, one, 18082, SERVED, mesh=True),
             publish(world, other, 18083, SERVED, mesh=True),
         ]
-        for port in (18082, 18083):
-            for host in (h1, h2):
-                wait_for(lambda port=port, host=host: f"tcp . {port}" in rules(host.netns), "the mesh")
-        world.settle()
         lines = [line(h1.address, 18080), line(h1.address6, 18080), line(h1.address, 18081)]
         lines += [line(host.address, port) for port in (18082, 18083) for host in (h1, h2)]
         out = stack.enter_context(closing(Line(one.netns, FAR)))
@@ -120,6 +119,48 @@ def test_unpublishing_ends_the_open_connections_of_that_port_and_no_others(
         close(2)
         wait_for(lambda: falls(lines[3]) and falls(lines[4]), "the connections to end, by both hosts")
         assert all(one.ask() for one in (lines[2], *lines[5:], out))
+
+
+def test_what_only_the_agent_finds_out_makes_a_change_failed(lab: Lab, world: World, there: Internet) -> None:
+    """A program that was quicker than the report of it, and an address that goes away."""
+    (one,) = overlapping(world, "h1")
+    h1 = lab.host("h1")
+    name, second = f"{one.tenant}/{one.name}", "198.18.0.78"
+
+    def asked_for(host_port: int, **more: Any) -> dict[str, Any]:
+        body = {"endpoint": name, "host_port": host_port, "port": SERVED, **more}
+        return dict(world.rest.post("/publications", body, params={"wait": 20}, timeout=30).body)
+
+    def problems() -> list[str]:
+        return [p for o in world.rest.items("/publications", {"tenant": one.tenant}) for p in o["problems"]]
+
+    with pytest.raises(Problem, match=f"no address {second}: it has .*{h1.address}.*; publish by one of these"):
+        publish(world, one, 18010, SERVED, host_ip=second)
+    agent = hosts.agent(h1).process
+    assert agent is not None
+    os.kill(agent.pid, signal.SIGSTOP)
+    with serving(h1.netns, 18011):
+        try:
+            body = {"endpoint": name, "host_port": 18011, "port": SERVED}
+            revision = world.rest.post("/publications", body).body["revision"]
+            pending = world.rest.get(f"/revisions/{revision}").body
+            assert (pending["state"], pending["hosts"][0]["state"]) == ("pending", "pending")
+        finally:
+            os.kill(agent.pid, signal.SIGCONT)
+        said = world.rest.get(f"/revisions/{revision}", params={"wait": 20}, timeout=30).body
+        assert said["state"] == "failed" and "listens at tcp/18011" in said["hosts"][0]["error"], said
+        assert "tcp . 18011" not in rules(h1.netns)
+        assert any("listens at tcp/18011" in problem for problem in problems())
+    wait_for(lambda: not problems(), "the port to open once the program has ended", 30)
+    netns.batch(h1.netns, [f"addr add {second}/24 dev br-phy"])
+    try:
+        wait_for(lambda: second in lab.rest.get("/hosts/h1").body["agent"]["addresses"], "the report of it")
+        revision = asked_for(18010, host_ip=second)["revision"]
+    finally:
+        netns.batch(h1.netns, [f"addr del {second}/24 dev br-phy"])
+    wait_for(lambda: any(f"has no address {second}" in problem for problem in problems()), "the report of it")
+    said = world.rest.get(f"/revisions/{revision}").body
+    assert said["state"] == "failed" and said["hosts"][0]["state"] == "failed"
 
 
 def falls(line: Line) -> bool:
@@ -162,8 +203,6 @@ def test_sctp_comes_in_and_its_answer_gets_out(lab: Lab, world: World, there: In
     with serving_sctp(one.netns, SERVED) as heard, serving_sctp(other.netns, SERVED) as others:
         publish(world, one, 18080, SERVED, protocol="sctp")
         publish(world, other, 18081, SERVED, protocol="sctp", mesh=True)
-        wait_for(lambda: "sctp . 18081" in rules(h2.netns), "h2 to open it")
-        world.settle()
         for host, port, ears in ((h1, 18080, heard), (h2, 18081, others)):
             for to, client in ((host.address, ROUTER), (host.address6, ROUTER6)):
                 answer = asked_sctp(there.netns, to, port)
@@ -191,9 +230,7 @@ def test_the_host_itself_its_loopback_and_endpoints_beside_it_reach_a_published_
         assert asked(h1.netns, "127.0.0.1", 18080) == "240.119.0.1"
         assert asked(h1.netns, h1.address6, 18080) == "fd77:6172:7265:6f75::1"
         assert asked(h1.netns, "::1", 18080) == "fd77:6172:7265:6f75::1"
-        name = f"{one.tenant}/{one.name}"
-        world.rest.post("/publications", {"endpoint": name, "host_port": 18081, "port": SERVED, "host_ip": "::1"})
-        wait_for(lambda: "::1 . tcp . 18081 : " in rules(h1.netns), "the way in by ::1")
+        publish(world, one, 18081, SERVED, host_ip="::1")
         assert asked(h1.netns, "::1", 18081) == "fd77:6172:7265:6f75::1"
         assert asked(h1.netns, h1.address6, 18081) is None
         assert asked(lab.host("h2").netns, h1.address, 18080) == lab.host("h2").address

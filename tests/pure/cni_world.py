@@ -101,8 +101,8 @@ class Plugin:
         self.server.start()
 
     def call(self, environment: Mapping[str, str], stdin: str) -> Reply:
-        request = json.dumps({"env": dict(environment), "stdin": stdin}).encode() + b"\n"
-        said = self.send(request)
+        variables = "\0".join(f"{name}={value}" for name, value in environment.items())
+        said = self.send(framed(f"{variables}\0\0{stdin}".encode()))
         return Reply(int(said[:1]), said[1:].decode())
 
     def send(self, raw: bytes) -> bytes:
@@ -110,6 +110,16 @@ class Plugin:
         with self.connect() as line:
             line.sendall(raw)
             return b"".join(iter(lambda: line.recv(65536), b""))
+
+    def hang_up_after(self, raw: bytes) -> bytes:
+        """What comes back to a caller who says nothing more."""
+        try:
+            with self.connect() as line:
+                line.sendall(raw)
+                line.shutdown(socket.SHUT_WR)
+                return b"".join(iter(lambda: line.recv(65536), b""))
+        except (BrokenPipeError, ConnectionResetError):
+            return b""
 
     def connect(self) -> socket.socket:
         line = socket.socket(socket.AF_UNIX)
@@ -119,6 +129,11 @@ class Plugin:
 
     def stop(self) -> None:
         self.server.stop()
+
+
+def framed(request: bytes) -> bytes:
+    """As it travels: after its length."""
+    return len(request).to_bytes(4, "big") + request
 
 
 def _bare(addresses: Sequence[str] | None) -> list[str]:

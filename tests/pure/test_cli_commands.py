@@ -253,7 +253,7 @@ def test_completion_code_is_for_the_shell_asked_for(shell: str, capsys: pytest.C
     [
         ("warren tenant show ac", "plain,acme"),
         ("warren ten", "plain,tenant"),
-        ("warren network list --te", "plain,--tenant"),
+        ("warren network list --ten", "plain,--tenant"),
     ],
 )
 def test_the_tab_key_knows_commands_options_and_the_apis_names(api: ScriptedApi, typed: str, offered: str) -> None:

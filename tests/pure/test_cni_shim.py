@@ -14,7 +14,10 @@ import pytest
 
 from ovs_agent.cni import spec
 from ovs_agent.cni.install import SHIM, install
+from tests.pure.cni_world import Plugin
 
+WHOLE = {"cniVersion": "1.0.0", "name": "net", "type": "warren", "network": "acme/web"}
+CALL = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_IFNAME": "eth0", "CNI_NETNS": "/run/netns/x"}
 CONFIG = json.dumps({"cniVersion": "1.0.0", "name": 'ünïcode "quoted" \n', "type": "warren"})
 
 
@@ -23,7 +26,7 @@ class Agent(threading.Thread):
 
     def __init__(self, path: Path, reply: bytes) -> None:
         super().__init__(daemon=True)
-        self.asked: Any = None
+        self.asked = b""
         self.reply = reply
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(path))
@@ -32,10 +35,8 @@ class Agent(threading.Thread):
     def run(self) -> None:
         connection, _ = self.listener.accept()
         with connection:
-            data = b""
-            while not data.endswith(b"\n"):
-                data += connection.recv(65536)
-            self.asked = json.loads(data)
+            size = int.from_bytes(connection.recv(4, socket.MSG_WAITALL), "big")
+            self.asked = connection.recv(size, socket.MSG_WAITALL)
             connection.sendall(self.reply)
 
 
@@ -47,6 +48,15 @@ def socket_path(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def plugin(tmp_path: Path, socket_path: Path) -> Path:
     return install(tmp_path / "bin", tmp_path / "net.d", socket_path, None)[0]
+
+
+@pytest.fixture
+def agent(socket_path: Path) -> Iterator[Plugin]:
+    """The real one's end of the socket."""
+    served = Plugin(socket_path.parent)
+    assert served.path == socket_path
+    yield served
+    served.stop()
 
 
 def run(plugin: Path, stdin: str = CONFIG, **environment: str) -> tuple[int, str]:
@@ -61,8 +71,9 @@ def test_the_call_arrives_whole_and_the_answer_goes_back(plugin: Path, socket_pa
     code, out = run(plugin, CNI_COMMAND="ADD", CNI_ARGS='a="\\;b=ü', HOME="/root", CNI_IFNAME="eth0")
     agent.join(10)
     assert (code, out) == (0, big)
-    assert agent.asked["stdin"] == CONFIG
-    assert agent.asked["env"] == {"CNI_COMMAND": "ADD", "CNI_ARGS": 'a="\\;b=ü', "CNI_IFNAME": "eth0"}
+    variables, _, stdin = agent.asked.decode().partition("\0\0")
+    assert stdin == CONFIG
+    assert variables.split("\0") == ['CNI_ARGS=a="\\;b=ü', "CNI_COMMAND=ADD", "CNI_IFNAME=eth0"]
 
 
 def test_an_error_of_the_agent_is_an_exit_code(plugin: Path, socket_path: Path) -> None:
@@ -94,14 +105,17 @@ def test_an_agent_that_dies_before_it_answers_is_no_success(plugin: Path, socket
     assert exit_code == 1 and json.loads(out)["code"] == 11
 
 
-def test_version_is_answered_alone(plugin: Path) -> None:
+@pytest.mark.parametrize("served", [True, False])
+def test_version_is_answered_also_alone(plugin: Path, served: bool, request: pytest.FixtureRequest) -> None:
+    if served:
+        request.getfixturevalue("agent")
     for stdin, version in (('{"cniVersion": "0.4.0"}', "0.4.0"), ("", "1.1.0"), ("{}", "1.1.0")):
         exit_code, out = run(plugin, stdin, CNI_COMMAND="VERSION")
         assert exit_code == 0
         assert json.loads(out) == {"cniVersion": version, "supportedVersions": list(spec.SUPPORTED)}
 
 
-def test_version_of_nonsense_cannot_be_decoded(plugin: Path) -> None:
+def test_version_of_nonsense_cannot_be_decoded(plugin: Path, agent: Plugin) -> None:
     for stdin in ("{", "[]", "7", '{"a": 1,}', '{"a": [}', '{"a": "\n"}', "{} x", '{"a": 01}', '{"fault": 1'):
         exit_code, out = run(plugin, stdin, CNI_COMMAND="VERSION")
         assert exit_code == 1 and json.loads(out)["code"] == 6
@@ -140,7 +154,20 @@ def test_a_socket_may_have_any_name(tmp_path: Path, name: str, given: bool) -> N
         path.unlink()
 
 
-@pytest.mark.parametrize(("said", "code"), [(7, 7), (["/x"], 7), (None, 11), ("", 11)])
-def test_a_socket_that_is_no_path_is_refused(plugin: Path, said: Any, code: int) -> None:
+@pytest.mark.parametrize("said", [7, ["/x"], {"socket": 7}])
+def test_a_socket_that_is_no_path_is_refused(plugin: Path, agent: Plugin, said: Any) -> None:
+    exit_code, out = run(plugin, json.dumps({**WHOLE, "socket": said}), **CALL)
+    assert exit_code == 1 and json.loads(out)["code"] == 7 and "'socket'" in json.loads(out)["msg"]
+
+
+@pytest.mark.parametrize("said", [None, ""])
+def test_no_socket_is_the_installed_one(plugin: Path, said: Any) -> None:
     exit_code, out = run(plugin, json.dumps({"socket": said}), CNI_COMMAND="ADD")
-    assert exit_code == 1 and json.loads(out)["code"] == code
+    assert exit_code == 1 and json.loads(out)["code"] == 11
+
+
+def test_calls_reach_the_real_server(plugin: Path, agent: Plugin) -> None:
+    exit_code, out = run(plugin, json.dumps(WHOLE), **CALL)
+    assert exit_code == 0 and json.loads(out)["ips"][0]["address"] == "10.20.0.2/24"
+    assert run(plugin, json.dumps(WHOLE), **{**CALL, "CNI_COMMAND": "DEL"}) == (0, "")
+    assert agent.attachments.known() == ()

@@ -152,3 +152,26 @@ def test_other_plugins_may_give_the_addresses() -> None:
 @pytest.mark.parametrize("name", ["../../bin/sh", "a/b", "a\\b", "\0"])
 def test_a_plugin_is_a_name_not_a_path(name: str) -> None:
     assert refusal({"ipam": {"type": name}}).code == 7
+
+
+@pytest.mark.parametrize(
+    ("config", "mesh"),
+    [
+        ({}, False),
+        ({"mesh": True}, True),
+        ({"args": {"cni": {"mesh": True}}}, True),
+        ({"mesh": True, "args": {"cni": {"mesh": False}}}, False),
+    ],
+)
+def test_ports_are_published_by_all_hosts_where_the_container_or_else_the_network_says_so(
+    config: Any, mesh: bool
+) -> None:
+    mappings = [{"hostPort": 8080, "containerPort": 80}]
+    (one,) = wish.published(call({**config, "runtimeConfig": {"portMappings": mappings}}))
+    assert one.get("mesh", False) is mesh
+
+
+@pytest.mark.parametrize("config", [{"mesh": "yes"}, {"args": {"cni": {"mesh": 1}}}])
+def test_a_mesh_that_is_neither_true_nor_false_is_refused(config: Any) -> None:
+    with pytest.raises(CniError, match="mesh"):
+        wish.published(call({**config, "runtimeConfig": {"portMappings": []}}))

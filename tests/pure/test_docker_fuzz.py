@@ -49,6 +49,7 @@ OPTIONS = st.dictionaries(
                 "vlan",
                 "name",
                 "label.app",
+                "mesh",
                 "RequestAddressType",
                 "com.docker.network.internal",
             ),

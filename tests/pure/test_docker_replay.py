@@ -224,6 +224,35 @@ def test_published_ports_are_opened_when_the_endpoint_is_the_way_in_and_closed_a
     assert "Port tcp/8080 of host h1 is published for acme/web1" in refused.error
 
 
+@pytest.mark.parametrize(
+    ("network", "container", "mesh"),
+    [("true", None, True), ("true", "false", False), (None, "true", True), ("false", None, False)],
+)
+def test_all_hosts_publish_where_the_container_or_else_its_network_says_so(
+    plugin: Plugin, network: str | None, container: str | None, mesh: bool
+) -> None:
+    """As dockerd passes them: `-o` in a mapping of their own, those of an endpoint among its own."""
+    subnet = {"AddressSpace": "warren", "Pool": "10.31.0.0/24", "SubPool": "", "Options": {}, "V6": False}
+    pool = plugin.call("IpamDriver.RequestPool", subnet).body["PoolID"]
+    said = {"tenant": "acme", "network": "more"} | ({} if network is None else {"mesh": network})
+    data = [{"AddressSpace": "warren", "Gateway": "10.31.0.1/24", "Pool": "10.31.0.0/24"}]
+    made = {"NetworkID": "aa" * 32, "Options": {"com.docker.network.generic": said}, "IPv4Data": data, "IPv6Data": []}
+    assert plugin.call("NetworkDriver.CreateNetwork", made).body == {}
+    address = plugin.call("IpamDriver.RequestAddress", {"PoolID": pool, "Address": ""}).body["Address"]
+    body = {"NetworkID": "aa" * 32, "EndpointID": "ee" * 32}
+    ports = [{"Proto": 6, "Port": 80, "HostIP": "", "HostPort": 8080, "HostPortEnd": 8080}]
+    options = {"com.docker.network.portmap": ports}
+    own = options | ({} if container is None else {"mesh": container})
+    interface = {"Address": address, "MacAddress": ""}
+    assert (
+        "Err" not in plugin.call("NetworkDriver.CreateEndpoint", {**body, "Interface": interface, "Options": own}).body
+    )
+    plugin.call("NetworkDriver.Join", {**body, "SandboxKey": "/x", "Options": options})
+    plugin.call("NetworkDriver.ProgramExternalConnectivity", {**body, "Options": options})
+    (published,) = plugin.ways_in.published.values()
+    assert [one.get("mesh", False) for one in published] == [mesh]
+
+
 def test_an_address_and_a_mac_in_use_are_refused(plugin: Plugin) -> None:
     prepared(plugin)
     pool = plugin.pool  # type: ignore[attr-defined]

@@ -89,9 +89,21 @@ def test_connections_are_astray_whose_port_leads_elsewhere_or_nowhere() -> None:
 
 def test_a_host_whose_number_does_not_fit_says_so() -> None:
     assert "244.0.0.1" not in nat.ruleset(GATEWAY, [published(mesh=1)], host=1 << 14)
-    (said,) = nat.closed([published(mesh=1)], 1 << 14)
+    (said,) = nat.closed([published(mesh=1)], 1 << 14, set()).values()
     assert "host number 16384" in said
-    assert not nat.closed([published()], 1 << 14) and not nat.closed([published(mesh=1)], (1 << 14) - 1)
+    assert not nat.closed([published()], 1 << 14, set()) and not nat.closed([published(mesh=1)], (1 << 14) - 1, set())
+
+
+def test_ports_by_an_address_that_the_host_has_not_got_are_not_open() -> None:
+    own = {"192.0.2.1", "2001:db8::1"}
+    there = [published(host_ip=ip) for ip in ("", "0.0.0.0", "::", *own, "127.0.0.9", "::1", "fe80::1")]
+    gone = published(host_ip="192.0.2.2", host_port=90, count=2, protocol="udp")
+    closed = nat.closed([*there, gone], 1, own)
+    assert list(closed) == [gone] and "has no address 192.0.2.2" in closed[gone]
+    (said,) = nat.not_open(closed)
+    assert said.startswith("Port udp/90-91, which is published for acme/web1, is not open: the host has no address")
+    kept = nat.own(["127.0.0.1", "::1", "fe80::1", "240.119.0.1", "fd77:6172:7265:6f75::1", "198.18.0.9", *own])
+    assert kept == ("192.0.2.1", "198.18.0.9", "2001:db8::1")
 
 
 @pytest.mark.parametrize(
@@ -104,9 +116,14 @@ def test_a_host_whose_number_does_not_fit_says_so() -> None:
         (Listener("udp", "0.0.0.0", 8080), published(), False),
         (Listener("tcp", "0.0.0.0", 8081), published(), False),
         (Listener("tcp", "::", 8081), published(count=2), True),
+        (Listener("tcp", "::", 8080), published(host_ip="192.0.2.1"), True),
+        (Listener("tcp", "0.0.0.0", 8080), published(host_ip="::"), False),
+        (Listener("tcp", "0.0.0.0", 8080), published(host_ip="2001:db8::1"), False),
+        (Listener("tcp", "2001:db8::1", 8080), published(host_ip="::"), True),
     ],
 )
 def test_programs_that_nobody_hears_any_more_are_named(listener: Listener, way: Published, is_said: bool) -> None:
+    assert bool(nat.occupied([way], [listener])) is is_said
     said = nat.unheard([way], [listener])
     assert bool(said) is is_said and all(f"tcp/{listener.port}" in one and "acme/web1" in one for one in said)
 

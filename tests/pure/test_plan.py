@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from ovs_agent.document import Endpoint, Gateway, Limits, Tunnel, Wanted
 from ovs_agent.findings import Stray, missing, problems, states, strays
+from ovs_agent.keeper import INTERVAL, next_pause
 from ovs_agent.plan import (
     ENDPOINT,
     WAS_DOWN,
@@ -101,6 +102,13 @@ def kept(*ids: int) -> Seen:
     """A host on which these endpoints are as they should be."""
     links = {f"wrn{id}": UP for id in ids}
     return carried_out(Seen(links=links), plan(wanted(*ids), Seen(links=links), LOCAL))
+
+
+def test_looks_follow_soon_and_ever_later_while_something_is_left_to_do() -> None:
+    pauses = [INTERVAL]
+    while len(pauses) < 9:
+        pauses.append(next_pause(pauses[-1]))
+    assert pauses[1:8] == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, INTERVAL] and pauses[8] == 0.2
 
 
 def test_a_bare_host_gets_bridge_controllers_tunnel_and_gateway() -> None:

@@ -172,6 +172,8 @@ def test_rows_are_chosen_and_removed_in_a_browser(stage: Stage) -> None:
     expect(page.locator(".doomed li")).to_have_count(2)
     assert faults(page) == []
     page.get_by_role("button", name="Remove 2").click()
+    expect(page.locator(".lead")).to_contain_text("Change")
+    page.get_by_role("link", name="Go on").click()
     expect(page).to_have_url(f"{stage.server.url}/endpoints")
     expect(page.locator("tbody tr")).to_have_count(1)
     expect(page.locator("#endpoint-acme-in-web2")).to_be_visible()

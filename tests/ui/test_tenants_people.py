@@ -51,7 +51,8 @@ by_page = pytest.mark.parametrize("route", PAGES, ids=lambda route: route.rule)
 
 
 def address(route: Route, tenant: str) -> str:
-    names = NAMES | {"tenant": tenant} | ({"name": "h1"} if route.rule.startswith("/hosts/") else {})
+    names = NAMES | {"tenant": tenant, "publication": "1" if tenant == OWN else "2"}
+    names |= {"name": "h1"} if route.rule.startswith("/hosts/") else {}
     return re.sub(r"<(?:\w+:)?(\w+)>", lambda one: names[one[1]], route.rule)
 
 
@@ -71,7 +72,9 @@ def cast(sqlite_template: Any, tmp_path_factory: pytest.TempPathFactory) -> Iter
             attached = {"network": f"{tenant}/secret", "name": "secret", "netns": "/run/netns/x"}
             assert agent.put(f"/hosts/h1/attachments/{tenant}/eth0", attached).status_code == 201
             record = {"addresses": [subnet.replace("0/24", "77")]}
-            assert site.admin.put(f"/dns/records/{tenant}/secret", record).status_code == 201
+            for scope in (tenant, f"{tenant}/secret"):
+                assert site.admin.put(f"/dns/records/{scope}/secret", record).status_code == 201
+            site.admin.made("/publications", {"endpoint": f"{tenant}/secret", "port": 80})
             policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
             policy |= {"metadata": {"name": "secret", "namespace": tenant}, "spec": {"podSelector": {}}}  # type: ignore[dict-item]
             assert site.admin.post("/policies", {"documents": [policy]}).status_code == 200

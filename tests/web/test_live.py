@@ -5,14 +5,16 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 from unittest.mock import patch
 
 import pytest
 
+from db.convergence import Lag
 from web.api.events import events, revision_events
-from web.live import KEPT_CHANGES, Live, News
+from web.live import KEPT_CHANGES, Held, Live, News
 from web.viewers import GATHER_SECONDS
 
 
@@ -32,6 +34,8 @@ class ScriptedSource:
         self.newest = 10
         self.latest: list[Row] | None = []
         self.asked: dict[int, int] = {}
+        self.lag = Lag(0, [])
+        self.concerned: list[Collection[int] | None] = []
         self.opened = 0
 
     def open(self) -> ScriptedSource:
@@ -51,8 +55,9 @@ class ScriptedSource:
     def revision(self) -> int:
         return self.newest
 
-    def since(self, revision: int) -> News:
-        return News(self.latest, self.asked)
+    def since(self, revision: int, concerned: Collection[int] | None) -> News:
+        self.concerned.append(concerned)
+        return News(self.latest, self.asked, None if concerned is None else self.lag)
 
     def close(self) -> None:
         pass
@@ -145,6 +150,39 @@ def test_a_question_between_looking_and_waiting_is_not_missed(live: Live, source
     assert live.wait_for_change(looked.revision, lambda changes: False, 0, asked=(1, looked.pulse))
     assert not live.wait_for_change(looked.revision, lambda changes: False, 0, asked=(2, looked.pulse))
     assert not live.wait_for_change(looked.revision, lambda changes: False, 0, asked=(1, live.seen().pulse))
+
+
+def test_who_waits_for_hosts_sleeps_while_they_hold_it(live: Live, source: ScriptedSource) -> None:
+    """One look at the lag is for all who wait, and none is taken when nobody does."""
+    pulse = live.seen().pulse
+    source.commits.put([])
+    assert live.wait_for_pulse(pulse, 5)
+    looks = Counter[int]()
+
+    def wait(revision: int) -> None:
+        def by(lag: Lag) -> bool:
+            looks[revision] += 1
+            return lag.computed < revision
+
+        woken.append((revision, live.wait_for_pulse(live.seen().pulse, 5, Held(by, frozenset({revision})))))
+
+    woken: list[tuple[int, bool]] = []
+    threads = [threading.Thread(target=wait, args=(revision,)) for revision in (21, 22)]
+    for thread in threads:
+        thread.start()
+    while live.waiting() < 2:
+        time.sleep(0.001)
+    for computed, expected in ((20, []), (21, [21]), (22, [21, 22])):
+        source.lag = Lag(computed, [])
+        pulse = live.seen().pulse
+        source.commits.put([])
+        assert live.wait_for_pulse(pulse, 5)
+        for thread, revision in zip(threads, (21, 22), strict=True):
+            if revision in expected:
+                thread.join(5)
+        assert [revision for revision, _ in woken] == expected
+    assert looks == {21: 2, 22: 3} and all(found for _, found in woken)
+    assert source.concerned == [None, {21, 22}, {21, 22}, {22}]
 
 
 def test_memory_that_does_not_reach_back_says_so(live: Live, source: ScriptedSource) -> None:

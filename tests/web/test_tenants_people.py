@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 from werkzeug.test import TestResponse
 
-from db import bindings, denials, tokens, users
+from db import bindings, denials, hosts, tokens, users
 from db.changes import transaction
 from db.engine import writing
 from db.tables import utcnow
@@ -50,6 +50,23 @@ def test_each_does_what_the_role_allows(acme: People) -> None:
     assert acme.boss.made("/networks", {"name": "acme/db"})["tenant"] == "acme"
     assert_problem(acme.boss.patch("/tenants/acme", {"quota": {"networks": 9}}), 403)
     assert_problem(acme.boss.post("/tenants/acme/peer", {"with": "globex"}), 403)
+
+
+def test_where_a_port_is_not_open_they_learn_of_hosts_with_endpoints_of_theirs(acme: People) -> None:
+    acme.site.enrolled("h2", "198.18.0.12")
+    made = acme.boss.made("/publications", {"endpoint": "acme/web1", "host_port": 8080, "port": 80, "mesh": True})
+    assert made["problems"] == []
+    with writing(acme.site.engine) as session:
+        for number in (1, 2):
+            hosts.report(session, number, {"closed": {str(made["id"]): f"reason {number}"}}, utcnow())
+
+    def problems(caller: Caller) -> list[str]:
+        (one,) = caller.get("/publications").get_json()["items"]
+        found: list[str] = one["problems"]
+        return found
+
+    assert problems(acme.site.admin) == ["h1: reason 1", "h2: reason 2"]
+    assert problems(acme.boss) == problems(acme.reader) == ["h1: reason 1"]
 
 
 def test_a_collision_with_another_tenant_does_not_name_it(acme: People) -> None:

@@ -14,6 +14,7 @@ from db import tokens
 from db.engine import MOST_WRITERS, writing
 from tests.web.conftest import Caller, Site
 from tests.web.test_waiting import until
+from web.live import Held
 
 
 class Work:
@@ -170,7 +171,7 @@ def test_whether_names_are_known_takes_one_statement_at_each_further_look(any_si
     for looks in (1, 3):
         seen = 0
 
-        def waits(_pulse: int, _left: float, looks: int = looks) -> bool:
+        def waits(_pulse: int, _left: float, _held: Held, looks: int = looks) -> bool:
             nonlocal seen
             seen += 1
             return seen < looks

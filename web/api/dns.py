@@ -18,7 +18,7 @@ from web.api.agents import GATHER_SECONDS
 from web.api.applied import applied, previewable, removed
 from web.api.attachments import host_id
 from web.api.replies import Answer, Json, conditional, if_match, listed, shown
-from web.api.revisions import unaware
+from web.api.revisions import all_but, unaware
 from web.api.schemas.dns import (
     Dns,
     DnsChange,
@@ -33,7 +33,7 @@ from web.api.schemas.dns import (
 )
 from web.api.schemas.isolation import ChangeQuery, Gone, after
 from web.auth.access import AGENTS, ANYONE_KNOWN, CHANGERS, READERS, SIGHT, TENANT_ADMINS, TENANT_READERS, allow
-from web.live import Change
+from web.live import Change, Held
 from web.state import noting, reading, reading_all, state
 
 blueprint = APIBlueprint("dns", __name__, tag="Names")
@@ -189,13 +189,14 @@ def known(revision: int, query: NamesKnownQuery) -> Json:
     """
     live = state().live
     with reading_all() as session:
-        concerned = directory.concerned(session, revision)
+        concerned = all_but(session, query.but, directory.concerned(session, revision))
+    held = Held(lambda lag: lag.holds_names(revision, concerned), concerned)
     with live.patience(query.wait) as deadline:
         while True:
             pulse = live.seen().pulse
             with reading() as session:
-                waiting = [name for name in unaware(session, revision, concerned) if name != query.but]
-            if not waiting or not live.wait_for_pulse(pulse, deadline - time.monotonic()):
+                waiting = unaware(session, revision, concerned)
+            if not waiting or not live.wait_for_pulse(pulse, deadline - time.monotonic(), held):
                 return {"revision": revision, "waiting": waiting}
 
 

@@ -104,15 +104,15 @@ def cluster() -> Answer:
 @previewable
 def set_cluster(body: ClusterChange, query: ChangeQuery) -> Answer | Response:
     """Change what holds for all tenants"""
-    return applied(lambda tx: _changed_cluster(tx, body), query)
+    return applied(lambda tx: altered(tx, body, if_match()), query)
 
 
 def _tenant(tx: Transaction, row: tables.Tenant) -> Json:
     return present.tenant(tx.session, row)
 
 
-def _changed_cluster(tx: Transaction, body: ClusterChange) -> Json:
-    now = isolation.set_mode(tx, body.isolation or settings.isolation(tx.session).mode, version=if_match())
+def altered(tx: Transaction, body: ClusterChange, version: int | None) -> Json:
+    now = isolation.set_mode(tx, body.isolation or settings.isolation(tx.session).mode, version=version)
     transport.set_udp_ports(tx, body.tunnel_ports)
     return _cluster(tx.session, now)
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from apiflask import APIBlueprint
 from flask import Response
+from sqlalchemy.orm import Session
 
-from db import attachments, publications, tables
+from db import attachments, host_ports, publications, tables
+from db.changes import Transaction
 from db.publications import Wish
 from web.api.applied import added, previewable, removed
 from web.api.attachments import PATH, host_id
 from web.api.replies import Answer, Json, idempotent, listed
+from web.api.revisions import of_own_hosts
 from web.api.schemas.isolation import ChangeQuery, Gone, after
 from web.api.schemas.publication import (
     Publication,
@@ -34,7 +39,7 @@ def find(query: PublicationQuery) -> Json:
     """List published ports"""
     return listed(
         lambda session: publications.find(session, **query.model_dump()),
-        lambda _, rows: [_present(row) for row in rows],
+        documents,
     )
 
 
@@ -51,8 +56,11 @@ def create(body: PublicationCreate, query: ChangeQuery) -> Answer | Response:
     Who reaches the host by it, or any host with `mesh`, reaches the endpoint, whose policies judge by the client's own
     address.
     """
-    wish = _wish(body)._replace(mesh=body.mesh)
-    return added(lambda tx: _present(publications.publish(tx, body.endpoint, wish)), query, beside=False)
+    return added(lambda tx: made(tx, body), query, beside=False)
+
+
+def made(tx: Transaction, body: PublicationCreate) -> Json:
+    return document(publications.publish(tx, body.endpoint, _wish(body)))
 
 
 @blueprint.delete("/publications/<tenant>/<endpoint>/<int:publication>")
@@ -72,20 +80,31 @@ def delete(tenant: str, endpoint: str, publication: int, query: ChangeQuery) -> 
 def replace(host: str, container_id: str, ifname: str, body: RuntimePublications) -> Json:
     """Publish what a container's runtime asks for
 
-    All of it for this interface; what people published stays.
+    All of it for this interface; what people published stays. With `mesh` only in a tenant with the label
+    `warren/engine-mesh=allow`.
     """
     with changing() as tx:
         endpoint = attachments.row(tx.session, host_id(tx.session, host), container_id, ifname)
         wishes = [_wish(one)._replace(last=one.host_port_end) for one in body.ports]
-        found = [_present(one) for one in publications.replace(tx, endpoint, wishes)]
+        found = [document(one) for one in publications.replace(tx, endpoint, wishes)]
     return {"ports": [one | {"revision": tx.revision} for one in found], "revision": tx.revision}
 
 
+def documents(session: Session, rows: Sequence[tables.Publication]) -> list[Json]:
+    closed = host_ports.closed(session) if rows else {}
+    known = set(of_own_hosts(session, sorted({name for hosts in closed.values() for name in hosts})))
+
+    def problems(row: tables.Publication) -> list[str]:
+        return [f"{name}: {why}" for name, why in closed.get(row.id, {}).items() if name in known]
+
+    return [document(row, problems(row)) for row in rows]
+
+
 def _wish(body: Published) -> Wish:
-    return Wish(body.protocol, body.port, body.host_port, body.count, body.host_ip or "")
+    return Wish(body.protocol, body.port, body.host_port, body.count, body.host_ip or "", mesh=body.mesh)
 
 
-def _present(row: tables.Publication) -> Json:
+def document(row: tables.Publication, problems: Sequence[str] = ()) -> Json:
     return {
         "id": row.id,
         "endpoint": row.endpoint.qualified_name,
@@ -98,5 +117,6 @@ def _present(row: tables.Publication) -> Json:
         "count": row.count,
         "mesh": row.mesh > 0,
         "by_runtime": row.by_runtime,
+        "problems": list(problems),
         "created_at": row.created_at,
     }

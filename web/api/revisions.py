@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from apiflask import APIBlueprint
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db import convergence, directory, hosts
 from db.changes import changes_since, current_revision
+from db.tables import Host
 from web import present
 from web.api.replies import Json
 from web.api.schemas.revision import Revision, Revisions, RevisionsQuery, RevisionWaitQuery
 from web.auth.access import ANYONE_KNOWN, READERS, allow, whoever
 from web.auth.principal import MEMBER
+from web.live import Held
 from web.state import reading, reading_all, state
 
 blueprint = APIBlueprint("revisions", __name__, tag="Revisions")
@@ -56,17 +59,18 @@ def awaited(revision: int, seconds: float, host: str | None = None, names_but: s
     named: frozenset[int] = frozenset()
     if names_but is not None:
         with reading_all() as session:
-            named = directory.concerned(session, revision)
+            named = all_but(session, names_but, directory.concerned(session, revision))
+    held = Held(lambda lag: lag.holds_flows(revision) or lag.holds_names(revision, named), named)
     with live.patience(seconds) as deadline:
         while True:
             pulse = live.seen().pulse
             with reading() as session:
                 body = progress(session, revision, host)
                 if names_but is not None:
-                    body["unaware"] = [name for name in unaware(session, revision, named) if name != names_but]
+                    body["unaware"] = unaware(session, revision, named)
             left = deadline - time.monotonic()
             waits = body["state"] == "pending" or (body["state"] == "applied" and body.get("unaware"))
-            if not waits or not live.wait_for_pulse(pulse, left):
+            if not waits or not live.wait_for_pulse(pulse, left, None if host else held):
                 return body
 
 
@@ -80,6 +84,15 @@ def progress(session: Session, revision: int, host: str | None = None) -> Json:
 def unaware(session: Session, revision: int, hosts: frozenset[int]) -> list[str]:
     """Those of `hosts` that answer from names older than `revision`."""
     return of_own_hosts(session, directory.behind(session, revision, hosts, datetime.now(UTC)))
+
+
+def all_but(session: Session, host: str | None, of: frozenset[int]) -> frozenset[int]:
+    """Hosts by id, without one of this name."""
+    if host is None:
+        return of
+    if whoever().host == host:
+        return of - {whoever().host_id}
+    return of - {session.execute(select(Host.id).where(Host.name == host)).scalar()}
 
 
 def of_own_hosts(session: Session, names: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from web.api.schemas.address import PoolChange, PoolCreate, ReservationCreate
 from web.api.schemas.network import SubnetCreate
 from web.auth.access import CHANGERS, READERS, TENANT_ADMINS, TENANT_READERS, allow
 from web.state import reading
+from web.ui.changes import LAYOUT, laid
 from web.ui.forms import BOTH, Change, Field, Values, Work, body, carried_out, lines, number, seen_version
 from web.ui.frame import blueprint, render, text_asked
 
@@ -112,10 +113,11 @@ def extend(tenant: str, network: str) -> Response | str:
     fields = (
         Field("subnet", "Subnet", hint="Like 10.21.0.0/24; empty: the next of a pool."),
         Field("family", "Family", "select", "Of the pool, when no subnet is chosen.", (("4", "IPv4"), ("6", "IPv6"))),
+        *LAYOUT,
     )
 
     def make(values: Values) -> Change:
-        wanted = body(SubnetCreate, subnet=values["subnet"] or None, family=number(values["family"]))
+        wanted = body(SubnetCreate, subnet=values["subnet"] or None, family=number(values["family"]), **laid(values))
         return lambda tx: api_networks.extended(tx, f"{tenant}/{network}", wanted)
 
     return carried_out(work._replace(fields=fields), make)

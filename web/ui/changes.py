@@ -9,6 +9,7 @@ from flask import Response, request
 
 from controller.transport import TRANSPORTS
 from db import endpoints, networks
+from db.layout import PER_HOST, SHARED
 from web import present
 from web.api import endpoints as api_endpoints
 from web.api import networks as api_networks
@@ -29,30 +30,50 @@ from web.ui.forms import (
     body,
     carried_out,
     in_lines,
+    invalid,
     label_changes,
     lines,
     number,
     pairs,
     seen_version,
     ticked,
+    unless,
 )
 from web.ui.frame import blueprint, render
 from web.ui.sign_in import local
 from web.ui.tenants import others
 
 REACH = (("", "All of its tenant's networks"), ("on", "Only itself: isolated"))
-CARRIED = (
-    Field("transport", "Transport", "select", choices=[(name, name) for name in TRANSPORTS]),
-    Field("physical", "Physical segment", hint="Only for vlan: the name that hosts have for it."),
-    Field("vlan", "VLAN tag", "number", "Only for vlan; empty: frames without a tag."),
-    Field("cross_subnet", "Tunnel to other segments", "check", "Only for host-gw."),
-)
 NETWORK_FIELDS = (
     LABELS,
     Field("isolated", "Reaches", "select", choices=REACH),
+    Field("outbound", "Way out", "check", "Its endpoints reach what their host reaches, with the host's address."),
     Field("broadcast", "Broadcast and multicast", "check", "What is sent to all reaches all of its endpoints."),
-    Field("mtu", "MTU", "number", "Empty: what the transport leaves."),
-    *CARRIED,
+    Field("transport", "Transport", "select", choices=[(name, name) for name in TRANSPORTS]),
+    Field("physical", "Physical segment", hint="Only for vlan: the name that hosts have for it.", rare=True),
+    Field("vlan", "VLAN tag", "number", "Only for vlan; empty: frames without a tag.", rare=True),
+    Field("cross_subnet", "Tunnel to other segments", "check", "Only for host-gw.", rare=True),
+    Field("mtu", "MTU", "number", "Empty: what the transport leaves.", rare=True),
+)
+RANGES = Field("ip_ranges", "Addresses are chosen of", "lines", "Like 10.20.0.128/25; empty: all.", rare=True)
+EXCLUDES = Field("excludes", "Nobody gets", "lines", "Addresses, and ranges like 10.20.0.8-10.20.0.15.", rare=True)
+STRICT = Field(
+    "strict", "Hosts keep to their blocks", "check", "Only with blocks: none borrows of another's.", rare=True
+)
+LAYOUT = (
+    Field("gateways", "Gateways", "lines", "Empty: the first usable address of each subnet.", rare=True),
+    RANGES,
+    EXCLUDES,
+    Field("aux_addresses", "Used by others", "lines", "By name, one a line, like router=10.20.0.254.", rare=True),
+    Field("block_sizes", "Blocks of hosts", "lines", "Prefix lengths, one of each family; empty: 26 122.", rare=True),
+)
+"""Of subnets that are new."""
+PLANS = ((SHARED, "Hosts share the addresses of each subnet"), (PER_HOST, "Each host has blocks of its own"))
+
+
+ALLOWED = (
+    "Addresses of its network besides its own, or ranges; a MAC behind one where it has another, "
+    "`active` where it takes one over that others declare, too."
 )
 
 
@@ -60,7 +81,7 @@ NETWORK_FIELDS = (
 @allow(ANYONE_KNOWN)
 def change(revision: int) -> str:
     """How far a change has come; leads back to what was changed."""
-    found = awaited(min(revision, 2**53), 0)
+    found = awaited(min(revision, 2**53), 0, names_but="")
     back, undo = local(request.args.get("back")), request.args.get("undo")
     return render(
         "change.html",
@@ -84,9 +105,11 @@ def new_network() -> Response | str:
         Field("tenant", "Tenant", "suggest", choices=choices, required=True),
         Field("name", "Name", hint="Within the tenant: lower-case letters, digits and hyphens.", required=True),
         Field("subnets", "Subnets", "lines", "Like 10.20.0.0/24; empty: one of each family out of the pools."),
-        Field("gateways", "Gateways", "lines", "Empty: the first usable address of each subnet."),
         Field("private", "Private", "check", "May overlap other tenants' subnets; only its own zone reaches it."),
         *NETWORK_FIELDS,
+        Field("plan", "Plan of addresses", "select", choices=PLANS, rare=True),
+        *LAYOUT,
+        STRICT,
     )
     work = Work(
         "Networks",
@@ -96,7 +119,7 @@ def new_network() -> Response | str:
         f"/tenants/{asked}" if asked else "/networks",
         asked or "Networks",
         fields,
-        {"tenant": asked or (choices[0][0] if len(choices) == 1 else ""), "transport": "vxlan"},
+        {"tenant": asked or (choices[0][0] if len(choices) == 1 else ""), "transport": "vxlan", "outbound": "on"},
     )
 
     def make(values: Values) -> Change:
@@ -104,9 +127,11 @@ def new_network() -> Response | str:
             NetworkCreate,
             name=f"{values['tenant']}/{values['name']}",
             subnets=lines(values["subnets"]) or None,
-            gateways=lines(values["gateways"]),
+            plan=values["plan"] or None,
+            strict=bool(values["strict"]),
             private=bool(values["private"]),
             isolated=bool(values["isolated"]),
+            outbound=bool(values["outbound"]),
             broadcast=bool(values["broadcast"]),
             mtu=number(values["mtu"]),
             transport=values["transport"],
@@ -114,10 +139,22 @@ def new_network() -> Response | str:
             vlan=number(values["vlan"]),
             cross_subnet=bool(values["cross_subnet"]),
             labels=pairs(values["labels"], "labels"),
+            **laid(values),
         )
         return lambda tx: api_networks.made(tx, wanted)
 
     return carried_out(work, make, onward=lambda values, made: f"/networks/{values['tenant']}/{values['name']}")
+
+
+def laid(values: Values) -> dict[str, object]:
+    """What `LAYOUT` says of a new subnet."""
+    return {
+        "gateways": lines(values["gateways"]),
+        "ip_ranges": lines(values["ip_ranges"]),
+        "excludes": lines(values["excludes"]),
+        "aux_addresses": pairs(values["aux_addresses"], "aux_addresses", "router=10.20.0.254"),
+        "block_sizes": [number(one) for one in lines(values["block_sizes"])],
+    }
 
 
 @blueprint.route("/networks/<tenant>/<network>/edit", methods=BOTH)
@@ -126,10 +163,16 @@ def edit_network(tenant: str, network: str) -> Response | str:
     item = _network(tenant, network)
     name = item["name"]
     work = _of_network(item, f"Edit {name}", "What is running keeps running, also on another transport.", "Save")
+    ranges = [subnet["ip_range"] for subnet in item["subnets"] if subnet["ip_range"]]
+    excludes = [one for subnet in item["subnets"] for one in subnet["excludes"]]
     work = work._replace(
-        fields=NETWORK_FIELDS,
+        fields=(*NETWORK_FIELDS, RANGES, EXCLUDES, STRICT),
         values={
             "labels": in_lines(item["labels"]),
+            "outbound": ticked(item["outbound"]),
+            "ip_ranges": "\n".join(ranges),
+            "excludes": "\n".join(excludes),
+            "strict": ticked(item["strict"]),
             "isolated": ticked(item["isolated"]),
             "broadcast": ticked(item["broadcast"]),
             "mtu": str(item["own_mtu"] or ""),
@@ -150,6 +193,10 @@ def edit_network(tenant: str, network: str) -> Response | str:
             **said,
             isolated=bool(values["isolated"]),
             broadcast=bool(values["broadcast"]),
+            outbound=bool(values["outbound"]),
+            ip_ranges=unless(ranges, lines(values["ip_ranges"])),
+            excludes=unless(excludes, lines(values["excludes"])),
+            strict=unless(item["strict"], bool(values["strict"])),
             transport=values["transport"] if moved else None,
             physical=(values["physical"] or None) if moved else None,
             vlan=(number(values["vlan"]) or 0) if moved and values["physical"] else None,
@@ -197,6 +244,10 @@ def edit_endpoint(tenant: str, endpoint: str) -> Response | str:
     item = _endpoint(tenant, endpoint)
     name = item["name"]
     ports = "\n".join(f"{port['name']}={port['port']}/{port['protocol']}" for port in item["ports"])
+    own = item["mac"]
+    allowed = "\n".join(
+        f"{one['address']} {one['mac'] if one['mac'] != own else ''}".strip() for one in item["allowed"]
+    )
     work = Work(
         "Endpoints",
         f"Edit {name}",
@@ -204,8 +255,13 @@ def edit_endpoint(tenant: str, endpoint: str) -> Response | str:
         "Save",
         f"/endpoints/{name}",
         name,
-        (LABELS, Field("ports", "Named ports", "lines", "One a line, like http=80/tcp.")),
-        {"labels": in_lines(item["labels"]), "ports": ports},
+        (
+            LABELS,
+            Field("ports", "Named ports", "lines", "One a line, like http=80/tcp."),
+            Field("allowed", "Also sends from", "lines", ALLOWED, rare=True),
+            Field("move_to", "May move to", hint="The host whose agent may take it once; empty: none.", rare=True),
+        ),
+        {"labels": in_lines(item["labels"]), "ports": ports, "allowed": allowed, "move_to": item["move_to"] or ""},
         version=item["version"],
         undo=f"/endpoints/{name}/edit",
     )
@@ -216,10 +272,29 @@ def edit_endpoint(tenant: str, endpoint: str) -> Response | str:
             for key, value in pairs(values["ports"], "ports", "http=80/tcp").items()
         ]
         changes = label_changes(values["labels"], item["labels"])
-        wanted = body(EndpointChange, labels=changes, ports=named)
+        wanted = body(
+            EndpointChange,
+            labels=changes,
+            ports=named,
+            allowed=None if values["allowed"] == allowed else further(values["allowed"]),
+            move_to=unless(item["move_to"] or "", values["move_to"]),
+        )
         return lambda tx: api_endpoints.altered(tx, name, wanted, seen_version())
 
     return carried_out(work, make)
+
+
+def further(text: str) -> list[Json]:
+    """`10.20.0.100 02:00:0a:14:00:64 active`, one a line."""
+    found: list[Json] = []
+    for line in text.splitlines():
+        address, *more = line.split() or [""]
+        macs = [one for one in more if one != "active"]
+        if len(macs) > 1:
+            raise invalid("allowed", f"'{line[:80]}' has too many words; write an address, its MAC and `active`.")
+        if address:
+            found.append({"address": address, "active": "active" in more, **({"mac": macs[0]} if macs else {})})
+    return found
 
 
 @blueprint.route("/endpoints/<tenant>/<endpoint>/delete", methods=BOTH)

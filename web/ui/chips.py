@@ -45,3 +45,13 @@ def here_with(**changed: str | None) -> str:
     args = {name: values for name, values in request.args.to_dict(flat=False).items() if name != "cursor"}
     args |= {name: [] if value is None else [value] for name, value in changed.items()}
     return url_for(request.endpoint or "ui.overview", **{**(request.view_args or {}), **args})
+
+
+def looked_at() -> str:
+    """What is looked at beside the list."""
+    return request.args.get("look", "").strip()[:130]
+
+
+def looking_at(name: str | None) -> str:
+    """The address of this very list with a look at `name` beside it, or at nothing."""
+    return here_with(cursor=request.args.get("cursor") or None, look=name)

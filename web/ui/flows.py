@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flask import request
 
-from controller.calc.known import FIELDS, Names, owner_of
-from controller.openflow.text import action_text, match_text
-from controller.pipeline.flow import Flow, SetField
+from controller.calc.known import Names, Recorded, owner_of
+from controller.pipeline.flow import Flow
 from controller.pipeline.program import Key
 from controller.pipeline.stages import Stage
 from controller.world import World
@@ -23,31 +22,13 @@ from db import hosts, traces
 from web.api.asking import asked_of
 from web.api.cursors import number
 from web.auth.access import READERS, allow
-from web.modelled import Fragment, Program, spoken_of
+from web.modelled import Fragment, Program, Spoken
 from web.state import reading_all, state
 from web.ui import words
+from web.ui.flow_words import Part, action_parts, match_parts
 from web.ui.frame import blueprint, render, text_asked
 
 PER_PAGE = 100
-
-
-PACKETS = {
-    ("eth_type", 0x0800): "IPv4",
-    ("eth_type", 0x0806): "ARP",
-    ("eth_type", 0x86DD): "IPv6",
-    ("ip_proto", 1): "ICMP",
-    ("ip_proto", 6): "TCP",
-    ("ip_proto", 17): "UDP",
-    ("ip_proto", 58): "ICMPv6",
-    ("ip_proto", 132): "SCTP",
-}
-
-
-class Part(NamedTuple):
-    """One field of a match or one action: in words, and as Open vSwitch says it."""
-
-    words: str
-    raw: str
 
 
 class Row(NamedTuple):
@@ -187,34 +168,7 @@ def _unknown(place: str, packets: int, octets: int) -> Row:
 
 def told(flow: Flow, names: Names) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
     """Its match and its actions in names."""
-    match = tuple(part(item.field, item.value, item.mask, match_text(item), names) for item in flow.match)
-    return match, tuple(_actions(flow, names))
-
-
-def part(field: str, value: int, mask: int | None, raw: str, names: Names) -> Part:
-    if mask is None and (field, value) in PACKETS:
-        return Part(PACKETS[field, value], raw)
-    meaning = names.of(field, value, mask)
-    if meaning is None:
-        return Part(raw, raw)
-    if field.startswith("reg0"):
-        return Part(meaning, raw)
-    shown = f"{raw.partition('=')[2]} ({meaning})" if field not in FIELDS else meaning
-    return Part(f"{FIELDS.get(field, field.replace('_', ' '))} {shown}", raw)
-
-
-def _actions(flow: Flow, names: Names) -> Iterator[Part]:
-    for action in flow.actions:
-        raw = action_text(action)
-        if isinstance(action, SetField):
-            told = part(action.field, action.value, action.mask, f"{action.field}={raw[10:].partition('->')[0]}", names)
-            yield Part(f"set {told.words}", raw)
-        else:
-            yield Part(raw, raw)
-    if flow.goto is not None:
-        yield Part(f"go to {flow.goto.name.lower().replace('_', ' ')}", f"goto_table:{int(flow.goto)}")
-    if flow.goto is None and not flow.actions:
-        yield Part("drop", "drop")
+    return tuple(match_parts(flow, names)), tuple(action_parts(flow, names))
 
 
 def _foreign(text: str) -> Row:
@@ -277,16 +231,17 @@ def _texts(program: Program) -> list[str]:
     for key, fragment in program.fragments.items():
         spoken = program.spoken.get(key)
         if spoken is None:
-            spoken = program.spoken[key] = spoken_of(fragment, tuple(_fragment_texts(program, key, fragment)))
+            spoken = program.spoken[key] = _spoken(program, key, fragment)
         found += spoken.texts
     return found
 
 
-def _fragment_texts(program: Program, key: Key, fragment: Fragment) -> Iterator[str]:
-    _, owner = owner_of(program.world, key)
+def _spoken(program: Program, key: Key, fragment: Fragment) -> Spoken:
+    names, (_, owner), texts = Recorded(program.names), owner_of(program.world, key), []
     for one in fragment:
-        parts = [text for parts in told(one.flow, program.names) for part in parts for text in part]
-        yield " ".join([*parts, owner, one.reason or "", one.place.partition(" ")[0]]).lower()
+        parts = [text for parts in told(one.flow, names) for part in parts for text in part]
+        texts.append(" ".join([*parts, owner, one.reason or "", one.place.partition(" ")[0]]).lower())
+    return Spoken(fragment, owner, names.answers, tuple(texts))
 
 
 def _text(row: Row) -> str:

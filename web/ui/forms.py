@@ -31,6 +31,7 @@ BOTH = ["GET", "POST"]
 LONGEST = 200_000
 
 Body = TypeVar("Body", bound=BaseModel)
+Value = TypeVar("Value")
 Values = Mapping[str, str]
 Change = Callable[[Transaction], object]
 Choice = tuple[str, str]
@@ -38,7 +39,8 @@ Choice = tuple[str, str]
 
 class Field(NamedTuple):
     """`kind`: text, number, lines, code, check, password, moment, or one of `choices` (value and words): `select`;
-    `suggest` lets them be overwritten. `name` is that of the API's field, so that faults find their place."""
+    `suggest` lets them be overwritten. `name` is that of the API's field, so that faults find their place. What is
+    `rare` is out of the way until it is asked for, or has a value."""
 
     name: str
     label: str
@@ -46,6 +48,7 @@ class Field(NamedTuple):
     hint: str = ""
     choices: Sequence[Choice] = ()
     required: bool = False
+    rare: bool = False
 
 
 LABELS = Field("labels", "Labels", "lines", "One a line, like app=web.")
@@ -75,14 +78,15 @@ def carried_out(
     *,
     previewed: bool = True,
     onward: Callable[[Values, Json], str] | None = None,
+    tells: Callable[[Json], Sequence[str]] | None = None,
     shown: Callable[[Json], str] | None = None,
     template: str = "work.html",
     more: Mapping[str, object] = MappingProxyType({}),
 ) -> Response | str:
     """The page of `work`, or where it leads once it is done.
 
-    `change` reads the form; `onward` is the page of what was made, `shown` a page that is shown once instead. Not
-    `previewed` is what concerns nobody's packets.
+    `change` reads the form; `onward` is the page of what was made, `shown` a page that is shown once instead. `tells`
+    says in a preview what no comparison of who reaches whom can say. Not `previewed` is what concerns nobody's packets.
     """
     told_at_once = previewed and not work.fields
     if request.method == "GET" and not told_at_once:
@@ -94,13 +98,12 @@ def carried_out(
     try:
         do = change(values)
         if previewed and request.form.get("step") != "apply":
-            old, new, preview = foretold(do)
-            table = differences(old, new, preview["changes"])
-            facts = {"preview": preview, "turns": together(preview["changes"]), "table": table, "previewed": True}
-            return page(work, values, template, **facts, **more)
+            made: list[object] = []
+            foreseen = seen_ahead(lambda tx: made.append(do(tx)))
+            told = tells(_object(made[-1])) if tells else ()
+            return page(work, values, template, **foreseen, told=told, previewed=True, **more)
         with changing() as tx:
-            made = do(tx)
-        result = made if isinstance(made, dict) else {}
+            result = _object(do(tx))
         if shown:
             return shown(result)
         back = onward(values, result) if onward else work.back
@@ -110,6 +113,17 @@ def carried_out(
     except (Problem, DomainError) as refused:
         problem = refused if isinstance(refused, Problem) else from_domain(refused)
         return refusal(problem, work, values, template, previewed=previewed, **more)
+
+
+def seen_ahead(change: Change) -> dict[str, object]:
+    """What a page says of a change before it is confirmed."""
+    old, new, preview = foretold(change)
+    table = differences(old, new, preview["changes"])
+    return {"preview": preview, "turns": together(preview["changes"]), "table": table}
+
+
+def _object(made: object) -> Json:
+    return made if isinstance(made, dict) else {}
 
 
 def together(changes: Sequence[Json]) -> list[Json]:
@@ -128,15 +142,20 @@ def page(work: Work, values: Values, template: str, **more: object) -> str:
 
 def refusal(problem: Problem, work: Work, values: Values, template: str, **more: object) -> Response:
     """The form as it was filled in, with what is wrong beside the field that is."""
-    known = {field.name for field in work.fields}
+    shown = page(work, values, template, faults=faults_of(problem, work.fields), problem=problem, **more)
+    # A page that says why it cannot be done has done what it was asked for.
+    return make_response(shown, 200 if request.method == "GET" else problem.status)
+
+
+def faults_of(problem: Problem, fields: Sequence[Field]) -> dict[str, str]:
+    """What is wrong with which field."""
+    known = {field.name for field in fields}
     faults: dict[str, str] = {}
     for one in problem.errors:
         name = one.field.partition(".")[0]
         if name in known:
             faults.setdefault(name, one.message)
-    shown = page(work, values, template, faults=faults, problem=problem, **more)
-    # A page that says why it cannot be done has done what it was asked for.
-    return make_response(shown, 200 if request.method == "GET" else problem.status)
+    return faults
 
 
 def away(target: str) -> Response:
@@ -209,6 +228,11 @@ def in_lines(labels: Mapping[str, object]) -> str:
 
 def invalid(field: str, message: str) -> Problem:
     return Problem("invalid", message, [FieldFault(field, message)])
+
+
+def unless(before: Value, after: Value) -> Value | None:
+    """What is new; None where it is as it was."""
+    return None if after == before else after
 
 
 def ticked(flag: object) -> str:

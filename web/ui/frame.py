@@ -19,7 +19,7 @@ from web.auth.access import View, admits, public, sight
 from web.problems import Problem
 from web.state import state
 from web.ui import words
-from web.ui.chips import here_with
+from web.ui.chips import here_with, looked_at, looking_at
 
 STATIC = Path(__file__).parent / "static"
 THEMES = ("auto", "light", "dark")
@@ -46,6 +46,8 @@ PAGES = (
     RailEntry("Tenants", "ui.tenants", "tenant", "t"),
     RailEntry("Networks", "ui.networks", "network", "n", True),
     RailEntry("Endpoints", "ui.endpoints", "endpoint", "e", True),
+    RailEntry("Ports", "ui.publications", "port", "b", True),
+    RailEntry("Names", "ui.records", "name", "d", True),
     RailEntry("Policies", "ui.policies", "policy", "p", True),
     RailEntry("Trace", "ui.trace", "trace", "r"),
     RailEntry("Hosts", "ui.hosts", "host", "h"),
@@ -166,6 +168,7 @@ def register(app: Flask) -> None:
     app.jinja_env.lstrip_blocks = True
     # Macros see globals, and no context.
     app.jinja_env.globals.update(may_open=may_open, here_with=here_with, here_with_page=lambda at: here_with(cursor=at))
+    app.jinja_env.globals.update(looked_at=looked_at, looking_at=looking_at)
     app.jinja_env.filters.update(
         thousands=words.thousands,
         free=words.free,

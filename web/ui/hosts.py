@@ -96,10 +96,8 @@ def edit_host(host: str) -> Response | str:
 @allow(CHANGERS)
 def delete_host(host: str) -> Response | str:
     item = _host(host)
-    held = item["endpoints"]
-    lost = [f"Its {held} endpoint{'s' if held != 1 else ''} and their addresses go, too."] if held else []
     title, lead = f"Delete {host}", "For a machine that will not come back. This cannot be undone."
-    work = _of_host(item, title, lead, "Delete")._replace(danger=True, breaks=lost)
+    work = _of_host(item, title, lead, "Delete")._replace(danger=True, breaks=lost_with(item))
     return carried_out(
         work,
         lambda values: lambda tx: hosts.delete(tx, host, force=True, version=seen_version()),
@@ -120,6 +118,11 @@ def host_token(host: str) -> Response | str:
         previewed=False,
         shown=_token,
     )
+
+
+def lost_with(item: Json) -> list[str]:
+    held = item["endpoints"]
+    return [f"Its {held} endpoint{'s' if held != 1 else ''} and their addresses go, too."] if held else []
 
 
 def _token(made: Json) -> str:

@@ -15,20 +15,24 @@ from db import endpoints as db_endpoints
 from db import hosts as db_hosts
 from db import networks as db_networks
 from db import policies as db_policies
+from db import publications as db_publications
 from db import records as db_records
 from db import snapshot, summary, traffic
 from db import tenants as db_tenants
 from db.changes import current_revision
 from web import present
+from web.api import publications
 from web.api.replies import labels_asked
 from web.api.traffic import Seen, seen
 from web.auth.access import READERS, SIGHT, TENANT_READERS, allow
 from web.history import rates
 from web.state import reading, reading_all, state
 from web.ui import words
-from web.ui.chips import chips, order
+from web.ui.bulk import BULKS
+from web.ui.chips import chips, looked_at, order
 from web.ui.columns import COLUMNS
-from web.ui.frame import blueprint, render, text_asked
+from web.ui.frame import blueprint, may_open, render, text_asked
+from web.ui.looks import look
 from web.ui.nouns import NOUNS, endpoints_seen, nouns
 from web.ui.overview import last_changes
 from web.ui.traffic import chart
@@ -46,7 +50,6 @@ FILTERS: Mapping[str, tuple[str, ...]] = {
     "endpoints": ("tenant", "network", "host", "state"),
 }
 """What a list can be asked for, besides a text and labels."""
-REMOVABLE = ("networks", "endpoints")
 
 
 def listing(name: str, lead: Callable[[list[Json]], str]) -> str:
@@ -58,6 +61,7 @@ def listing(name: str, lead: Callable[[list[Json]], str]) -> str:
         cursor = request.args.get("cursor")
         items, onward = NOUNS[name].page(session, PER_PAGE, **asked, sort=sort, cursor=cursor)
         total = summary.COUNTED[name].count(session, **asked)  # type: ignore[attr-defined]
+        beside = look(session, name, at) if (at := looked_at()) else None
     return render(
         "list.html",
         name.capitalize(),
@@ -71,8 +75,9 @@ def listing(name: str, lead: Callable[[list[Json]], str]) -> str:
         labels=labels,
         chips=chips(name, given, labels, text),
         order=order(sort),
-        removable=name in REMOVABLE,
+        bulks=[one for one in BULKS[name] if may_open(f"ui.{one.view}")],
         shown_columns=COLUMNS[name],
+        look=beside,
     )
 
 
@@ -176,11 +181,12 @@ def endpoint(tenant: str, name: str) -> str:
         found = seen(session, [(row.id, row.host_id)])
         everything = present.records(session, db_records.find(session, tenant=tenant, limit=1000).items)
         changes = last_changes(session, noun="endpoint", name=qualified, tenant=tenant)
+        published = publications.documents(session, db_publications.of_endpoint(session, row.id))
     own = {address.partition("/")[0] for address in item["addresses"]}
     records = [record for record in everything if own & set(record["addresses"])][:RELATED]
     with reading_all() as session:
         policies = selecting(session, row.id)
-    facts = {"records": records, "changes": changes, "policies": policies, **drawn(found)}
+    facts = {"records": records, "changes": changes, "policies": policies, "publications": published, **drawn(found)}
     return render("endpoint.html", "Endpoints", item=item, lead=words.endpoint(item), **facts)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from flask import Response
+from flask import Response, url_for
 
-from db import bindings, groups, isolation, quotas, settings, tenants, tokens, users
-from db.changes import Transaction
+from db import bindings, groups, quotas, records, settings, tenants, tokens, transport, users
 from web import present
+from web.api import isolation as api_isolation
 from web.api import people as api_people
 from web.api import tokens as api_tokens
 from web.api.replies import Json
@@ -17,7 +17,20 @@ from web.api.schemas.people import BindingCreate, GroupCreate, NewPassword, User
 from web.api.schemas.token import TokenCreate
 from web.auth.access import CHANGERS, READERS, SIGHT, TENANT_ADMINS, allow, sight
 from web.state import reading, state
-from web.ui.forms import BOTH, Change, Field, Values, Work, body, carried_out, may, seen_version
+from web.ui.forms import (
+    BOTH,
+    Change,
+    Field,
+    Values,
+    Work,
+    body,
+    carried_out,
+    in_lines,
+    may,
+    number,
+    pairs,
+    seen_version,
+)
 from web.ui.frame import blueprint, render
 from web.ui.tenants import others
 
@@ -39,6 +52,7 @@ def shown() -> str:
             found["users"] = present.users(session, users.find(session, limit=SHOWN).items)
             found["groups"] = present.groups(session, groups.find(session, limit=SHOWN).items)
             found["mode"] = settings.isolation(session).mode
+            found["domain"], found["tunnel_ports"] = records.settings(session).domain, transport.udp_ports(session)
             found["provider"] = provider.settings if (provider := state().provider) else None
         rows = [row for row in tenants.find(session, limit=SHOWN).items if row.quota]
         found["quotas"] = [
@@ -233,20 +247,25 @@ def revoke_token(token: int) -> Response | str:
 @allow(CHANGERS)
 def cluster_isolation() -> Response | str:
     with reading() as session:
-        now = settings.isolation(session)
+        now, ports = settings.isolation(session), transport.udp_ports(session)
     work = _work(
-        "Isolation of the cluster",
+        "What holds for all tenants",
         "Flat lets all routed networks of all tenants talk until a policy says otherwise.",
         "Change",
         Field("isolation", "Tenants are", "select", choices=MODES),
-    )._replace(values={"isolation": now.mode}, version=now.version, undo="/cluster/isolation")
+        Field(
+            "tunnel_ports", "UDP ports of tunnels", "lines", "One a line, like vxlan=4789. All tunnels move at once."
+        ),
+    )._replace(
+        values={"isolation": now.mode, "tunnel_ports": in_lines(ports)},
+        version=now.version,
+        undo=url_for("ui.cluster_isolation", isolation=now.mode, tunnel_ports=in_lines(ports)),
+    )
 
     def make(values: Values) -> Change:
-        wanted = body(ClusterChange, isolation=values["isolation"])
-
-        def change(tx: Transaction) -> None:
-            isolation.set_mode(tx, wanted.isolation or now.mode, version=seen_version())
-
-        return change
+        said = pairs(values["tunnel_ports"], "tunnel_ports", "vxlan=4789")
+        given = {name: number(port) for name, port in said.items()}
+        wanted = body(ClusterChange, isolation=values["isolation"], tunnel_ports=given)
+        return lambda tx: api_isolation.altered(tx, wanted, seen_version())
 
     return carried_out(work, make)

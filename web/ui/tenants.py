@@ -111,12 +111,9 @@ def _denied(values: Values) -> list[str]:
 @allow(CHANGERS)
 def delete_tenant(tenant: str) -> Response | str:
     item, _ = _tenant(tenant)
-    lost = [f"Its {words.many(item['networks'], 'network')}, its policies and the roles in it go, too."]
-    if item["joined"] or item["peers"]:
-        lost.append(f"{', '.join([*item['joined'], *item['peers']])} lose sight of it.")
     work = _of_tenant(item, f"Delete {tenant}", "It must have no endpoints. This cannot be undone.", "Delete")
     return carried_out(
-        work._replace(breaks=lost, danger=True),
+        work._replace(breaks=lost_with(item), danger=True),
         lambda values: lambda tx: tenants.delete(tx, tenant, version=seen_version()),
         onward=lambda values, made: "/tenants",
     )
@@ -151,9 +148,7 @@ def join_tenant(tenant: str) -> Response | str:
 @allow(CHANGERS)
 def isolate_tenant(tenant: str) -> Response | str:
     item, _ = _tenant(tenant)
-    lost = [f"It parts from {', '.join(item['joined'])}: their connections stop."] if item["joined"] else []
-    if item["isolation"] == "global":
-        lost = ["It is global no more: nobody but its peers reaches it."]
+    lost = lost_by_isolation(item)
     work = _of_tenant(item, f"Isolate {tenant}", "It gets a zone of its own. Its peerings stay.", "Isolate")
     mates = item["joined"]
     undo = f"/tenants/{tenant}/join?to={mates[0]}" if mates else f"/tenants/{tenant}/global"
@@ -172,9 +167,7 @@ def globalise_tenant(tenant: str) -> Response | str:
         f"Make {tenant} global",
         "Every tenant's networks that are not private will reach it, and it will reach them.",
         "Make global",
-    )._replace(undo=f"/tenants/{tenant}/isolate")
-    if item["joined"]:
-        work = work._replace(breaks=[f"It is no longer joined with {', '.join(item['joined'])}."])
+    )._replace(undo=f"/tenants/{tenant}/isolate", breaks=lost_by_opening(item))
     return carried_out(work, lambda values: lambda tx: isolation.make_global(tx, tenant, version=seen_version()))
 
 
@@ -201,6 +194,26 @@ def unpeer_tenant(tenant: str, peer: str) -> Response | str:
         item, f"End the peering of {tenant} and {peer}", "Unless they are joined, they cease to talk.", "End it"
     )._replace(danger=True, undo=f"/tenants/{tenant}/peer?with={peer}")
     return carried_out(work, lambda values: lambda tx: isolation.unpeer(tx, tenant, peer, version=seen_version()))
+
+
+# ---- what is lost by it ----
+
+
+def lost_with(item: Json) -> list[str]:
+    lost = [f"Its {words.many(item['networks'], 'network')}, its policies and the roles in it go, too."]
+    if item["joined"] or item["peers"]:
+        lost.append(f"{', '.join([*item['joined'], *item['peers']])} lose sight of it.")
+    return lost
+
+
+def lost_by_isolation(item: Json) -> list[str]:
+    if item["isolation"] == "global":
+        return ["It is global no more: nobody but its peers reaches it."]
+    return [f"It parts from {', '.join(item['joined'])}: their connections stop."] if item["joined"] else []
+
+
+def lost_by_opening(item: Json) -> list[str]:
+    return [f"It is no longer joined with {', '.join(item['joined'])}."] if item["joined"] else []
 
 
 def _tenant(name: str) -> tuple[Json, dict[str, str]]:

@@ -105,6 +105,8 @@ def _fields() -> list[Field]:
         Field("protocol", "Protocol", "select", choices=PROTOCOLS),
         Field("port", "Port", "number"),
         Field("version", "Addresses", "select", choices=VERSIONS),
+        Field("type", "Type", "number", "Only of ICMP; empty: a ping.", rare=True),
+        Field("code", "Code", "number", "Only of ICMP.", rare=True),
     ]
 
 

@@ -217,6 +217,9 @@ def change(progress: Item) -> Lead:
             f"Change {number} was refused by {many(len(failed), 'host')}.", f"{said}. Undo it, or mend the host."
         )
     if progress["state"] == "applied":
+        if behind := progress.get("unaware"):
+            said = f"{names([{'name': name} for name in behind])} may still answer from older ones."
+            return Lead(f"Change {number} is live but for names.", said, "changing")
         where = f"live on {many(len(hosts), 'host')}" if hosts else "live; no host had to change"
         return Lead(f"Change {number} is {where}.", mark="ok")
     away = [host["host"] for host in hosts if host["state"] == "disconnected"]

@@ -13,6 +13,8 @@ from lab.names import HostName
 from tests.lab.docker.site import Site
 from tests.lab.waiting import until
 
+WEB = ("httpd", "-f", "-h", "/www")
+
 
 def test_containers_of_two_hosts_hear_each_other_and_no_other_tenant(site: Site) -> None:
     """Both tenants use the same subnet; a container on both kinds of network reaches both."""
@@ -57,6 +59,52 @@ def test_published_ports_lead_to_containers_as_long_as_they_are_there(site: Site
     assert not list(site.rest.items("/publications", {"tenant": tenant}))
     site.run("h1", "server", "open", "-p", "18080:80")
     assert site.hears("h2", "client", f"{address}:18080")
+
+
+def test_ports_by_all_hosts_as_the_container_or_its_network_says(site: Site) -> None:
+    tenant, (h1, h2) = site.tenants[0], (site.lab.host(name).address for name in ("h1", "h2"))
+    own = ("--subnet", "10.53.0.0/24", "-o", f"tenant={tenant}", "-o", "network=mesh")
+    site.network("h1", "plain", *own)
+    site.network("h2", "mesh", *own, "-o", "mesh=true")
+    site.run("h2", "client", "mesh")
+    refused = site.fails("h2", "run", "--rm", "--network", "mesh", "-p", "18082:80", docker.IMAGE, "true")
+    assert f"warren tenant label {tenant} warren/engine-mesh=allow" in refused
+    site.rest.patch(f"/tenants/{tenant}", {"labels": {"warren/engine-mesh": "allow"}})
+    alone = "name=plain,driver-opt=mesh=true"
+    site.docker("h1", "run", "-d", "--name", "one", "--network", alone, "-p", "18080:80", docker.IMAGE, *WEB)
+    try:
+        site.run("h2", "two", "mesh", "-p", "18081:80")
+        site.run("h1", "three", "plain", "-p", "18082:80")
+        assert [site.hears("h2", "client", f"{at}:18080") for at in (h1, h2)] == [True, True]
+        assert [site.hears("h2", "client", f"{at}:18081") for at in (h1, h2)] == [True, True]
+        assert [site.hears("h2", "client", f"{at}:18082") for at in (h1, h2)] == [True, False]
+        listed = {one["host_port"]: one["mesh"] for one in site.rest.items("/publications", {"tenant": tenant})}
+        assert listed == {18080: True, 18081: True, 18082: False}
+        taken = ("run", "--rm", "--network", "plain", "-p", "18081:80", docker.IMAGE, "true")
+        assert "Port tcp/18081 of every host is published for" in site.fails("h1", *taken)
+        wrong = ("run", "--rm", "--network", "name=plain,driver-opt=mesh=yes", docker.IMAGE, "true")
+        assert "Option mesh is 'yes'; give true or false" in site.fails("h1", *wrong)
+    finally:
+        site.docker("h1", "rm", "-f", "one")
+    assert not site.hears("h2", "client", f"{h2}:18080"), "it went with its container"
+
+
+def test_limits_of_a_container_hold_as_soon_as_it_runs(site: Site) -> None:
+    """Its runtime moves the interface, and the kernel forgets the limits of one that moves."""
+    tenant = site.tenants[0]
+    site.network("h1", "slow", "--subnet", "10.54.0.0/24", "-o", f"tenant={tenant}", "-o", "network=slow")
+    site.rest.patch(f"/tenants/{tenant}", {"quota": {"bandwidth": 8_000_000}})
+    site.run("h1", "slow1", "slow", command="sleep 1000")
+    pid = str(site.inspect("h1", "slow1")["State"]["Pid"])
+
+    def limit() -> str:
+        return netns.run("nsenter", "-t", pid, "-n", "tc", "qdisc", "show", "dev", "eth0")
+
+    until(lambda: "rate 8Mbit" in limit(), "the limit")
+    changed = {"quota": {"bandwidth": 4_000_000}}
+    live = site.rest.patch(f"/tenants/{tenant}", changed, params={"wait": 20}, timeout=30).body["live"]
+    assert (live["state"], [one["host"] for one in live["hosts"]]) == ("applied", ["h1"])
+    assert "rate 4Mbit" in limit(), "when the answer comes"
 
 
 def test_two_hundred_containers_eight_at_a_time(site: Site) -> None:

@@ -224,6 +224,7 @@ class Peer(Contract):
 class PublishedPort(Contract):
     """Ports of the host that lead to an endpoint, on it or, if all hosts publish it, elsewhere."""
 
+    id: int
     endpoint: QualifiedName
     ofport: int = Field(description="0: the endpoint is elsewhere.")
     mesh: int = Field(description="Of an endpoint elsewhere: its number among those that all hosts publish.")
@@ -323,6 +324,21 @@ class Report(Contract):
     revision: int | None = Field(None, ge=0, le=2**53, description="That of `wanted` which the host was compared with.")
     tunnels_revision: int | None = Field(
         None, ge=0, le=2**53, description="The newest of whose tunnels and segments the bridge has all ports."
+    )
+    limits_revision: int | None = Field(
+        None, ge=0, le=2**53, description="The newest to whose limits all endpoints are held."
+    )
+    ports_revision: int | None = Field(
+        None,
+        ge=0,
+        le=2**53,
+        description="The newest whose published ports lead to their endpoints, but those `closed`.",
+    )
+    closed: dict[str, Long] = Field(
+        {}, max_length=4096, description="Why a published port is not open on the host, by its id."
+    )
+    addresses: list[Ip] | None = Field(
+        None, max_length=4096, description="By which others know the host; null: not looked yet."
     )
     missing: Ids = Field([], description="Ids of endpoints without a port.")
     gone: Ids = Field([], description="Ids of endpoints whose container's network namespace is no more.")

@@ -39,6 +39,7 @@ class Published(Contract):
     host_ip: Ip | None = Field(
         None, description="Which address of the host; null: any, 0.0.0.0 and ::: any of that family."
     )
+    mesh: bool = Field(False, description="By all hosts, wherever the endpoint is.")
 
 
 class PublicationCreate(AboutTenants, Published):
@@ -49,7 +50,6 @@ class PublicationCreate(AboutTenants, Published):
     )
 
     endpoint: QualifiedName
-    mesh: bool = Field(False, description="By all hosts, wherever the endpoint is.")
 
     def tenants(self) -> Iterable[str]:
         return (owner(self.endpoint),)
@@ -80,6 +80,10 @@ class Publication(Contract):
     port: Port
     count: int = Field(examples=[1])
     mesh: bool = Field(description="Whether all hosts have it, and not the endpoint's alone.")
+    problems: list[str] = Field(
+        description="Why it is not open, for each host where it is not, as its agent says.",
+        examples=[["h1: the host has no address 192.0.2.11; give it that, or publish by another"]],
+    )
     by_runtime: bool = Field(description="Whether the container's runtime asked for it, and not somebody by hand.")
     created_at: Moment
     revision: Revision

@@ -40,7 +40,7 @@ class Change(Contract):
     revision: int
     noun: Literal[
         *("tenant", "network", "subnet", "endpoint", "host", "peering", "cluster", "policy", "name", "controller"),
-        *("setting", "tunnels", "record", "dns", "publication", "bandwidth", "mesh"),
+        *("setting", "tunnels", "record", "dns", "publication", "bandwidth", "mesh", "ports"),
     ]
     id: int
     op: Literal["create", "update", "delete"]

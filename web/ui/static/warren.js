@@ -66,6 +66,16 @@
   });
   document.addEventListener("animationend", (event) => event.target.closest?.("tr.fresh")?.classList.remove("fresh"));
 
+  // ---- a quick look beside a list: the focus goes there, and back to its row ----
+  let row = byId("drawer")?.dataset.row;
+  document.addEventListener("htmx:after:swap", () => {
+    const drawer = byId("drawer");
+    const next = drawer?.dataset.row;
+    if (next === row) return;
+    (drawer?.querySelector("h2") ?? byId(row)?.querySelector("th a"))?.focus();
+    row = next;
+  });
+
   // ---- theme ----
   const THEMES = ["auto", "light", "dark"];
   byId("theme")?.addEventListener("click", (event) => {
@@ -131,6 +141,7 @@
     const typing = event.target.matches("input, textarea, select");
     if (event.key === "Escape" && typing) return event.target.blur();
     if (typing || document.querySelector("dialog[open]")) return;
+    if (event.key === "Escape") return byId("drawer")?.querySelector(".close").click();
     if (going) {
       going = false;
       document.querySelector(`.rail a[data-key="${CSS.escape(event.key)}"]`)?.click();
@@ -144,6 +155,9 @@
       byId("search")?.select();
     } else if (event.key === "?") {
       byId("keys")?.showModal();
+    } else if (event.key === " " && event.target.matches(".list tbody th a, .look")) {
+      event.preventDefault();
+      event.target.closest("tr").querySelector(".look")?.click();
     } else if (event.key === "ArrowDown" || event.key === "j") {
       event.preventDefault();
       move(1);
