@@ -22,7 +22,7 @@ down:
 
 ## Install what is missing, start what is needed, run every test. TESTS=tests/pure runs some of them.
 test: test-packages $(VENV)/.dev build/cnitool
-	@$(VENV)/bin/pytest -v -n 2 $(TESTS)
+	@$(VENV)/bin/pytest -v -n 3 $(TESTS)
 
 lint: $(VENV)/.dev
 	@$(VENV)/bin/ruff check .

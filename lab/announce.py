@@ -31,7 +31,7 @@ def announce(hosts: Sequence[HostName]) -> None:
                 line.send(frame(_mac(line), socket.inet_aton(host.address)))
 
 
-def until_known(hosts: Sequence[HostName], seconds: float = 10.0) -> None:
+def until_known(hosts: Sequence[HostName], seconds: float = 60.0) -> None:
     """Announce until every switch knows every other host."""
     deadline = time.monotonic() + seconds
     deaf = list(hosts)

@@ -74,7 +74,7 @@ def start(host: HostName, lab_dir: Path) -> None:
         ]
         with netns.inside(host.netns):
             daemon.start(arguments, lab_dir, env={"HOME": str(folder(host))})
-        daemon.wait_until(lambda: _answers(host, lab_dir), f"dockerd on {host.name}", seconds=60)
+        daemon.wait_until(lambda: _answers(host, lab_dir), f"dockerd on {host.name}", seconds=180)
     if not run(host, lab_dir, "images", "--quiet", IMAGE).strip():
         run(host, lab_dir, "import", *image.CHANGES, str(image.path(lab_dir)), IMAGE)
 

@@ -44,7 +44,7 @@ from lab.state import Placed, State
 
 SIDE_BY_SIDE = 4
 """Hosts that are built at once."""
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds until every host must be connected."""
 
 

@@ -83,7 +83,7 @@ def _start_switch(host: HostName, daemon: Daemon, lab_dir: Path) -> None:
         _tell_route(host, str(ipaddress.ip_interface(route).network))
 
 
-def _tell_route(host: HostName, network: str, seconds: float = 10.0) -> None:
+def _tell_route(host: HostName, network: str, seconds: float = 60.0) -> None:
     """The switch refuses a route until it has noticed the address of the bridge that it leads through."""
     deadline = time.monotonic() + seconds
     while True:

@@ -1,8 +1,9 @@
 """Who reaches whom: every endpoint asks every other by ICMP, TCP and UDP, and must hear the other's own name.
 
 One loop asks all questions; each question's socket is made inside the asking endpoint's namespace and stays there,
-so there is no process per pair. A question has one second from when it is sent; the pace follows the answers, so that
-twenty hosts on two cores are measured and not overrun. What the API believes is not looked at: only packets count.
+so there is no process per pair. A question has one second from when it is sent, or more where answers are slow; the
+pace follows them, so that twenty hosts on two cores are measured and not overrun. What the API believes is not looked
+at: only packets count.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from typing import Any, NamedTuple
 from lab import netns
 from lab.names import NICE
 
-LIMIT = 1.0
-"""Seconds an answer may take."""
+LIMIT, TIMES = 1.0, 20
+"""Seconds an answer may take, and how often as long as answers usually take."""
 YOUNG = 0.1
 """Seconds after which a question that got no answer no longer holds up the next; more while answers are slow."""
 FEW, MANY = 32, 256
@@ -133,7 +134,7 @@ async def _run(asks: Sequence[Ask], heard: Callable[[Answer], None]) -> list[Ans
     async def one(index: int, ask: Ask, answered: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         sent = loop.time()
-        ok = await _within_limit(_hear(ask, echoes))
+        ok = await _within(_hear(ask, echoes), pace.limit)
         answered()
         seconds = loop.time() - sent
         if ok:
@@ -153,9 +154,12 @@ async def _run(asks: Sequence[Ask], heard: Callable[[Answer], None]) -> list[Ans
     return [answers[index] for index in range(len(asks))]
 
 
-async def _within_limit(hearing: Coroutine[Any, Any, bool]) -> bool:
+async def _within(hearing: Coroutine[Any, Any, bool], limit: Callable[[], float]) -> bool:
     task = asyncio.ensure_future(hearing)
-    await asyncio.wait({task}, timeout=LIMIT)
+    waited = 0.0
+    while not task.done() and waited < limit():
+        await asyncio.wait({task}, timeout=LIMIT)
+        waited += LIMIT
     for _ in range(8):
         if task.done():
             break
@@ -202,6 +206,9 @@ class _Pace:
     def heard_after(self, seconds: float) -> None:
         self._usual += (seconds - self._usual) / 16
         self._window = max(FEW // 2, self._window // 2) if seconds > SLOW else min(MANY, self._window + 1)
+
+    def limit(self) -> float:
+        return max(LIMIT, TIMES * self._usual)
 
     async def next(self) -> Callable[[], None]:
         """Wait for a place; what is returned gives it back, as growing old does."""

@@ -98,7 +98,7 @@ class Daemon(NamedTuple):
         fresh.write_text(f"{process.pid} {process.started}\n")
         fresh.replace(self._pidfile)
 
-    def wait_until(self, ready: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+    def wait_until(self, ready: Callable[[], bool], what: str, seconds: float = 90.0) -> None:
         """Until `ready()`; a process that ends before, or takes longer, fails with the last words of its log."""
         deadline = time.monotonic() + seconds
         while not ready():

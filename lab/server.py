@@ -116,7 +116,7 @@ def listen(wanted: int = 0) -> socket.socket:
     raise LabError("No port is free on 127.0.0.1.")
 
 
-def _listen(address: str, port: int, seconds: float = 10.0) -> socket.socket:
+def _listen(address: str, port: int, seconds: float = 60.0) -> socket.socket:
     """The worker of a web process that was killed keeps its sockets for a moment longer."""
     deadline = time.monotonic() + seconds
     while True:

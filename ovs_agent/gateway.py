@@ -22,6 +22,7 @@ from ovs_agent.ledger import Ledger
 from ovs_agent.listening import but_reserved, listeners
 from ovs_agent.netlink import connections, routes, veth
 from ovs_agent.netlink.look import index_of, own_addresses
+from ovs_agent.netlink.rules import generation
 from ovs_agent.plan import endpoints
 
 log = getLogger(__name__)
@@ -66,7 +67,7 @@ class Gateway:
         self._stopping = False
         self._disturbed = True  # something may be other than it was left
         self._index: int | None = None
-        self._loaded: tuple[str, str] | None = None  # the rules, and how the kernel lists them
+        self._loaded: tuple[str, str | None] | None = None  # the rules, and how the kernel lists them, if that is known
         self._open: tuple[nat.Ways, Mapping[str, str]] | None = None  # what connections were compared with
         self._problems: tuple[str, ...] = ()
         self._done = threading.Condition()
@@ -225,10 +226,13 @@ class Gateway:
         """Unless they are loaded and as they were then."""
         if self._loaded is not None and self._loaded == (rules, self._listed()):
             return
-        if self._loaded is not None and self._loaded[0] == rules:
+        if self._loaded is not None and self._loaded[0] == rules and self._loaded[1] is not None:
             log.warning("table %s of nftables was changed by somebody, and is put right", nat.TABLE)
+        before = generation()
         _nft("-f", "-", stdin=rules)
-        self._loaded = rules, self._listed()
+        listed = self._listed()
+        # What somebody may have changed since is not how it ought to be.
+        self._loaded = rules, listed if generation() == before + 1 else None
 
     def _listed(self) -> str:
         try:

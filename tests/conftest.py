@@ -34,22 +34,23 @@ def pytest_make_collect_report(
     return report
 
 
-class Together(LoadScopeScheduling):
-    """`make test` has two processes. One begins with all tests of labs, which mostly wait, the other with agents':
-    neither a lab nor a host is made twice, and no two labs share the processors. The rest goes file by file to whoever
-    has time. (xdist's own groups are marks, which it writes into a name that pytest 9 does not look at any more.)"""
+WHOLE = {"lab": "tests/lab/", "engines": ("tests/lab/docker/", "tests/lab/test_podman.py"), "agent": "tests/agent/"}
+"""Tests that one process runs, by where they are; the last that fits counts."""
 
-    WHOLE = ("lab", "agent")
+
+class Together(LoadScopeScheduling):
+    """`make test` has three processes on two processors, as tests of labs mostly wait. Each begins with a whole, so
+    that no lab and no host is made twice. The rest goes file by file to whoever has time. (xdist has groups as marks,
+    which pytest 9 does not find where xdist puts them.)"""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        folder = file.split("/")[1]
-        return folder if folder in self.WHOLE else file
+        return next((name for name in reversed(WHOLE) if file.startswith(WHOLE[name])), file)
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        for folder in reversed(self.WHOLE):
-            if folder in self.workqueue:
-                self.workqueue.move_to_end(folder, last=False)
+        for name in reversed(WHOLE):
+            if name in self.workqueue:
+                self.workqueue.move_to_end(name, last=False)
         super()._assign_work_unit(node)
 
 

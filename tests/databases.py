@@ -60,7 +60,7 @@ class PostgresDatabase:
         tables = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
         with writing(engine) as session:
             session.execute(text("SET LOCAL session_replication_role = replica"))  # the audit log refuses to shrink
-            session.execute(text("SET LOCAL lock_timeout = '10s'"))  # a test that left a transaction open fails here
+            session.execute(text("SET LOCAL lock_timeout = '60s'"))  # a test that left a transaction open fails here
             session.execute(text(f"TRUNCATE {tables} RESTART IDENTITY"))
             for table, rows in self.seeds:
                 session.execute(insert(table), rows)

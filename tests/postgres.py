@@ -75,7 +75,7 @@ def start(folder: Path, settings: Mapping[str, str] = SETTINGS) -> None:
         folder, "initdb", "-D", str(data), "-U", USER, "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"
     )
     options = " ".join([f"-k {folder}", *(f"-c {name}='{value}'" for name, value in settings.items())])
-    _as_nobody(folder, "pg_ctl", "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
+    _as_nobody(folder, "pg_ctl", "-D", str(data), "-w", "-t", "200", "-l", str(folder / "log"), "-o", options, "start")
 
 
 def stop(folder: Path) -> None:
@@ -84,7 +84,7 @@ def stop(folder: Path) -> None:
     if pid is None:
         return
     os.kill(pid, signal.SIGINT)  # fast shutdown: connections are ended
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while _pid(folder) == pid:
         if time.monotonic() > deadline:
             os.kill(pid, signal.SIGQUIT)
@@ -115,7 +115,7 @@ def _as_nobody(folder: Path, program: str, *arguments: str) -> None:
     if os.geteuid() == 0:
         command = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *command]
     environment = {"HOME": str(folder), "PATH": os.environ["PATH"]}
-    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=240)
     if done.returncode:
         log = folder / "log"
         raise RuntimeError(f"{program} failed: {done.stderr}{log.read_text() if log.exists() else ''}")

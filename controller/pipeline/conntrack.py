@@ -40,24 +40,42 @@ from controller.world import World
 
 _NEW, _RELATED, _REPLY, _INVALID, _TRACKED = 0x01, 0x04, 0x08, 0x10, 0x20  # bits of ct_state, ovs-fields(7)
 _SYN = 0x002
+_LOW, _HIGH = 0, 0x8000
 
 _ADMITTED = (Move(INGRESS_MARK, "ct_label", 32, 0, 32), Move(DESTINATION_TENANT, "ct_label", 16, 0, 64))
 _OPENED = (Move(EGRESS_MARK, "ct_label", 32), *_ADMITTED)
 """What is noted in the label: bits 0 to 31 the egress rule, 32 to 63 the ingress rule that admitted the connection, 64
 to 79 the destination's tenant. Of a connection between two tenants on one host both zones have an entry: the egress
 rule is only in the source's, and the ingress rule counts only in the destination's."""
+_OPEN_AT_SOURCE = Ct(SOURCE_TENANT_BITS, commit=True, notes=_OPENED)
+_OPEN_AT_DESTINATION = Ct(DESTINATION_TENANT_BITS, commit=True, notes=_ADMITTED)
 
 
 def _state(bit: int) -> Match:
     return Match("ct_state", bit | _TRACKED, bit | _TRACKED)
 
 
+def _of_the_unseen(source: int, destination: int) -> tuple[Match, ...]:
+    """TCP of a connection whose beginning was not tracked, with each port below 32768 (`_LOW`) or above (`_HIGH`)."""
+    ports = Match("tcp_src", source, _HIGH), Match("tcp_dst", destination, _HIGH)
+    return TCP, Match("tcp_flags", 0, _SYN), *ports
+
+
 def _answer_to_the_unseen() -> tuple[Match, ...]:
-    """TCP of a connection whose beginning was not tracked, most likely from whom it was opened to: from a port below
-    32768 to one above. It is judged as it stands, for nobody may call a packet an answer to be believed; but it opens
-    nothing, or it would turn the connection round for its whole life."""
-    low, high = Match("tcp_src", 0, 0x8000), Match("tcp_dst", 0x8000, 0x8000)
-    return TCP, _state(_NEW), Match("tcp_flags", 0, _SYN), low, high
+    """Most likely from whom such a connection was opened to. It is judged as it stands, for nobody may call a packet an
+    answer to be believed; but it opens nothing, or it would turn the connection round for its whole life."""
+    return *_of_the_unseen(_LOW, _HIGH), _state(_NEW)
+
+
+def _undecided(ip: Match) -> Iterator[Flow]:
+    """Such a connection's packets that may be its opener's or its answers. One that the destination, too, has accepted
+    opens it: here, or at the destination's host. Were it opened as it leaves, each of two hosts could take its own end
+    for the opener and so all of the other's packets for answers, whatever either's policies say."""
+    opened = Match(FLAGS, NEW_AT_SOURCE, NEW_AT_SOURCE | REPLY)
+    yield flow(Kind.BASE, Stage.COMMIT_SOURCE, 120, (ip, opened, HERE), (_OPEN_AT_SOURCE,), Stage.COMMIT_DESTINATION)
+    for port in (_LOW, _HIGH):
+        match = (ip, opened, *_of_the_unseen(port, port))
+        yield flow(Kind.BASE, Stage.COMMIT_SOURCE, 110, match, (), Stage.COMMIT_DESTINATION)
 
 
 def _echoes_of_the_unseen(judged: int) -> Iterator[tuple[Match, ...]]:
@@ -93,12 +111,13 @@ def base(world: World) -> list[Flow]:
             flow(Kind.BASE, stage, 0, (), goto=then),
         ]
     for ip in (IPV4, IPV6):
-        for stage, new, zone, notes, after in (
-            (Stage.COMMIT_SOURCE, NEW_AT_SOURCE, SOURCE_TENANT_BITS, _OPENED, Stage.COMMIT_DESTINATION),
-            (Stage.COMMIT_DESTINATION, NEW_AT_DESTINATION, DESTINATION_TENANT_BITS, _ADMITTED, Stage.OUTPUT),
+        for stage, new, open, after in (
+            (Stage.COMMIT_SOURCE, NEW_AT_SOURCE, _OPEN_AT_SOURCE, Stage.COMMIT_DESTINATION),
+            (Stage.COMMIT_DESTINATION, NEW_AT_DESTINATION, _OPEN_AT_DESTINATION, Stage.OUTPUT),
         ):
             opened = Match(FLAGS, new, new | REPLY)  # a reply to a connection whose beginning was not seen opens none
-            flows.append(flow(Kind.BASE, stage, 100, (ip, opened), (Ct(zone, commit=True, notes=notes),), after))
+            flows.append(flow(Kind.BASE, stage, 100, (ip, opened), (open,), after))
+        flows += _undecided(ip)
     return flows
 
 

@@ -101,9 +101,9 @@ def dump(request: Request, protocol: int = ROUTE) -> list[bytes]:
                 found.append(packet[start:end])
 
 
-def ask(request: Request) -> bytes:
+def ask(request: Request, protocol: int = ROUTE) -> bytes:
     """The one object that a request is answered with: its message without the netlink header."""
-    with _socket(ROUTE) as channel:
+    with _socket(protocol) as channel:
         channel.send(_encode(request, 0, 0))
         packet = channel.recv(RECEIVE)
     kind, _, start, end = next(iter(messages(packet)))

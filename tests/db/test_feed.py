@@ -40,7 +40,7 @@ def test_a_follower_misses_nothing_of_8_writers(engine: Engine) -> None:
     def follow() -> None:
         with Feed(engine) as feed:
             ready.set()
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 240
             while len(seen) < total and time.monotonic() < deadline:
                 seen.extend(since(engine, seen[-1][0] if seen else 0) or [])
                 if len(seen) < total:
@@ -53,10 +53,10 @@ def test_a_follower_misses_nothing_of_8_writers(engine: Engine) -> None:
     ready = threading.Event()
     follower = threading.Thread(target=follow)
     follower.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     with ThreadPoolExecutor(WRITERS) as threads:
         list(threads.map(write, range(WRITERS)))
-    follower.join(60)
+    follower.join(240)
     assert [revision for revision, _ in seen] == list(range(1, total + 1))
     assert sorted(id for _, id in seen) == list(range(total))
 
@@ -152,7 +152,7 @@ def test_the_log_is_pruned_by_itself(engine: Engine, monkeypatch: pytest.MonkeyP
 
 
 def woken(feed: Feed, act: Callable[[], object]) -> float | None:
-    """How many seconds after `act` the feed woke; None if it did not within five."""
+    """How many seconds after `act` the feed woke; None if it did not within a minute."""
     begun: list[float] = []
 
     def later() -> None:
@@ -161,7 +161,7 @@ def woken(feed: Feed, act: Callable[[], object]) -> float | None:
 
     timer = threading.Timer(0.05, later)
     timer.start()
-    woke = feed.wait(5)
+    woke = feed.wait(60)
     at = time.monotonic()
     timer.join()
     return at - begun[0] if woke else None
@@ -171,11 +171,11 @@ def test_a_commit_wakes_who_waits(engine: Engine) -> None:
     with Feed(engine) as feed:
         assert not feed.wait(0.02)
         took = woken(feed, lambda: record(engine, 1))
-        assert took is not None and took < 2
+        assert took is not None and took < 20
         assert not feed.wait(0.02)
         record(engine, 2)
         record(engine, 3)
-        assert feed.wait(5), "what was committed while nobody waited wakes the next who does"
+        assert feed.wait(60), "what was committed while nobody waited wakes the next who does"
 
 
 def test_a_report_wakes_who_waits_for_progress(engine: Engine) -> None:
@@ -195,7 +195,7 @@ def test_a_feed_that_is_closed_by_another_thread_stops_waiting(engine: Engine) -
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(feed.wait, 1)
         feed.close()
-        assert waiting.result(10) is False
+        assert waiting.result(60) is False
     assert feed.wait(1) is False
 
 
@@ -237,7 +237,7 @@ def test_a_deadlock_that_the_database_breaks_is_a_refusal_to_try_again(postgresq
         try:
             with transaction(postgresql_engine) as tx:
                 tx.session.execute(touch, {"name": first})
-                both.wait(10)
+                both.wait(60)
                 tx.session.execute(touch, {"name": second})
         except Busy as refused:
             assert refused.remedy == "try again"

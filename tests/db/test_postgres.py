@@ -29,7 +29,9 @@ def runs(pid: int) -> bool:
 
 def test_the_server_of_a_killed_run_is_stopped_by_the_next(postgres_server: postgres.Postgres) -> None:
     root = Path(__file__).parents[2]
-    killed = subprocess.run([sys.executable, "-c", START_AND_DIE], cwd=root, capture_output=True, text=True, timeout=60)
+    killed = subprocess.run(
+        [sys.executable, "-c", START_AND_DIE], cwd=root, capture_output=True, text=True, timeout=240
+    )
     folder = Path(killed.stdout.strip())
     pid = int((folder / "data" / "postmaster.pid").read_text().split()[0])
     assert runs(pid)

@@ -65,7 +65,7 @@ def test_a_revision_is_taken_when_addresses_come_or_go_and_not_when_their_time_m
     assert do(engine, resolved.learn, told(WWW, ONE, ttl=3000), LIFETIME) == first
     with reading(engine) as session:
         (address,) = resolved.find(session).items[0].addresses
-        assert address.until.timestamp() == pytest.approx(time.time() + 3000, abs=20)
+        assert address.until.timestamp() == pytest.approx(time.time() + 3000, abs=120)
     assert do(engine, resolved.learn, told(WWW, ONE, TWO), LIFETIME) == first + 1
     assert known(engine) == {WWW: [ONE, TWO]}
 
@@ -236,7 +236,7 @@ def test_answers_that_come_together_are_one_revision(site: Site) -> None:
     try:
         site.resolver.heard(site.packet(WWW, (WWW, 60, "A", ONE)))
         site.resolver.heard(site.packet(WWW, (WWW, 60, "AAAA", SIX), kind="AAAA"))
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while len(site.known.get(WWW, ())) < 2:
             assert time.monotonic() < end
             time.sleep(0.01)

@@ -51,10 +51,10 @@ def test_questions_and_answers_wake_whoever_follows(engine: Engine) -> None:
     with Feed(engine, progress=True) as feed:
         with writing(engine) as session:
             ids = traces.ask(session, {h1.id: "in_port=100"}, NOW)
-        assert feed.wait(5)
+        assert feed.wait(60)
         with writing(engine) as session:
             traces.answer(session, h1.id, ids[h1.id], SAID, NOW)
-        assert feed.wait(5)
+        assert feed.wait(60)
 
 
 def test_what_a_killed_process_asked_goes_with_a_later_question_and_with_its_host(engine: Engine) -> None:

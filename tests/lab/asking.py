@@ -22,8 +22,8 @@ from tests.lab.test_spoofing import ip
 from tests.lab.wire import Tap
 from tests.oracle import Question
 
-PATIENCE = 1.0
-"""Seconds until an answer that ought to come is given up; it is asked for once more then."""
+PATIENCE, LAST_PATIENCE = 1.0, 30.0
+"""Seconds until an answer that ought to come is given up; it is asked for once more then, with the second."""
 QUIET = 0.08
 """Seconds in which what ought not to pass would have arrived, once all answers are in."""
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132}
@@ -42,9 +42,11 @@ class Heard(NamedTuple):
     answered: bool
 
 
-def ask(placed: Mapping[str, Placed], expected: Mapping[Question, bool]) -> dict[Question, Heard]:
+def ask(
+    placed: Mapping[str, Placed], expected: Mapping[Question, bool], patience: float = PATIENCE
+) -> dict[Question, Heard]:
     """All at once, at endpoints by their name. `expected` tells what is worth waiting for."""
-    return asyncio.run(_Asking(placed).ask(expected))
+    return asyncio.run(_Asking(placed).ask(expected, patience))
 
 
 def disagreements(placed: Mapping[str, Placed], expected: Mapping[Question, bool]) -> dict[Question, Heard]:
@@ -52,7 +54,7 @@ def disagreements(placed: Mapping[str, Placed], expected: Mapping[Question, bool
     lose a packet, but it makes none up."""
     wrong = {q: heard for q, heard in ask(placed, expected).items() if heard != (expected[q],) * 2}
     lost = {q: True for q in wrong if expected[q]}
-    again = ask(placed, lost) if lost else {}
+    again = ask(placed, lost, LAST_PATIENCE) if lost else {}
     return {q: again.get(q, heard) for q, heard in wrong.items() if not expected[q] or again[q] != (True, True)}
 
 
@@ -61,7 +63,7 @@ class _Asking:
         self._placed = placed
         self._seen: dict[tuple[str, Key], asyncio.Event] = {}
 
-    async def ask(self, expected: Mapping[Question, bool]) -> dict[Question, Heard]:
+    async def ask(self, expected: Mapping[Question, bool], patience: float) -> dict[Question, Heard]:
         loop = asyncio.get_running_loop()
         ends = {name for question in expected for name in (question.source, question.destination)}
         taps = {name: Tap(self._placed[name].netns, "eth0") for name in ends}
@@ -71,7 +73,7 @@ class _Asking:
             tasks = {question: asyncio.ensure_future(self._one(question)) for question in expected}
             allowed = [task for question, task in tasks.items() if expected[question]]
             if allowed:
-                await asyncio.wait(allowed, timeout=PATIENCE)
+                await asyncio.wait(allowed, timeout=patience)
             await asyncio.sleep(QUIET)
             for task in tasks.values():
                 task.cancel()

@@ -36,7 +36,7 @@ class Server:
 
     def close(self) -> None:
         self._ending.set()
-        self._thread.join(5)
+        self._thread.join(30)
 
     def _serve(self) -> None:
         while not self._ending.is_set():
@@ -49,7 +49,7 @@ class Server:
                     continue
                 client, _ = one.accept()
                 with client:
-                    client.settimeout(5)
+                    client.settimeout(30)
                     question = client.recv(2048)[2:]
                     answer = self._answer(question)
                     client.sendall(len(answer).to_bytes(2, "big") + answer)
@@ -99,12 +99,12 @@ def ask(client: Placed, server: str, name: str, kind: str = "A", *, tcp: bool = 
     with netns.inside(client.netns):
         one = socket.socket(family, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
     with one:
-        one.settimeout(5)
+        one.settimeout(30)
         if not tcp:
-            reply = dns.query.udp(question, server, timeout=5, sock=_unblocked(one))
+            reply = dns.query.udp(question, server, timeout=30, sock=_unblocked(one))
             return ask(client, server, name, kind, tcp=True) if reply.flags & TC else reply
         one.connect((server, 53))
-        return dns.query.tcp(question, server, timeout=5, sock=_unblocked(one))
+        return dns.query.tcp(question, server, timeout=30, sock=_unblocked(one))
 
 
 def _unblocked(one: socket.socket) -> socket.socket:

@@ -131,7 +131,7 @@ def rules(space: str) -> str:
 class Line:
     """An open TCP connection from a namespace; it asks as often as it likes who it is."""
 
-    def __init__(self, space: str, address: str, port: int = PORT, seconds: float = 5.0, source_port: int = 0) -> None:
+    def __init__(self, space: str, address: str, port: int = PORT, seconds: float = 20.0, source_port: int = 0) -> None:
         with netns.inside(space):
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             self._line = socket.socket(family, socket.SOCK_STREAM)
@@ -164,7 +164,7 @@ class Line:
         self._line.close()
 
 
-def asked(space: str, address: str, port: int = PORT, seconds: float = 5.0) -> str | None:
+def asked(space: str, address: str, port: int = PORT, seconds: float = 20.0) -> str | None:
     """From which address a machine there hears the namespace over TCP; None if it does not answer."""
     try:
         with closing(Line(space, address, port, seconds)) as line:
@@ -173,11 +173,12 @@ def asked(space: str, address: str, port: int = PORT, seconds: float = 5.0) -> s
         return None
 
 
-def asked_udp(space: str, address: str, port: int = PORT) -> str | None:
+def asked_udp(space: str, address: str, port: int = PORT, seconds: float = 30.0) -> str | None:
+    """The same by datagrams: three, as one may be lost."""
     with netns.inside(space):
         line = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
     with closing(line):
-        line.settimeout(1.0)
+        line.settimeout(seconds / 3)
         for _ in range(3):
             try:
                 line.sendto(b"who am I?", (address, port))

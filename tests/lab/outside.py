@@ -46,14 +46,14 @@ class Outside:
     def remove(self, tag: int) -> None:
         self._ovs.vsctl("del-port", "br-out", f"v{tag}")
 
-    def hears(self, address: str) -> bool:
+    def hears(self, address: str, seconds: int = 20) -> bool:
         """Whether an address answers a ping."""
-        return pings(self.netns, address)
+        return pings(self.netns, address, seconds)
 
 
-def pings(space: str, address: str) -> bool:
+def pings(space: str, address: str, seconds: int = 20) -> bool:
     with netns.inside(space):
-        asked = subprocess.run(["ping", "-c3", "-i0.2", "-W1", address], capture_output=True)
+        asked = subprocess.run(["ping", "-c3", "-i0.2", f"-W{seconds}", address], capture_output=True)
     return asked.returncode == 0
 
 
@@ -98,7 +98,7 @@ def listening(space: str, interface: str) -> Iterator[Callable[[Callable[[bytes]
         line.bind((interface, 3))
 
     def first(holds: Callable[[bytes], bool]) -> Frame:
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while (left := end - time.monotonic()) > 0:
             if not select.select([line], [], [], left)[0]:
                 continue
@@ -106,7 +106,7 @@ def listening(space: str, interface: str) -> Iterator[Callable[[Callable[[bytes]
             if address[2] != 4 and holds(data):  # 4: what the interface sends itself
                 status, *_, tci, _ = _AUXDATA.unpack(told[0][2][: _AUXDATA.size])
                 return Frame(tci & 0xFFF if status & _VLAN_VALID else None, data)
-        raise AssertionError("the awaited frame did not come within 5 s")
+        raise AssertionError("the awaited frame did not come within 60 s")
 
     try:
         yield first

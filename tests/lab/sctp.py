@@ -58,7 +58,7 @@ def _raw(family: socket.AddressFamily) -> socket.socket:
     return socket.socket(family, socket.SOCK_RAW, SCTP)
 
 
-def asked_sctp(space: str, address: str, port: int, source_port: int = 40_000, seconds: float = 3.0) -> Heard | None:
+def asked_sctp(space: str, address: str, port: int, source_port: int = 40_000, seconds: float = 30.0) -> Heard | None:
     """What comes back for an INIT; None: nothing."""
     with netns.inside(space):
         line = _raw(socket.AF_INET6 if ":" in address else socket.AF_INET)

@@ -12,7 +12,7 @@ from tests.lab.world import SECONDS, World
 
 def change(world: World, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """Do it and wait until it is live on every host concerned."""
-    reply: dict[str, Any] = world.rest.request(method, path, body, params={"wait": SECONDS}).body
+    reply: dict[str, Any] = world.rest.request(method, path, body, params={"wait": SECONDS}, timeout=2 * SECONDS).body
     assert reply["state"] == "applied", reply
     return reply
 

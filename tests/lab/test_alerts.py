@@ -23,7 +23,7 @@ from tests.lab.test_transports import until
 from tests.lab.wire import tap
 from tests.lab.world import World
 
-SECONDS = 90.0
+SECONDS = 180.0
 
 
 def page(world: World, path: str = "/") -> str:
@@ -116,7 +116,7 @@ def test_bytes_that_were_sent_are_told_at_both_ends_and_between(lab: Lab, world:
 
     before = between("h1", "h2").get("sent_bytes", 0), between("h2", "h1").get("received_bytes", 0)
     target = other.addresses[0].partition("/")[0]
-    netns.run("ip", "netns", "exec", one.netns, "ping", "-q", "-c", "50", "-i", "0.01", "-s", "1000", target)
+    netns.run("ip", "netns", "exec", one.netns, "ping", "-q", "-c", "55", "-i", "0.01", "-s", "1000", target)
     least = 50 * 1042  # with ICMP's, IP's and Ethernet's headers
 
     def told() -> bool:

@@ -120,7 +120,7 @@ def moved(lab: Lab, address: str) -> None:
         known = host["address"] == address and said.get("bridged") and host["agent"]["revision"] >= host["revision"]
         return bool(connected.split() == ["is_connected", ":", "true"] and host["connected"] and known)
 
-    wait_for(there, f"h3 at {address}", 40)
+    wait_for(there, f"h3 at {address}", 120)
 
 
 def test_a_host_on_another_segment_is_refused_with_both_names(lab: Lab, world: World, router: str) -> None:

@@ -145,7 +145,7 @@ def test_every_verb_on_two_hosts(lab: Lab, world: World, box: NewBox, version: s
     assert "tbf" in one.run("tc", "qdisc", "show", "dev", "eth0")
     for family in (4, 6):
         assert pings(one.netns, addresses(second)[family]) and pings(two.netns, addresses(answer)[family])
-        assert not pings(one.netns, addresses(other)[family])
+        assert not pings(one.netns, addresses(other)[family], 1)
     with serving(one.netns, 8001):
         assert asked(lab.host("h2").netns, lab.host("h1").address, 18077) == lab.host("h2").address
     found = {row["name"]: row for row in world.rest.items("/endpoints", {"tenant": mine})}
@@ -157,7 +157,7 @@ def test_every_verb_on_two_hosts(lab: Lab, world: World, box: NewBox, version: s
     assert wrong.returncode and "eth0" in wrong.stdout + wrong.stderr
     for _ in range(2):
         assert one.succeeds("del", [WARREN], **first) is None
-    assert not pings(two.netns, addresses(answer)[4])
+    assert not pings(two.netns, addresses(answer)[4], 1)
     two.succeeds("del", [WARREN], version=version, args=of(mine, "second"))
     stranger.succeeds("del", [WARREN], version=version, args=of(theirs, "second"))
     for tenant in (mine, theirs):

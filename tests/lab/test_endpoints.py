@@ -75,16 +75,16 @@ def by_hand(lab: Lab, world: World) -> Iterator[ByHand]:
         hand.clear()
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 15) -> None:
+def until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
         time.sleep(0.05)
 
 
-def answering(space: str, address: str) -> str:
+def answering(space: str, address: str, seconds: float = 20) -> str:
     """The name of who answers there by TCP; empty if nobody does."""
-    with netns.inside(space), suppress(OSError), socket.create_connection((address, 80), timeout=2) as channel:
+    with netns.inside(space), suppress(OSError), socket.create_connection((address, 80), timeout=seconds) as channel:
         return channel.makefile().readline().strip()
     return ""
 
@@ -110,7 +110,7 @@ def test_a_container_on_two_networks_of_a_tenant_and_on_anothers_reaches_each(
     addresses = {one["ifname"]: one["addr_info"] for one in json.loads(netns.run("ip", "-n", own.netns, "-j", "a"))}
     second = next(one["local"] for one in addresses["eth1"] if one["family"] == "inet")
     assert answering(peers[1].netns, second) == own.name, "also from the other side, on its own network"
-    assert answering(peers[0].netns, ip(peers[2])) == "", "and lends its way to nobody"
+    assert answering(peers[0].netns, ip(peers[2]), 2) == "", "and lends its way to nobody"
 
 
 class Shared:
@@ -131,9 +131,9 @@ class Shared:
         allowed = [{"address": address, "active": active} for address in (VIP, VIP6)]
         self.world.rest.patch(f"/endpoints/{lb.tenant}/{lb.name}", {"allowed": allowed})
 
-    def who(self, client: Placed | None = None) -> tuple[str, str]:
+    def who(self, client: Placed | None = None, seconds: float = 20) -> tuple[str, str]:
         space = (client or self.client).netns
-        return answering(space, VIP), answering(space, VIP6)
+        return answering(space, VIP, seconds), answering(space, VIP6, seconds)
 
     def active(self, lb: Placed) -> list[bool]:
         return [one["active"] for one in self.world.rest.get(f"/endpoints/{lb.tenant}/{lb.name}").body["allowed"]]
@@ -151,7 +151,7 @@ class Shared:
 def test_a_shared_address_follows_who_announces_it(world: World) -> None:
     scene = Shared(world)
     world.settle()
-    assert scene.who(scene.early) == ("", ""), "nobody declared it"
+    assert scene.who(scene.early, 2) == ("", ""), "nobody declared it"
     scene.declare(scene.lb1)
     scene.declare(scene.lb2)
     world.settle()
@@ -214,10 +214,10 @@ def test_an_endpoint_moves_and_who_talks_to_it_finds_it_there(lab: Lab, world: W
         world.settle()
         for voice in (peer, near):
             for family in (4, 6):
-                netns.run("ip", "netns", "exec", voice.netns, "ping", "-c1", "-W2", ip(mover, family))
+                netns.run("ip", "netns", "exec", voice.netns, "ping", "-c1", "-W20", ip(mover, family))
     finally:
         asking.send_signal(signal.SIGINT)
-        said, _ = asking.communicate(timeout=10)
+        said, _ = asking.communicate(timeout=60)
     sent, came = map(int, re.search(r"(\d+) packets transmitted, (\d+) received", said).groups())  # type: ignore[union-attr]
     print(f"a move from host to host: {sent} pings sent, {sent - came} lost")
     after = world.rest.get(f"/endpoints/{red}/{mover.name}").body
@@ -231,7 +231,7 @@ def test_an_endpoint_moves_and_who_talks_to_it_finds_it_there(lab: Lab, world: W
         listener.bind((ip(mover), 8080))
         listener.listen()
         with netns.inside(peer.netns):
-            caller = socket.create_connection((ip(mover), 8080), timeout=5)
+            caller = socket.create_connection((ip(mover), 8080), timeout=30)
         caller.close()
 
 
@@ -247,6 +247,6 @@ def test_a_moved_endpoint_leaves_its_old_name_and_place_to_others(lab: Lab, worl
     peer = lab.run("h3", Wanted("peer-of-moved", network))
     try:
         world.settle()
-        netns.run("ip", "netns", "exec", peer.netns, "ping", "-c1", "-W2", ip(mover))
+        netns.run("ip", "netns", "exec", peer.netns, "ping", "-c1", "-W20", ip(mover))
     finally:
         lab.remove(peer.name)

@@ -16,6 +16,7 @@ from lab import host as hosts
 from lab import netns, ovs
 from lab.process import environment
 from lab.state import Placed
+from tests.lab.standing import change
 from tests.lab.world import SECONDS, World
 
 PORT, OTHER = 5432, 5433
@@ -38,8 +39,7 @@ class Scene:
         world.settle()
 
     def apply(self, *documents: dict[str, Any]) -> None:
-        reply = self.world.rest.post("/policies", {"documents": documents}, params={"wait": SECONDS}).body
-        assert reply["state"] == "applied"
+        reply = change(self.world, "POST", "/policies", {"documents": documents})
         self._policies += [policy["name"] for policy in reply["policies"]]
 
     def ask(
@@ -48,15 +48,17 @@ class Scene:
         version: int = 4,
         source: Placed | None = None,
         destination: Placed | None = None,
+        times: int = 5,
         **more: Any,
     ) -> dict[str, Any]:
         ends = source or self.client, destination or self.server
         names = dict(zip(("source", "destination"), (f"{end.tenant}/{end.name}" for end in ends), strict=True))
         body = {**names, "protocol": "tcp", "port": port, "version": version, **more}
-        found: dict[str, Any] = self.world.rest.post("/explain", body).body
-        return found
+        return explained(self.world, body, times)
 
-    def connects(self, port: int = PORT, version: int = 4, destination: Placed | None = None) -> bool:
+    def connects(
+        self, port: int = PORT, version: int = 4, destination: Placed | None = None, seconds: float = 20
+    ) -> bool:
         """Whether a TCP connection is really opened."""
         target = destination or self.server
         family = socket.AF_INET if version == 4 else socket.AF_INET6
@@ -64,7 +66,7 @@ class Scene:
         with netns.inside(target.netns):
             listening = socket.create_server((address, port), family=family)
         with listening, netns.inside(self.client.netns), socket.socket(family) as calling:
-            calling.settimeout(1)
+            calling.settimeout(seconds)
             try:
                 calling.connect((address, port))
             except OSError:  # no answer, or the host's that it has no route there
@@ -86,6 +88,15 @@ class Scene:
     def clear(self) -> None:
         for name in self._policies:
             self.world.rest.delete(f"/policies/{name}")
+
+
+def explained(world: World, body: dict[str, Any], times: int = 5) -> dict[str, Any]:
+    """Agents that had no time to answer are asked again, so many times at most."""
+    for _ in range(times):
+        found: dict[str, Any] = world.rest.post("/explain", body).body
+        if found["agreement"] != "unconfirmed":
+            break
+    return found
 
 
 def bare(address: str) -> str:
@@ -172,7 +183,7 @@ def test_a_denial_names_its_stage_its_policy_and_the_table_that_drops(
     apart = its.ask(version=version, destination=its.stranger)
     assert verdicts(apart) == [("isolation", "denied")]
     assert apart["agreement"] == "confirmed", apart
-    assert not its.connects(version=version, destination=its.stranger)
+    assert not its.connects(version=version, destination=its.stranger, seconds=1)
 
     its.apply(tenants(its.acme, ingress=[{"ports": [{"port": PORT}]}]))
     closed = its.ask(OTHER, version)
@@ -181,7 +192,7 @@ def test_a_denial_names_its_stage_its_policy_and_the_table_that_drops(
     assert heard(closed) == arriving(place, "ingress_policy")
     assert closed["hosts"][-1]["table"] == "INGRESS_TENANT"
     assert closed["agreement"] == "confirmed", closed
-    assert not its.connects(OTHER, version)
+    assert not its.connects(OTHER, version, seconds=1)
 
     its.apply(admins(its.acme, "egress", "Deny"))
     shut = its.ask(version=version)
@@ -190,7 +201,7 @@ def test_a_denial_names_its_stage_its_policy_and_the_table_that_drops(
     assert heard(shut) == [("h1", "egress_policy")]
     assert shut["hosts"][0]["table"] == "EGRESS_ADMIN"
     assert shut["agreement"] == "confirmed", shut
-    assert not its.connects(version=version)
+    assert not its.connects(version=version, seconds=1)
 
 
 @pytest.mark.parametrize("protocol", ["udp", "sctp", "icmp", "icmpv6"])
@@ -215,8 +226,7 @@ def test_an_address_that_another_tenant_has_too_is_not_taken_for_its_endpoint(wo
     def ask(target: Placed) -> dict[str, Any]:
         names = (f"{end.tenant}/{end.name}" for end in (client, target))
         body = dict(zip(("source", "destination"), names, strict=True))
-        found: dict[str, Any] = world.rest.post("/explain", {**body, "protocol": "tcp", "port": 80}).body
-        return found
+        return explained(world, {**body, "protocol": "tcp", "port": 80})
 
     assert (ask(twin)["verdict"], ask(twin)["agreement"]) == ("allowed", "confirmed")
     said = ask(other)
@@ -282,8 +292,8 @@ def test_without_an_agents_answer_the_model_stands_alone(scene: Callable[[str], 
     os.kill(agent.pid, signal.SIGSTOP)
     try:
         began = time.monotonic()
-        said = its.ask()
-        assert 4 < time.monotonic() - began < 10
+        said = its.ask(times=1)
+        assert 4 < time.monotonic() - began < 25
     finally:
         os.kill(agent.pid, signal.SIGCONT)
     assert (said["verdict"], said["agreement"]) == ("allowed", "unconfirmed"), said

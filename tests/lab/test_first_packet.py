@@ -13,7 +13,7 @@ from tests.lab.world import World
 ROUNDS = 200
 
 
-def ask(source: Placed, target: Placed, seconds: float = 1.0) -> bytes | None:
+def ask(source: Placed, target: Placed, seconds: float = 20.0) -> bytes | None:
     """One datagram to the target's responder, never repeated."""
     with netns.inside(source.netns):
         line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -12,6 +12,7 @@ from lab.state import Placed
 from tests.lab.internet import FAR, FAR2, FAR6, PORT, Internet, Line, asked, asked_udp, rules, serving
 from tests.lab.outside import pings
 from tests.lab.rules import apply, policy
+from tests.lab.test_explain import explained
 from tests.lab.world import World
 from tests.ovs import wait_for
 
@@ -56,13 +57,13 @@ def test_the_switch_stops_an_open_connection_and_opens_it_again(lab: Lab, world:
     with closing(Line(one.netns, FAR)) as line, closing(Line(other.netns, FAR)) as others:
         assert line.ask() == others.ask() == lab.host("h1").address
         set_network(world, one, outbound=False)
-        assert not pings(one.netns, FAR) and asked(one.netns, FAR6) is None
+        assert not pings(one.netns, FAR, 1) and asked(one.netns, FAR6, seconds=1) is None
         assert line.falls_silent()
         assert others.ask() == lab.host("h1").address
     set_network(world, one, outbound=True)
     assert asked(one.netns, FAR) == lab.host("h1").address
     closed = world.network(one.tenant, "closed", "10.78.0.0/24", outbound=False)
-    assert not pings(world.endpoint(closed, "h1").netns, FAR)
+    assert not pings(world.endpoint(closed, "h1").netns, FAR, 1)
 
 
 def test_flushed_rules_come_back_and_those_of_others_stay(lab: Lab, world: World, there: Internet) -> None:
@@ -89,7 +90,8 @@ def test_policies_hold_for_what_goes_out(world: World, there: Internet) -> None:
         assert line.ask()
         apply(world, policy(one.tenant, egress=[{"to": [{"ipBlock": {"cidr": f"{FAR2}/32"}}]}]))
         assert line.falls_silent()
-    assert asked(one.netns, FAR) is None and asked(one.netns, FAR6) is None and not pings(one.netns, FAR)
+    assert asked(one.netns, FAR, seconds=1) is None and asked(one.netns, FAR6, seconds=1) is None
+    assert not pings(one.netns, FAR, 1)
     assert asked(one.netns, FAR2) and pings(one.netns, FAR2)
     assert asked(other.netns, FAR), "another tenant's"
     firewall = {
@@ -99,7 +101,7 @@ def test_policies_hold_for_what_goes_out(world: World, there: Internet) -> None:
         "spec": {"egress": [{"type": "Deny", "to": {"cidrSelector": f"{FAR}/32"}}]},
     }
     apply(world, firewall)
-    assert asked(other.netns, FAR) is None and asked(other.netns, FAR2)
+    assert asked(other.netns, FAR, seconds=1) is None and asked(other.netns, FAR2)
 
 
 def test_nobody_reaches_another_tenant_by_going_out_and_back_in(lab: Lab, world: World, there: Internet) -> None:
@@ -152,7 +154,7 @@ def test_a_firewall_in_the_way_is_said_with_its_remedy(lab: Lab, world: World, t
     nft(space, "add", "rule", "ip", "filter", "FORWARD", "jump", "DOCKER-USER")
     try:
         wait_for(lambda: "iptables -I DOCKER-USER -i warren0-gw -j ACCEPT" in problems(), "the remedy")
-        assert asked(one.netns, FAR) is None
+        assert asked(one.netns, FAR, seconds=1) is None
         for way in ("iifname", "oifname"):
             nft(space, "add", "rule", "ip", "filter", "DOCKER-USER", way, "warren0-gw", "accept")
         wait_for(lambda: "DOCKER-USER" not in problems(), "the warning to go")
@@ -175,7 +177,7 @@ def test_the_remedy_for_a_chain_that_iptables_does_not_know_helps_as_it_is_writt
     nft(space, "add", "chain", "ip", "ff", "f", "{ type filter hook forward priority 0; policy drop; }")
     try:
         wait_for(lambda: len(remedies()) == 2, "the remedy")
-        assert asked(one.netns, FAR) is None
+        assert asked(one.netns, FAR, seconds=1) is None
         for command in remedies():
             nft(space, *shlex.split(command)[1:])
         wait_for(lambda: not remedies(), "the warning to go")
@@ -189,7 +191,7 @@ def test_explanations_of_the_way_out_agree_with_the_switches(world: World, there
 
     def explain(address: str) -> tuple[str, str]:
         body = {"source": f"{one.tenant}/{one.name}", "destination": address, "protocol": "tcp", "port": PORT}
-        said = world.rest.post("/explain", body).body
+        said = explained(world, body)
         assert said["destination"] == {"name": address, "host": None, "address": address}
         return said["verdict"], said["agreement"]
 

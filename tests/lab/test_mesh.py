@@ -34,7 +34,7 @@ def mesh(world: World, placed: Placed, host_port: int, port: int = SERVED, **mor
     return made
 
 
-def heard(lab: Lab, space: str, port: int, names: Sequence[str] = HOSTS, seconds: float = 5.0) -> list[str | None]:
+def heard(lab: Lab, space: str, port: int, names: Sequence[str] = HOSTS, seconds: float = 20.0) -> list[str | None]:
     """By each of the hosts, over IPv4."""
     return [asked(space, lab.host(name).address, port, seconds) for name in names]
 
@@ -57,7 +57,7 @@ def test_by_every_host_with_the_clients_address_over_tcp_udp_and_ipv6(lab: Lab, 
         world.rest.delete(f"/publications/{one.tenant}/{one.name}/{made['id']}")
         for host in lab.hosts:
             wait_for(lambda host=host: "udp . 18080" not in rules(host.netns), f"{host.name} to close")
-        assert asked_udp(there.netns, lab.host("h2").address, 18080) is None
+        assert asked_udp(there.netns, lab.host("h2").address, 18080, seconds=1) is None
         assert heard(lab, there.netns, 18080) == [ROUTER] * 3, "the other one stays"
     world.remove(one)
     for host in lab.hosts:
@@ -132,10 +132,10 @@ def test_large_answers_and_questions_come_whole(lab: Lab, world: World, there: I
     with netns.inside(one.netns), closing(socket.create_server(("", SERVED))) as server:
         mesh(world, one, 18080)
         with netns.inside(there.netns):
-            line = socket.create_connection((lab.host("h3").address, 18080), timeout=10)
+            line = socket.create_connection((lab.host("h3").address, 18080), timeout=60)
         with closing(line), closing(server.accept()[0]) as end:
             for source, sink in ((line, end), (end, line)):
-                source.settimeout(10), sink.settimeout(10)
+                source.settimeout(60), sink.settimeout(60)
                 source.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * size)
                 source.sendall(b"x" * size)
                 left = size
@@ -178,7 +178,7 @@ def test_a_host_that_is_gone_takes_no_other_along(lab: Lab, world: World, there:
             assert line.ask() == ROUTER
             lab.set_cable("h2", False)
             try:
-                assert heard(lab, there.netns, 18080, seconds=1.0) == [ROUTER, None, ROUTER]
+                assert heard(lab, there.netns, 18080, seconds=3.0) == [ROUTER, None, ROUTER]
                 assert line.ask() == ROUTER
             finally:
                 lab.set_cable("h2", True)
@@ -232,6 +232,6 @@ def test_a_port_of_all_hosts_is_nobody_elses_on_any(lab: Lab, world: World, ther
             world.rest.post("/publications", body)
     with serving(lab.host("h3").netns, 18099):
         listening = {"protocol": "tcp", "address": "0.0.0.0", "port": 18099}
-        wait_for(lambda: listening in lab.rest.get("/hosts/h3").body["agent"]["listening"], "the report of it", 30)
+        wait_for(lambda: listening in lab.rest.get("/hosts/h3").body["agent"]["listening"], "the report of it")
         with pytest.raises(Problem, match="Port tcp/18099 of host h3 is in use: a program of the host's listens"):
             mesh(world, one, 18099)

@@ -21,7 +21,7 @@ from tests.lab.world import World
 TENANTS = 4
 SUBNETS = "10.69.0.0/24", "fd00:69::/64"
 CLIENT_PORT, SERVER_PORT = 40000, 5009
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 class Tenant(NamedTuple):

@@ -24,7 +24,7 @@ from tests.web.conftest import PASSWORD
 
 pytestmark = pytest.mark.timeout(900)
 SCREENS = Path(__file__).parents[2] / "build" / "screens"
-SOON_MILLISECONDS = 20_000
+SOON_MILLISECONDS = 60_000
 POLICY = """\
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy

@@ -34,22 +34,24 @@ def allow_and_forbid(world: World, one: str, other: str, how: str) -> tuple[Call
 
 
 @contextmanager
-def connection(source: Placed, target: Placed, port: int = PORT) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """An open TCP connection: its end at the source, and the one at the target."""
+def connection(
+    source: Placed, target: Placed, port: int = PORT, by: int = 0
+) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """An open TCP connection, from port `by` if that is to be one: its end at the source, and the one at the target."""
     with netns.inside(target.netns):
         listening = socket.create_server((ip(target), port))
     with listening:
         with netns.inside(source.netns):
-            near = socket.create_connection((ip(target), port), timeout=5)
+            near = socket.create_connection((ip(target), port), timeout=60, source_address=(ip(source), by))
         far = listening.accept()[0]
-        far.settimeout(1)
-        near.settimeout(1)
         with near, far:
             yield near, far
 
 
-def says(one: socket.socket, other: socket.socket) -> bool:
+def says(one: socket.socket, other: socket.socket, seconds: float = 30) -> bool:
+    """Whether what one says is heard by the other, within so many seconds."""
     one.sendall(b"hello")
+    other.settimeout(seconds)
     try:
         return other.recv(16) == b"hello"
     except TimeoutError:
@@ -86,6 +88,14 @@ class Datagrams:
         self._out.close()
         self._in.close()
 
+    def flow(self) -> None:
+        """Until a good many have arrived, from now on."""
+        self.arrived(0)
+        end, came = time.monotonic() + 60, 0
+        while came < RATE / 4:
+            assert time.monotonic() < end, f"only {came} have arrived"
+            came += len(self.arrived(0.1))
+
     def arrived(self, seconds: float) -> list[float]:
         """When those were sent that arrive within so many seconds, and before."""
         time.sleep(seconds)
@@ -113,13 +123,13 @@ def test_an_open_connection_stops_at_the_next_packet_when_it_is_no_longer_allowe
         Datagrams(other, one) as datagrams,
     ):
         assert says(near, far) and says(far, near) and says(here, there)
-        assert len(datagrams.arrived(0.5)) > 0.25 * RATE
+        datagrams.flow()
         forbid()
         at = time.monotonic()
         late = [stamp - at for stamp in datagrams.arrived(1.0) if stamp > at]
         assert not late, f"{len(late)} datagrams sent up to {max(late) * 1000:.1f} ms after the change was live"
-        assert not says(near, far)
-        assert not says(far, near)
+        assert not says(near, far, 1)
+        assert not says(far, near, 1)
         assert says(here, there) and says(there, here), "what is allowed goes on"
 
 
@@ -147,5 +157,5 @@ def test_what_stays_allowed_loses_nothing_while_tenants_join_and_part(world: Wor
             set_mode(world, "multitenant")
             assert says(near, far)
     seconds = time.monotonic() - began
-    assert all(answered > seconds * RATE / 2 for answered, _ in results), f"the streams ran for {seconds} s: {results}"
+    assert all(answered > seconds * RATE / 10 for answered, _ in results), f"the streams ran for {seconds} s: {results}"
     assert [lost for _, lost in results] == [set()] * 5

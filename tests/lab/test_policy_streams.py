@@ -19,6 +19,7 @@ from controller.calc.membership import members
 from controller.openflow.encode import encode
 from controller.pipeline.program import program
 from lab.lab import Lab
+from tests.lab import caches
 from tests.lab.asking import unfulfilled, wish
 from tests.lab.rules import apply, called, cluster_policy, delete, policy, relabel, tenants
 from tests.lab.test_first_packet import ask
@@ -31,10 +32,8 @@ from tests.oracle import Document
 TIMES = 50
 SILENCE = 0.3
 """Seconds in which what is forbidden would have come."""
-MOMENT = 0.5
-"""Seconds: Open vSwitch confirms flows before it has gone through what it cached of those before; sooner when idle."""
-FIRST, SECOND, THIRD, FOURTH = 7101, 7102, 7103, 7104
-_thirds = itertools.count(1)
+FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH = 7101, 7102, 7103, 7104, 7105, 7106
+_thirds, _ports = itertools.count(1), itertools.count()
 
 
 class Scene:
@@ -144,15 +143,15 @@ def lecture(speaker: socket.socket) -> Iterator[None]:
 
 
 def hears(listener: socket.socket, seconds: float) -> bool:
-    """Whether anything comes that did not come yet."""
+    """Whether anything comes within so many seconds that did not come yet."""
     listener.setblocking(False)
     with suppress(BlockingIOError):
         while listener.recv(1 << 16):
             pass
-    time.sleep(seconds)
+    listener.settimeout(seconds)
     try:
         return bool(listener.recv(1 << 16))
-    except BlockingIOError:
+    except TimeoutError:
         return False
 
 
@@ -172,23 +171,42 @@ def test_what_a_policy_forbids_stops_at_once_and_nothing_else_does(scene: Scene,
         streams((web, server), (server, web)) as results,
     ):
         assert says(near, far) and says(far, near) and says(here, there) and says(its, others)
-        assert hears(listener, 0.1)
-        assert forbidden.arrived(0.1) and allowed.arrived(0)
+        assert hears(listener, 30)
+        forbidden.flow(), allowed.flow()
         end(scene)
+        caches.follow(scene.world.lab)
         at = time.monotonic()
-        late = [stamp - at for stamp in forbidden.arrived(SILENCE) if stamp > at + MOMENT]
+        late = [stamp - at for stamp in forbidden.arrived(SILENCE) if stamp > at]
         assert not late, f"{len(late)} datagrams sent up to {max(late) * 1000:.1f} ms after the change was live"
         assert not hears(listener, SILENCE)
-        near.settimeout(SILENCE)
-        far.settimeout(SILENCE)
-        assert not says(near, far)
+        assert not says(near, far, SILENCE)
         # What a server sends on a connection that is older than any policy is judged as if it had opened one.
-        assert way in OLDER or not says(far, near)
+        assert way in OLDER or not says(far, near, SILENCE)
         assert says(here, there) and says(there, here), "what is allowed goes on"
         assert says(its, others) and says(others, its), "and what the server opened"
-        assert [stamp for stamp in allowed.arrived(0) if stamp > at]
+        allowed.flow()
     assert [lost for _, lost in results] == [set(), set()]
     scene.holds()
+
+
+@pytest.mark.parametrize(("by", "port"), [(45_000, 40_000), (20_000, FIFTH)], ids=["high-ports", "low-ports"])
+def test_a_first_policy_cuts_what_was_open_also_where_ports_do_not_tell_who_opened_it(
+    scene: Scene, by: int, port: int
+) -> None:
+    """Both speak all the time, so each host sees its own end first."""
+    with connection(scene.web, scene.server, port, by + next(_ports)) as (near, far), lecture(near), lecture(far):
+        assert hears(near, 30) and hears(far, 30)
+        apply(scene.world, policy(scene.tenant, "closed", {}, ingress=[]))
+        caches.follow(scene.world.lab)
+        assert not hears(near, SILENCE) and not hears(far, SILENCE)
+
+
+@pytest.mark.parametrize(("by", "port"), [(45_000, 40_001), (20_000, SIXTH), (45_000, SIXTH)])
+def test_a_first_policy_leaves_open_what_it_allows(scene: Scene, by: int, port: int) -> None:
+    with connection(scene.web, scene.server, port, by + next(_ports)) as (near, far):
+        assert says(near, far) and says(far, near)
+        apply(scene.world, scene.only_web())
+        assert says(near, far) and says(far, near)
 
 
 def test_what_stays_allowed_loses_nothing_while_policies_come_and_go(world: World) -> None:
@@ -210,7 +228,7 @@ def test_what_stays_allowed_loses_nothing_while_policies_come_and_go(world: Worl
             delete(world, passing)
             delete(world, no_stranger(scene))
         seconds = time.monotonic() - began
-    assert all(answered > seconds * RATE / 2 for answered, _ in results), f"the streams ran for {seconds} s: {results}"
+    assert all(answered > seconds * RATE / 10 for answered, _ in results), f"the streams ran for {seconds} s: {results}"
     (_, web_lost), (_, server_lost), (_, stranger_lost) = results
     assert web_lost == stranger_lost == set()
     # The stranger's answer to a query that went before the first policy is judged as the stranger's: one each time.
@@ -244,7 +262,7 @@ def test_a_policy_that_is_deleted_and_made_again_quickly_ends_right(lab: Lab, wo
         assert says(near, far) and says(far, near)
         assert not forbidden.arrived(0.1)
         seconds = time.monotonic() - began
-    assert all(answered > seconds * RATE / 2 for answered, _ in results), f"the streams ran for {seconds} s: {results}"
+    assert all(answered > seconds * RATE / 10 for answered, _ in results), f"the streams ran for {seconds} s: {results}"
     assert [lost for _, lost in results] == [set(), set()]
     scene.holds()
     assert not unfulfilled(*wish(scene.web, closed, True), *wish(scene.stranger, closed, False))
@@ -288,7 +306,7 @@ def test_a_switch_that_is_killed_lets_nothing_forbidden_pass_and_then_judges_as_
         lab.restart(f"ovs:{host}", kill=True)
         back = time.monotonic()
         while ask(scene.web, scene.server, 0.1) is None:
-            assert time.monotonic() - back < 5, "traffic is not back"
+            assert time.monotonic() - back < 60, "traffic is not back"
         connected(lab)
         world.settle()
         assert not forbidden.arrived(0.5) and not forbidden_beside.arrived(0)

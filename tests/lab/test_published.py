@@ -57,7 +57,7 @@ def test_a_published_port_is_reached_with_the_clients_address_and_unpublished_ag
             assert asked(there.netns, h1.address, port) == ROUTER
             assert asked(there.netns, h1.address6, port) == ROUTER6
         assert asked_udp(there.netns, h1.address, 18080) == ROUTER
-        assert asked(there.netns, h1.address, 18082) is None
+        assert asked(there.netns, h1.address, 18082, seconds=1) is None
         (listed,) = [o for o in world.rest.items("/publications", {"tenant": one.tenant}) if o["id"] == made["id"]]
         assert (listed["host"], listed["host_port"], listed["port"]) == ("h1", 18080, SERVED)
         own = f"/publications/{one.tenant}/{one.name}/{made['id']}"
@@ -83,7 +83,7 @@ def test_ranges_a_given_address_and_a_chosen_port(lab: Lab, world: World, there:
             for port in (18001, 18002, chosen["host_port"]):
                 assert asked(there.netns, h1.address, port) == ROUTER
             assert asked(there.netns, second, 18010) == ROUTER
-            assert asked(there.netns, h1.address, 18010) is None
+            assert asked(there.netns, h1.address, 18010, seconds=1) is None
     finally:
         netns.batch(h1.netns, [f"addr del {second}/24 dev br-phy"])
 
@@ -232,7 +232,7 @@ def test_the_host_itself_its_loopback_and_endpoints_beside_it_reach_a_published_
         assert asked(h1.netns, "::1", 18080) == "fd77:6172:7265:6f75::1"
         publish(world, one, 18081, SERVED, host_ip="::1")
         assert asked(h1.netns, "::1", 18081) == "fd77:6172:7265:6f75::1"
-        assert asked(h1.netns, h1.address6, 18081) is None
+        assert asked(h1.netns, h1.address6, 18081, seconds=1) is None
         assert asked(lab.host("h2").netns, h1.address, 18080) == lab.host("h2").address
         assert asked(beside.netns, h1.address, 18080) == transit(lab, beside)
         assert asked(one.netns, h1.address, 18080) == transit(lab, one), "by itself"
@@ -249,7 +249,7 @@ def test_policies_judge_whom_a_published_port_leads_to_and_by_the_clients_addres
 
     def heard() -> list[bool]:
         spaces = (there.netns, h1.netns, beside.netns)
-        return [asked(space, h1.address, 18080, seconds=1) is not None for space in spaces]
+        return [asked(space, h1.address, 18080, seconds=3) is not None for space in spaces]
 
     with serving(one.netns, SERVED):
         publish(world, one, 18080, SERVED)
@@ -278,7 +278,7 @@ def test_the_host_reaches_its_endpoints_and_they_reach_it(lab: Lab, world: World
         assert all(pings(h1.netns, address) for address in addresses)
         assert asked(one.netns, h1.address, 18090) == transit(lab, one)
         assert asked(one.netns, h1.address6, 18090)
-        assert not pings(h1.netns, private.addresses[0].partition("/")[0]), "whose address may be another's, too"
+        assert not pings(h1.netns, private.addresses[0].partition("/")[0], 1), "whose address may be another's, too"
         apply(world, policy(one.tenant, egress=[]))
         wait_for(lambda: asked(one.netns, h1.address, 18090, seconds=1) is None, "the policy to hold")
     world.remove(one)
@@ -301,7 +301,7 @@ def test_a_port_that_is_taken_is_refused_in_words(lab: Lab, world: World, there:
     publish(world, far, 18080, SERVED)
     with serving(lab.host("h1").netns, 18099):
         listening = {"protocol": "tcp", "address": "0.0.0.0", "port": 18099}
-        wait_for(lambda: listening in lab.rest.get("/hosts/h1").body["agent"]["listening"], "the report of it", 30)
+        wait_for(lambda: listening in lab.rest.get("/hosts/h1").body["agent"]["listening"], "the report of it")
         with pytest.raises(Problem, match="Port tcp/18099 of host h1 is in use: a program of the host's listens"):
             publish(world, one, 18099, SERVED)
     with serving(lab.host("h1").netns, 18080):
@@ -309,7 +309,7 @@ def test_a_port_that_is_taken_is_refused_in_words(lab: Lab, world: World, there:
         def problems() -> str:
             return " ".join(lab.rest.get("/hosts/h1").body["agent"]["problems"])
 
-        wait_for(lambda: "listens at tcp/18080, which is published for" in problems(), "the warning", 30)
+        wait_for(lambda: "listens at tcp/18080, which is published for" in problems(), "the warning")
     closed = world.network(one.tenant, "closed", "10.78.0.0/24", outbound=False)
     with pytest.raises(Problem, match="closed to the outside"):
         publish(world, world.endpoint(closed, "h1"), 18100, SERVED)

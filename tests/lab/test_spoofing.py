@@ -96,7 +96,7 @@ class Scene:
 
     def counted(self, host: str, reason: str, before: int) -> None:
         """The counters are read back every few seconds."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 90
         while self.drops(host, reason) <= before:
             assert time.monotonic() < end, f"{reason} was not counted on {host}"
             time.sleep(0.2)

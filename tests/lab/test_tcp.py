@@ -28,7 +28,7 @@ PORT = 5001
 SIZE = 256 << 10
 """Bytes each way."""
 HEADERS = {4: 20 + 20, 6: 40 + 20}
-PATIENCE = 20.0
+PATIENCE = 60.0
 TAG = 70
 GATEWAYS = ["10.67.1.254", "fd00:67:1::fe"]
 TRANSPORTS: dict[str, dict[str, Any]] = {

@@ -21,6 +21,7 @@ from lab.state import Placed
 from tests.lab.outside import NIC, Outside, listening, outside, pings
 from tests.lab.rules import apply, policy
 from tests.lab.test_broadcast import EVERYBODY, GROUP, GROUP6, PORT, heard, say
+from tests.lab.test_explain import explained
 from tests.lab.test_transports import BOTH, NEITHER, reaches
 from tests.lab.wire import Tap, tap
 from tests.lab.world import World
@@ -107,15 +108,15 @@ def test_endpoints_and_an_outside_machine_talk_both_ways_and_other_tags_are_apar
             assert pings(inside.netns, address), f"{inside.name} to {address}"
         assert all(map(stranger.hears, addresses(inside)))
     for inside in (its.apart_near, its.apart_far, its.foreign):
-        assert not any(pings(inside.netns, address) for address in (ROUTER, ROUTER6)), "on another tag"
-    assert not any(map(stranger.hears, addresses(its.apart_far))), "nobody is outside there"
+        assert not any(pings(inside.netns, address, 1) for address in (ROUTER, ROUTER6)), "on another tag"
+    assert not any(stranger.hears(address, 1) for address in addresses(its.apart_far)), "nobody is outside there"
     assert all(map(stranger.hears, addresses(its.foreign))) and pings(its.foreign.netns, "10.62.6.254")
     for destination in (its.near, its.far, its.routed_near, its.routed_far):
         assert reaches(its.one, destination) == BOTH, destination.name
         assert reaches(destination, its.one) == BOTH, destination.name
     for destination in (its.apart_near, its.apart_far, its.foreign):
-        assert reaches(its.one, destination) == NEITHER
-        assert reaches(destination, its.one) == NEITHER
+        assert reaches(its.one, destination, 1) == NEITHER
+        assert reaches(destination, its.one, 1) == NEITHER
     assert reaches(its.apart_near, its.apart_far) == BOTH
 
 
@@ -201,13 +202,13 @@ def test_policies_judge_what_comes_from_outside_and_what_goes_there(world: World
     tenant = its.network.partition("/")[0]
     from_own = {"from": [{"podSelector": {}}]}
     apply(world, policy(tenant, ingress=[from_own]))
-    assert not router.hears(one), "who is outside is nobody's pod"
+    assert not router.hears(one, 1), "who is outside is nobody's pod"
     assert reaches(its.far, its.one) == BOTH, "who comes by the segment from another host is"
     assert pings(its.one.netns, ROUTER), "answers come back"
     apply(world, policy(tenant, ingress=[from_own, {"from": [{"ipBlock": {"cidr": f"{ROUTER}/32"}}]}]))
     assert router.hears(one)
     apply(world, policy(tenant, egress=[{"to": [{"ipBlock": {"cidr": "10.62.1.0/24"}}]}]))
-    assert pings(its.one.netns, ROUTER) and not pings(its.one.netns, FAR)
+    assert pings(its.one.netns, ROUTER) and not pings(its.one.netns, FAR, 1)
 
 
 def test_broadcasts_pass_between_an_open_network_and_the_segment_and_no_other(
@@ -252,7 +253,7 @@ def test_explanations_agree_with_the_switches(world: World) -> None:
     its = site(world, TAG)
     for destination, allowed in ((its.far, True), (its.routed_far, True), (its.near, True), (its.foreign, False)):
         ends = {"source": f"{its.one.tenant}/{its.one.name}", "destination": f"{destination.tenant}/{destination.name}"}
-        said = world.rest.post("/explain", {**ends, "protocol": "tcp", "port": 80, "version": 4}).body
+        said = explained(world, {**ends, "protocol": "tcp", "port": 80, "version": 4})
         assert (said["verdict"] == "allowed", said["agreement"]) == (allowed, "confirmed"), said
 
 

@@ -25,11 +25,11 @@ def test_packets_between_hosts_carry_the_vni_of_their_network(lab: Lab, world: W
     world.settle()
     with tap(fabric_netns(lab.name), "underlay") as _, tap(lab.host("h2").netns, "eth0") as nic:
         with netns.inside(one.netns):
-            subprocess.run(["ping", "-c1", "-W2", ip(two)], check=True, capture_output=True)
+            subprocess.run(["ping", "-c1", "-W20", ip(two)], check=True, capture_output=True)
         request = nic.heard(lambda frame: ip_bytes(ip(one)) in frame and ip_bytes(ip(two)) in frame)[-1]
     with tap(lab.host("h1").netns, "eth0") as nic:
         with netns.inside(one.netns):
-            subprocess.run(["ping", "-c1", "-W2", ip(two)], check=True, capture_output=True)
+            subprocess.run(["ping", "-c1", "-W20", ip(two)], check=True, capture_output=True)
         reply = nic.heard(lambda frame: ip_bytes(ip(one)) in frame and ip_bytes(ip(two)) in frame)[-1]
     for frame, sender in ((request, front), (reply, back)):
         packet = Ether(frame)

@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 from lab.lab import Lab
 
-BOUND = 60.0
+BOUND = 180.0
 """Seconds in which anything is answered, whatever is away; dockerd alone takes fifteen for a plugin that is."""
+SOON, NEVER = 20, 3
+"""Seconds for what ought to be heard, and after which it is not."""
 
 
 def until(condition: Callable[[], object], what: str, seconds: float = BOUND) -> None:

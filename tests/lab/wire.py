@@ -40,7 +40,7 @@ class Tap:
             if address[2] != PACKET_OUTGOING:
                 yield frame
 
-    def heard(self, until: Callable[[bytes], bool], seconds: float = 5.0) -> list[bytes]:
+    def heard(self, until: Callable[[bytes], bool], seconds: float = 60.0) -> list[bytes]:
         """Frames that came in, up to and with the first for which `until` holds. Fails if it does not come."""
         frames: list[bytes] = []
         end = time.monotonic() + seconds

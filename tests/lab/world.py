@@ -14,7 +14,8 @@ from lab.lab import Lab
 from lab.probe import Answer
 from lab.state import Placed
 
-SECONDS = 10.0
+SECONDS = 50.0
+"""In which every change is live: a minute is the most that the API waits."""
 
 
 class World:

@@ -123,7 +123,7 @@ class Plugin:
 
     def connect(self) -> socket.socket:
         line = socket.socket(socket.AF_UNIX)
-        line.settimeout(30)
+        line.settimeout(120)
         line.connect(str(self.path))
         return line
 

@@ -210,9 +210,9 @@ class Plugin:
         self.start()
 
     def connect(self) -> http.client.HTTPConnection:
-        line = http.client.HTTPConnection("localhost", timeout=20)
+        line = http.client.HTTPConnection("localhost", timeout=60)
         line.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        line.sock.settimeout(20)
+        line.sock.settimeout(60)
         line.sock.connect(str(self.path))
         return line
 

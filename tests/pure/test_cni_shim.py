@@ -60,7 +60,7 @@ def agent(socket_path: Path) -> Iterator[Plugin]:
 
 
 def run(plugin: Path, stdin: str = CONFIG, **environment: str) -> tuple[int, str]:
-    done = subprocess.run([plugin], input=stdin.encode(), capture_output=True, env=environment, timeout=20)
+    done = subprocess.run([plugin], input=stdin.encode(), capture_output=True, env=environment, timeout=60)
     return done.returncode, done.stdout.decode()
 
 

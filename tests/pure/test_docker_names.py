@@ -192,5 +192,5 @@ def test_a_join_wakes_who_looks(case: Case) -> None:
     case.join(FIRST)
     case.dockerd.run("web1", web=FIRST)
     case.naming.joined()
-    assert done.wait(5)
+    assert done.wait(60)
     case.naming.stop()

@@ -8,22 +8,30 @@ import subprocess
 import sys
 from pathlib import Path
 
-FOLDERS = ("agent", "db", "lab", "lab/docker")
+FILES = [f"tests/{folder}/test_{number}.py" for folder in ("agent", "db", "lab", "lab/docker") for number in range(5)]
+FILES += ["tests/lab/test_podman.py"]
+WHOLE = {"tests/agent/": "agent", "tests/lab/docker/": "engines", "tests/lab/test_podman.py": "engines"}
 ROOT = Path(__file__).parents[2]
 TESTS = "import pytest\n@pytest.mark.parametrize('n', ['a::b', '@x', 'c/d'])\ndef test(n): pass\n"
 
 
-def test_all_labs_tests_are_one_process_and_all_agents_one(tmp_path: Path) -> None:
-    for folder in FOLDERS:
-        (tmp_path / "tests" / folder).mkdir(parents=True)
-        for number in range(5):
-            (tmp_path / "tests" / folder / f"test_{folder.replace('/', '_')}_{number}.py").write_text(TESTS)
+def whole(file: str) -> str:
+    """What a file belongs to: a file of no whole to itself."""
+    return next((name for place, name in {**WHOLE, "tests/lab/": "lab"}.items() if file.startswith(place)), file)
+
+
+def test_what_belongs_together_is_run_by_one_process(tmp_path: Path) -> None:
+    for file in FILES:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).parent.joinpath("__init__.py").touch()
+        (tmp_path / file).write_text(TESTS)
     shutil.copy(ROOT / "tests" / "conftest.py", tmp_path / "tests")
     (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = tests\n")
-    command = [sys.executable, "-m", "pytest", "-v", "-n", "2", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-v", "-n", "3", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0 and "60 passed" in done.stdout, done.stdout + done.stderr
-    ran = re.findall(r"\[(gw\d)\].* PASSED tests/(\w+)/(\S+?)::", done.stdout)
-    by = {key: {worker for worker, *place in ran if key in place} for _, *place in ran for key in place}
-    assert len(by["lab"]) == len(by["agent"]) == 1 and by["lab"] != by["agent"]
-    assert all(len(by[file]) == 1 for file in by if file.endswith(".py"))
+    assert done.returncode == 0 and f"{3 * len(FILES)} passed" in done.stdout, done.stdout + done.stderr
+    by: dict[str, set[str]] = {}
+    for worker, file in re.findall(r"\[(gw\d)\].* PASSED (\S+?)::", done.stdout):
+        by.setdefault(whole(file), set()).add(worker)
+    assert all(len(workers) == 1 for workers in by.values()), by
+    assert len(set().union(*(by[name] for name in ("lab", "engines", "agent")))) == 3, "at once"

@@ -52,7 +52,7 @@ class Controller:
                 self.events.append(event)
         self.switches.send(datapath_id, step.send)
 
-    def until(self, condition: Callable[[], object], seconds: float = 20) -> None:
+    def until(self, condition: Callable[[], object], seconds: float = 90) -> None:
         end = time.monotonic() + seconds
         while not condition():
             left = end - time.monotonic()

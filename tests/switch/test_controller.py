@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,11 +30,19 @@ from tests.ovs import Ovs
 ROOT = Path(__file__).parents[2]
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = 20) -> None:
+def until(condition: Callable[[], object], what: str, seconds: float = 90) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
         time.sleep(0.01)
+
+
+def own_port() -> int:
+    """Below those that the kernel gives to whoever asks for none: it stays free while the controller is away."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 class Site:
@@ -44,8 +54,7 @@ class Site:
         migrate.upgrade(self.engine)
         self.ovs = ovs
         self.log = folder / "controller.log"
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = own_port()
         self.ids: dict[str, int] = {}
         with transaction(self.engine) as tx:
             tenants.create(tx, "acme")
@@ -75,7 +84,7 @@ class Site:
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self.process is not None:
             self.process.send_signal(number)
-            self.process.wait(10)
+            self.process.wait(60)
             self.process = None
 
     def attach(self, host: str, name: str) -> int:

@@ -35,7 +35,8 @@ FLAGS = (
     "--disable-sync",
 )
 PHONE, TABLET, DESK = {"width": 390, "height": 844}, {"width": 1024, "height": 768}, {"width": 1440, "height": 900}
-SOON_MILLISECONDS = 10_000
+SOON_MILLISECONDS = 60_000
+expect.set_options(timeout=SOON_MILLISECONDS)
 EXPECTED = ("Failed to load resource", "net::ERR", "htmx:sse:error", "htmx:error")
 """What the console says of a server that is gone, or of an object that is."""
 
@@ -78,7 +79,6 @@ def staged(browser: Browser, url: str, folder: Path) -> Iterator[Stage]:
     with serving(url, folder) as server:
         context = browser.new_context(viewport=DESK, base_url=server.url)
         context.set_default_timeout(SOON_MILLISECONDS)
-        context.set_default_navigation_timeout(6 * SOON_MILLISECONDS)
         page = context.new_page()
         complaints: list[str] = []
         page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
@@ -101,7 +101,7 @@ def log_in(page: Page, user: str = "admin", password: str = PASSWORD) -> None:
 
 
 def live(page: Page) -> None:
-    expect(page.locator("#connection")).to_have_attribute("data-state", "live", timeout=SOON_MILLISECONDS)
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
 
 
 @cache

@@ -44,6 +44,11 @@ class Agent(threading.Thread):
             time.sleep(0.02)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.api.asking.PATIENCE", 60.0)  # the agent here is a thread of many
+
+
 @pytest.fixture
 def filled(people: Site) -> Site:
     crowd.fill(people.engine, host_count=2, tenant_count=2, endpoint_count=8)
@@ -128,7 +133,7 @@ def test_a_host_that_says_nothing_is_not_taken_for_empty(filled: Site, monkeypat
     browser.post("/login", data={"user": "viewer", "password": PASSWORD})
     assert "does not tell its flows: its agent has not answered in time" in browser.get("/hosts/h01/flows").text
     trouble = {"flows": [], "trouble": "ovs-ofctl does not answer: no such file"}
-    monkeypatch.setattr("web.api.asking.PATIENCE", 5.0)
+    monkeypatch.setattr("web.api.asking.PATIENCE", 60.0)
     assert "ovs-ofctl does not answer" in look(filled, change=lambda lines: trouble)
 
 

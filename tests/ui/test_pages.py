@@ -127,6 +127,7 @@ def test_it_can_be_used_with_the_keyboard_alone(stage: Stage) -> None:
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
     page.keyboard.press("/")
     expect(page.get_by_label("Search everything")).to_be_focused()
     page.keyboard.type("acme")

@@ -7,7 +7,10 @@ from html import unescape
 
 import pytest
 from playwright.sync_api import expect
+from sqlalchemy import update
 
+from db.engine import writing
+from db.tables import HostStatus
 from tests.ui.conftest import DESK, PHONE, Stage, attach, enrolled, faults, live, log_in
 from tests.ui.visitor import Visitor, member, words
 from tests.ui.visitor import faults as beside
@@ -107,6 +110,14 @@ def test_what_names_end_in_is_changed(two: Site, boss: Visitor) -> None:
 
 
 # ---- published ports ----
+
+
+def test_a_port_that_a_host_has_not_opened_says_why(two: Site, boss: Visitor) -> None:
+    one = two.admin.made("/publications", {"endpoint": "acme/acme1", "port": 80, "host_port": 8080})
+    with writing(two.engine) as session:
+        session.execute(update(HostStatus).values(closed={str(one["id"]): "sshd listens at port 8080"}))
+    for path in ("/publications", "/endpoints/acme/acme1"):
+        assert "h1: sshd listens at port 8080" in words(boss.open(path))
 
 
 def test_a_port_is_published_and_unpublished(two: Site, boss: Visitor) -> None:

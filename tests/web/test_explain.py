@@ -18,7 +18,7 @@ from tests.web.test_bad_input import assert_problem
 from tests.web.test_waiting import SOON_SECONDS, Progress, attach, confirm, waiting
 from web.api import asking
 
-LONG = 20
+LONG = 58
 ASKED: Json = {"source": "acme/web1", "destination": "acme/db1", "protocol": "tcp", "port": 5432}
 LOCKDOWN: Json = {
     "apiVersion": "networking.k8s.io/v1",

@@ -15,11 +15,12 @@ import pytest
 import urllib3
 
 from db.engine import create_engine
+from tests.agent.site import until
 from tests.web.conftest import bootstrap
 from tests.web.servers import COMMAND, Server, gone, serving
 from web.main import without_delay
 
-SOON_SECONDS = 20.0
+SOON_SECONDS = 40.0
 
 
 @pytest.fixture
@@ -34,6 +35,13 @@ def tokens(sqlite_url: str) -> tuple[str, str]:
 def server(sqlite_url: str, tmp_path: Path, tokens: tuple[str, str]) -> Iterator[Server]:
     with serving(sqlite_url, tmp_path) as running:
         yield running
+
+
+def asked(server: Server) -> int:
+    """Connections that the server has read all of (proc_net_tcp(5): established, nothing in the queue)."""
+    port = f":{server.listener.getsockname()[1]:04X}"
+    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines())
+    return sum(line[1].endswith(port) and line[3] == "01" and line[4].endswith(":00000000") for line in lines)
 
 
 def test_it_ends_at_once_though_many_wait(server: Server, tokens: tuple[str, str]) -> None:
@@ -53,7 +61,7 @@ def test_it_ends_at_once_though_many_wait(server: Server, tokens: tuple[str, str
             preload_content=False,
         )
         assert stream.status == 200
-        # All of them have arrived when the server is busy with them and still answers others.
+        until(lambda: asked(server) >= 20, "all of them have arrived")
         assert rest.get("/whoami").body["name"] == "boss"
         worker = server.worker()
         assert server.stop() < SOON_SECONDS
@@ -115,7 +123,7 @@ def test_a_database_that_is_not_there_is_said_in_a_sentence(tmp_path: Path) -> N
         [*COMMAND, "--db", f"sqlite:///{tmp_path}/new.db", "--bind", "127.0.0.1:0"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
     assert done.returncode != 0
     assert "warren db upgrade" in done.stderr

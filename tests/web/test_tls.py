@@ -149,7 +149,7 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path, sqlite_url: str) 
     with pytest.raises(Invalid, match=r"cannot be used.*name a folder"):
         Authority(tmp_path / "file" / "tls")
     command = [*COMMAND, "--db", sqlite_url, "--bind", "127.0.0.1:0", "--tls-dir", str(tmp_path / "file")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode != 0 and "--tls-dir" in done.stderr and "Traceback" not in done.stderr
     both = subprocess.run(
         [*COMMAND, "--db", sqlite_url, "--insecure-http", "--certificate", sys.executable],

@@ -112,7 +112,7 @@ def test_no_more_writers_of_a_process_are_at_work_than_help_each_other(any_site:
                 busy += 1
                 most = max(most, busy)
             inside.release()
-            enough.wait(10)
+            enough.wait(60)
             with lock:
                 busy -= 1
 
@@ -121,10 +121,10 @@ def test_no_more_writers_of_a_process_are_at_work_than_help_each_other(any_site:
         writer.start()
     expected = MOST_WRITERS if engine.dialect.name == "postgresql" else 1
     for _ in range(expected):
-        assert inside.acquire(timeout=10)
+        assert inside.acquire(timeout=60)
     enough.set()
     for writer in writers:
-        writer.join(10)
+        writer.join(60)
     assert most == expected
 
 

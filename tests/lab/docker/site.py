@@ -11,7 +11,7 @@ from client.rest import Problem
 from lab import docker, image
 from lab.lab import Lab
 from lab.names import LabError
-from tests.lab.waiting import BOUND
+from tests.lab.waiting import BOUND, SOON
 
 WARREN = ("--driver", "warren", "--ipam-driver", "warren")
 
@@ -61,11 +61,11 @@ class Site:
         self.docker(host, "rm", "-f", container)
         self._containers.remove((host, container))
 
-    def hears(self, host: str, container: str, target: str) -> bool:
+    def hears(self, host: str, container: str, target: str, seconds: int = SOON) -> bool:
         """Whether the web page there is heard."""
         try:
             return image.PAGE.strip() in self.docker(
-                host, "exec", container, "timeout", "3", "wget", "-qO-", f"http://{target}/"
+                host, "exec", container, "timeout", str(seconds), "wget", "-qO-", f"http://{target}/"
             )
         except LabError:
             return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab import docker
 from tests.lab.docker.site import Site
-from tests.lab.waiting import until, until_ready
+from tests.lab.waiting import NEVER, until, until_ready
 
 
 def test_containers_are_known_by_their_names_on_all_hosts_as_long_as_they_run(site: Site) -> None:
@@ -17,9 +17,9 @@ def test_containers_are_known_by_their_names_on_all_hosts_as_long_as_they_run(si
     site.run("h1", "Web_1.x", "named", "--network-alias", "web", "--network-alias", "Front", "--hostname", "hh")
     address = site.run("h1", "web1", "named", "--network-alias", "front")
     for name in ("web1", "WEB", "front", "hh", "web1.named", f"web1.named.{mine}.warren.internal"):
-        until(lambda name=name: site.hears("h2", "asker", name), f"{name} is known on h2", 10)
+        until(lambda name=name: site.hears("h2", "asker", name), f"{name} is known on h2")
     assert site.hears("h1", "web1", "asker") and site.hears("h1", "web1", "back") and site.hears("h1", "web1", asker)
-    assert not site.hears("h2", "stranger", "web1") and not site.hears("h2", "stranger", "front")
+    assert not site.hears("h2", "stranger", "web1", NEVER) and not site.hears("h2", "stranger", "front", NEVER)
     assert "169.254.53.53" not in site.docker("h2", "exec", "asker", "cat", "/etc/resolv.conf"), (
         "Docker's own resolver asks"
     )
@@ -30,18 +30,18 @@ def test_containers_are_known_by_their_names_on_all_hosts_as_long_as_they_run(si
     site.docker("h1", "run", "-d", "--name", "late", docker.IMAGE, "httpd", "-f", "-h", "/www")
     site._containers.insert(0, ("h1", "late"))
     site.docker("h1", "network", "connect", "--alias", "later", "named", "late")
-    until(lambda: site.hears("h2", "asker", "late") and site.hears("h2", "asker", "later"), "connected later", 10)
+    until(lambda: site.hears("h2", "asker", "late") and site.hears("h2", "asker", "later"), "connected later")
     site.docker("h1", "network", "disconnect", "named", "late")
-    assert not site.hears("h2", "asker", "late")
+    assert not site.hears("h2", "asker", "late", NEVER)
 
     site.docker("h1", "rename", "web1", "web2")
     site._containers[-1] = ("h1", "web2")
-    until(lambda: site.hears("h2", "asker", "web2"), "a new name", 30)
-    assert not site.hears("h2", "asker", "web1")
+    until(lambda: site.hears("h2", "asker", "web2"), "a new name")
+    assert not site.hears("h2", "asker", "web1", NEVER)
     site.remove("h1", "web2")
-    assert not site.hears("h2", "asker", "web2"), "gone with the container"
+    assert not site.hears("h2", "asker", "web2", NEVER), "gone with the container"
     site.docker("h1", "restart", "--time", "0", "Web_1.x")
-    until(lambda: site.hears("h2", "asker", "front"), "the name of a container that started again", 10)
+    until(lambda: site.hears("h2", "asker", "front"), "the name of a container that started again")
 
 
 def test_names_on_an_internal_network_are_asked_for_at_its_gateway(site: Site) -> None:

@@ -11,7 +11,7 @@ from lab import docker, netns
 from lab import host as hosts
 from lab.names import HostName
 from tests.lab.docker.site import Site
-from tests.lab.waiting import until
+from tests.lab.waiting import NEVER, until
 
 WEB = ("httpd", "-f", "-h", "/www")
 
@@ -29,16 +29,16 @@ def test_containers_of_two_hosts_hear_each_other_and_no_other_tenant(site: Site)
     assert first != second
     other = site.run("h2", "o1", "theirs", "--ip", "10.40.0.77")
     assert site.hears("h1", "m1", second) and site.hears("h2", "m2", first)
-    assert not site.hears("h1", "m1", other) and not site.hears("h2", "o1", first)
+    assert not site.hears("h1", "m1", other, NEVER) and not site.hears("h2", "o1", first, NEVER)
     assert site.hears("h1", "m1", "m1")  # Docker's own names, of its own host
 
     side = site.run("h1", "s1", "side")
-    assert not site.hears("h1", "m1", side)
+    assert not site.hears("h1", "m1", side, NEVER)
     site.docker("h1", "network", "connect", "--ip", "10.41.0.9", "--alias", "me", "side", "m1")
     assert site.hears("h1", "m1", side) and site.hears("h1", "m1", second) and site.hears("h1", "s1", "me")
-    assert not site.hears("h2", "m2", side)
+    assert not site.hears("h2", "m2", side, NEVER)
     site.docker("h1", "network", "disconnect", "side", "m1")
-    assert not site.hears("h1", "m1", side) and site.hears("h1", "m1", second)
+    assert not site.hears("h1", "m1", side, NEVER) and site.hears("h1", "m1", second)
 
 
 def test_published_ports_lead_to_containers_as_long_as_they_are_there(site: Site) -> None:
@@ -55,7 +55,7 @@ def test_published_ports_lead_to_containers_as_long_as_they_are_there(site: Site
     taken = ("run", "--rm", "--network", "open", "-p", "18080:80", docker.IMAGE, "true")
     assert "Port tcp/18080 of host h1 is published for" in site.fails("h1", *taken)
     site.remove("h1", "server")
-    assert not site.hears("h2", "client", f"{address}:18080")
+    assert not site.hears("h2", "client", f"{address}:18080", NEVER)
     assert not list(site.rest.items("/publications", {"tenant": tenant}))
     site.run("h1", "server", "open", "-p", "18080:80")
     assert site.hears("h2", "client", f"{address}:18080")
