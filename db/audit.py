@@ -13,20 +13,11 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Row,
-    and_,
-    bindparam,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Row, and_, or_, select
 from sqlalchemy.orm import Session
 
 from db.images import NOUNS, Images, Json, Touched, canonical
+from db.numbered import Entry
 from db.pages import MAX_LIMIT, Page
 from db.tables import AuditHead, AuditRow, Tenant
 
@@ -47,13 +38,6 @@ class Actor(NamedTuple):
         return f"{self.kind} {self.name}"
 
 
-_head = AuditHead.__table__.c
-_GROW = update(AuditHead.__table__).where(_head.id == 1).values(number=_head.number + bindparam("more"))  # type: ignore[arg-type]
-_GROW = _GROW.returning(_head.number, _head.hash)
-_ADD = insert(AuditRow.__table__)  # type: ignore[arg-type]
-_END = update(AuditHead.__table__).where(_head.id == 1).values(hash=bindparam("newest"))  # type: ignore[arg-type]
-
-
 class Told(NamedTuple):
     """What happened to no object: somebody logged in or out, or was turned away."""
 
@@ -64,9 +48,7 @@ class Told(NamedTuple):
     after: Json
 
 
-def append(
-    connection: Connection, actor: Actor, now: datetime, revision: int, found: Sequence[tuple[Touched, Images]]
-) -> None:
+def changed(actor: Actor, now: datetime, found: Sequence[tuple[Touched, Images]]) -> list[Entry]:
     entries = []
     for one, (before, after) in found:
         whole = after or before or {}
@@ -76,43 +58,30 @@ def append(
             if one.noun == "user" and not different:
                 after = {"password": "changed"}
         said = {"name": whole.get("name") or str(one.id), "tenant": whole.get("tenant")}
-        entries.append(
-            (actor, {"noun": one.noun, "op": one.op, **said, "before": before, "after": after, "revision": revision})
-        )
-    _grow(connection, now, entries)
+        entries.append(_entry(actor, now, {"noun": one.noun, "op": one.op, **said, "before": before, "after": after}))
+    return entries
 
 
-def tell(connection: Connection, now: datetime, revision: int, told: Sequence[Told]) -> None:
-    entries = []
-    for actor, noun, op, name, after in told:
-        what = {"noun": noun, "op": op, "name": name, "tenant": None, "before": None, "after": after}
-        entries.append((actor, {**what, "revision": revision}))
-    _grow(connection, now, entries)
+def told(one: Told, now: datetime) -> Entry:
+    what = {"noun": one.noun, "op": one.op, "name": one.name, "tenant": None, "before": None, "after": one.after}
+    return _entry(one.actor, now, what)
 
 
-def _grow(connection: Connection, now: datetime, entries: Sequence[tuple[Actor, Json]]) -> None:
-    """Holds the log's end until the transaction ends, so entries are committed in their order."""
-    if not entries:
-        return
-    last, previous = connection.execute(_GROW, {"more": len(entries)}).one()
-    rows = []
-    for number, (actor, what) in enumerate(entries, last - len(entries) + 1):
-        entry = canonical(
-            {
-                "number": number,
-                "at": now.isoformat(),
-                "actor": {"kind": actor.kind, "name": actor.name},
-                "address": actor.address,
-                "request": actor.request,
-                **what,
-                "previous": previous,
-            }
-        )
-        previous = sha256(entry.encode()).hexdigest()
-        columns = {"at": now, "actor": str(actor), "noun": what["noun"], "tenant": what["tenant"]}
-        rows.append({"number": number, **columns, "entry": entry, "hash": previous})
-    connection.execute(_ADD, rows)
-    connection.execute(_END, {"newest": previous})
+def _entry(actor: Actor, now: datetime, what: Json) -> Entry:
+    """In the order of its keys, as `canonical` writes them."""
+    who = {"actor": {"kind": actor.kind, "name": actor.name}, "address": actor.address, "request": actor.request}
+    said = {"at": now.isoformat(), **who, **what}
+
+    def between(first: str, last: str) -> str:
+        return canonical({key: value for key, value in said.items() if first < key < last})[1:-1]
+
+    around = (
+        f'{{{between("", "number")},"number":',
+        f',{between("number", "previous")},"previous":"',
+        f'",{between("previous", "revision")},"revision":',
+        f",{between('revision', '~')}}}",
+    )
+    return Entry(str(actor), what["noun"], what["tenant"], around)
 
 
 def find(

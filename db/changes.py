@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from sqlalchemy import Engine, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, bindparam, delete, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
@@ -24,29 +24,27 @@ from db.audit import Actor, Told
 from db.engine import writing
 from db.errors import Conflict, DomainError, StaleVersion
 from db.images import Touched, before_and_after
+from db.numbered import CURRENT, end
 from db.tables import ChangeRow, Revision, utcnow
 
 Operation = Literal["create", "update", "delete"]
 
-REVISION_CHANNEL = "warren_revision"
 PROGRESS_CHANNEL = "warren_progress"
-"""PostgreSQL's channels: a new revision; a new state of a host or an endpoint, which bumps none."""
+"""PostgreSQL's, where a new state of a host or an endpoint is told, which bumps no revision."""
 
 KEPT_REVISIONS = 50_000
 _PRUNE_EVERY = 256
 
-_revision = Revision.__table__.c
-_BUMP = update(Revision.__table__).where(_revision.id == 1).values(number=_revision.number + 1)  # type: ignore[arg-type]
-_BUMPED = _BUMP.returning(_revision.number)
-_BUMPED_AND_TOLD = _BUMP.returning(_revision.number, func.pg_notify(REVISION_CHANNEL, ""))
-CURRENT = select(_revision.number).where(_revision.id == 1)
-_LOG = insert(ChangeRow.__table__)  # type: ignore[arg-type]
-_REACH = select(CURRENT.scalar_subquery(), select(func.min(ChangeRow.revision)).scalar_subquery())
+_change = ChangeRow.__table__
+_OLDEST = select(func.min(ChangeRow.revision)).scalar_subquery()
+_REACH = select(CURRENT.scalar_subquery(), _OLDEST)
 _SINCE = (
-    select(ChangeRow.__table__)
-    .where(ChangeRow.revision > bindparam("after"))
-    .order_by(ChangeRow.revision, ChangeRow.noun, ChangeRow.id)
+    select(Revision.number, _OLDEST, *_change.c)
+    .outerjoin(_change, _change.c.revision > bindparam("after"))
+    .where(Revision.id == 1)
+    .order_by(_change.c.revision, _change.c.noun, _change.c.id)
 )
+"""The changes, each with how far the log reaches; without any one row that tells that."""
 
 
 class Recorded(NamedTuple):
@@ -125,22 +123,13 @@ class Transaction:
         self.session.flush()
         touched = {key: recorded.op for key, recorded in self._recorded.items()} | self._noted
         seen = before_and_after(self.session, (Touched(*key, op) for key, op in touched.items())) if self.actor else []
+        entries = audit.changed(self.actor, self.now, seen) if self.actor else []
+        entries += [audit.told(one, self.now) for one in self._told]
         connection = self.session.connection()
-        if self._recorded:
-            on_postgresql = connection.dialect.name == "postgresql"
-            self.revision = connection.execute(_BUMPED_AND_TOLD if on_postgresql else _BUMPED).scalar_one()
-            rows = [
-                {"revision": self.revision, "noun": noun, "id": id, **recorded._asdict()}
-                for (noun, id), recorded in self._recorded.items()
-            ]
-            connection.execute(_LOG, rows)
-            if self.revision % _PRUNE_EVERY == 0:
-                connection.execute(delete(ChangeRow).where(ChangeRow.revision <= self.revision - KEPT_REVISIONS))
-        else:
-            self.revision = current_revision(self.session)
-        if self.actor is not None:
-            audit.append(connection, self.actor, self.now, self.revision, seen)
-        audit.tell(connection, self.now, self.revision, self._told)
+        rows = [{"noun": noun, "id": id, **recorded._asdict()} for (noun, id), recorded in self._recorded.items()]
+        self.revision = end(connection, self.now, rows, entries)
+        if rows and self.revision % _PRUNE_EVERY == 0:
+            connection.execute(delete(ChangeRow).where(ChangeRow.revision <= self.revision - KEPT_REVISIONS))
         for call in self._before_commit:
             call(self.revision)
 
@@ -201,12 +190,13 @@ def says(current: int, oldest: int | None, revision: int) -> bool:
     return revision == current or (revision < current and oldest is not None and oldest <= revision + 1)
 
 
-def changes_since(session: Session, revision: int) -> list[Change] | None:
+def changes_since(session: Session | Connection, revision: int) -> list[Change] | None:
     """What changed after `revision`, in order; None when the log does not say, so that only a snapshot helps."""
-    current, oldest = reach(session)
+    rows = session.execute(_SINCE, {"after": revision}).all()
+    current, oldest = rows[0][:2]
     if not says(current, oldest, revision):
         return None
-    return [] if revision == current else [Change(*row) for row in session.execute(_SINCE, {"after": revision})]
+    return [] if revision == current else [Change(*row[2:]) for row in rows]
 
 
 def notify(session: Session, channel: str) -> None:

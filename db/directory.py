@@ -6,11 +6,11 @@ what came after a revision answers from that one, and whoever attached or detach
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, bindparam, or_, select, true, update
+from sqlalchemy import and_, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from db import records
@@ -55,6 +55,69 @@ _NOTED = select(_status.names_revision, _status.names_seen_at).where(_status.hos
 _endpoint = Endpoint.__table__.c
 _PORTS = select(_endpoint.id, _endpoint.ofport, _endpoint.network_id).where(_endpoint.host_id == bindparam("host"))
 _LOGGED = select(ChangeRow.__table__).where(ChangeRow.revision == bindparam("revision"))
+
+# What is asked at each attach is built once: to build a statement takes as long as to carry it out.
+_PEERINGS = select(Peering.low_id, Peering.high_id)
+_TENANTS_OF_HOST = select(Endpoint.tenant_id).where(Endpoint.host_id == bindparam("host")).distinct()
+_HOSTS_OF_ALL = select(Endpoint.host_id).where(Endpoint.host_id.is_not(None)).distinct()
+_HOSTS_OF_TENANTS = (
+    select(Endpoint.host_id).where(Endpoint.tenant_id.in_(bindparam("tenants", expanding=True))).distinct()
+)
+_ZONES = select(Tenant.zone).where(Tenant.id.in_(bindparam("tenants", expanding=True)))
+_MATES = select(Tenant.id).where(or_(Tenant.zone.in_(bindparam("zones", expanding=True)), Tenant.zone == GLOBAL))
+_NETWORKS = (
+    select(
+        Network.id,
+        Network.name,
+        Network.tenant_id,
+        Tenant.name,
+        Network.zone,
+        Network.private,
+        Network.isolated,
+    )
+    .join(Tenant, Tenant.id == Network.tenant_id)
+    .order_by(Network.id)
+)
+_LOCAL_NETWORKS = _NETWORKS.where(Network.id.in_(bindparam("networks", expanding=True)))
+_NEAR_NETWORKS = _NETWORKS.where(
+    or_(
+        Network.zone.in_(bindparam("zones", expanding=True)),
+        Network.tenant_id.in_(bindparam("tenants", expanding=True)),
+    )
+)
+_SUBNETS = (
+    select(Subnet.network_id, Subnet.cidr)
+    .where(Subnet.network_id.in_(bindparam("networks", expanding=True)))
+    .order_by(Subnet.id)
+)
+_ENTRIES = (
+    select(Endpoint.id, Endpoint.name, Endpoint.aliases, Endpoint.network_id, Address.ip)
+    .join(Address, Address.endpoint_id == Endpoint.id)
+    .where(Endpoint.network_id.in_(bindparam("networks", expanding=True)))
+    .order_by(Endpoint.id, Address.subnet_id)
+)
+_SOME_ENTRIES = _ENTRIES.where(Endpoint.id.in_(bindparam("ids", expanding=True)))
+_RECORDS = (
+    select(DnsRecord)
+    .where(
+        or_(
+            DnsRecord.network_id.in_(bindparam("networks", expanding=True)),
+            and_(DnsRecord.network_id.is_(None), DnsRecord.tenant_id.in_(bindparam("tenants", expanding=True))),
+        )
+    )
+    .order_by(DnsRecord.id)
+)
+_SOME_RECORDS = _RECORDS.where(DnsRecord.id.in_(bindparam("ids", expanding=True)))
+_NEWS_OF_ALL = or_(ChangeRow.host_id == bindparam("host"), ChangeRow.noun.in_(OF_ALL), ChangeRow.noun.in_(OF_A_TENANT))
+_NEWS_OF_TENANTS = or_(
+    ChangeRow.host_id == bindparam("host"),
+    ChangeRow.noun.in_(OF_ALL),
+    and_(ChangeRow.noun.in_(OF_A_TENANT), ChangeRow.tenant_id.in_(bindparam("tenants", expanding=True))),
+)
+_IS_NEWS_OF_ALL, _IS_NEWS_OF_TENANTS = (
+    select(ChangeRow.revision).where(ChangeRow.revision > bindparam("after"), news).limit(1)
+    for news in (_NEWS_OF_ALL, _NEWS_OF_TENANTS)
+)
 
 
 def document(session: Session, host_id: int, after: int | None = None) -> dict[str, Any]:
@@ -102,17 +165,11 @@ def changed_for_host(session: Session, host_id: int, after: int) -> bool:
         return False
     if not says(current, oldest, after):
         return True
-    tenants = select(Endpoint.tenant_id).where(Endpoint.host_id == host_id).distinct()
-    near = _neighbours(session, session.execute(tenants).scalars())
-    concerns = or_(
-        ChangeRow.host_id == host_id,
-        ChangeRow.noun.in_(OF_ALL),
-        and_(ChangeRow.noun.in_(OF_A_TENANT), ChangeRow.tenant_id.in_(near) if near is not None else true()),
-    )
-    return (
-        session.execute(select(ChangeRow.revision).where(ChangeRow.revision > after, concerns).limit(1)).first()
-        is not None
-    )
+    near = _neighbours(session, session.execute(_TENANTS_OF_HOST, {"host": host_id}).scalars())
+    asked: dict[str, Any] = {"after": after, "host": host_id}
+    if near is None:
+        return session.execute(_IS_NEWS_OF_ALL, asked).first() is not None
+    return session.execute(_IS_NEWS_OF_TENANTS, asked | {"tenants": sorted(near)}).first() is not None
 
 
 def note(session: Session, host_id: int, known: int | None, now: datetime) -> None:
@@ -151,8 +208,8 @@ def concerned(session: Session, revision: int) -> frozenset[int]:
     tenants = {row.tenant_id for row in rows if row.noun in OF_A_TENANT and row.tenant_id is not None}
     if tenants:
         near = _neighbours(session, tenants)
-        where = Endpoint.host_id.is_not(None) if near is None else Endpoint.tenant_id.in_(near)
-        named |= set(session.execute(select(Endpoint.host_id).where(where).distinct()).scalars())
+        hosts = (_HOSTS_OF_ALL,) if near is None else (_HOSTS_OF_TENANTS, {"tenants": sorted(near)})
+        named |= set(session.execute(*hosts).scalars())
     return frozenset(named)
 
 
@@ -167,11 +224,10 @@ def _neighbours(session: Session, tenants: Iterable[int]) -> set[int] | None:
     own = set(tenants)
     if not own:
         return own
-    zones = set(session.execute(select(Tenant.zone).where(Tenant.id.in_(own))).scalars())
+    zones = set(session.execute(_ZONES, {"tenants": sorted(own)}).scalars())
     if GLOBAL in zones or is_flat(session):
         return None
-    mates = select(Tenant.id).where(or_(Tenant.zone.in_(zones), Tenant.zone == GLOBAL))
-    near = own | set(session.execute(mates).scalars())
+    near = own | set(session.execute(_MATES, {"zones": sorted(zones)}).scalars())
     peers = _peers(session)
     return near.union(*(peers.get(tenant, ()) for tenant in own))
 
@@ -189,27 +245,21 @@ def _sees(one: _Network, other: _Network, peers: Mapping[int, set[int]], flat: b
 
 def _networks(session: Session, local: set[int], peers: Mapping[int, set[int]], flat: bool) -> dict[int, _Network]:
     """These, and all that one of them may see."""
-    columns = (
-        Network.id,
-        Network.name,
-        Network.tenant_id,
-        Tenant.name,
-        Network.zone,
-        Network.private,
-        Network.isolated,
-    )
-    query = select(*columns).join(Tenant, Tenant.id == Network.tenant_id).order_by(Network.id)
-    own = [_Network(*row) for row in session.execute(query.where(Network.id.in_(local)))]
+    own = [_Network(*row) for row in session.execute(_LOCAL_NETWORKS, {"networks": sorted(local)})]
+    if not own:
+        return {}
     zones = {network.zone for network in own}
-    if GLOBAL not in zones and not flat:
-        near = set().union(*(peers.get(network.tenant_id, ()) for network in own))
-        query = query.where(or_(Network.zone.in_({GLOBAL, *zones}), Network.tenant_id.in_(near)))
-    return {row[0]: _Network(*row) for row in session.execute(query)} if own else {}
+    if GLOBAL in zones or flat:
+        rows = session.execute(_NETWORKS)
+    else:
+        near = set[int]().union(*(peers.get(network.tenant_id, ()) for network in own))
+        rows = session.execute(_NEAR_NETWORKS, {"zones": sorted({GLOBAL, *zones}), "tenants": sorted(near)})
+    return {row[0]: _Network(*row) for row in rows}
 
 
 def _peers(session: Session) -> dict[int, set[int]]:
     found: dict[int, set[int]] = {}
-    for low, high in session.execute(select(Peering.low_id, Peering.high_id)):
+    for low, high in session.execute(_PEERINGS):
         found.setdefault(low, set()).add(high)
         found.setdefault(high, set()).add(low)
     return found
@@ -217,8 +267,7 @@ def _peers(session: Session) -> dict[int, set[int]]:
 
 def _described(session: Session, networks: Mapping[int, _Network]) -> dict[str, Any]:
     subnets: dict[int, list[str]] = {id: [] for id in networks}
-    query = select(Subnet.network_id, Subnet.cidr).where(Subnet.network_id.in_(networks)).order_by(Subnet.id)
-    for id, cidr in session.execute(query):
+    for id, cidr in session.execute(_SUBNETS, {"networks": list(networks)}):
         subnets[id].append(cidr)
     return {
         str(id): {"name": network.name, "tenant": network.tenant, "subnets": subnets[id]}
@@ -227,25 +276,28 @@ def _described(session: Session, networks: Mapping[int, _Network]) -> dict[str, 
 
 
 def _names(session: Session, networks: Mapping[int, _Network]) -> Entries:
-    return _endpoints(session, networks, true()) | _records(session, networks, true())
+    return _endpoints(session, networks) | _records(session, networks)
 
 
 def _changed(session: Session, networks: Mapping[int, _Network], rows: Sequence[Change]) -> Entries:
     ids = {noun: {row.id for row in rows if row.noun == noun} for noun in ("endpoint", "record")}
     found: Entries = {f"{noun}/{id}": None for noun in ids for id in ids[noun]}
     if ids["endpoint"]:
-        found |= _endpoints(session, networks, Endpoint.id.in_(ids["endpoint"]))
+        found |= _endpoints(session, networks, ids["endpoint"])
     if ids["record"]:
-        found |= _records(session, networks, DnsRecord.id.in_(ids["record"]))
+        found |= _records(session, networks, ids["record"])
     return found
 
 
-def _endpoints(session: Session, networks: Mapping[int, _Network], which: ColumnElement[bool]) -> Entries:
-    columns = (Endpoint.id, Endpoint.name, Endpoint.aliases, Endpoint.network_id, Address.ip)
-    query = select(*columns).join(Address, Address.endpoint_id == Endpoint.id).where(which)
-    query = query.where(Endpoint.network_id.in_(networks)).order_by(Endpoint.id, Address.subnet_id)
+Ids = Collection[int] | None
+"""None: all."""
+
+
+def _endpoints(session: Session, networks: Mapping[int, _Network], ids: Ids = None) -> Entries:
+    asked: dict[str, Any] = {"networks": list(networks)}
+    rows = session.execute(_ENTRIES, asked) if ids is None else session.execute(_SOME_ENTRIES, asked | {"ids": [*ids]})
     found: Entries = {}
-    for id, name, aliases, network, ip in session.execute(query):
+    for id, name, aliases, network, ip in rows:
         entry = found.setdefault(
             f"endpoint/{id}",
             {"tenant": networks[network].tenant, "network": network, "labels": [name, *aliases], "addresses": []},
@@ -255,11 +307,10 @@ def _endpoints(session: Session, networks: Mapping[int, _Network], which: Column
     return found
 
 
-def _records(session: Session, networks: Mapping[int, _Network], which: ColumnElement[bool]) -> Entries:
+def _records(session: Session, networks: Mapping[int, _Network], ids: Ids = None) -> Entries:
     tenants = {network.tenant_id: network.tenant for network in networks.values()}
-    visible = or_(
-        DnsRecord.network_id.in_(networks), and_(DnsRecord.network_id.is_(None), DnsRecord.tenant_id.in_(tenants))
-    )
+    asked: dict[str, Any] = {"networks": list(networks), "tenants": list(tenants)}
+    rows = session.execute(_RECORDS, asked) if ids is None else session.execute(_SOME_RECORDS, asked | {"ids": [*ids]})
     return {
         f"record/{row.id}": {
             "tenant": tenants[row.tenant_id],
@@ -267,5 +318,5 @@ def _records(session: Session, networks: Mapping[int, _Network], which: ColumnEl
             "labels": [row.name],
             "addresses": row.addresses,
         }
-        for row in session.execute(select(DnsRecord).where(which, visible).order_by(DnsRecord.id)).scalars()
+        for row in rows.scalars()
     }

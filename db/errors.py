@@ -56,8 +56,8 @@ class Exhausted(Conflict):
 
     slug = "exhausted"
 
-    def __init__(self, problem: str, remedy: str, retry_after: float | None = None) -> None:
-        super().__init__(problem, remedy)
+    def __init__(self, problem: str, remedy: str, retry_after: float | None = None, field: str | None = None) -> None:
+        super().__init__(problem, remedy, field)
         self.retry_after = retry_after
 
 

@@ -15,7 +15,8 @@ from typing import Protocol
 import psycopg
 from sqlalchemy import Engine
 
-from db.changes import PROGRESS_CHANNEL, REVISION_CHANNEL, changes_since, current_revision
+from db.changes import PROGRESS_CHANNEL, changes_since, current_revision
+from db.numbered import REVISION_CHANNEL
 
 POLL_SECONDS = 0.002
 QUICK_POLL_SECONDS = 0.0003

@@ -148,7 +148,7 @@ def _publish(tx: Transaction, endpoint: Endpoint, wish: Wish, by_runtime: bool) 
         if found is None:
             of = "every host" if wish.mesh else f"host {endpoint.host.name}"
             problem = f"no port of {where[0]} to {where[-1]} of {of} is free for {wish.protocol}"
-            raise Exhausted(problem, "unpublish one, or choose another", "host_port")
+            raise Exhausted(problem, "unpublish one, or choose another", field="host_port")
         host_port = found
     host_ports.check(taken, wish.protocol, range(host_port, host_port + wish.count), endpoint)
     made = Publication(

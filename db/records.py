@@ -36,8 +36,11 @@ class Dns(NamedTuple):
     version: int
 
 
+_SETTINGS = select(Setting.value).where(Setting.name == DNS)
+
+
 def settings(session: Session) -> Dns:
-    return Dns(**session.execute(select(Setting.value).where(Setting.name == DNS)).scalar_one())
+    return Dns(**session.execute(_SETTINGS).scalar_one())
 
 
 def set_domain(tx: Transaction, domain: str, *, version: int | None = None) -> Dns:

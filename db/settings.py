@@ -25,8 +25,11 @@ class Isolation(NamedTuple):
     version: int
 
 
+_ISOLATION = select(Setting.value).where(Setting.name == ISOLATION)
+
+
 def isolation(session: Session) -> Isolation:
-    return Isolation(**session.execute(select(Setting.value).where(Setting.name == ISOLATION)).scalar_one())
+    return Isolation(**session.execute(_ISOLATION).scalar_one())
 
 
 def is_flat(session: Session) -> bool:

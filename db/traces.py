@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CursorResult, delete, select, update
+from sqlalchemy import Connection, CursorResult, delete, select, update
 from sqlalchemy.orm import Session
 
 from db.changes import PROGRESS_CHANNEL, notify
@@ -38,7 +38,7 @@ def ask(session: Session, packets: Mapping[int, str], now: datetime, kind: str =
     return {trace.host_id: trace.id for trace in traces}
 
 
-def waiting(session: Session) -> dict[int, int]:
+def waiting(session: Session | Connection) -> dict[int, int]:
     """The host of each question that is not answered yet."""
     return {row.id: row.host_id for row in session.execute(_WAITING)}
 

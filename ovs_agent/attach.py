@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from logging import getLogger
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -86,6 +86,7 @@ class Attacher:
         self._names = names
         self._confirmation = Confirmation(rest, host, bridge)
         self._aside = ThreadPoolExecutor(3 * CONCURRENCY, "aside")  # an attach uses three: a slow one holds up no other
+        self._early = ThreadPoolExecutor(CONCURRENCY, "plug")  # of their own: each waits for one aside
         self._plugs = Plugs(database, bridge, checksum_offload, self._aside)
 
     def attach(
@@ -168,6 +169,10 @@ class Attacher:
             *((plugged - started) * 1e3, (time.monotonic() - started) * 1e3),
         )
 
+    def plugging(self, endpoint: Endpoint, revision: int, peer: str, scope: str) -> Future[None]:
+        """The same, begun."""
+        return self._early.submit(self.plug, endpoint, revision, peer, scope)
+
     def unplug(self, key: Key) -> None:
         """Remove the pair and its port; the claim stays."""
         with self._ledger.working(key, TURN_PATIENCE):
@@ -249,7 +254,8 @@ class Attacher:
                     self._state.remove_release(release)  # no such host any more: nothing of it is held
 
     def close(self) -> None:
-        self._aside.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._early, self._aside):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _check_inside(self, key: Key, netns: str) -> None:
         if look.exists(netns, key[1]):

@@ -31,6 +31,7 @@ class Ledger:
         self._wanted: Wanted | None = None
         self._fresh = False
         self._attached: dict[int, tuple[int, Endpoint]] = {}
+        self._detached: set[int] = set()  # ids that the document may still have
         self._working: dict[Key, set[str]] = {}  # with the port names concerned
         self._touched: set[str] = set()
         self.ssl: Ssl | None = None
@@ -41,6 +42,7 @@ class Ledger:
             if self._fresh and not fresh:
                 return
             self._wanted, self._fresh = wanted, fresh
+            self._detached &= {endpoint.id for endpoint in wanted.endpoints}
             for id, (revision, _) in tuple(self._attached.items()):
                 if fresh and revision <= wanted.revision:
                     del self._attached[id]
@@ -58,6 +60,7 @@ class Ledger:
             self._touched = {name for names in self._working.values() for name in names}
 
     def knowledge(self) -> tuple[Wanted | None, Local]:
+        """The document without what was detached since it was written, and what it does not say."""
         with self._lock:
             local = Local(
                 self._bridge,
@@ -68,7 +71,11 @@ class Ledger:
                 self._physical,
                 self.ssl,
             )
-            return self._wanted, local
+            wanted = self._wanted
+            if wanted is not None and self._detached:
+                kept = tuple(endpoint for endpoint in wanted.endpoints if endpoint.id not in self._detached)
+                wanted = wanted._replace(endpoints=kept)
+            return wanted, local
 
     @contextmanager
     def working(self, key: Key, seconds: float) -> Iterator[None]:
@@ -93,12 +100,14 @@ class Ledger:
 
     def attached(self, endpoint: Endpoint, revision: int) -> None:
         with self._lock:
+            self._detached.discard(endpoint.id)
             if not self._fresh or self._wanted is None or revision > self._wanted.revision:
                 self._attached[endpoint.id] = (revision, endpoint)
 
     def forget(self, endpoint: Endpoint) -> None:
         with self._lock:
             self._attached.pop(endpoint.id, None)
+            self._detached.add(endpoint.id)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Those of the document, as old as it is, and those attached since."""

@@ -65,6 +65,7 @@ from web.ui import hosts as host_pages  # noqa: F401
 from web.ui import policies as policy_pages  # noqa: F401
 from web.ui import publications as publication_pages  # noqa: F401
 from web.ui import records as record_pages  # noqa: F401
+from web.viewers import Viewers
 
 PREFIX = "/api/v1"
 API = (
@@ -115,7 +116,7 @@ def create_app(
     live = Live(lambda: Source(opened), waiting_slots)
     provider = oidc.Provider(sign_in_at) if sign_in_at else None
     watching = Stopwatch(opened, live), Refusals(), History(opened, live)
-    app.extensions[KEY] = State(opened, live, *watching, provider, Modelled(opened))
+    app.extensions[KEY] = State(opened, live, *watching, provider, Modelled(opened), Viewers(live))
 
     app.url_map.converters["int"] = Number
     for module in API:

@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 
 from db import convergence, traces
 from db.convergence import Lag
-from db.engine import reading
+from db.engine import asking, reading
 from db.feed import Feed, changes_since, current_revision
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,9 @@ KEPT_CHANGES = 10_000
 FEED_WAIT_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 CROWDED_SECONDS = 0.5
+REST, MOST_REST_SECONDS = 3, 0.01
+"""How many times as long as a look took the reader rests after it: of hundreds of commits a second it reads several at
+a time, and leaves the interpreter to those who make them."""
 
 
 class Change(Protocol):
@@ -74,8 +77,11 @@ class Source:
 
     def since(self, revision: int, concerned: Collection[int] | None) -> News:
         """With the lag, if somebody waits for it; `concerned` are hosts whose names are waited for, by id."""
+        if concerned is None:
+            with asking(self._engine) as connection:  # each is one statement
+                return News(changes_since(connection, revision), traces.waiting(connection))
         with reading(self._engine) as session:
-            lag = None if concerned is None else convergence.lag(session, concerned)
+            lag = convergence.lag(session, concerned)
             return News(changes_since(session, revision), traces.waiting(session), lag)
 
     def close(self) -> None:
@@ -83,7 +89,8 @@ class Source:
 
 
 class Seen(NamedTuple):
-    """What is known at one moment. `pulse` grows with every commit of any kind, also those without a revision.
+    """What is known at one moment. `pulse` grows with every commit of any kind, also those without a revision. It
+    begins with the time in microseconds, so that it is greater than all those of the process before.
 
     `at` (monotonic seconds) is when `revision` was seen first.
     """
@@ -122,7 +129,7 @@ class Live:
         self._waiters: set[_Waiter] = set()
         self._recent: deque[Change] = deque(maxlen=KEPT_CHANGES)
         self._oldest = 0  # changes after this revision are all in _recent
-        self._seen = Seen(0, 0, 0.0)
+        self._seen = Seen(0, time.time_ns() // 1000, 0.0)
         self._questions: Mapping[int, int] = {}
         self._asked: dict[int, int] = {}  # by host: the pulse with which the last question to its agent came
         self._slots = threading.BoundedSemaphore(slots)
@@ -254,11 +261,13 @@ class Live:
         while not self.closing:
             if not source.wait(FEED_WAIT_SECONDS):
                 continue
+            began = time.monotonic()
             changes, questions, lag = source.since(self._seen.revision, self._waited_for())
             if changes is None or len(changes) > KEPT_CHANGES:
                 self._forget_before(source.revision())
             else:
                 self._take(changes, questions, lag)
+            time.sleep(min(REST * (time.monotonic() - began), MOST_REST_SECONDS))
 
     def _waited_for(self) -> frozenset[int] | None:
         with self._lock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from functools import lru_cache
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 
 LEAST_BYTES = 1000
 LEVEL = 5
@@ -13,16 +13,16 @@ TYPES = ("text/html", "text/css", "text/javascript", "application/javascript", "
 
 
 KEPT = ("ui.static", "openapi.document")
-"""What is the same for everybody, and packed once."""
+"""What is the same for everybody, and packed once; as are the regions of pages that many follow."""
 
 
 def register(app: Flask) -> None:
     app.after_request(pack)
 
 
-@lru_cache(maxsize=64)
-def _kept(body: bytes) -> bytes:
-    return gzip.compress(body, 9)
+@lru_cache(maxsize=128)
+def _once(body: bytes, level: int) -> bytes:
+    return gzip.compress(body, level)
 
 
 def pack(response: Response) -> Response:
@@ -40,7 +40,8 @@ def pack(response: Response) -> Response:
     response.direct_passthrough = False
     body = response.get_data()
     if len(body) >= LEAST_BYTES:
-        response.set_data(_kept(body) if kept else gzip.compress(body, LEVEL))
+        pack_it = _once if kept or g.get("of_many") else gzip.compress
+        response.set_data(pack_it(body, 9 if kept else LEVEL))
         response.headers["Content-Encoding"] = "gzip"
         if kept:  # that of an object is its version, and the same however it is sent
             response.headers.pop("ETag", None)

@@ -23,6 +23,7 @@ from web.history import History
 from web.live import Live
 from web.modelled import Modelled
 from web.pace import Stopwatch
+from web.viewers import Viewers
 
 KEY = "warren"
 
@@ -35,6 +36,7 @@ class State(NamedTuple):
     history: History
     provider: Provider | None
     modelled: Modelled
+    viewers: Viewers
 
 
 def state() -> State:

@@ -8,7 +8,7 @@ histories), and the work done is counted so that tests can say what a change may
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
 from controller.calc.concern import concern
@@ -58,6 +58,10 @@ class Engine(Generic[Compiled]):
 
     def carried(self, host: int) -> frozenset[Key]:
         return frozenset(self._carried[host])
+
+    def program(self, host: int) -> Iterator[tuple[Key, tuple[Compiled, ...]]]:
+        """The fragments of a followed host, in the order of their keys."""
+        return ((key, self._fragment(key)) for key in sorted(self._carried[host]))
 
     def advance(self, world: World, changes: Iterable[Change]) -> dict[int, Delta[Compiled]]:
         """Step to `world`, which is the engine's world after `changes`. A delta for each followed host that changes."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from controller.calc.membership import members
 from controller.mark import mark
@@ -55,11 +55,11 @@ class Owned(NamedTuple):
     what: str
     owner: str
 
-    @property
-    def reason(self) -> str | None:
-        """Why it drops packets, if it does."""
-        number = self.flow.owner - Kind.DROP
-        return Reason(number).name.lower() if number in Reason._value2member_map_ else None
+
+def reason(flow: Flow) -> str | None:
+    """Why it drops packets, if it does."""
+    number = flow.owner - Kind.DROP
+    return Reason(number).name.lower() if number in Reason._value2member_map_ else None
 
 
 def owned(world: World, host: int) -> Iterator[Owned]:
@@ -103,7 +103,8 @@ def owner_of(world: World, key: Key) -> tuple[str, str]:
 
 def zone(world: World, number: int) -> str:
     """A zone by whose networks are in it."""
-    return _zone(number, {world.tenants[one.tenant].name for one in world.networks.values() if one.zone == number})
+    its = world.networks_of_zone.get(number, {}).values()
+    return _zone(number, {world.tenants[one.tenant].name for one in its})
 
 
 def zones(world: World) -> dict[int, str]:
@@ -212,6 +213,36 @@ class Names:
             if mask & bit:
                 said.append(word if value & bit else f"not {word}")
         return ", ".join(said) or None
+
+
+class Recorded(Names):
+    """Names that keep what they were asked and what they answered: who gets the same answers again says the same."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self.answers: dict[tuple[Any, ...], str | None] = {}
+
+    def _ask(self, *question: Any) -> str | None:
+        answer = self.answers[question] = answered(self._names, question)
+        return answer
+
+    def of(self, field: str, value: int, mask: int | None) -> str | None:
+        return self._ask("of", field, value, mask)
+
+    def identity(self, number: int) -> str | None:
+        return self._ask("identity", number)
+
+    def port(self, number: int) -> str | None:
+        return self._ask("port", number)
+
+    def group(self, number: int) -> str | None:
+        return self._ask("group", number)
+
+
+def answered(names: Names, question: tuple[Any, ...]) -> str | None:
+    """What names say to one of the questions of `Recorded`."""
+    answer: str | None = getattr(names, question[0])(*question[1:])
+    return answer
 
 
 def _addresses(world: World) -> Iterator[tuple[tuple[int, int], str]]:

@@ -11,6 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from logging import getLogger
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 from client.rest import Problem, Rest
 from ovs_agent.attach import Attacher
 from ovs_agent.docker import messages
-from ovs_agent.docker.addresses import PATIENCE, Addresses, peer_of
+from ovs_agent.docker.addresses import PATIENCE, Addresses, Claim, peer_of
 from ovs_agent.docker.book import Book, Joint, Net, Pool
 from ovs_agent.docker.engine import Engine, Silent
 from ovs_agent.docker.fields import IPNetwork, Refused
@@ -59,6 +60,7 @@ class Driver:
         self._book = book
         self._addresses = Addresses(attacher, self._taken)
         self._changed = threading.Condition()  # of pools
+        self._plugging: dict[str, Future[None]] = {}  # by Docker's endpoint
 
     def answer(self, call: Call) -> Reply:
         """Raises Refused, Problem and whatever an attach raises."""
@@ -94,6 +96,7 @@ class Driver:
         gone = set(self._addresses.sweep(time.monotonic()))
         for joint in self._book.joints.all():
             if (joint.container_id, joint.ifname) in gone:
+                self._plugging.pop(joint.id, None)
                 self._book.joints.drop(joint.id)
 
     # -- pools: the subnets of a network that dockerd has not named yet ------------------------------------------
@@ -254,10 +257,11 @@ class Driver:
                 mesh=net.mesh if asked.mesh is None else asked.mesh,
             )
             self._book.joints.put(known)
-            mac = claim.endpoint.mac
+            # Docker comes back for the interface in Join, and has other things to do until then.
+            self._plugging[known.id] = self._plug(claim)
         else:
-            mac = self._addresses.renew((known.container_id, known.ifname), known.wish).endpoint.mac
-        interface: dict[str, str] = {} if asked.mac else {"MacAddress": mac}
+            claim = self._addresses.renew((known.container_id, known.ifname), known.wish)
+        interface: dict[str, str] = {} if asked.mac else {"MacAddress": claim.endpoint.mac}
         if not asked.addresses:
             for address in known.addresses:
                 interface["AddressIPv6" if ":" in address else "Address"] = address
@@ -266,11 +270,10 @@ class Driver:
     def _join(self, asked: messages.Join) -> Reply:
         net, joint = self._net(asked.network), self._joint(asked.id)
         claim = self._addresses.current((joint.container_id, joint.ifname), joint.wish)
-        peer = peer_of(claim.endpoint)
-        self._attacher.plug(claim.endpoint, claim.revision, peer, SCOPE)
+        (self._plugging.pop(joint.id, None) or self._plug(claim)).result()
         self._keep_ports(joint, asked.ports, joint.way_in)
         self._joined()
-        reply: dict[str, Any] = {"InterfaceName": {"SrcName": peer, "DstPrefix": "eth"}}
+        reply: dict[str, Any] = {"InterfaceName": {"SrcName": peer_of(claim.endpoint), "DstPrefix": "eth"}}
         if net.internal:
             return {**reply, "DisableGatewayService": True}
         families = {ipaddress.ip_interface(address).version for address in joint.addresses}
@@ -279,6 +282,15 @@ class Driver:
             if version in families:
                 reply["Gateway" if version == 4 else "GatewayIPv6"] = gateway
         return reply
+
+    def _plug(self, claim: Claim) -> Future[None]:
+        return self._attacher.plugging(claim.endpoint, claim.revision, peer_of(claim.endpoint), SCOPE)
+
+    def _unplug(self, joint: Joint) -> None:
+        plugging = self._plugging.pop(joint.id, None)
+        if plugging is not None and not plugging.cancel():
+            wait([plugging])
+        self._attacher.unplug((joint.container_id, joint.ifname))
 
     def _publish(self, asked: messages.Publish) -> None:
         joint = self._book.joints.get(asked.id)
@@ -307,10 +319,10 @@ class Driver:
                     self._publisher.withdraw((joint.container_id, joint.ifname))
                 self._keep_ports(joint, joint.ports, False)
             case messages.LEAVE:
-                self._attacher.unplug((joint.container_id, joint.ifname))
+                self._unplug(joint)
             case messages.DELETE_ENDPOINT:
                 # Docker gives the addresses back next; if it cannot, the sweep does.
-                self._attacher.unplug((joint.container_id, joint.ifname))
+                self._unplug(joint)
                 self._book.joints.drop(asked.id)
 
     def _oper_info(self, id: str) -> Reply:

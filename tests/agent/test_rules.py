@@ -29,7 +29,8 @@ def host() -> Iterator[None]:
 
 @pytest.fixture
 def way() -> Gateway:
-    return Gateway("warren0", Ledger("warren0", "netdev", {}), lambda problems: None)
+    ledger = Ledger("warren0", "netdev", {})
+    return Gateway("warren0", "http://192.0.2.1:8080", ledger, lambda problems: None, lambda: None)
 
 
 def test_each_transaction_is_a_generation() -> None:

@@ -25,8 +25,9 @@ from db import (
     users,
 )
 from db.audit import Actor
-from db.changes import rehearsal, transaction
+from db.changes import changes_since, rehearsal, transaction
 from db.engine import create_engine, reading, writing
+from db.images import canonical
 from db.tables import AuditHead, AuditRow
 from tests.db import steps
 from tests.db.test_quotas import document
@@ -287,14 +288,26 @@ def test_a_log_is_verified_in_parts_as_it_is_at_once(told: Engine) -> None:
 
 
 def test_entries_of_many_at_once_follow_each_other(engine: Engine) -> None:
+    """Those that end with one object as those that end with several, or tell of what is no change."""
+
     def make(number: int) -> None:
         did(engine, tenants.create, f"t{number}")
+        for step in range(3):
+            with transaction(engine, actor=ADA._replace(name='ü "quoted" \\ %(x)s :x')) as tx:
+                tenants.update(tx, f"t{number}", labels={"step": f"{step}"})
+        with transaction(engine) as tx:
+            tx.tell(audit.Told(ADA, "session", "create", "ada", {"method": "password"}))
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(make, range(24)))
     with reading(engine) as session:
         found = audit.verify(session)
-        assert found == audit.Verified(48, session.execute(select(AuditHead.hash)).scalar_one(), None)
+        assert found == audit.Verified(144, session.execute(select(AuditHead.hash)).scalar_one(), None)
+        rows = session.execute(select(AuditRow)).scalars().all()
+        assert all(row.entry == canonical(json.loads(row.entry)) for row in rows)
+        logged = changes_since(session, 0) or []
+    told = {json.loads(row.entry)["revision"] for row in rows if row.noun != "session"}
+    assert sorted({one.revision for one in logged}) == list(range(1, 97)) == sorted(told)
 
 
 def test_a_tenants_people_read_of_their_tenant_since_there_is_one(told: Engine) -> None:

@@ -11,6 +11,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -108,6 +109,11 @@ class Ports:
 
     def plug(self, endpoint: Endpoint, revision: int, peer: str, scope: str) -> None:
         self.plugged.add(endpoint.key)
+
+    def plugging(self, endpoint: Endpoint, revision: int, peer: str, scope: str) -> Future[None]:
+        done: Future[None] = Future()
+        done.set_result(self.plug(endpoint, revision, peer, scope))
+        return done
 
     def unplug(self, key: Key) -> None:
         self.plugged.discard(key)

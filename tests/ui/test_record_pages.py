@@ -196,6 +196,17 @@ def test_what_cannot_be_published_says_why_beside_its_field(two: Site, boss: Vis
     assert two.revision() == before
 
 
+def test_that_no_port_is_free_is_said_beside_the_port(
+    two: Site, boss: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.publications.CHOSEN", range(40000, 40001))
+    two.admin.made("/publications", {"endpoint": "beta/beta1", "port": 80})
+    answer = boss.send("/new/publication", 409, endpoint="acme/acme1", protocol="tcp", port="80")
+    assert "no port of 40000 to 40000 of host h1 is free for tcp" in beside(answer)["host_port"].lower()
+    answer = two.admin.post("/publications", {"endpoint": "acme/acme1", "port": 80})
+    assert (answer.status_code, answer.get_json()["errors"][0]["field"]) == (409, "host_port")
+
+
 def test_tenants_people_publish_their_own_only(two: Site) -> None:
     made = {
         tenant: two.admin.made("/publications", {"endpoint": f"{tenant}/{tenant}1", "port": 80})["id"]

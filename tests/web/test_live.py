@@ -13,8 +13,9 @@ from unittest.mock import patch
 import pytest
 
 from db.convergence import Lag
-from web.api.events import GATHER_SECONDS, events, revision_events
+from web.api.events import events, revision_events
 from web.live import KEPT_CHANGES, Held, Live, News
+from web.viewers import GATHER_SECONDS
 
 
 class Row(NamedTuple):

@@ -5,7 +5,11 @@ from __future__ import annotations
 import gc
 from unittest.mock import patch
 
+import pytest
+
 from controller.calc.known import owned
+from controller.pipeline.flow import Flow
+from controller.pipeline.program import fragment
 from db.engine import reading
 from tests.web.conftest import Site
 from tests.web.test_work import agent_of_a_network, attach, watched
@@ -70,8 +74,8 @@ def test_it_reads_what_changed_and_no_more(any_site: Site) -> None:
     attach(agent, "web2")
     with watched(any_site.state().engine) as work:
         modelled.now()
-    # The revision with how far the log reaches, the log; the endpoint, its addresses and what else it may use.
-    assert len(work.statements) == 5, "\n".join(work.statements)
+    # The log with how far it reaches; the endpoint, its addresses and what else it may use.
+    assert len(work.statements) == 4, "\n".join(work.statements)
 
 
 def test_a_preview_takes_the_world_that_is_there(any_site: Site) -> None:
@@ -83,16 +87,54 @@ def test_a_preview_takes_the_world_that_is_there(any_site: Site) -> None:
         assert any_site.admin.patch("/tenants/acme?dry_run=true", {"default_deny": ["ingress"]}).status_code == 200
 
 
-def test_a_hosts_flows_are_made_once_and_anew_after_a_change(site: Site) -> None:
+def flows(site: Site, host: int) -> list[Flow]:
+    """As they are kept; and they are those that are made anew."""
+    program = site.state().modelled.program(host)
+    assert program is not None and program.world == site.state().modelled.now()
+    kept = [one.flow for _, one in program.flows]
+    assert kept == [one.flow for one in owned(program.world, host)]
+    assert [program.places[one.place] for _, one in program.flows] == list(range(len(kept)))
+    return kept
+
+
+def test_a_hosts_flows_are_made_once_and_follow_what_changes(site: Site) -> None:
     agent = agent_of_a_network(site)
     attach(agent, "web1")
-    modelled = site.state().modelled
-    with patch("web.modelled.owned", wraps=owned) as made:
-        world = modelled.now()
-        (host,) = world.hosts
-        first = modelled.program(world, host)
-        assert modelled.program(modelled.now(), host) is first and made.call_count == 1
+    (host,) = site.state().modelled.now().hosts
+    with patch("web.modelled.fragment", wraps=fragment) as made:
+        first, all = flows(site, host), made.call_count
+        assert flows(site, host) == first and made.call_count == all > 6
         attach(agent, "web2")
-        world = modelled.now()
-        flows = [flow for _, flow in modelled.program(world, host).flows]
-        assert made.call_count == 2 and flows == list(owned(world, host)) and len(flows) > len(first.flows)
+        assert len(flows(site, host)) > len(first)
+        # The endpoint's own, and what its network says of itself.
+        assert made.call_count - all < 6, made.call_args_list[all:]
+        assert site.admin.patch("/tenants/acme", {"default_deny": ["ingress"]}).status_code == 200
+        flows(site, host)
+        assert agent.delete("/hosts/h1/attachments/web1/eth0").status_code == 200
+        flows(site, host)
+        assert made.call_count - all < 20, made.call_args_list[all:]
+
+
+def test_hosts_flows_are_kept_for_those_that_were_looked_at_last_and_of_no_host_that_is_gone(site: Site) -> None:
+    attach(agent_of_a_network(site), "web1")
+    for number in range(2, 5):
+        site.admin.made("/hosts", {"name": f"h{number}"})
+    hosts, modelled = sorted(site.state().modelled.now().hosts), site.state().modelled
+    for host in (*hosts, hosts[0], hosts[-1]):
+        flows(site, host)
+    with patch("web.modelled.program", side_effect=AssertionError("made again")):
+        assert modelled.program(hosts[0]) and modelled.program(hosts[-1])
+    assert site.admin.delete("/hosts/h4").status_code == 200
+    assert modelled.program(hosts[-1]) is None and modelled.program(77) is None
+    flows(site, hosts[0])
+
+
+def test_flows_are_made_anew_after_a_step_that_broke(site: Site) -> None:
+    agent = agent_of_a_network(site)
+    attach(agent, "web1")
+    (host,) = site.state().modelled.now().hosts
+    flows(site, host)
+    attach(agent, "web2")
+    with patch("web.modelled.fragment", side_effect=KeyError("broken")), pytest.raises(KeyError):
+        site.state().modelled.program(host)
+    flows(site, host)

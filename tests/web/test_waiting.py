@@ -361,7 +361,7 @@ def test_what_an_agent_attached_itself_it_is_told_with_what_follows(
 ) -> None:
     """It knows of that already; what others did it is told at once."""
     known = any_site.revision()
-    with patch("web.api.dns.GATHER_SECONDS", SOON_SECONDS * 2):
+    with patch("web.api.dns.OWN_GATHER_SECONDS", SOON_SECONDS * 2):
         first = waiting(any_site, pool, lambda: agents[0].get(f"/hosts/h1/names?after={known}&wait={LONG}"))
         attach(agents[0], "h1", "web2")
         until(lambda: any_site.state().live.seen().revision == any_site.revision())

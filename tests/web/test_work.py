@@ -74,13 +74,19 @@ def attach(agent: Caller, name: str) -> None:
     assert agent.put(f"/hosts/h1/attachments/{name}/eth0", body).status_code == 201
 
 
-def test_a_change_of_an_endpoint_takes_ten_statements_and_one_transaction(any_site: Site) -> None:
+def ending(site: Site) -> int:
+    """Statements that end a change of one object: the revision and its log, the audit log's end, entry, end; on
+    PostgreSQL these are one, as each is a way there and back in which nobody else can end his."""
+    return 1 if site.engine.dialect.name == "postgresql" else 5
+
+
+def test_a_change_of_an_endpoint_takes_few_statements_and_one_transaction(any_site: Site) -> None:
     attach(agent_of_a_network(any_site), "web1")
     for labels in ({"app": "web"}, {"app": "db"}):
         with watched(any_site.state().engine) as work:
             assert any_site.admin.patch("/endpoints/acme/web1", {"labels": labels}).status_code == 200
-    # Who asks; the endpoint; its change; what it was and is; the revision and its log; the audit log's end, entry, end.
-    assert len(work.statements) == 10, "\n".join(work.statements)
+    # Who asks; the endpoint; its change; what it was and is; the end.
+    assert len(work.statements) == 5 + ending(any_site), "\n".join(work.statements)
     assert work.transactions == 1
 
 
@@ -138,11 +144,11 @@ def test_an_attach_and_a_detach_take_few_statements_and_one_transaction_each(any
     attach(agent, "web1")
     with watched(any_site.state().engine) as work:
         attach(agent, "web2")
-    assert len(work.statements) == 19, "\n".join(work.statements)
+    assert len(work.statements) == 14 + ending(any_site), "\n".join(work.statements)
     assert work.transactions == 1
     with watched(any_site.state().engine) as work:
         assert agent.delete("/hosts/h1/attachments/web2/eth0").status_code == 200
-    assert len(work.statements) == 15, "\n".join(work.statements)
+    assert len(work.statements) == 10 + ending(any_site), "\n".join(work.statements)
     assert work.transactions == 1
 
 
@@ -188,7 +194,7 @@ def test_names_after_an_attach_take_as_many_statements_however_many_there_are(an
         with watched(any_site.state().engine) as work:
             assert len(agent.get(f"/hosts/h1/names?after={known}").get_json()["names"]) == 1
         counts.append(len(work.statements))
-    assert counts == [20] * 3, "\n".join(work.statements)
+    assert counts == [19] * 3, "\n".join(work.statements)
 
 
 def test_who_shows_a_token_is_found_by_indexes_however_many_bindings_there_are(site: Site) -> None:

@@ -24,8 +24,9 @@ from web.state import changing, noting, reading, state
 blueprint = APIBlueprint("agents", __name__, tag="Agents")
 
 GATHER_SECONDS = 0.05
-"""How long news for an agent wait for more: many attachments at once are one document. Most are its own attachments, of
-which it knows by then, and the time is theirs."""
+"""How long news for an agent wait for more: many changes at once are one document."""
+OWN_GATHER_SECONDS = 0.25
+"""The same where there is nothing but its own attachments, of which it knows: the time is theirs."""
 
 
 @blueprint.post("/enrol")
@@ -68,15 +69,27 @@ def get_wanted(host: str, query: WantedQuery) -> Json | Response:
                 if asked or dumps or query.after is None or wanted.changed_for_host(session, id, query.after):
                     return {**wanted.wanted(session, id).document(), "traces": asked, "dumps": dumps}
             left = deadline - time.monotonic()
-            interest = partial(concerns, host_id=id)
-            if not live.wait_for_change(looked.revision, interest, left, asked=(id, looked.pulse)):
+            asked_now = id, looked.pulse
+            if not live.wait_for_change(looked.revision, partial(concerns, host_id=id), left, asked=asked_now):
                 return Response(status=204)
+            unknown = partial(concerns_more, host_id=id)
+            live.wait_for_change(looked.revision, unknown, OWN_GATHER_SECONDS, asked=asked_now)
             time.sleep(GATHER_SECONDS)
 
 
 def concerns(changes: Sequence[Change], host_id: int) -> bool:
     """Whether a look at the database is worth it; networks may be this host's or not."""
     return any(change.host_id == host_id or change.noun in ("network", *wanted.OF_ALL_HOSTS) for change in changes)
+
+
+def concerns_more(changes: Sequence[Change], host_id: int) -> bool:
+    """The same of what its agent did not do itself."""
+    return concerns([one for one in changes if not is_own(one, host_id)], host_id)
+
+
+def is_own(change: Change, host_id: int) -> bool:
+    """Whether an endpoint came to the host or went, as its agent attaches and detaches."""
+    return change.noun == "endpoint" and change.host_id == host_id and change.op != "update"
 
 
 @blueprint.put("/hosts/<host>/report")

@@ -14,7 +14,7 @@ from flask import Response
 from db import directory, records
 from db.changes import Transaction
 from web import present
-from web.api.agents import GATHER_SECONDS
+from web.api.agents import OWN_GATHER_SECONDS, is_own
 from web.api.applied import applied, previewable, removed
 from web.api.attachments import host_id
 from web.api.replies import Answer, Json, conditional, if_match, listed, shown
@@ -174,7 +174,7 @@ def names(host: str, query: NamesQuery) -> Json | Response:
                     return directory.document(session, id, query.after)
             if not live.wait_for_change(looked.revision, _concerns, deadline - time.monotonic()):
                 return Response(status=204)
-            live.wait_for_change(looked.revision, partial(_of_others, host_id=id), GATHER_SECONDS)
+            live.wait_for_change(looked.revision, partial(_of_others, host_id=id), OWN_GATHER_SECONDS)
             is_news = any(change.host_id == id for change in live.since(looked.revision) or ())
 
 
@@ -207,7 +207,7 @@ def _concerns(changes: Sequence[Change]) -> bool:
 
 def _of_others(changes: Sequence[Change], host_id: int) -> bool:
     """Whether there is more than what the host's own agent attached and detached, which it knows of."""
-    return _concerns([one for one in changes if one.noun != "endpoint" or one.host_id != host_id])
+    return _concerns([one for one in changes if not is_own(one, host_id)])
 
 
 def _put(scope: str, name: str, addresses: Sequence[str], query: ChangeQuery) -> Answer | Response:

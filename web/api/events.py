@@ -2,12 +2,12 @@
 
     id: 42
     event: revision
-    data: {"revision": 42, "changes": [{"noun": "endpoint", "id": 7, "op": "create"}]}
+    data: {"revision": 42, "changes": [{"noun": "endpoint", "id": 7, "op": "create"}], "pulse": 1764262800123456}
 
 `id` is the revision, so that a reader who lost the connection says `Last-Event-ID` and misses nothing. `status` says
 that something changed which has no revision (a host confirmed, an agent reported); `reset` that the log does not
 reach back to where the reader was, so that it has to look at everything anew; `tick` that nothing happened for a
-while but the connection is alive.
+while but the connection is alive. `pulse` grows with every commit of any kind, as this process has seen them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import lru_cache
 from itertools import groupby
+from random import uniform
 from typing import Any
 
 from apiflask import APIBlueprint
@@ -28,12 +29,10 @@ from web.auth.access import SIGHT, TENANT_READERS, allow, sight
 from web.live import Change, Live
 from web.problems import FieldFault, Problem
 from web.state import state
+from web.viewers import GATHER_SECONDS, Turn, Viewers
 
 TICK_SECONDS = 15.0
 STATUS_EVERY_SECONDS = 0.5
-GATHER_SECONDS = 0.25
-"""The least time between two events of a stream. The first comes at once; what follows so soon comes together, so that
-many listeners cost little however much changes."""
 RETRY_MILLISECONDS = 1000
 MOST_REPLAYED = 1000
 
@@ -54,7 +53,8 @@ blueprint = APIBlueprint("events", __name__, tag="Revisions")
 def stream(query: EventsQuery) -> Response:
     """Follow what changes
 
-    Continues after the revision in `Last-Event-ID` or `after`; without either it begins now.
+    Continues after the revision in `Last-Event-ID` or `after`; without either it begins now. Who says a `pulse` is told
+    of changes in turns, together with all others who do.
     """
     live = state().live
     known = last_event_id()
@@ -66,7 +66,8 @@ def stream(query: EventsQuery) -> Response:
             "Too many listeners; try again in a few seconds, or raise --threads.",
             headers={"Retry-After": "5"},
         )
-    response = Response(events(live, after, seen_tenants()), mimetype="text/event-stream")
+    viewers = None if query.pulse is None else state().viewers
+    response = Response(events(live, after, seen_tenants(), query.pulse, viewers), mimetype="text/event-stream")
     response.headers["X-Accel-Buffering"] = "no"
     response.call_on_close(held.close)
     return response
@@ -88,43 +89,69 @@ def seen_tenants() -> frozenset[int] | None:
     return None if found is None else frozenset(found.values())
 
 
-def events(live: Live, after: int | None, tenants: frozenset[int] | None = None) -> Iterator[str]:
-    seen = live.seen()
-    position = seen.revision if after is None else after
+def events(
+    live: Live,
+    after: int | None,
+    tenants: frozenset[int] | None = None,
+    pulse: int | None = None,
+    viewers: Viewers | None = None,
+) -> Iterator[str]:
+    """Everything after the revision `after` and the pulse `pulse`. With `viewers` when it is their turn."""
+    turn = _turn(live, viewers)
+    position = turn.seen.revision if after is None else after
     # Whoever comes back may have missed what has no revision.
-    status_waits, status_due, pulse = after is not None, 0.0, seen.pulse
+    status_waits, status_due = after is not None and pulse is None, 0.0
+    pulse = turn.seen.pulse if pulse is None else pulse
     yield f"retry: {RETRY_MILLISECONDS}\n\n"
-    told = 0.0
     while not live.closing:
-        seen, now = live.seen(), time.monotonic()
+        turn = _turn(live, viewers)
+        seen, now = turn.seen, time.monotonic()
         changes = live.since(position)
-        status_waits = status_waits or seen.pulse != pulse
-        pulse = seen.pulse
+        if changes and seen.revision < changes[-1].revision:
+            changes = [one for one in changes if one.revision <= seen.revision]  # the others in the next turn
+        status_waits = status_waits or seen.pulse > pulse
+        pulse = max(pulse, seen.pulse)
+        says_status = status_waits and now >= status_due
+        if changes is None or changes or says_status:
+            _spread(live, turn)
         if changes is None or len(changes) > MOST_REPLAYED:
-            position = seen.revision
-            yield event("reset", {"revision": position}, position)
+            position, pulse, _ = seen = live.seen()
+            yield event("reset", {"revision": position, "pulse": pulse}, position)
         elif changes:
             position = changes[-1].revision
-            yield revision_events(tuple(one for one in changes if tenants is None or one.tenant_id in tenants))
-        elif status_waits and now >= status_due:
+            own = tuple(one for one in changes if tenants is None or one.tenant_id in tenants)
+            yield revision_events(own, pulse)
+        elif says_status:
             status_waits, status_due = False, now + STATUS_EVERY_SECONDS
-            yield event("status", {})
+            yield event("status", {"pulse": pulse})
         idle = not status_waits
-        if not live.wait_for_pulse(pulse, TICK_SECONDS if idle else status_due - now):
+        if not live.wait_for_pulse(seen.pulse, TICK_SECONDS if idle else status_due - time.monotonic()):
             if idle:
-                yield event("tick", {})
-        elif (early := told + GATHER_SECONDS - time.monotonic()) > 0:
+                turn = _turn(live, viewers)
+                _spread(live, turn)
+                yield event("tick", {"pulse": turn.seen.pulse})
+        elif (early := turn.until - time.monotonic()) > 0:
             live.rest(early)
-        told = time.monotonic()
+
+
+def _turn(live: Live, viewers: Viewers | None) -> Turn:
+    """Who is alone has a turn of his own."""
+    return viewers.turn() if viewers else Turn(live.seen(), time.monotonic() + GATHER_SECONDS, 0.0)
+
+
+def _spread(live: Live, turn: Turn) -> None:
+    """Some moment of the turn, so that not all ask at once for what they are told of."""
+    if turn.spread > 0:
+        live.rest(uniform(0, turn.spread))
 
 
 @lru_cache(maxsize=64)
-def revision_events(changes: tuple[Change, ...]) -> str:
+def revision_events(changes: tuple[Change, ...], pulse: int) -> str:
     """Written once for all who are told the same."""
     events = []
     for revision, group in groupby(changes, key=lambda change: change.revision):
         rows = [{"noun": change.noun, "id": change.id, "op": change.op} for change in group]
-        events.append(event("revision", {"revision": revision, "changes": rows}, revision))
+        events.append(event("revision", {"revision": revision, "changes": rows, "pulse": pulse}, revision))
     return "".join(events)
 
 

@@ -95,7 +95,7 @@ def asked(bulk: Bulk) -> str | Response:
     with reading() as session:
         chosen = [bulk.look(session, name) for name in names]
     values = given(bulk.fields)
-    facts = {"bulk": bulk, "noun": bulk.noun, "values": values, "faults": {}}
+    facts: dict[str, Any] = {"bulk": bulk, "noun": bulk.noun, "values": values, "faults": {}}
     if bulk.fields and "step" not in request.form:
         which = words.many(len(chosen), bulk.noun.removesuffix("s"))
         return render("chosen.html", bulk.noun.capitalize(), **facts, gone=chosen, kept=[], lead=f"{which} chosen.")

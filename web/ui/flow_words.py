@@ -187,6 +187,7 @@ def _said(action: Action, names: Names) -> str:
             return f"go through {_stage(stage)}"
         case Ct():
             return _connection(action, names)
+    return action_text(action)
 
 
 def _connection(action: Ct, names: Names) -> str:

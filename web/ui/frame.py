@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from apiflask import APIBlueprint
 from flask import Flask, Response, g, make_response, redirect, render_template, request, send_from_directory, url_for
+from flask.typing import ResponseReturnValue
 
-from web.auth.access import admits, public, sight
+from web.auth.access import View, admits, public, sight
 from web.problems import Problem
 from web.state import state
 from web.ui import words
@@ -23,6 +24,8 @@ from web.ui.chips import here_with, looked_at, looking_at
 STATIC = Path(__file__).parent / "static"
 THEMES = ("auto", "light", "dark")
 A_YEAR_SECONDS = 31_536_000
+TOLD = "Warren-Told"
+"""The header in which an open page says the last pulse that it was told of."""
 
 blueprint = APIBlueprint("ui", __name__, template_folder="templates", enable_openapi=False)
 
@@ -66,13 +69,35 @@ def render(template: str, section: str, **facts: Any) -> str:
         principal=g.principal,
         here=request.full_path.rstrip("?"),
         query=text_asked(),
-        revision=state().live.seen().revision,
+        seen=g.seen,
         scope=(request.view_args or {}).get("tenant") or narrowed_to(),
         narrowed_to=narrowed_to(),
         of_a_tenant=any(page.of_a_tenant and page.endpoint == request.endpoint for page in PAGES),
         sees_many=(seen := sight()) is None or len(seen) > 1,
         **facts,
     )
+
+
+def followed(view: View) -> View:
+    """A page that says up to where it shows what happened, and whose region is made once for all who follow it with the
+    same rights. What they were told of last is in the header `Warren-Told`."""
+
+    @wraps(view)
+    def look(**values: Any) -> ResponseReturnValue:
+        told = request.headers.get(TOLD, "")
+        if request.method != "GET" or not (told.isascii() and told.isdigit()):
+            g.seen = state().live.seen()
+            return view(**values)
+        rights = g.principal and (g.principal.role, *sorted(g.principal.grants.tenants.items()))
+        what = rights, request.full_path, request.headers.get("HX-Request"), request.cookies.get("columns")
+        g.of_many = True
+        return state().viewers.shown(what, int(told), lambda: make_response(look_anew(**values)))
+
+    def look_anew(**values: Any) -> ResponseReturnValue:
+        g.seen = state().live.seen()
+        return view(**values)
+
+    return look  # type: ignore[return-value]
 
 
 def narrowed_to() -> str | None:
@@ -136,6 +161,9 @@ def may_open(view: str) -> bool:
 
 def register(app: Flask) -> None:
     app.register_blueprint(blueprint)
+    for name, view in app.view_functions.items():
+        if name.startswith(f"{blueprint.name}.") and name != "ui.static":
+            app.view_functions[name] = followed(view)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     # Macros see globals, and no context.

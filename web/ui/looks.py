@@ -34,7 +34,7 @@ def _found(session: Session, noun: str, name: str) -> tuple[Json, str]:
     match noun:
         case "tenants":
             item = present.tenant(session, tenants.get(session, name))
-            down = summary.COUNTED["endpoints"].count(session, tenant=name, state="down")  # type: ignore[attr-defined]
+            down = summary.COUNTED["endpoints"].count(session, tenant=name, state="down")
             return item, words.tenant(item, down)
         case "networks":
             (item,) = present.networks(session, [networks.get(session, name)])

@@ -64,3 +64,9 @@ class EventsQuery(Query):
     after: int | SkipJsonSchema[None] = Field(
         None, ge=0, le=2**53, description="Continue after this revision; left out: from now on."
     )
+    pulse: int | SkipJsonSchema[None] = Field(
+        None,
+        ge=0,
+        le=2**53,
+        description="Continue after this pulse, too, and be told of changes in turns: for who asks for much at each.",
+    )

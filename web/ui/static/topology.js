@@ -290,7 +290,8 @@
     if (asking) { again = true; return; }
     asking = true;
     try {
-      const answer = await fetch(`${picture.dataset.boxes}?${query()}`);
+      const { told } = document.body.dataset;
+      const answer = await fetch(`${picture.dataset.boxes}?${query()}`, { headers: told ? { "Warren-Told": told } : {} });
       if (answer.ok) { state.inside.clear(); show(await answer.json()); }
     } finally {
       asking = false;

@@ -43,10 +43,16 @@
     for (const time of document.querySelectorAll("time[data-ago]")) time.textContent = age(Date.parse(time.dateTime));
   }, 5000);
 
-  // ---- the live region asks for what the address bar says: filtering changes it without a reload ----
+  // ---- the live region asks for what the address bar says: filtering changes it without a reload. It says what it was
+  // told of last, so that the server may answer with what another page was shown since then ----
+  const { dataset } = document.body;
+  document.addEventListener("htmx:sse:after:connection", () => { delete dataset.told; });
+  document.addEventListener("htmx:sse:before:message", (event) => { dataset.told = JSON.parse(event.detail.message.data).pulse; });
   document.addEventListener("htmx:config:request", (event) => {
     const { ctx } = event.detail;
-    if (ctx.sourceElement.id === "page") ctx.request.action = location.pathname + location.search;
+    if (ctx.sourceElement.id !== "page") return;
+    ctx.request.action = location.pathname + location.search;
+    if (dataset.told) ctx.request.headers["Warren-Told"] = dataset.told;
   });
 
   // ---- rows that appeared since the last look are tinted for a moment ----
