@@ -170,7 +170,8 @@ def _isolating(world: World, direction: Direction, packet: Packet) -> tuple[str,
     if key not in known:
         identity = world.identities.get(end.identity)
         selecting = world.policies_selecting(identity) if identity else []
-        known[key] = tuple(p.name for p in selecting if p.tier is Tier.TENANT and p.rules(direction) is not None)
+        isolating = (p.name for p in selecting if p.tier is Tier.TENANT and p.rules(direction) is not None)
+        known[key] = tuple(dict.fromkeys(isolating))
     return known[key]
 
 

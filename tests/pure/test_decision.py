@@ -10,7 +10,7 @@ import pytest
 
 from controller.account import LINES, MOST_DECISIONS, WRITE_SECONDS, Account, sentence
 from controller.calc.decision import Decision, Packet, decision, packet
-from controller.model import Action, Direction, Members, Policy, Rule, Tier
+from controller.model import Action, Direction, Members, Policy, Rule, Service, Tier
 from controller.openflow.decode import packet_in
 from controller.openflow.fields import field
 from controller.pipeline.flow import RuleRef
@@ -115,6 +115,22 @@ def test_a_rule_is_named_by_its_policy_place_and_name(world: World) -> None:
     assert denied[1:6] == ("deny", "ingress", ("wall",), 2, "")
     assert sentence(denied) == "h2: e100 (10.10.0.9) -> e101 (10.10.0.10) udp/53: deny by ingress rule 2 of policy wall"
     assert sentence(accepted).endswith("accept by ingress rule 1 (from web) of policy wall")
+
+
+def test_a_policy_is_named_once_however_often_it_means_the_endpoint(world: World) -> None:
+    named = Service(6, name="http")
+    web = Rule(
+        "",
+        Action.ACCEPT,
+        (Members(None, (("app", "In", ("web",)),)), Members(None, (("app", "In", ("db",)),))),
+        (named,),
+    )
+    twice = LOCKDOWN._replace(id=7, name="t1/twice", ordinal=2, ingress=(web, web))
+    world = world.apply(2, [worlds.policy(twice), worlds.policy(LOCKDOWN)._replace(value=None)])
+    assert len(list(world.policies_meaning(world.identity_of(world.endpoints[101])))) > 2, (
+        "it is found by more than one"
+    )
+    assert seen(world, 6, 25).policies == ("t1/twice",)
 
 
 def test_what_is_gone_meanwhile_is_not_told_and_who_is_not_known_has_an_address(world: World) -> None:
