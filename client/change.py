@@ -87,7 +87,10 @@ def report(
     progress = wait(rest or context.rest, revision, context.timeout) if context.wait else None
     if context.output != "table":
         # A reply that tells where the change is live tells what was waited for.
-        news = {key: progress[key] for key in ("state", "hosts") if "hosts" in reply} if progress else {}
+        waited: dict[str, Any] = {key: progress[key] for key in ("state", "hosts")} if progress else {}
+        news = waited if "hosts" in reply else {}
+        if waited and "live" in reply:
+            news = {**news, "live": waited}
         output.data(context.output, {**reply, **news})
         return
     live = f" (revision {revision})" if progress is None else f" (revision {revision}, {where(progress)})"

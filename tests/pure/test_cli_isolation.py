@@ -108,6 +108,26 @@ def test_programs_get_the_answer_with_what_the_hosts_said_last(
     assert yaml.safe_load(capsys.readouterr().out) == PREVIEW
 
 
+def test_an_answer_that_tells_where_it_is_live_tells_that_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {**ACME, "labels": {}, "live": {"state": "pending", "hosts": [PENDING]}}
+    after = {"state": "applied", "hosts": [LIVE]}
+
+    def answered(asked: Asked) -> Answer:
+        path = asked.path.removeprefix("/api/v1")
+        return (200, {"revision": 7, **after}) if path == "/revisions/7" else (200, before)
+
+    with ScriptedApi(answered) as serving:
+        monkeypatch.setenv("WARREN_API", serving.url)
+        monkeypatch.setenv("WARREN_TOKEN", "wrn_1_x")
+        for command in ("tenant isolate acme", "tenant label acme a=b", "network update acme/web --transport geneve"):
+            assert run([*command.split(), "-o", "json"]) == 0
+            assert json.loads(capsys.readouterr().out) == {**before, **after, "live": after}
+            assert run([*command.split(), "-o", "json", "--no-wait"]) == 0
+            assert json.loads(capsys.readouterr().out) == before
+
+
 def test_the_cluster_is_shown(api: ScriptedApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["cluster", "show"]) == 0
     assert capsys.readouterr().out.splitlines()[0].split() == ["isolation", "multitenant"]
