@@ -153,6 +153,7 @@ def test_what_collides_with_an_endpoint_is_refused(
         ({"addresses": ["10.20.0.3/24"]}, "has another prefix than subnet 10.20.0.0/29; write 10.20.0.3"),
         ({"addresses": ["10.20.0.3", "10.20.0.4"]}, "are both IPv4; an endpoint has one address of each family"),
         ({"mac": "rubbish"}, "'rubbish' is not a MAC address"),
+        ({"mac": "00:00:00:00:00:00"}, "MAC 00:00:00:00:00:00 is no interface's address; write one like 02:42:"),
         ({"mac": "03:00:00:00:00:01"}, "is not one interface's address"),
         ({"mac": "02:77:61:72:72:6e"}, "is the gateway's on every host"),
         ({"mac": "02:00:0a:14:00:06"}, "looks like one that Warren makes of an address"),
