@@ -73,8 +73,9 @@ def claim(session: Session, place: Place, now: datetime) -> int:
         if (offset := allocate.claim_within(session, place.pool_id, place.first, place.last, now)) is not None:
             return offset
         raise allocate.exhausted(session, place.pool_id, now, place.what, "remove endpoints or add a subnet")
+    own = ", whose own are full" if session.execute(_OF_HOST, place._asdict()).first() else ", which has none"
     raise Exhausted(
-        f"{place.what} has no block left for host {place.host}, whose own are full",
+        f"{place.what} has no block left for host {place.host}{own}",
         "remove endpoints, add a subnet, or use another host",
     )
 

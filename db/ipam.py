@@ -99,6 +99,17 @@ def pool_usage(session: Session) -> list[tuple[AddressPool, Usage]]:
     return [(pool, Usage(pools.size(pool), used.get(pool.id, 0), 0)) for pool in found]
 
 
+def block_usage(session: Session, strict: bool = False) -> list[tuple[str, Subnet, Usage]]:
+    """Of the subnets that hosts have blocks of, how many blocks there are and hosts have; or only those of `strict`
+    networks, in which a host without one attaches nothing."""
+    held = select(func.count()).where(Block.subnet_id == Subnet.id).scalar_subquery()
+    name = Tenant.name + "/" + Network.name
+    query = select(name, Subnet, Pool.last - Pool.first + 1, held).select_from(Subnet).join(Network).join(Tenant)
+    query = query.join(Pool, Pool.id == Subnet.block_pool_id).order_by(Tenant.name, Network.name, Subnet.id)
+    rows = session.execute(query.where(Network.strict) if strict else query)
+    return [(name, subnet, Usage(size, used, 0)) for name, subnet, size, used in rows]
+
+
 def _crowded(session: Session) -> list[int]:
     """The pools of numbers of which so many are taken: what is kept aside counts here, so some are not nearly full."""
     taken = select(Claim.pool_id, func.count().label("many")).where(Claim.released_at.is_(None))
@@ -126,6 +137,12 @@ def warnings(session: Session, now: datetime) -> list[str]:
         f"subnet {subnet.cidr} of network {name} has {one.size - one.used} of {one.size} addresses left"
         for name, subnet in named
         if (one := by_subnet[subnet.id]).nearly_full
+    ]
+    said += [
+        f"subnet {subnet.cidr} of network {name}, which is strict, has {one.size - one.used} of {one.size} blocks left "
+        "for hosts without one"
+        for name, subnet, one in block_usage(session, strict=True)
+        if one.nearly_full or (one.used and one.size - one.used == 1)
     ]
     said += [
         f"pool {pool.name} ({pool.cidr}) has {one.size - one.used} of {one.size} subnets left"

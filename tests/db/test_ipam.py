@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from db import allocate, endpoints, hosts, ipam, reservations
 from db.changes import current_revision, transaction
 from db.engine import reading, writing
+from db.errors import Exhausted
 from db.layout import Layout
 from db.tables import Claim, Endpoint, Host, Subnet
 from tests.db import steps
@@ -130,6 +131,32 @@ def test_nearly_full_is_said_before_it_is_full(engine: Engine, h1: Host) -> None
     assert said() == []
     steps.attach(engine, h1, "web9")
     assert said() == ["subnet 10.20.0.0/28 of network acme/web has 1 of 11 addresses left"]
+
+
+def test_a_strict_network_says_that_other_hosts_get_no_block_before_that_is_so(engine: Engine, h1: Host) -> None:
+    h2, h3 = steps.host(engine, "h2", "198.18.0.12"), steps.host(engine, "h3", "198.18.0.13")
+
+    def said() -> list[str]:
+        with reading(engine) as session:
+            return ipam.warnings(session, datetime.now(UTC))
+
+    strict = Layout(plan="per-host", block_sizes=[30], strict=True)
+    steps.network(engine, "acme/strict", "10.71.0.0/29", layout=strict)
+    steps.network(engine, "acme/lax", "10.72.0.0/29", layout=strict._replace(strict=False))
+    assert said() == []
+    for network in ("acme/strict", "acme/lax"):
+        steps.attach(engine, h1, f"one-{network[5:]}", network)
+    left = "subnet 10.71.0.0/29 of network acme/strict, which is strict, has {} of 2 blocks left for hosts without one"
+    assert said() == [left.format(1)]
+    for network in ("acme/strict", "acme/lax"):
+        steps.attach(engine, h2, f"two-{network[5:]}", network)
+    assert said() == [left.format(0)]
+    with pytest.raises(Exhausted, match="has no block left for host h3, which has none; remove endpoints"):
+        steps.attach(engine, h3, "three", "acme/strict")
+    for number in range(2):
+        steps.attach(engine, h2, f"more{number}", "acme/strict")
+    with pytest.raises(Exhausted, match="has no block left for host h2, whose own are full"):
+        steps.attach(engine, h2, "full", "acme/strict")
 
 
 def test_a_declared_address_is_not_taken_for_a_leak(engine: Engine) -> None:

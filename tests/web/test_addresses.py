@@ -113,5 +113,7 @@ def test_usage_is_told_as_a_list_as_warnings_and_as_metrics(any_site: Site) -> N
     lines = answer.text.splitlines()
     assert 'warren_subnet_addresses{network="acme/web",subnet="10.20.0.0/29"} 5' in lines
     assert 'warren_subnet_addresses_used{network="acme/web",subnet="10.20.0.0/29"} 5' in lines
+    assert 'warren_subnet_blocks{network="acme/web",subnet="10.20.0.0/29"} 2' in lines
+    assert 'warren_subnet_blocks_used{network="acme/web",subnet="10.20.0.0/29"} 2' in lines
     assert 'warren_pool_subnets_used{pool="default",cidr="10.128.0.0/14"} 1' in lines
     assert any_site.nobody.get("/metrics").status_code == 401

@@ -94,9 +94,12 @@ def _lines(session: Session) -> Iterator[str]:
     by_subnet = ipam.usage(session, [subnet for _, subnet in named], datetime.now(UTC))
     subnets = [(f'network="{name}",subnet="{subnet.cidr}"', by_subnet[subnet.id]) for name, subnet in named]
     pools = [(f'pool="{pool.name}",cidr="{pool.cidr}"', one) for pool, one in ipam.pool_usage(session)]
+    blocks = [(f'network="{name}",subnet="{subnet.cidr}"', one) for name, subnet, one in ipam.block_usage(session)]
     yield from traffic_lines(session)
     yield from _family("subnet_addresses", "Addresses that a subnet gives out by itself.", subnets, "size")
     yield from _family("subnet_addresses_used", "Those that endpoints and reservations have.", subnets, "used")
+    yield from _family("subnet_blocks", "Blocks of a subnet, where hosts have such.", blocks, "size")
+    yield from _family("subnet_blocks_used", "Those that hosts have.", blocks, "used")
     yield from _family("pool_subnets", "Subnets that a pool can give out.", pools, "size")
     yield from _family("pool_subnets_used", "Those that networks have.", pools, "used")
 
