@@ -36,6 +36,8 @@ def join(context: Context, name: str, other: str) -> None:
 def isolate(context: Context, name: str) -> None:
     """Give a tenant a zone of its own; it parts from whom it was joined with and is not global any more.
 
+    While the cluster is flat, routed networks of all tenants reach each other all the same.
+
     \b
     Example:
       warren tenant isolate acme

@@ -257,5 +257,8 @@ def _mac_of(interface: str) -> str:
     if own is None:
         raise click.ClickException(f"This host has no interface {interface}; make it first.")
     if own.kind == "tun":
-        raise click.UsageError(f"{interface} is a tap: give the MAC of the guest's interface with --mac.")
+        raise click.UsageError(
+            f"{interface} is a tap: give the MAC of the guest's interface with --mac. "
+            "If it is a bridge of Open vSwitch or a port of one, it cannot be attached."
+        )
     return own.mac

@@ -44,7 +44,7 @@ as well, and must not be spoken to around the bridge: no ARP, no IPv6, and nothi
 
 
 class NoGateway(Exception):  # noqa: N818
-    """A route without a gateway of its own, to a family of which the network has none."""
+    """A route to a family of which the network has no gateway, or by one that is not in the network."""
 
 
 class InterfaceExists(Exception):  # noqa: N818
@@ -202,13 +202,23 @@ def _configure(endpoint: Endpoint, checksum_offload: bool, routing: Routing) -> 
     requests = [Request(f"bring up {endpoint.ifname}", rtnl.RTM_NEWLINK, up)]
     requests += [_new_address(index, interface) for interface in interfaces]
     for cidr, through in routing.routes:
-        gateway = through or _gateway(endpoint, cidr)
+        gateway = _near(endpoint, through) if through else _gateway(endpoint, cidr)
         route = _new_route(index, gateway, interfaces, of_route(endpoint, gateway), cidr)
         requests.append(route._replace(accept=frozenset()))
     gateways = endpoint.gateways if routing.default else ()
     routes = [_new_route(index, gateway, interfaces, of_route(endpoint, gateway)) for gateway in gateways]
     codes = change([*requests, *routes])[len(requests) :]
     return tuple(gateway for gateway, code in zip(gateways, codes, strict=True) if code == 0)
+
+
+def _near(endpoint: Endpoint, gateway: str) -> str:
+    """Nobody answers for a gateway that is in none of the endpoint's subnets, unless it is link-local."""
+    address = ipaddress.ip_address(gateway)
+    own = [ipaddress.ip_interface(one).network for one in endpoint.addresses]
+    if not (address.is_link_local or any(address in network for network in own)):
+        where = " and ".join(map(str, own))
+        raise NoGateway(f"Gateway {gateway} is not reached from {where}; give one there, or leave it out.")
+    return gateway
 
 
 def _gateway(endpoint: Endpoint, cidr: str) -> str:

@@ -111,6 +111,16 @@ def test_a_route_of_a_family_without_gateway_is_refused(endpoint: Endpoint) -> N
         veth.configure(old, checksum_offload=True, routing=veth.Routing((("fd00:30::/48", None),)))
 
 
+def test_a_gateway_that_nobody_answers_for_is_refused(endpoint: Endpoint) -> None:
+    veth.make(endpoint)
+    for cidr, gateway in (("10.1.0.0/16", "192.168.1.1"), ("fd00:31::/48", "fd00:99::1")):
+        with pytest.raises(veth.NoGateway, match=f"Gateway {gateway} is not reached from .* leave it out"):
+            veth.configure(endpoint, checksum_offload=True, routing=veth.Routing(((cidr, gateway),)))
+    near = veth.Routing((("fd00:31::/48", "fe80::7"),))
+    veth.configure(endpoint, checksum_offload=True, routing=near)
+    assert "fd00:31::/48 via fe80::7 dev eth0" in routes(endpoint, "-6")
+
+
 def test_default_routes_have_the_mtu_that_is_said(endpoint: Endpoint) -> None:
     veth.make(endpoint)
     veth.configure(endpoint._replace(route_mtu=1340), checksum_offload=True)
