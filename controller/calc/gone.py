@@ -73,7 +73,7 @@ def reached(
     @cache
     def groups(network: int, seen_from: int | None) -> list[list[Endpoint]]:
         """A network's endpoints that isolation does not tell apart; or policies do not, as seen from another."""
-        return alike(world, [world.networks[network]], [] if seen_from is None else by_address(seen_from))
+        return alike((world,), [world.networks[network]], [] if seen_from is None else by_address(seen_from))
 
     def count(endpoint: Endpoint) -> tuple[int, bool]:
         its = world.networks[endpoint.network]

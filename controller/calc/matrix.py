@@ -82,7 +82,7 @@ def grouped(world: World, name: Names, tenants: Collection[int] | None = None) -
     groups: defaultdict[str, list[Class]] = defaultdict(list)
     for network in (one for one in world.networks.values() if tenants is None or one.tenant in tenants):
         leaves = transport(network.transport).leaves_host
-        for members in alike(world, [network], by_address):
+        for members in alike((world,), [network], by_address):
             # Where nothing leaves the host, it matters on which one an endpoint is.
             parts: defaultdict[tuple[str, int], list[Endpoint]] = defaultdict(list)
             for endpoint in members:

@@ -1,4 +1,5 @@
-"""What a change of policies would do, before it is done: which connections would be allowed or denied from then on.
+"""What a change of policies, or of whom they mean, would do, before it is done: which connections would be allowed or
+denied from then on.
 
 Where isolation is another than before, `preview` tells it.
 """
@@ -7,14 +8,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import product
 from typing import NamedTuple
 
 from controller.calc.policy_concern import PolicyConcern
+from controller.calc.preview import Effort, judges_identity
 from controller.calc.reach import reach
 from controller.calc.turned import addressed, alike, turned
 from controller.model import GLOBAL_ZONE, Change, Direction, Endpoint, Network
 from controller.selection import subject
+from controller.transport import transport
 from controller.world import World
 
 
@@ -33,19 +37,76 @@ class Opening(NamedTuple):
         return f"{self.source} -> {self.destination} {self.service}: {change} {self.reason}"
 
 
-def openings(old: World, new: World, changes: Iterable[Change]) -> Iterator[Opening]:
-    """By the names of the endpoints; as they are asked for, there may be very many."""
+def openings(old: World, new: World, changes: Iterable[Change], effort: Effort) -> Iterator[Opening]:
+    """By the names of the endpoints; as they are asked for, there may be very many. Endpoints that are not the same as
+    before are judged with all others as far as there is effort for it."""
+    changes = list(changes)
+    affected, turning = _affected(old, new, changes), _turning(old, new, changes)
+    tenants = {world.identities[id].tenant for world in (old, new) for _, id in affected if id in world.identities}
+    tenants |= {new.networks[new.endpoints[id].network].tenant for id in turning}
     found: dict[tuple[str, str], dict[Opening, None]] = defaultdict(dict)
-    for direction, identity in sorted(_affected(old, new, changes)):
-        for subjects, peers in _pairs(old, new, direction, identity):
+    for tenant in sorted(tenants & new.tenants.keys()):
+        for direction, subjects, peers in _groups(old, new, tenant, affected, turning):
             sources, destinations = (subjects, peers) if direction is Direction.EGRESS else (peers, subjects)
-            pairs = [(one, other) for one, other in product(sources, destinations) if one.id != other.id]
-            for service, after, reason, _ in turned(old, new, *pairs[0]) if pairs else ():
-                for source, destination in pairs:
-                    ends = source.name, destination.name
-                    found[ends][Opening(*ends, service, after, reason)] = None
+            known = (direction, new.identity_of(subjects[0]).id) in affected
+            for near, pairs in _by_nearness(old, new, product(sources, destinations)).items():
+                one = pairs[0]
+                if not known and near[0] == near[1] and not (_judged((old, new), *one) and effort.allows(1)):
+                    continue
+                for service, after, reason, _ in turned(old, new, *one):
+                    for source, destination in pairs:
+                        ends = source.name, destination.name
+                        found[ends][Opening(*ends, service, after, reason)] = None
     for ends in sorted(found):
         yield from found[ends]
+
+
+_Pair = tuple[Endpoint, Endpoint]
+
+
+def _by_nearness(old: World, new: World, pairs: Iterable[_Pair]) -> dict[tuple[bool, bool], list[_Pair]]:
+    """The pairs by whether transports let them talk, before and after."""
+    found: dict[tuple[bool, bool], list[_Pair]] = defaultdict(list)
+    for one, other in pairs:
+        if one.id != other.id:
+            found[_near(old, one, other), _near(new, one, other)].append((one, other))
+    return found
+
+
+def _near(world: World, *ends: Endpoint) -> bool:
+    """Whether neither keeps to its host, or they are on the same one."""
+    one, other = (world.endpoints[end.id] for end in ends)
+    return one.host == other.host or (_leaves(world, one.network) and _leaves(world, other.network))
+
+
+def _leaves(world: World, network: int) -> bool:
+    return transport(world.networks[network].transport).leaves_host
+
+
+def _judged(worlds: tuple[World, World], source: Endpoint, destination: Endpoint) -> bool:
+    """Whether a policy, or a default, may deny something between the two in one of the worlds."""
+    ends = (Direction.EGRESS, source.id), (Direction.INGRESS, destination.id)
+    return any(
+        judges_identity(world, world.identity_of(world.endpoints[id]), direction)
+        for world, (direction, id) in product(worlds, ends)
+    )
+
+
+def _turning(old: World, new: World, changes: Iterable[Change]) -> set[int]:
+    """Endpoints that policies, or transports, may take for others than before."""
+    found: set[int] = set()
+    for change in changes:
+        tables = (old.endpoints, new.endpoints) if change.noun == "endpoint" else (old.networks, new.networks)
+        if change.noun not in ("endpoint", "network") or not all(change.id in table for table in tables):
+            continue
+        if change.noun == "network":
+            if _leaves(old, change.id) != _leaves(new, change.id):
+                found |= old.endpoints_of_network.get(change.id, {}).keys()
+            continue
+        was, now = old.endpoints[change.id], new.endpoints[change.id]
+        if (was.labels, was.ports, was.addresses, was.host) != (now.labels, now.ports, now.addresses, now.host):
+            found.add(change.id)
+    return found & new.endpoints.keys()
 
 
 def _affected(old: World, new: World, changes: Iterable[Change]) -> set[tuple[Direction, int]]:
@@ -55,6 +116,8 @@ def _affected(old: World, new: World, changes: Iterable[Change]) -> set[tuple[Di
     for change in changes:
         if change.noun == "policy":
             concern.policy(change.id)
+        elif change.noun == "name":
+            concern.name(change.id)
         elif change.noun == "tenant" and change.id in old.tenants and change.id in new.tenants:
             was, now = old.tenants[change.id], new.tenants[change.id]
             concern.tenant(was, now)
@@ -67,26 +130,32 @@ def _affected(old: World, new: World, changes: Iterable[Change]) -> set[tuple[Di
     return affected
 
 
-def _pairs(
-    old: World, new: World, direction: Direction, identity: int
-) -> Iterator[tuple[list[Endpoint], list[Endpoint]]]:
-    """Endpoints of the identity, and whom isolation lets them talk to and did, in groups that no policy tells apart."""
-    its = new.identities.get(identity)
-    if its is None:
-        return
-    own = list(new.networks_of_tenant.get(its.tenant, {}).values())
-    reached = {
-        network.id: [
-            n for n in around(new, network) if reach(new, network, n).allowed and _reached(old, network.id, n.id)
-        ]
-        for network in own
-    }
-    tenants = {network.tenant for networks in reached.values() for network in networks} | {its.tenant}
+def _groups(
+    old: World, new: World, tenant: int, affected: set[tuple[Direction, int]], turning: set[int]
+) -> Iterator[tuple[Direction, list[Endpoint], list[Endpoint]]]:
+    """Endpoints of the tenant that have to be asked about, and whom isolation lets them talk to and did, in groups that
+    no policy tells apart."""
+    own = list(new.networks_of_tenant.get(tenant, {}).values())
+
+    @cache
+    def reached(network: int) -> list[Network]:
+        its = new.networks[network]
+        return [n for n in around(new, its) if reach(new, its, n).allowed and _reached(old, network, n.id)]
+
+    tenants = {network.tenant for one in own for network in reached(one.id)} | {tenant}
     by_address = addressed((old, new), tenants)
-    for subjects in alike(new, own, by_address):
-        if new.identity_of(subjects[0]).id == identity:
-            for peers in alike(new, reached[subjects[0].network], by_address):
-                yield subjects, peers
+
+    @cache
+    def peers(network: int) -> list[list[Endpoint]]:
+        return alike((old, new), reached(network), by_address)
+
+    for subjects in alike((old, new), own, by_address):
+        identity = new.identity_of(subjects[0]).id
+        turns = any(endpoint.id in turning for endpoint in subjects)
+        for direction in Direction:
+            if turns or (direction, identity) in affected:
+                for group in peers(subjects[0].network):
+                    yield direction, subjects, group
 
 
 def _reached(world: World, one: int, other: int) -> bool:

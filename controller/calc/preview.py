@@ -19,6 +19,7 @@ from controller.calc.turned import EVERYTHING, addressed, alike, turned
 from controller.model import Change, Direction, Endpoint, Network, Tier
 from controller.pipeline.flow import Flow, Item
 from controller.pipeline.program import Key, fragment
+from controller.selection import Identity
 from controller.world import World
 
 
@@ -215,7 +216,7 @@ def _pair(old: World, new: World, one: Network, other: Network, after: Reach, ef
     if not effort.allows(1):
         return unknown
     by_address = addressed((allowing,), (one.tenant, other.tenant))
-    groups = [alike(new, [network], by_address) for network in (one, other)]
+    groups = [alike((old, new), [network], by_address) for network in (one, other)]
     if not effort.allows(len(groups[0]) * len(groups[1])):
         return unknown
     said: dict[tuple[int, int], tuple[str, ...] | None] = {}
@@ -238,8 +239,12 @@ def judges(world: World, network: Network, direction: Direction) -> bool:
     if direction in world.tenants[network.tenant].default_deny:
         return True
     identities = {world.identity_of(e) for e in world.endpoints_of_network.get(network.id, {}).values()}
-    return any(
+    return any(judges_identity(world, identity, direction) for identity in identities)
+
+
+def judges_identity(world: World, identity: Identity, direction: Direction) -> bool:
+    """Whether a policy, or the tenant's default, may deny something to endpoints of the identity."""
+    return direction in world.tenants[identity.tenant].default_deny or any(
         policy.tier is not Tier.FIREWALL and policy.rules(direction) is not None
-        for identity in identities
         for policy in world.policies_selecting(identity)
     )

@@ -7,7 +7,7 @@ answers are those of `judge`, before and after.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise, product
 from typing import NamedTuple
 
@@ -32,12 +32,14 @@ def addressed(worlds: Iterable[World], tenants: Iterable[int]) -> list[Addressed
     return list(found)
 
 
-def alike(world: World, networks: Iterable[Network], by_address: list[Addressed]) -> list[list[Endpoint]]:
-    """The networks' endpoints in groups of one network, one identity, and the same addresses as policies see them."""
+def alike(worlds: Sequence[World], networks: Iterable[Network], by_address: list[Addressed]) -> list[list[Endpoint]]:
+    """The networks' endpoints in groups of one network, one identity, and the same addresses as policies see them, in
+    each of the worlds; as the last one has them, without those that some world has not."""
     groups: dict[tuple[object, ...], list[Endpoint]] = defaultdict(list)
     for network in networks:
-        for endpoint in world.endpoints_of_network.get(network.id, {}).values():
-            groups[likeness(world, endpoint, by_address)].append(endpoint)
+        for id, endpoint in worlds[-1].endpoints_of_network.get(network.id, {}).items():
+            if all(id in world.endpoints for world in worlds):
+                groups[tuple(likeness(w, w.endpoints[id], by_address) for w in worlds)].append(endpoint)
     return list(groups.values())
 
 
@@ -101,19 +103,26 @@ _Answer = tuple[Asked, int, list[list[Decision]]]
 def _judged(worlds: tuple[World, ...], source: Endpoint, destination: Endpoint) -> Iterator[_Answer]:
     """A connection to the first of each range of ports that all rules treat alike, the last of the range, and what each
     world says of it."""
-    new = worlds[-1]
-    ends = (Direction.EGRESS, new.identity_of(source)), (Direction.INGRESS, new.identity_of(destination))
+    ends = [(_in(world, source), _in(world, destination)) for world in worlds]
+    called = [world.identity_of(destination) for world, (_, destination) in zip(worlds, ends, strict=True)]
     judging = [
         rule
-        for world, (direction, its) in product(worlds, ends)
-        for policy in {policy.id: policy for policy in world.policies_selecting(its)}.values()
+        for world, its in zip(worlds, ends, strict=True)
+        for direction, end in zip((Direction.EGRESS, Direction.INGRESS), its, strict=True)
+        for policy in {policy.id: policy for policy in world.policies_selecting(world.identity_of(end))}.values()
         for rule in policy.rules(direction) or ()
     ]
-    for version in {a.version for a in source.addresses} & {a.version for a in destination.addresses}:
+    versions = [{address.version for address in end.addresses} for its in ends for end in its]
+    for version in set.intersection(*versions):
         for protocol in (6, 17, 132, 1 if version == 4 else 58, _OTHERS):
-            for first, last in _ranges(judging, protocol, ends[1][1]):
+            for first, last in _ranges(judging, protocol, called):
                 asked = Asked(version, protocol, first)
-                yield asked, last, [judge(world, source, destination, asked) for world in worlds]
+                yield asked, last, [judge(world, *its, asked) for world, its in zip(worlds, ends, strict=True)]
+
+
+def _in(world: World, endpoint: Endpoint) -> Endpoint:
+    """The endpoint as that world has it: its labels, ports and host may be others in the next."""
+    return world.endpoints.get(endpoint.id, endpoint)
 
 
 _OTHERS = 0
@@ -121,18 +130,18 @@ _OTHERS = 0
 _ALL = [(0, 0xFFFF)]
 
 
-def _ranges(judging: list[Rule], protocol: int, called: Identity) -> Iterator[tuple[int, int]]:
-    """All ports, cut wherever a rule begins or ends."""
+def _ranges(judging: list[Rule], protocol: int, called: list[Identity]) -> Iterator[tuple[int, int]]:
+    """All ports, cut wherever a rule begins or ends, for whichever of the identities is called."""
     cuts = {0, 0x10000}
     for rule in judging:
         for service in rule.services or ():
             if service.protocol != protocol:
                 continue
-            port = called.port(service.name, protocol) if service.name else None
             if not service.name:
                 cuts.update((service.first, service.last + 1))
-            elif port is not None:
-                cuts.update((port, port + 1))
+                continue
+            for port in [its.port(service.name, protocol) for its in called]:
+                cuts.update(() if port is None else (port, port + 1))
     for first, end in pairwise(sorted(cuts)):
         yield first, end - 1
 

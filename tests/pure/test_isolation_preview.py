@@ -55,7 +55,7 @@ def test_every_connection_that_turns_is_told_and_no_other(seed: int) -> None:
     wanted = World().apply(1, [*turned(random, drawn.plan).changes(), *policies])
     changes = difference(old, [*objects(wanted), *policies])
     new = old.apply(2, changes)
-    assert not list(openings(old, new, changes)), "policies are the same"
+    assert not list(openings(old, new, changes, Effort(10**6))), "policies are the same"
     told: dict[tuple[str, str], list[Difference]] = {}
     for row in differences(old, new, changes, Effort(10**6)):
         for pair in product(spelled_out(new, row.source), spelled_out(new, row.destination)):
@@ -89,7 +89,7 @@ def test_policies_and_isolation_that_change_at_once_are_told_once(seed: int) -> 
     for row in differences(old, new, changes, Effort(10**6)):
         for pair in product(spelled_out(new, row.source), spelled_out(new, row.destination)):
             told.setdefault(pair, []).append(row)
-    for opening in openings(old, new, changes):
+    for opening in openings(old, new, changes, Effort(10**6)):
         row = Difference(opening.source, opening.destination, Reach(opening.allowed, ""), opening.service)
         told.setdefault((opening.source, opening.destination), []).append(row)
     agree(old, new, told)

@@ -9,6 +9,7 @@ import pytest
 
 from controller.calc.judge import Asked, judge
 from controller.calc.policy_preview import Opening, openings
+from controller.calc.preview import Effort
 from controller.model import Change, Direction
 from controller.world import World
 from tests import oracle
@@ -56,7 +57,7 @@ def message(text: str) -> tuple[int, int]:
 def test_every_connection_that_turns_is_told_and_no_other(seed: int) -> None:
     old, new, changes = applied(case(Random(seed)))
     told: dict[tuple[str, str], list[Opening]] = {}
-    for opening in openings(old, new, changes):
+    for opening in openings(old, new, changes, Effort(10**6)):
         told.setdefault((opening.source, opening.destination), []).append(opening)
     for source, destination in product(new.endpoints.values(), repeat=2):
         if source.id == destination.id:
@@ -90,7 +91,7 @@ def test_the_judge_agrees_with_the_oracle(seed: int) -> None:
 def test_a_tenant_that_begins_to_deny_by_default_is_told() -> None:
     old = worlds.world(*worlds.two_tenants())
     deny = worlds.tenant(worlds.TENANT_A, default_deny=frozenset({Direction.INGRESS}))
-    words = [str(opening) for opening in openings(old, old.apply(2, [deny]), [deny])]
+    words = [str(opening) for opening in openings(old, old.apply(2, [deny]), [deny], Effort(10**6))]
     assert len(words) == 6, "three endpoints, each from two others"
     assert (
         words[0]

@@ -58,7 +58,7 @@ def foretold(change: Callable[[Transaction], object]) -> Foretold:
     old, changes = rehearsed(change)
     new = old.apply(old.revision, changes)
     effort = Effort(MOST_JUDGED)
-    rows = chain(preview.differences(old, new, changes, effort), openings(old, new, changes))
+    rows = chain(preview.differences(old, new, changes, effort), openings(old, new, changes, effort))
     seen = sight()
     if seen is not None:
         rows = (row for row in rows if all(end.partition("/")[0] in seen for end in (row.source, row.destination)))
