@@ -36,7 +36,7 @@ class Taken(NamedTuple):
 
 
 def rows() -> Select[Publication]:
-    """Publications, with their endpoints, those's tenants and hosts."""
+    """Publications, with their endpoints, those's tenants, hosts and networks."""
     return (
         select(Publication)
         .join(Publication.endpoint)
@@ -45,6 +45,7 @@ def rows() -> Select[Publication]:
         .options(
             contains_eager(Publication.endpoint).contains_eager(Endpoint.tenant),
             contains_eager(Publication.endpoint).contains_eager(Endpoint.host),
+            contains_eager(Publication.endpoint).joinedload(Endpoint.network),
         )
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import or_, select
@@ -13,7 +13,7 @@ from db import allocate, endpoints, host_ports
 from db.changes import Transaction
 from db.errors import Conflict, Exhausted, Forbidden, Invalid, NotFound
 from db.pages import Page, Sort, containing, number, page
-from db.tables import Endpoint, Host, Publication, Shared, Tenant
+from db.tables import Endpoint, Host, Network, Publication, Shared, Tenant
 from db.wanted import MESH_CHANGED, goes_out
 
 PROTOCOLS = ("tcp", "udp", "sctp")
@@ -21,6 +21,8 @@ MOST_PORTS = 1024
 """Of one publication."""
 CHOSEN = range(32768, 61000)
 """Where a host's port is chosen when none is asked for: where Linux chooses by itself, so that nobody counts on one."""
+AT_ONCE = 500
+"""Of ids in one query; databases take no more than some thousands."""
 MESH_LABEL, ALLOW = "warren/engine-mesh", "allow"
 """The label of a tenant whose runtimes may publish by all hosts, and so take ports of others than their own. Only an
 administrator labels a tenant."""
@@ -92,6 +94,16 @@ def of_endpoint(session: Session, id: int) -> list[Publication]:
     )
 
 
+def leading_to(session: Session, ids: Iterable[int], network_ids: Iterable[int]) -> list[Publication]:
+    """Those of some endpoints, and of all of some networks."""
+    found: dict[int, Publication] = {}
+    for column, wanted in ((Endpoint.id, sorted(ids)), (Endpoint.network_id, sorted(network_ids))):
+        for first in range(0, len(wanted), AT_ONCE):
+            query = host_ports.rows().where(column.in_(wanted[first : first + AT_ONCE]))
+            found |= {row.id: row for row in session.execute(query).scalars()}
+    return [found[id] for id in sorted(found)]
+
+
 def find(
     session: Session,
     *,
@@ -118,6 +130,14 @@ SORTS = {
     "host": Sort(Host.name, lambda row: row.endpoint.host.name),
     "host_port": Sort(Publication.host_port, lambda row: row.host_port, number),
 }
+
+
+def resting(network: Network) -> str | None:
+    """Why no port leads to the network's endpoints, if none does."""
+    if goes_out(network):
+        return None
+    where = "on a physical segment" if network.outbound else "closed to the outside"
+    return f"network {network.qualified_name} is {where}"
 
 
 def _open(endpoint: Endpoint) -> Endpoint:

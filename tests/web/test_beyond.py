@@ -56,3 +56,50 @@ def test_a_network_that_closes_is_told(site: Site) -> None:
     assert told["words"] == [NOTHING, f"Beyond endpoints: {closes}."]
     told = site.admin.patch("/networks/acme/default?dry_run=true", {"labels": {"a": "b"}}).get_json()
     assert told["words"] == [NOTHING]
+
+
+@pytest.fixture
+def open_port(site: Site) -> Site:
+    """TCP port 8080 of h1, and 443 of all hosts, lead to acme/web1."""
+    site.admin.made("/tenants", {"name": "acme"})
+    site.admin.made("/networks", {"name": "acme/web", "subnets": ["10.20.0.0/24"]})
+    asked = {"network": "acme/web", "name": "web1", "netns": "/run/netns/web1"}
+    assert site.enrolled("h1").put("/hosts/h1/attachments/c1/eth0", asked).status_code == 201
+    site.admin.made("/publications", {"endpoint": "acme/web1", "port": 80, "host_port": 8080})
+    site.admin.made("/publications", {"endpoint": "acme/web1", "port": 443, "host_port": 443, "mesh": True})
+    return site
+
+
+PORTS = ("TCP port 8080 of h1", "TCP port 443 of all hosts")
+
+
+def test_the_ports_of_a_network_that_closes_are_named_and_say_so_while_it_is_closed(open_port: Site) -> None:
+    def problems() -> list[list[str]]:
+        return [one["problems"] for one in open_port.admin.get("/publications").get_json()["items"]]
+
+    def beyond(outbound: bool) -> list[str]:
+        told = open_port.admin.patch("/networks/acme/web?dry_run=true", {"outbound": outbound}).get_json()
+        assert [word for word in told["words"] if word.startswith("Beyond")] == [
+            f"Beyond endpoints: {one}." for one in told["beyond"]
+        ]
+        found: list[str] = told["beyond"][1:]
+        return found
+
+    assert problems() == [[], []]
+    assert beyond(False) == [f"{port} leads nowhere while network acme/web is closed to the outside" for port in PORTS]
+    assert beyond(True) == []
+    assert open_port.admin.patch("/networks/acme/web", {"outbound": False}).status_code == 200
+    assert problems() == [["network acme/web is closed to the outside"]] * 2
+    assert beyond(True) == [
+        "TCP port 8080 of h1 leads to port 80 of acme/web1 again",
+        "TCP port 443 of all hosts leads to port 443 of acme/web1 again",
+    ]
+    assert open_port.admin.patch("/networks/acme/web", {"outbound": True}).status_code == 200
+    assert problems() == [[], []]
+
+
+@pytest.mark.parametrize("path", ["/endpoints/acme/web1?", "/hosts/h1?force=true&"])
+def test_the_ports_that_go_with_an_endpoint_are_named(open_port: Site, path: str) -> None:
+    told = open_port.admin.delete(f"{path}dry_run=true")
+    assert told.status_code == 200, told.text
+    assert told.get_json()["beyond"] == [f"{port} leads nowhere any more, as acme/web1 goes" for port in PORTS]

@@ -22,6 +22,7 @@ from controller.world import World
 from db.changes import Transaction, rehearsal
 from db.errors import Busy
 from db.snapshot import load
+from web.api import ports
 from web.api.replies import Json
 from web.api.schemas.preview import Preview
 from web.auth.access import sight
@@ -72,9 +73,9 @@ def foretold(change: Callable[[Transaction], object]) -> Foretold:
     words += [f"{left} more endpoint{' goes' if left == 1 else 's go'}."] if left else []
     words += [str(row) for row in shown]
     words += [] if shown or (gone and not effort.spent) else [TOO_MUCH if effort.spent else NOTHING]
-    words += [
-        f"Beyond endpoints: {one.words}." for one in beyond(old, new, changes) if seen is None or one.tenant in seen
-    ]
+    further = [one.words for one in beyond(old, new, changes) if seen is None or one.tenant in seen]
+    further += ports.turned(old, new, changes, seen)
+    words += [f"Beyond endpoints: {one}." for one in further]
     document = {
         "dry_run": True,
         "revision": old.revision,
@@ -82,6 +83,7 @@ def foretold(change: Callable[[Transaction], object]) -> Foretold:
         "gone": gone,
         "gone_more": left,
         "changes": list(map(_change, shown)),
+        "beyond": further,
         "more": len(found) > len(shown) or effort.spent,
         "hosts": [
             {"host": old.hosts[id].name, "gained": flows.gained, "lost": flows.lost}

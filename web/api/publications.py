@@ -13,6 +13,7 @@ from db.changes import Transaction
 from db.publications import Wish
 from web.api.applied import added, previewable, removed
 from web.api.attachments import PATH, host_id
+from web.api.ports import document
 from web.api.replies import Answer, Json, idempotent, listed
 from web.api.revisions import of_own_hosts
 from web.api.schemas.isolation import ChangeQuery, Gone, after
@@ -95,28 +96,12 @@ def documents(session: Session, rows: Sequence[tables.Publication]) -> list[Json
     known = set(of_own_hosts(session, sorted({name for hosts in closed.values() for name in hosts})))
 
     def problems(row: tables.Publication) -> list[str]:
-        return [f"{name}: {why}" for name, why in closed.get(row.id, {}).items() if name in known]
+        rests = publications.resting(row.endpoint.network)
+        said = [f"{name}: {why}" for name, why in closed.get(row.id, {}).items() if name in known]
+        return [rests, *said] if rests else said
 
     return [document(row, problems(row)) for row in rows]
 
 
 def _wish(body: Published) -> Wish:
     return Wish(body.protocol, body.port, body.host_port, body.count, body.host_ip or "", mesh=body.mesh)
-
-
-def document(row: tables.Publication, problems: Sequence[str] = ()) -> Json:
-    return {
-        "id": row.id,
-        "endpoint": row.endpoint.qualified_name,
-        "tenant": row.endpoint.tenant.name,
-        "host": row.endpoint.host.name,
-        "protocol": row.protocol,
-        "host_ip": row.host_ip or None,
-        "host_port": row.host_port,
-        "port": row.port,
-        "count": row.count,
-        "mesh": row.mesh > 0,
-        "by_runtime": row.by_runtime,
-        "problems": list(problems),
-        "created_at": row.created_at,
-    }

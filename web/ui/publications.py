@@ -13,6 +13,7 @@ from flask import Response, request, url_for
 from db import endpoints, publications
 from db.changes import Transaction
 from web.api import publications as api_publications
+from web.api.ports import at, document, span
 from web.api.replies import Json
 from web.api.schemas.publication import PublicationCreate
 from web.auth.access import SIGHT, TENANT_ADMINS, TENANT_READERS, allow
@@ -99,7 +100,7 @@ def new_publication() -> Response | str:
 def unpublish(tenant: str, endpoint: str, publication: int) -> Response | str:
     name = f"{tenant}/{endpoint}"
     with reading() as session:
-        item = api_publications.document(publications.get(session, name, publication))
+        item = document(publications.get(session, name, publication))
     where = at(item)
     breaks = [f"Connections that came by {where} end at once, and nobody reaches {name} by it any more."]
     if item["by_runtime"]:
@@ -110,7 +111,7 @@ def unpublish(tenant: str, endpoint: str, publication: int) -> Response | str:
     work = Work(
         "Ports",
         f"Unpublish {where}",
-        f"It leads to {_ports(item['port'], item['count'])} of {name}.",
+        f"It leads to {span(item['port'], item['count'])} of {name}.",
         "Unpublish",
         f"/endpoints/{name}",
         name,
@@ -125,17 +126,6 @@ def unpublish(tenant: str, endpoint: str, publication: int) -> Response | str:
     )
 
 
-def at(item: Json) -> str:
-    """`TCP port 8080 of h1`, `UDP ports 53 to 54 of all hosts by 0.0.0.0`."""
-    by = f" by {item['host_ip']}" if item["host_ip"] else ""
-    whose = "all hosts" if item["mesh"] else item["host"]
-    return f"{item['protocol'].upper()} {_ports(item['host_port'], item['count'])} of {whose}{by}"
-
-
-def _ports(first: int, count: int) -> str:
-    return f"port {first}" if count == 1 else f"ports {first} to {first + count - 1}"
-
-
 def _opens(made: Json) -> Sequence[str]:
     """What a port that is published does, and who decides who gets in."""
     name = made["endpoint"]
@@ -143,7 +133,7 @@ def _opens(made: Json) -> Sequence[str]:
         row = endpoints.get(session, name)
         deciding = [one["name"] for one in selecting(session, row.id) if one["ingress"] is not None]
         closed = "ingress" in row.tenant.default_deny
-    said = [f"Whoever reaches {at(made)} reaches {_ports(made['port'], made['count'])} of {name}."]
+    said = [f"Whoever reaches {at(made)} reaches {span(made['port'], made['count'])} of {name}."]
     said += made.get("told", [])
     if deciding:
         some = ", ".join(deciding[:3]) + (f" and {len(deciding) - 3} more" if len(deciding) > 3 else "")

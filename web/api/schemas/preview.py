@@ -82,6 +82,11 @@ class Preview(Contract):
     gone: list[GoneEndpoint] = Field(description="The first 20 of the endpoints that would go, by name.")
     gone_more: int = Field(description="How many more would go.", examples=[0])
     changes: list[ReachChange]
+    beyond: list[str] = Field(
+        description="What may change for hosts and the outside, and which published ports close or open with it; "
+        "`words` has it, too.",
+        examples=[["TCP port 8080 of h1 leads nowhere any more, as acme/web1 goes"]],
+    )
     more: bool = Field(
         description="Whether there may be more changes than are told here: more than 1,000, or where policies make a "
         "difference between so many endpoints that not all were looked at."

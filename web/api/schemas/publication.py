@@ -81,7 +81,8 @@ class Publication(Contract):
     count: int = Field(examples=[1])
     mesh: bool = Field(description="Whether all hosts have it, and not the endpoint's alone.")
     problems: list[str] = Field(
-        description="Why it is not open, for each host where it is not, as its agent says.",
+        description="Why it is not open: its network is closed to the outside or on a physical segment; or for each "
+        "host where it is not, as its agent says.",
         examples=[["h1: the host has no address 192.0.2.11; give it that, or publish by another"]],
     )
     by_runtime: bool = Field(description="Whether the container's runtime asked for it, and not somebody by hand.")
