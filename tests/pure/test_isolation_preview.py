@@ -71,7 +71,8 @@ def agree(old: World, new: World, told: dict[tuple[str, str], list[Difference]])
         for version, protocol in ((4, 1), (6, 58), *product((4, 6), (6, 17, 132))):
             for port in MESSAGES if protocol in (1, 58) else PORTS:
                 asked = Asked(version, protocol, port)
-                before, after = (judge(world, source, destination, asked)[-1].allowed for world in (old, new))
+                ends = [(world, world.endpoints[source.id], world.endpoints[destination.id]) for world in (old, new)]
+                before, after = (judge(*its, asked)[-1].allowed for its in ends)
                 said = [row.after.allowed for row in rows if row.service is None or covers(row.service, asked)]
                 assert said == ([after] if before != after else []), (source, destination, asked, rows)
 
