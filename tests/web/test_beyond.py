@@ -103,3 +103,26 @@ def test_the_ports_that_go_with_an_endpoint_are_named(open_port: Site, path: str
     told = open_port.admin.delete(f"{path}dry_run=true")
     assert told.status_code == 200, told.text
     assert told.get_json()["beyond"] == [f"{port} leads nowhere any more, as acme/web1 goes" for port in PORTS]
+
+
+def test_a_port_is_said_to_open_and_to_close(open_port: Site) -> None:
+    asked = {"endpoint": "acme/web1", "port": 22, "host_port": 2222}
+    told = open_port.admin.post("/publications?dry_run=true", asked).get_json()
+    assert told["words"] == [
+        "Whoever reaches TCP port 2222 of h1 reaches port 22 of acme/web1.",
+        "Everybody gets in: no policy is about what comes to acme/web1.",
+        NOTHING,
+    ]
+    one = open_port.admin.get("/publications").get_json()["items"][0]
+    told = open_port.admin.delete(f"/publications/acme/web1/{one['id']}?dry_run=true").get_json()
+    assert told["words"] == ["TCP port 8080 of h1 leads nowhere.", NOTHING]
+
+
+@pytest.mark.parametrize(("scope", "full"), [("acme", "db.acme"), ("acme/web", "db.web.acme")])
+def test_a_name_is_said_to_stand_and_to_end(open_port: Site, scope: str, full: str) -> None:
+    path, body = f"/dns/records/{scope}/db", {"addresses": ["192.0.2.9"]}
+    told = open_port.admin.put(f"{path}?dry_run=true", body).get_json()
+    assert told["words"] == [f"{full}.warren.internal stands for 192.0.2.9.", NOTHING]
+    assert open_port.admin.put(path, body).status_code == 201
+    told = open_port.admin.delete(f"{path}?dry_run=true").get_json()
+    assert told["words"] == [f"{full}.warren.internal is no name any more.", NOTHING]

@@ -8,29 +8,36 @@ from flask import Response, json, request
 
 from db import idempotency
 from db.changes import Transaction
-from web.api.preview import previewed
+from web.api.preview import Tells, previewed
 from web.api.replies import Answer, Json, View, changed, created
 from web.api.revisions import awaited
 from web.api.schemas.isolation import ChangeQuery
 
 
-def applied(change: Callable[[Transaction], Json], query: ChangeQuery, beside: bool = True) -> Answer | Response:
+def applied(
+    change: Callable[[Transaction], Json], query: ChangeQuery, beside: bool = True, tells: Tells | None = None
+) -> Answer | Response:
     """The object after `change`, and what each host concerned says of it; or a preview of the change. `beside`: its
-    schema is of `Applied`, which always tells; else it is told to who waits, as it costs others some statements."""
+    schema is of `Applied`, which always tells; else it is told to who waits, as it costs others some statements.
+    `tells` says more in a preview."""
     if query.dry_run:
-        return previewed(change)
+        return previewed(change, tells)
     body, status, headers = changed(change)
     return body | live(body, query, beside), status, headers
 
 
 def added(
-    create: Callable[[Transaction], Json], query: ChangeQuery, secret: str | None = None, beside: bool = True
+    create: Callable[[Transaction], Json],
+    query: ChangeQuery,
+    secret: str | None = None,
+    beside: bool = True,
+    tells: Tells | None = None,
 ) -> Answer | Response:
     """The same of a new object, made once for each Idempotency-Key. `secret` names the field that is shown once."""
     if query.dry_run:
         if (key := request.headers.get("Idempotency-Key")) is not None:
             idempotency.check(key)
-        return previewed(create)
+        return previewed(create, tells)
     answer = created(create, secret)
     if isinstance(answer, Response):  # sent again, as it was; where it is live is told anew
         body = answer.get_json()
@@ -41,14 +48,16 @@ def added(
     return body | live(body, query, beside), status, headers
 
 
-def removed(delete: Callable[[Transaction], object], query: ChangeQuery) -> Answer | Response:
-    """The same of an object that goes."""
+def removed(
+    delete: Callable[[Transaction], object], query: ChangeQuery, tells: Tells | None = None
+) -> Answer | Response:
+    """The same of an object that goes; `tells` is asked about none."""
 
     def change(tx: Transaction) -> Json:
         delete(tx)
         return {}
 
-    return applied(change, query)
+    return applied(change, query, tells=tells)
 
 
 def live(body: Json, query: ChangeQuery, always: bool = False) -> Json:

@@ -112,7 +112,7 @@ def put_of_tenant(tenant: str, name: str, body: RecordPut, query: ChangeQuery) -
 @previewable
 def delete_of_tenant(tenant: str, name: str, query: ChangeQuery) -> Answer | Response:
     """Delete a tenant's record"""
-    return removed(lambda tx: records.delete(tx, tenant, name, version=if_match()), query)
+    return _delete(tenant, name, query)
 
 
 @blueprint.get(OF_NETWORK)
@@ -144,7 +144,7 @@ def put_of_network(tenant: str, network: str, name: str, body: RecordPut, query:
 @previewable
 def delete_of_network(tenant: str, network: str, name: str, query: ChangeQuery) -> Answer | Response:
     """Delete a network's record"""
-    return removed(lambda tx: records.delete(tx, f"{tenant}/{network}", name, version=if_match()), query)
+    return _delete(f"{tenant}/{network}", name, query)
 
 
 @blueprint.get("/hosts/<host>/names")
@@ -218,8 +218,26 @@ def _put(scope: str, name: str, addresses: Sequence[str], query: ChangeQuery) ->
         record, made = records.put(tx, scope, name, addresses, version=if_match())
         return present.record(tx.session, record)
 
-    answer = applied(put, query, beside=False)
+    answer = applied(put, query, beside=False, tells=stands)
     if isinstance(answer, Response):
         return answer
     body, _, headers = answer
     return body, 201 if made else 200, headers
+
+
+def _delete(scope: str, name: str, query: ChangeQuery) -> Answer | Response:
+    ended: list[str] = []
+
+    def delete(tx: Transaction) -> None:
+        ended.append(ends(present.record(tx.session, records.get(tx.session, scope, name))))
+        records.delete(tx, scope, name, version=if_match())
+
+    return removed(delete, query, tells=lambda _: ended[-1:])
+
+
+def stands(made: Json) -> list[str]:
+    return [f"{made['full_name']} stands for {', '.join(made['addresses'])}."]
+
+
+def ends(item: Json) -> str:
+    return f"{item['full_name']} is no name any more."

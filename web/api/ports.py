@@ -8,9 +8,10 @@ from controller.calc.gone import going
 from controller.model import Change
 from controller.pipeline.gateway import is_open
 from controller.world import World
-from db import publications, tables
+from db import endpoints, publications, tables
 from web.api.replies import Json
-from web.state import reading
+from web.api.selecting import selecting
+from web.state import reading, reading_all
 
 MOST_TOLD = 20
 
@@ -42,6 +43,29 @@ def at(item: Json) -> str:
 
 def span(first: int, count: int) -> str:
     return f"port {first}" if count == 1 else f"ports {first} to {first + count - 1}"
+
+
+def opens(made: Json) -> Sequence[str]:
+    """What a port that is published does, and who decides who gets in."""
+    name = made["endpoint"]
+    with reading_all() as session:
+        row = endpoints.get(session, name)
+        deciding = [one["name"] for one in selecting(session, row.id) if one["ingress"] is not None]
+        closed = "ingress" in row.tenant.default_deny
+    said = [f"Whoever reaches {at(made)} reaches {span(made['port'], made['count'])} of {name}."]
+    said += made.get("told", [])
+    if deciding:
+        some = ", ".join(deciding[:3]) + (f" and {len(deciding) - 3} more" if len(deciding) > 3 else "")
+        said.append(f"Who gets in is decided by the address that the client has: by {some}.")
+    elif closed:
+        said.append(f"Nobody gets in yet: {made['tenant']} denies ingress by default, and no policy lets anybody.")
+    else:
+        said.append(f"Everybody gets in: no policy is about what comes to {name}.")
+    return said
+
+
+def closes(item: Json) -> str:
+    return f"{at(item)} leads nowhere."
 
 
 def turned(old: World, new: World, changes: Iterable[Change], tenants: Collection[str] | None) -> list[str]:

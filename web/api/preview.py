@@ -38,8 +38,15 @@ MOST_GONE = 20
 MOST_JUDGED_OF_GONE = 500
 
 
-def previewed(change: Callable[[Transaction], object]) -> Response:
-    return jsonify(told(change))
+Tells = Callable[[Json], Sequence[str]]
+"""Says of what was made what no comparison of who reaches whom can say."""
+
+
+def previewed(change: Callable[[Transaction], Json], tells: Tells | None = None) -> Response:
+    made: list[Json] = []
+    document = told(lambda tx: made.append(change(tx)))
+    first = list(tells(made[-1])) if tells else []
+    return jsonify({**document, "words": first + document["words"]})
 
 
 class Foretold(NamedTuple):

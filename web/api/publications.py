@@ -13,7 +13,7 @@ from db.changes import Transaction
 from db.publications import Wish
 from web.api.applied import added, previewable, removed
 from web.api.attachments import PATH, host_id
-from web.api.ports import document
+from web.api.ports import closes, document, opens
 from web.api.replies import Answer, Json, idempotent, listed
 from web.api.revisions import of_own_hosts
 from web.api.schemas.isolation import ChangeQuery, Gone, after
@@ -57,7 +57,7 @@ def create(body: PublicationCreate, query: ChangeQuery) -> Answer | Response:
     Who reaches the host by it, or any host with `mesh`, reaches the endpoint, whose policies judge by the client's own
     address.
     """
-    return added(lambda tx: made(tx, body), query, beside=False)
+    return added(lambda tx: made(tx, body), query, beside=False, tells=opens)
 
 
 def made(tx: Transaction, body: PublicationCreate) -> Json:
@@ -71,7 +71,13 @@ def made(tx: Transaction, body: PublicationCreate) -> Json:
 @previewable
 def delete(tenant: str, endpoint: str, publication: int, query: ChangeQuery) -> Answer | Response:
     """Unpublish a port"""
-    return removed(lambda tx: publications.withdraw(tx, f"{tenant}/{endpoint}", publication), query)
+    name, closed = f"{tenant}/{endpoint}", list[str]()
+
+    def withdraw(tx: Transaction) -> None:
+        closed.append(closes(document(publications.get(tx.session, name, publication))))
+        publications.withdraw(tx, name, publication)
+
+    return removed(withdraw, query, tells=lambda _: closed[-1:])
 
 
 @blueprint.put(f"{PATH}/publications")

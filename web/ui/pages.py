@@ -8,21 +8,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flask import request
-from sqlalchemy.orm import Session
 
-from controller.world import World
 from db import endpoints as db_endpoints
 from db import hosts as db_hosts
 from db import networks as db_networks
 from db import policies as db_policies
 from db import publications as db_publications
 from db import records as db_records
-from db import snapshot, summary, traffic
+from db import summary, traffic
 from db import tenants as db_tenants
-from db.changes import current_revision
 from web import present
 from web.api import publications
 from web.api.replies import labels_asked
+from web.api.selecting import selecting
 from web.api.traffic import Seen, seen
 from web.auth.access import READERS, SIGHT, TENANT_READERS, allow
 from web.history import rates
@@ -192,24 +190,3 @@ def endpoint(tenant: str, name: str) -> str:
 
 def drawn(found: Seen) -> Json:
     return {"traffic": found, "chart": chart(found.rates, time.time())}
-
-
-def selecting(session: Session, endpoint: int) -> list[Json]:
-    """The policies that select an endpoint, the cluster's too, in the order of their names."""
-    world = World().apply(current_revision(session), snapshot.between(session, endpoint, endpoint))
-    found = world.endpoints.get(endpoint)
-    if found is None:
-        return []
-    chosen = world.policies_selecting(world.identity_of(found))
-    return sorted(
-        (
-            {
-                "name": policy.name,
-                "tier": policy.tier.name.lower(),
-                "ingress": None if policy.ingress is None else len(policy.ingress),
-                "egress": None if policy.egress is None else len(policy.egress),
-            }
-            for policy in chosen
-        ),
-        key=lambda policy: str(policy["name"]),
-    )

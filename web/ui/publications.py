@@ -5,7 +5,6 @@ Says who gets in by it; which ports are free, and what stands beside what, `db` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from flask import Response, request, url_for
@@ -13,15 +12,14 @@ from flask import Response, request, url_for
 from db import endpoints, publications
 from db.changes import Transaction
 from web.api import publications as api_publications
-from web.api.ports import at, document, span
+from web.api.ports import at, closes, document, opens, span
 from web.api.replies import Json
 from web.api.schemas.publication import PublicationCreate
 from web.auth.access import SIGHT, TENANT_ADMINS, TENANT_READERS, allow
-from web.state import reading, reading_all
+from web.state import reading
 from web.ui.chips import order
 from web.ui.forms import BOTH, Change, Field, Values, Work, body, carried_out, number, ticked
 from web.ui.frame import blueprint, narrowed_to, render, text_asked
-from web.ui.pages import selecting
 
 PER_PAGE = 100
 MOST_CHOICES = 500
@@ -91,7 +89,7 @@ def new_publication() -> Response | str:
         return publish
 
     return carried_out(
-        work, make, tells=_opens, onward=lambda values, made: f"/endpoints/{values['endpoint']}" if asked else work.back
+        work, make, tells=opens, onward=lambda values, made: f"/endpoints/{values['endpoint']}" if asked else work.back
     )
 
 
@@ -122,24 +120,5 @@ def unpublish(tenant: str, endpoint: str, publication: int) -> Response | str:
     return carried_out(
         work,
         lambda values: lambda tx: publications.withdraw(tx, name, publication),
-        tells=lambda made: [f"{where} leads nowhere."],
+        tells=lambda made: [closes(item)],
     )
-
-
-def _opens(made: Json) -> Sequence[str]:
-    """What a port that is published does, and who decides who gets in."""
-    name = made["endpoint"]
-    with reading_all() as session:
-        row = endpoints.get(session, name)
-        deciding = [one["name"] for one in selecting(session, row.id) if one["ingress"] is not None]
-        closed = "ingress" in row.tenant.default_deny
-    said = [f"Whoever reaches {at(made)} reaches {span(made['port'], made['count'])} of {name}."]
-    said += made.get("told", [])
-    if deciding:
-        some = ", ".join(deciding[:3]) + (f" and {len(deciding) - 3} more" if len(deciding) > 3 else "")
-        said.append(f"Who gets in is decided by the address that the client has: by {some}.")
-    elif closed:
-        said.append(f"Nobody gets in yet: {made['tenant']} denies ingress by default, and no policy lets anybody.")
-    else:
-        said.append(f"Everybody gets in: no policy is about what comes to {name}.")
-    return said

@@ -11,6 +11,7 @@ from db import networks, records, tenants
 from db.changes import Transaction
 from db.errors import Conflict
 from web import present
+from web.api.dns import ends, stands
 from web.api.replies import Json
 from web.api.schemas.dns import DnsChange, RecordPut
 from web.auth.access import CHANGERS, SIGHT, TENANT_ADMINS, TENANT_READERS, allow, enter
@@ -68,7 +69,7 @@ def new_record() -> Response | str:
 
         return create
 
-    return carried_out(work, make, tells=_stands, onward=lambda values, made: _back(values["scope"])[0])
+    return carried_out(work, make, tells=stands, onward=lambda values, made: _back(values["scope"])[0])
 
 
 @blueprint.route(f"{OF_TENANT}/edit", methods=BOTH)
@@ -92,7 +93,7 @@ def edit_record(tenant: str, name: str, network: str = "") -> Response | str:
 
         return change
 
-    return carried_out(work, make, tells=_stands)
+    return carried_out(work, make, tells=stands)
 
 
 @blueprint.route(f"{OF_TENANT}/delete", methods=BOTH)
@@ -110,7 +111,7 @@ def delete_record(tenant: str, name: str, network: str = "") -> Response | str:
     def gone(tx: Transaction) -> None:
         records.delete(tx, item["scope"], name, version=seen_version())
 
-    return carried_out(work, lambda values: gone, tells=lambda made: [f"{full} is no name any more."])
+    return carried_out(work, lambda values: gone, tells=lambda made: [ends(item)])
 
 
 @blueprint.route("/cluster/domain", methods=BOTH)
@@ -137,10 +138,6 @@ def edit_domain() -> Response | str:
         return lambda tx: records.set_domain(tx, wanted.domain, version=seen_version())._asdict()
 
     return carried_out(work, make, tells=lambda made: [f"Full names end in {made['domain']}."])
-
-
-def _stands(made: Json) -> list[str]:
-    return [f"{made['full_name']} stands for {', '.join(made['addresses'])}."]
 
 
 def _record(tenant: str, network: str, name: str) -> Json:
