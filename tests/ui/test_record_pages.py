@@ -148,6 +148,16 @@ def test_a_port_is_published_and_unpublished(two: Site, boss: Visitor) -> None:
     boss.open(end, 404)
 
 
+def test_the_pages_of_a_deletion_and_of_a_network_that_closes_name_the_ports(two: Site, boss: Visitor) -> None:
+    two.admin.made("/publications", {"endpoint": "acme/acme1", "port": 80, "host_port": 8080})
+    goes = "Beyond endpoints: TCP port 8080 of h1 leads nowhere any more, as acme/acme1 goes."
+    assert goes in words(boss.open("/endpoints/acme/acme1/delete"))
+    assert goes in words(boss.open("/hosts/h1/delete"))
+    network = two.admin.get("/endpoints/acme/acme1").get_json()["network"]
+    two.admin.patch(f"/networks/{network}", {"outbound": False})
+    assert f"network {network} is closed to the outside" in words(boss.open("/publications"))
+
+
 def test_a_port_of_all_hosts_and_one_that_is_chosen(two: Site, boss: Visitor) -> None:
     asked = {"endpoint": "acme/acme1", "protocol": "tcp", "port": "443"}
     seen = words(boss.send("/new/publication", **asked, mesh="on").text)
