@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, String, bindparam, cast, func, or_, select
 from sqlalchemy.orm import Session, contains_eager, joinedload, lazyload, load_only, selectinload
 
 from db import allowed as db_allowed
@@ -61,8 +61,8 @@ def find(
     cursor: str | None = None,
     limit: int = 100,
 ) -> Page[Endpoint]:
-    """`network` is qualified: `acme/web`. `text` is part of the qualified name, the MAC or an address. `sort` is by
-    "name", "host", "network" or "created", with "-" the other way round."""
+    """`network` is qualified: `acme/web`. `text` is part of the qualified name, an alias, the MAC or an address.
+    `sort` is by "name", "host", "network" or "created", with "-" the other way round."""
     query = _MANY.where(*which(tenant=tenant, network=network, host=host, labels=labels, state=state, text=text))
     order = Tenant.name, Endpoint.name
     return page(session, query, order, lambda row: row.qualified_name, cursor, limit, sort, SORTS)
@@ -125,7 +125,8 @@ def having_text(text: str | None) -> list[ColumnElement[bool]]:
     if not text:
         return []
     addresses = select(Address.ip).where(Address.endpoint_id == Endpoint.id, *containing(text, Address.ip))
-    return [or_(*containing(text, Tenant.name + "/" + Endpoint.name, Endpoint.mac), addresses.exists())]
+    aliases = cast(Endpoint.aliases, String)
+    return [or_(*containing(text, Tenant.name + "/" + Endpoint.name, Endpoint.mac, aliases), addresses.exists())]
 
 
 def update(

@@ -181,12 +181,20 @@ def find(
     return page(session, query, order, lambda row: str(row.id), cursor, limit, sort, SORTS, own="created", read=number)
 
 
-def revoke(tx: Transaction, id: int, tenants: Collection[int] | None = None) -> None:
+def get(session: Session, id: int, tenants: Collection[int] | None = None) -> Token:
     """`tenants`: only one that is kept to one of these."""
     among = [] if tenants is None else [Token.tenant_id.in_(tenants)]
-    token = tx.session.execute(select(Token).where(Token.id == id, *among)).scalar_one_or_none()
+    loaded = joinedload(Token.host), joinedload(Token.tenant), joinedload(Token.user)
+    query = select(Token).where(Token.id == id, *among).options(*loaded)
+    token: Token | None = session.execute(query).scalar_one_or_none()
     if token is None:
         raise NotFound(f"there is no token {id}", "list them with `warren token list`", "token")
+    return token
+
+
+def revoke(tx: Transaction, id: int, tenants: Collection[int] | None = None) -> None:
+    """`tenants`: only one that is kept to one of these."""
+    get(tx.session, id, tenants)
     tx.note("token", id, "delete")
     tx.session.execute(delete(Token).where(Token.id == id))
 

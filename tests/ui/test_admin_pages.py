@@ -8,7 +8,8 @@ import re
 import pytest
 from sqlalchemy import update
 
-from db import audit
+from db import audit, groups
+from db.changes import transaction
 from db.engine import reading, writing
 from db.tables import AuditRow
 from tests.db.test_audit import unguard
@@ -147,13 +148,76 @@ def test_users_groups_and_roles(two: Site, boss: Visitor) -> None:
     assert two.admin.get("/users/ada").status_code == 404
 
 
+def test_what_is_revoked_is_named_with_what_ends(two: Site, boss: Visitor) -> None:
+    boss.send("/new/token", 200, name="plug", role="cni", host="h1")
+    told = {
+        "agent": "The agent of h1 loses its access: h1 is silent until it is enrolled with a new token.",
+        "cni": "No container on h1 is attached or detached with it any more.",
+    }
+    for one in two.admin.get("/tokens").get_json()["items"]:
+        page = words(boss.open(f"/tokens/{one['id']}/revoke"))
+        assert f"Revoke token {one['name']}" in page
+        assert told.get(one["role"], "Whatever shows it is refused") in page
+    boss.send("/new/user", 303, name="ada")
+    boss.send("/new/group", 303, name="team")
+    boss.send("/groups/team/members", 303, user="ada")
+    boss.send("/new/role", 303, user="ada", role="operator", tenant="acme")
+    boss.send("/new/role", 303, group="team", role="viewer", tenant="beta")
+    given = {one["tenant"]: one["id"] for one in two.admin.get("/role-bindings").get_json()["items"] if one["tenant"]}
+    page = words(boss.open(f"/roles/{given['acme']}/revoke"))
+    assert "Take a role away from ada" in page and "ada is operator in acme." in page
+    page = words(boss.open(f"/roles/{given['beta']}/revoke"))
+    assert "group team is viewer in beta." in page and "group team, with ada in it, may no longer do in beta" in page
+    eve = member(two, "eve", acme="admin")
+    eve.open(f"/roles/{given['acme']}/revoke")
+    eve.open(f"/roles/{given['beta']}/revoke", 404)
+
+
+def test_history_says_what_changed_or_nothing(two: Site, boss: Visitor) -> None:
+    boss.send("/new/user", 303, name="ada", password="correct horse")
+    boss.send("/new/group", 303, name="team")
+    boss.send("/users/ada/password", 303, password="another horse")
+    two.admin.patch("/tenants/acme", {"labels": {"a": "b"}})
+    with transaction(two.engine) as tx:
+        tx.note("group", groups.get(tx.session, "team").id, "update")
+    page = words(boss.open("/"))
+    assert "changed user ada : password" in page and "changed tenant acme : labels" in page
+    assert "created group team" in page and "changed group team" not in page
+    page = words(boss.open("/audit"))
+    assert not re.search(r"\b0 fields", page)
+    assert re.search(r"update user ada .{,60} password Field|update user ada .{,80} password", page)
+
+
+@pytest.mark.parametrize("password", ["hunter2", 5551234, ["hunter2"], {"x": "hunter2"}])
+def test_no_answer_repeats_a_password(two: Site, boss: Visitor, password: object) -> None:
+    secret = "5551234" if password == 5551234 else "hunter2"
+    boss.send("/new/user", 303, name="ada", password="correct horse")
+    refused = [
+        two.admin.post("/users", {"name": "eve", "password": password}),
+        two.admin.post("/users", [{"name": "eve", "password": password}]),
+        two.admin.put("/users/ada/password", {"password": password}),
+    ]
+    if isinstance(password, str):
+        refused += [
+            boss.send(path, 422, name="eve", password=password) for path in ("/new/user", "/users/ada/password")
+        ]
+    for answer in refused:
+        assert answer.status_code == 422, answer.text
+        assert secret not in answer.text
+        assert "not acceptable" in answer.text
+    assert secret not in two.admin.get("/audit").text
+
+
 def test_a_token_is_shown_once_and_revoked(two: Site, boss: Visitor) -> None:
     page = boss.send("/new/token", 200, name="ci", role="viewer", expires_at="2099-01-01").text
     (text,) = re.findall(r"wrn_\w+", page)
     assert two.caller(text).get("/whoami").get_json()["role"] == "viewer"
     assert text not in boss.open("/settings")
     (token,) = (one["id"] for one in two.admin.get("/tokens").get_json()["items"] if one["name"] == "ci")
+    page = words(boss.open(f"/tokens/{token}/revoke"))
+    assert "Revoke token ci" in page and "Its role is viewer" in page and "reaches the whole cluster" in page
     boss.send(f"/tokens/{token}/revoke", 303)
+    boss.open(f"/tokens/{token}/revoke", 404)
     assert two.caller(text).get("/whoami").status_code == 401
     assert "role" in faults(boss.send("/new/token", 422, name="x", role="emperor"))
 

@@ -45,6 +45,19 @@ def isolation(site: Site) -> dict[str, str]:
     return {one["name"]: one["isolation"] for one in site.admin.get("/tenants").get_json()["items"]}
 
 
+def test_with_nothing_ticked_the_list_is_there_again_and_says_so(two: Site, many: Several) -> None:
+    page = many.open("/tenants?q=mm&sort=-name")
+    (back,) = re.findall(r'name="back" value="([^"]+)"', page)
+    went = many.ask("/tenants/isolation", [], 303, back=back).headers["Location"]
+    again = many.open(went)
+    assert "Nothing is chosen; tick some in the list." in words(again)
+    assert 'id="tenant-gamma"' in again and 'id="tenant-beta"' not in again
+    assert "sort=-name" in went and 'aria-sort="descending"' in again
+    assert "Nothing is chosen" not in page
+    for elsewhere in ("//evil.example", "https://evil.example/"):
+        assert many.ask("/tenants/isolation", [], 303, back=elsewhere).headers["Location"] == "/"
+
+
 def test_each_list_offers_what_can_be_done_with_several(two: Site, many: Several) -> None:
     for noun, offers in (
         ("tenants", ["Label", "Isolate", "Make global", "Remove"]),

@@ -148,3 +148,42 @@ def test_it_fits_every_width_and_theme(filled: Stage, size: dict[str, int], them
         assert box["y"] + box["height"] <= size["height"] + 1
         page.keyboard.press("Escape")
         expect(page.locator("#drawer")).to_have_count(0)
+
+
+def test_keys_move_where_names_are_no_links_and_from_the_row_that_is_looked_at(stage: Stage) -> None:
+    page = stage.page
+    for name in ("acme", "beta", "gamma"):
+        stage.admin.post("/tenants", {"name": name})
+        stage.admin.put(f"/dns/records/{name}/db", {"addresses": ["198.18.7.7"]})
+    log_in(page)
+    page.goto("/records?sort=name")
+    live(page)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#record-beta-db a:focus")).to_have_count(1)
+    page.keyboard.press("Space")
+    expect(page).to_have_url(f"{stage.server.url}/tenants/beta")
+    page.goto("/tenants?look=beta")
+    live(page)
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#tenant-gamma th a:focus")).to_have_count(1)
+
+
+def test_a_phone_has_the_tenant_chooser_and_whole_names(stage: Stage) -> None:
+    page = stage.page
+    for name in ("acme", "beta"):
+        stage.admin.post("/tenants", {"name": name})
+        stage.admin.put(f"/dns/records/{name}/database-of-the-shop", {"addresses": ["198.18.7.7"]})
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    log_in(page)
+    page.goto("/records")
+    live(page)
+    for field in (page.get_by_label("Show one tenant"), page.get_by_label("Search everything")):
+        assert (field.bounding_box() or {})["width"] >= 80
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    for name in (page.locator(".under .mono"), page.locator("#record-acme-database-of-the-shop .copy").first):
+        assert name.evaluate("one => one.getClientRects().length") == 1
+        assert name.evaluate("one => one.offsetHeight < 2 * parseFloat(getComputedStyle(one).lineHeight)")
+    page.get_by_label("Show one tenant").fill("beta")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("tenant=beta"))

@@ -170,6 +170,22 @@ def test_the_matrix_groups_and_asks_about_one_service(shop: Site, boss: Visitor)
     assert "by policy acme/lock: no ingress rule allows it" in why
     boss.open("/policies/matrix?protocol=tcp&port=much", 422)
     boss.open("/policies/matrix?tenants=nobody", 404)
+    for asked, status, said in (
+        ("by=label&label=tier&protocol=tcp&port=99999", 422, "'99999' is no port; use 1 to 65535."),
+        ("by=label&label=tier&tenants=nobody", 404, "There is no tenant nobody"),
+    ):
+        page = boss.open(f"/policies/matrix?{asked}", status)
+        assert said in words(page) and 'class="rail"' in page
+        assert 'value="tier"' in page and ('value="99999"' in page or 'value="nobody"' in page)
+    for path, status, said in (
+        ("/topology?tenant=nobody&group=network", 404, "There is no tenant nobody"),
+        ("/topology?tenant=empty", 200, "Nothing to draw yet: tenant empty has no endpoint."),
+    ):
+        if status == 200:
+            shop.admin.made("/tenants", {"name": "empty"})
+        page = boss.open(path, status)
+        assert said in words(page) and 'class="rail"' in page
+        assert "no host and no endpoint" not in page and "tunnels between hosts" not in page
 
 
 def test_a_trace_tells_where_it_ends_and_who_can_change_it(shop: Site, boss: Visitor) -> None:

@@ -84,14 +84,16 @@ def cast(sqlite_template: Any, tmp_path_factory: pytest.TempPathFactory) -> Iter
         assert site.admin.post("/policies", {"documents": [whole]}).status_code == 200
         site.admin.made("/groups", {"name": "nobody"})
         site.admin.made("/pools", {"name": "spare", "cidr": "10.200.0.0/16"})
-        site.admin.made("/tokens", {"name": "t", "role": "viewer", "tenant": OWN})
+        NAMES["token"] = str(site.admin.made("/tokens", {"name": "t", "role": "viewer", "tenant": OWN})["id"])
         site.admin.post("/tenants/acme/peer", {"with": OTHER})
         browsers = {}
         with transaction(site.engine) as tx:
             for role in ROLES:
                 users.create(tx, role, PASSWORD, role=role if role in ("admin", "viewer") else None)
                 if role.startswith("tenant-"):
-                    bindings.grant(tx, role.removeprefix("tenant-"), user=role, tenant=OWN)
+                    row = bindings.grant(tx, role.removeprefix("tenant-"), user=role, tenant=OWN)
+                    tx.session.flush()
+                    NAMES["binding"] = str(row.id)
         for role in ROLES:
             browsers[role] = site.browser()
             assert browsers[role].post("/login", data={"user": role, "password": PASSWORD}).status_code == 303

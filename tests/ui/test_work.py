@@ -150,6 +150,48 @@ def test_what_somebody_else_changed_meanwhile_is_not_overwritten(two: Site, boss
     assert tenant(two)["labels"]["team"] == "other"
 
 
+@pytest.mark.parametrize(
+    ("path", "api", "typed"),
+    [
+        ("/tenants/acme/edit", "/tenants/acme", {"labels": "ui=1"}),
+        ("/networks/acme/web/edit", "/networks/acme/web", {"labels": "ui=1", "transport": "vxlan"}),
+        ("/endpoints/acme/acme1/edit", "/endpoints/acme/acme1", {"labels": "ui=1"}),
+        ("/hosts/h1/edit", "/hosts/h1", {"labels": "ui=1"}),
+    ],
+)
+def test_a_refused_form_stays_refused_and_tells_what_is_there_now(
+    two: Site, boss: Visitor, path: str, api: str, typed: dict[str, str]
+) -> None:
+    """The page of a refusal had the new version in it: sent again, it overwrote what it had been refused for."""
+    sent = typed | {"version": version_in(boss.open(path))}
+    assert two.admin.patch(api, {"labels": {"other": "1"}}).status_code == 200
+    for step in ("preview", "preview", "apply"):
+        refused = boss.send(path, 412, **sent, step=step).text
+        assert version_in(refused) == sent["version"]
+        assert "ui=1" in refused
+        assert "What it is now" in refused and "Labels other=1" in words(refused)
+        assert f'href="{path}">Open it afresh' in refused
+        assert 'name="step"' not in refused
+    assert two.admin.get(api).get_json()["labels"].get("other") == "1"
+    boss.send(path, 303, **typed | {"labels": "ui=1 other=1", "version": version_in(boss.open(path)), "step": "apply"})
+    assert two.admin.get(api).get_json()["labels"].items() >= {"ui": "1", "other": "1"}.items()
+
+
+def test_a_preview_is_of_the_version_that_the_form_was_opened_with(two: Site, boss: Visitor) -> None:
+    version = version_in(boss.open("/tenants/acme/edit"))
+    previewed = boss.send("/tenants/acme/edit", version=version, labels="ui=1").text
+    two.admin.patch("/tenants/acme", {"labels": {"other": "1"}})
+    again = boss.send("/tenants/acme/edit", version=version_in(previewed), labels="ui=1", again="1").text
+    assert version_in(again) == version
+    boss.send("/tenants/acme/edit", 412, version=version_in(again), labels="ui=1", step="apply")
+    assert tenant(two)["labels"]["other"] == "1"
+
+
+def version_in(page: str) -> str:
+    (version,) = re.findall(r'name="version" value="(\d+)"', page)
+    return str(version)
+
+
 def test_a_change_tells_how_far_it_has_come(two: Site, boss: Visitor) -> None:
     page = words(boss.open(f"/changes/{two.revision()}?back=/tenants/acme"))
     assert f"Change {two.revision()} is applying, 0 of 1 host done." in page

@@ -23,6 +23,8 @@ from web.problems import FieldFault, Problem
 
 JSON_TYPES = ("application/json", "application/merge-patch+json")
 SHOWN_FAULTS = 3
+SECRET = re.compile("password|token|secret")
+"""In the names of fields whose values no answer repeats."""
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -109,8 +111,9 @@ def _of_fields(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
 
 
 def sentence(error: ErrorDetails, model: type[BaseModel]) -> str:
-    """What is wrong with which field, with which value, and what to do."""
+    """What is wrong with which field, with which value unless that is secret, and what to do."""
     field = ".".join(map(str, error["loc"])) or "the body"
+    value = "not acceptable" if _is_secret(error, model) else quoted(error["input"])
     context = error.get("ctx", {})
     match error["type"]:
         case "missing":
@@ -121,7 +124,7 @@ def sentence(error: ErrorDetails, model: type[BaseModel]) -> str:
             remedy = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}."
             return f"'{field}' is not known here; {remedy}"
         case "model_type" | "model_attributes_type" | "dict_type":
-            return f"'{field}' is {quoted(error['input'])}; it must be a JSON object."
+            return f"'{field}' is {value}; it must be a JSON object."
         case "string_too_long":
             return f"'{field}' is longer than {context['max_length']} characters; shorten it."
         case "too_long":
@@ -129,17 +132,24 @@ def sentence(error: ErrorDetails, model: type[BaseModel]) -> str:
                 f"'{field}' has {context.get('actual_length', 'more')} entries; send at most {context['max_length']}."
             )
         case "literal_error":
-            return f"'{field}' is {quoted(error['input'])}; it must be {context['expected']}."
+            return f"'{field}' is {value}; it must be {context['expected']}."
         case kind if kind.endswith(("_type", "_parsing")):
             wanted = kind.removesuffix("_type").removesuffix("_parsing").replace("_", " ")
-            return f"'{field}' is {quoted(error['input'])}; it must be {WORDS.get(wanted, wanted)}."
+            return f"'{field}' is {value}; it must be {WORDS.get(wanted, wanted)}."
         case "greater_than_equal" | "greater_than":
-            return f"'{field}' is {quoted(error['input'])}; it must be at least {context.get('ge', context.get('gt'))}."
+            return f"'{field}' is {value}; it must be at least {context.get('ge', context.get('gt'))}."
         case "less_than_equal" | "less_than":
-            return f"'{field}' is {quoted(error['input'])}; it must be at most {context.get('le', context.get('lt'))}."
+            return f"'{field}' is {value}; it must be at most {context.get('le', context.get('lt'))}."
         case "value_error":
             return f"'{field}' {error['msg'].removeprefix('Value error, ')}."
-    return f"'{field}' is {quoted(error['input'])}: {error['msg'][:1].lower()}{error['msg'][1:]}."
+    return f"'{field}' is {value}: {error['msg'][:1].lower()}{error['msg'][1:]}."
+
+
+def _is_secret(error: ErrorDetails, model: type[BaseModel]) -> bool:
+    """Whether it is the value of a password or token, or holds one: answers are read aloud, logged and pasted."""
+    within = [*map(str, error["loc"])] or [*model.model_fields]
+    given = error["input"]
+    return any(map(SECRET.search, within)) or (not isinstance(given, str) and bool(SECRET.search(repr(given))))
 
 
 WORDS = {

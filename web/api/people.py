@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from apiflask import APIBlueprint
 from flask import Response
+from sqlalchemy.orm import Session
 
 from db import bindings, groups, users
 from db.changes import Transaction
 from db.errors import NotFound
+from db.tables import RoleBinding
 from web import present
 from web.api.applied import added, applied, previewable, removed
 from web.api.cursors import LARGEST_ID
@@ -186,8 +188,13 @@ def revoke(binding: int, query: ChangeQuery) -> Answer | Response:
 
 
 def revoked(tx: Transaction, binding: int) -> None:
+    bindings.revoke(tx, get_binding(tx.session, binding))
+
+
+def get_binding(session: Session, binding: int) -> RoleBinding:
+    """One that the asker may take away."""
     seen = sight()
-    row = bindings.get(tx.session, min(binding, LARGEST_ID))
+    row = bindings.get(session, min(binding, LARGEST_ID))
     if seen is not None and row.tenant_id not in seen.values():
         raise NotFound(f"there is no role binding {binding}", "list them with `warren role list`", "binding")
-    bindings.revoke(tx, row)
+    return row

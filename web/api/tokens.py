@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from apiflask import APIBlueprint
 from flask import Response
+from sqlalchemy.orm import Session
 
 from db import hosts, tenants, tokens
 from db.changes import Transaction
@@ -77,7 +78,14 @@ def delete(token: int, query: ChangeQuery) -> Answer | Response:
 
 
 def revoked(tx: Transaction, token: int) -> None:
+    seen = sight()
+    get(tx.session, token)
+    tokens.revoke(tx, token, None if seen is None else seen.values())
+
+
+def get(session: Session, token: int) -> Json:
+    """One that the asker may revoke."""
     if token > LARGEST_ID:
         raise NotFound(f"there is no token {token}", "list them with `warren token list`", "token")
     seen = sight()
-    tokens.revoke(tx, token, None if seen is None else seen.values())
+    return present.token(tokens.get(session, token, None if seen is None else seen.values()))

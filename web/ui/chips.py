@@ -42,7 +42,9 @@ def order(sort: str | None) -> Order:
 
 def here_with(**changed: str | None) -> str:
     """The address of this very page with these fields in place of what they are, from its first page on."""
-    args = {name: values for name, values in request.args.to_dict(flat=False).items() if name != "cursor"}
+    args = {
+        name: values for name, values in request.args.to_dict(flat=False).items() if name not in ("cursor", "chosen")
+    }
     args |= {name: [] if value is None else [value] for name, value in changed.items()}
     return url_for(request.endpoint or "ui.overview", **{**(request.view_args or {}), **args})
 

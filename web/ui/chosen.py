@@ -65,6 +65,8 @@ def offered(bulk: Bulk) -> None:
     path = f"/{bulk.noun}"
 
     def asks() -> str | Response:
+        if not request.form.getlist("name") and (back := request.form.get("back")):
+            return away(back)  # to the list, which says so
         return asked(bulk)
 
     def does() -> Response:

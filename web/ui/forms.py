@@ -89,6 +89,9 @@ def carried_out(
     says in a preview what no comparison of who reaches whom can say. Not `previewed` is what concerns nobody's packets.
     """
     told_at_once = previewed and not work.fields
+    if (opened_with := seen_version()) is not None:
+        # What the form was opened with, and not what there is by now: looking at a refusal is no looking at the object.
+        work = work._replace(version=opened_with)
     if request.method == "GET" and not told_at_once:
         asked = {field.name: request.args[field.name] for field in work.fields if field.name in request.args}
         return page(work, {**work.values, **asked}, template, previewed=previewed, **more)
@@ -142,9 +145,22 @@ def page(work: Work, values: Values, template: str, **more: object) -> str:
 
 def refusal(problem: Problem, work: Work, values: Values, template: str, **more: object) -> Response:
     """The form as it was filled in, with what is wrong beside the field that is."""
-    shown = page(work, values, template, faults=faults_of(problem, work.fields), problem=problem, **more)
+    stale = problem.slug == "stale-version"
+    facts = {"faults": faults_of(problem, work.fields), "problem": problem, "stale": stale}
+    shown = page(work, values, template, **facts, now=differing(work, values) if stale else (), **more)
     # A page that says why it cannot be done has done what it was asked for.
     return make_response(shown, 200 if request.method == "GET" else problem.status)
+
+
+def differing(work: Work, values: Values) -> list[tuple[str, str]]:
+    """Fields by their labels that are otherwise now than they were filled in, and what they are now."""
+    found = []
+    for field in work.fields:
+        now = work.values.get(field.name, "")
+        if field.kind != "password" and now.split() != values.get(field.name, "").split():
+            said = ("yes" if now else "no") if field.kind == "check" else dict(field.choices).get(now, now)
+            found.append((field.label, said or "nothing"))
+    return found
 
 
 def faults_of(problem: Problem, fields: Sequence[Field]) -> dict[str, str]:

@@ -172,6 +172,7 @@ def register(app: Flask) -> None:
     app.jinja_env.filters.update(
         thousands=words.thousands,
         free=words.free,
+        changed=words.changed,
         prose=words.prose,
         room=words.room,
         size=words.size,

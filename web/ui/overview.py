@@ -99,4 +99,6 @@ def last_changes(session: Session, **which: Any) -> list[dict[str, Any]] | None:
     page = audit.find(
         session, tenants=None if seen is None else seen.values(), limit=CHANGES, changes_only=True, **which
     )
-    return [row.document() | {"at": row.at} for row in page.items]
+    entries = [row.document() | {"at": row.at} for row in page.items]
+    # What only counted up a version, as an agent's report does, is nothing that somebody changed.
+    return [one for one in entries if one["op"] != "update" or words.changed(one)]

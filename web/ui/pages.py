@@ -17,6 +17,7 @@ from db import publications as db_publications
 from db import records as db_records
 from db import summary, traffic
 from db import tenants as db_tenants
+from db.pages import MAX_LIMIT
 from web import present
 from web.api import publications
 from web.api.replies import labels_asked
@@ -109,11 +110,17 @@ def search() -> str:
     query = text_asked()
     found: dict[str, list[Json]] = {name: [] for name in NOUNS}
     counts: dict[str, int] = {}
+    records: list[Json] = []
+    policies: list[Json] = []
     if query:
         with reading() as session:
             found = {name: noun.page(session, ON_SEARCH, text=query)[0] for name, noun in nouns().items()}
             counts = {name: summary.count(session, name, query) for name in nouns()}
-    return render("search.html", "Search", found=found, lead=words.found(query, counts))
+            records = present.records(session, db_records.find(session, text=query, limit=MAX_LIMIT).items)
+            policies = present.policies(session, db_policies.find(session, text=query, limit=MAX_LIMIT).items)
+        counts |= {"DNS records": len(records), "policies": len(policies)}
+    facts = {"found": found, "records": records, "policies": policies, "most": ON_SEARCH}
+    return render("search.html", "Search", **facts, lead=words.found(query, counts))
 
 
 @blueprint.get("/tenants/<tenant>")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from flask import request, url_for
+from flask import Response, request, url_for
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -15,9 +15,10 @@ from controller.calc.preview import Effort
 from controller.world import World
 from db import snapshot, tenants
 from db.changes import current_revision
+from db.errors import DomainError
 from db.tables import Endpoint
 from web.auth.access import SIGHT, TENANT_READERS, allow
-from web.problems import FieldFault, Problem
+from web.problems import FieldFault, Problem, from_domain
 from web.state import reading
 from web.ui.frame import blueprint, render
 
@@ -32,22 +33,33 @@ ECHO = {"icmp": 8 << 8, "icmpv6": 128 << 8}
 
 
 class Wanted(NamedTuple):
-    """What the page was asked for. `service` is a protocol and a port as in `Asked`."""
+    """What the page was asked for, as it was written."""
 
     by: str
     label: str
     tenants: list[str]
     protocol: str
     port: str
-    service: tuple[int, int] | None
 
 
 @blueprint.get("/policies/matrix")
 @allow(TENANT_READERS, by=SIGHT)
-def reachability() -> str:
+def reachability() -> str | Response:
     with reading() as session:
         known = [row.name for row in tenants.find(session, limit=MOST_TENANTS + 1).items]
-        wanted = _wanted(len(known))
+    wanted = _wanted(len(known))
+    try:
+        return _answered(wanted, known)
+    except (Problem, DomainError) as refused:
+        problem = refused if isinstance(refused, Problem) else from_domain(refused)
+        return Response(render("matrix.html", "Policies", wanted=wanted, names=[], problem=problem), problem.status)
+
+
+def _answered(wanted: Wanted, known: Sequence[str]) -> str:
+    if len(wanted.tenants) > MOST_TENANTS:
+        raise _too_much(f"{len(wanted.tenants)} tenants")
+    service = _service(wanted)
+    with reading() as session:
         rows = [tenants.get(session, name) for name in wanted.tenants or known[:MOST_TENANTS]]
         ids = [row.id for row in rows]
         many = _endpoints(session, ids)
@@ -58,7 +70,7 @@ def reachability() -> str:
     groups = grouped(world, naming)
     names = list(groups)[:MOST_GROUPS]
     effort = Effort(MOST_JUDGED)
-    cells = matrix(world, {name: groups[name] for name in names}, effort, wanted.service)
+    cells = matrix(world, {name: groups[name] for name in names}, effort, service)
     row, column = request.args.get("row"), request.args.get("column")
     chosen = cells.get((row or "", column or ""))
     return render(
@@ -84,20 +96,24 @@ def _wanted(tenants: int) -> Wanted:
     by, label = request.args.get("by", ""), request.args.get("label", "app").strip()[:317]
     by = by if by in GROUPINGS or by == "label" else "tenant" if tenants > 1 else "network"
     protocol, port = request.args.get("protocol", ""), request.args.get("port", "").strip()
-    service = None
+    if protocol not in NUMBERS:
+        protocol = ""
+    if not protocol or protocol in ECHO:
+        port = ""
+    return Wanted(by, label, request.args.get("tenants", "").replace(",", " ").split(), protocol, port)
+
+
+def _service(wanted: Wanted) -> tuple[int, int] | None:
+    """A protocol and a port as in `Asked`; None: whatever there is."""
+    protocol, port = wanted.protocol, wanted.port
+    if not protocol:
+        return None
     if protocol in ECHO:
-        service, port = (NUMBERS[protocol], ECHO[protocol]), ""
-    elif protocol in NUMBERS:
-        if not port.isdecimal() or not 1 <= int(port[:6]) <= 65535:
-            message = f"'{port}' is no port; use 1 to 65535."
-            raise Problem("invalid", message, [FieldFault("port", message)])
-        service = NUMBERS[protocol], int(port)
-    else:
-        protocol = port = ""
-    given = request.args.get("tenants", "").replace(",", " ").split()
-    if len(given) > MOST_TENANTS:
-        raise _too_much(f"{len(given)} tenants")
-    return Wanted(by, label, given, protocol, port, service)
+        return NUMBERS[protocol], ECHO[protocol]
+    if not port.isdecimal() or not 1 <= int(port[:6]) <= 65535:
+        message = f"'{port}' is no port; use 1 to 65535."
+        raise Problem("invalid", message, [FieldFault("port", message)])
+    return NUMBERS[protocol], int(port)
 
 
 def _asked(wanted: Wanted) -> dict[str, str]:

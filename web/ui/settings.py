@@ -198,7 +198,14 @@ def _tenant(hint: str) -> Field:
 @blueprint.route("/roles/<int:binding>/revoke", methods=BOTH)
 @allow(TENANT_ADMINS, by=SIGHT)
 def revoke_role(binding: int) -> Response | str:
-    work = _work("Take a role away", "It takes effect with the next request.", "Take away", danger=True)
+    with reading() as session:
+        row = api_people.get_binding(session, binding)
+        item, members = present.binding(row), [member.name for member in row.group.members] if row.group else []
+    who, where = item["user"] or f"group {item['group']}", item["tenant"] or "the whole cluster"
+    lead = f"{who} is {item['role']} in {where}. It takes effect with the next request."
+    losing = f"{who}, with {', '.join(members)} in it," if members else who
+    work = _work(f"Take a role away from {who}", lead, "Take away", danger=True)
+    work = work._replace(breaks=[f"{losing} may no longer do in {where} what no other role allows."])
     return carried_out(work, lambda values: lambda tx: api_people.revoked(tx, binding), previewed=False)
 
 
@@ -239,8 +246,26 @@ def new_token() -> Response | str:
 @blueprint.route("/tokens/<int:token>/revoke", methods=BOTH)
 @allow(TENANT_ADMINS, by=SIGHT)
 def revoke_token(token: int) -> Response | str:
-    work = _work("Revoke a token", "It opens nothing any more. This cannot be undone.", "Revoke", danger=True)
+    with reading() as session:
+        item = api_tokens.get(session, token)
+    owner = f"user {item['user']}" if item["user"] else "nobody"
+    reach = item["tenant"] or (f"host {item['host']}" if item["host"] else "the whole cluster")
+    lead = f"Its role is {item['role']}, it is {owner}'s, and it reaches {reach}. This cannot be undone."
+    work = _work(f"Revoke token {item['name']}", lead, "Revoke", danger=True)._replace(breaks=[_lost_with(item)])
     return carried_out(work, lambda values: lambda tx: api_tokens.revoked(tx, token), previewed=False)
+
+
+def _lost_with(token: Json) -> str:
+    """What ends when a token is revoked."""
+    host = token["host"] or "any host"
+    match token["role"]:
+        case "agent":
+            return f"The agent of {host} loses its access: {host} is silent until it is enrolled with a new token."
+        case "enrol":
+            return f"Nobody enrols {host} with it any more; a new token of {host} is needed for that."
+        case "cni":
+            return f"No container on {host} is attached or detached with it any more."
+    return "Whatever shows it is refused from its next request on."
 
 
 @blueprint.route("/cluster/isolation", methods=BOTH)

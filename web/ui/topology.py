@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flask import jsonify, request, url_for
+from flask import Response, jsonify, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from db import gathered
+from db import gathered, tenants
+from db.errors import DomainError
 from db.gathered import Gathered
 from web.auth.access import SIGHT, TENANT_READERS, allow, sight, unseen
+from web.problems import Problem, from_domain
 from web.state import reading
 from web.ui import words
 from web.ui.frame import blueprint, render, text_asked
@@ -30,14 +32,23 @@ MOST_IN_BOX = 400
 BUSIEST = 8
 FEW_HOSTS = 8
 """So many hosts' tunnels are all drawn; of more, those that are in trouble and those of the host that is looked at."""
+NOTHING: Json = {"part": "", "boxes": [], "tunnels": [], "hues": {}}
 
 
 @blueprint.get("/topology")
 @allow(TENANT_READERS, by=SIGHT)
-def topology() -> str:
-    with reading() as session:
-        drawn = draw(session)
-    return render("topology.html", "Topology", lead=lead(drawn), drawn=drawn, asked=asked(), groups=list(GROUPS))
+def topology() -> str | Response:
+    try:
+        with reading() as session:
+            drawn = draw(session)
+    except (Problem, DomainError) as refused:
+        problem = refused if isinstance(refused, Problem) else from_domain(refused)
+        return Response(_page(NOTHING, problem.detail), problem.status)
+    return _page(drawn, lead(drawn))
+
+
+def _page(drawn: Json, said: str) -> str:
+    return render("topology.html", "Topology", lead=said, drawn=drawn, asked=_written(), groups=list(GROUPS))
 
 
 @blueprint.get("/topology/boxes")
@@ -74,16 +85,23 @@ def topology_inside() -> ResponseReturnValue:
 
 def asked() -> dict[str, str | None]:
     """`group`: what boxes are; `tenant`: only what is of this one."""
-    group = request.args.get("group", "host")
-    tenant = request.args.get("tenant", "").strip()[:63] or None
-    seen = sight()
+    which = _written()
+    tenant, seen = which["tenant"], sight()
     if tenant is not None and seen is not None and tenant not in seen:
         raise unseen(tenant)
+    return which
+
+
+def _written() -> dict[str, str | None]:
+    group = request.args.get("group", "host")
+    tenant = request.args.get("tenant", "").strip()[:63] or None
     return {"group": group if group in GROUPS else "host", "tenant": tenant, "q": text_asked()}
 
 
 def draw(session: Session) -> Json:
     which = asked()
+    if which["tenant"]:
+        tenants.get(session, which["tenant"])
     group = which["group"] or "host"
     found = gathered.count(session, group, GROUPS[group], tenant=which["tenant"])
     match = (
@@ -97,7 +115,11 @@ def draw(session: Session) -> Json:
     for box in boxes[:MOST_BOXES]:
         box["url"] = _url(group, box["name"])
     between = tunnels(session, hosts) if group == "host" else []
+    if which["tenant"]:
+        drawn = {box["name"] for box in boxes}
+        between = [one for one in between if drawn.issuperset(one["ends"])]
     return {
+        "tenant": which["tenant"],
         "group": group,
         "part": GROUPS[group],
         "boxes": boxes[:MOST_BOXES],
@@ -167,6 +189,8 @@ def _lightest_last(boxes: list[Json]) -> list[Json]:
 
 def lead(drawn: Json) -> str:
     boxes, part = drawn["boxes"], drawn["part"]
+    if not boxes and drawn["tenant"]:
+        return f"Nothing to draw yet: tenant {drawn['tenant']} has no endpoint."
     if not boxes:
         return "Nothing to draw yet: there is no host and no endpoint."
     endpoints = sum(box["endpoints"] for box in boxes)

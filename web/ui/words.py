@@ -230,10 +230,23 @@ def change(progress: Item) -> Lead:
     return Lead(f"Change {number} is applying, {done} of {many(len(hosts), 'host')} done.", under, "changing")
 
 
+def changed(entry: Item) -> list[str]:
+    """What an entry of the audit log changed, in words; nothing where no field that is kept there did."""
+    fields = {*(entry["before"] or {}), *(entry["after"] or {})} - {"version"}
+    if not fields and (entry["noun"], entry["op"]) == ("user", "update"):
+        return ["password"]  # of which nothing is kept
+    return [name.replace("_", " ") for name in sorted(fields)]
+
+
 def found(query: str, counts: Mapping[str, int]) -> str:
     if not query:
         return "Type a name, an address, a MAC or a VNI."
-    said = [many(count, noun.removesuffix("s")) for noun, count in counts.items() if count]
+    one = {"policies": "policy"}
+    said = [
+        f"{thousands(count)} {noun if count != 1 else one.get(noun, noun.removesuffix('s'))}"
+        for noun, count in counts.items()
+        if count
+    ]
     return f"{', '.join(said)}." if said else "Nothing has this name, address, MAC or VNI."
 
 

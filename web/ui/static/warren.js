@@ -129,9 +129,12 @@
   // ---- keys ----
   let going = false;
   const move = (step) => {
-    const links = [...document.querySelectorAll(".list tbody th a")];
+    // A row's name, or its first link where the name is none; from the row that is looked at, if one is.
+    const lines = [...document.querySelectorAll(".list tbody tr")].filter((one) => one.querySelector("a"));
+    const links = lines.map((one) => one.querySelector("th a") ?? one.querySelector("a"));
     if (!links.length) return;
-    const at = links.indexOf(document.activeElement);
+    const here = document.activeElement?.closest(".list tbody tr") ?? byId(byId("drawer")?.dataset.row);
+    const at = lines.indexOf(here);
     const next = at < 0 ? (step > 0 ? 0 : links.length - 1) : Math.min(links.length - 1, Math.max(0, at + step));
     links[next].focus();
     links[next].scrollIntoView({ block: "nearest" });
@@ -155,9 +158,9 @@
       byId("search")?.select();
     } else if (event.key === "?") {
       byId("keys")?.showModal();
-    } else if (event.key === " " && event.target.matches(".list tbody th a, .look")) {
+    } else if (event.key === " " && event.target.matches(".list tbody a")) {
       event.preventDefault();
-      event.target.closest("tr").querySelector(".look")?.click();
+      (event.target.closest("tr").querySelector(".look") ?? event.target).click();
     } else if (event.key === "ArrowDown" || event.key === "j") {
       event.preventDefault();
       move(1);
