@@ -107,7 +107,10 @@ def test_what_is_exported_is_what_there_is(cli: Cli, everything: Path, tmp_path:
     assert cli("apply", "-f", str(exported), "--prune", "--dry-run") == "Everything is as the files say.\n"
     documents = list(yaml.safe_load_all(exported.read_text()))
     named = {(one["kind"], one["metadata"].get("name")): one for one in documents}
-    assert named["Network", "auto"]["spec"] == {"mtu": 1400}  # its subnet is of the pool
+    auto = json.loads(cli("network", "show", "acme/auto", "-o", "json"))["subnets"]
+    assert {one["pool"] for one in auto} == {"default", "default6"}
+    spec = {"subnets": [one["cidr"] for one in auto], "gateways": [one["gateway"] for one in auto], "mtu": 1400}
+    assert named["Network", "auto"]["spec"] == spec
     assert {one["metadata"].get("namespace") for one in documents if one["kind"] == "Network"} == {"acme", "beta"}
 
 
