@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 if TYPE_CHECKING:
+    from client.manifests import Found
     from client.rest import Rest
 
 Json = dict[str, Any]
@@ -53,30 +54,39 @@ SPEC = {
 
 
 class Object(NamedTuple):
-    """`fields` are the API's. `version` and `id` are of what is there."""
+    """`fields` are the API's. `version` and `id` are of what is there, `place` is where a file says it."""
 
     kind: str
     name: str
     fields: Json
     version: int | None = None
     id: int | None = None
+    place: str = ""
 
 
-def wanted(documents: Iterable[Json]) -> list[Object]:
+def wanted(documents: Iterable[Found]) -> list[Object]:
     found: dict[tuple[str, str], Object] = {}
     for document in documents:
-        one = _object(document)
+        try:
+            one = _object(document.document)._replace(place=document.place)
+        except click.ClickException as fault:
+            raise document.fault(fault.message) from None
         if (one.kind, one.name) in found:
-            raise click.ClickException(f"{what(one)} stands twice in the files; leave one out.")
+            before = found[one.kind, one.name].place
+            raise document.fault(f"{what(one)} stands twice in the files, before in {before}; leave one out.")
         found[one.kind, one.name] = one
     return list(found.values())
 
 
 def _object(document: Json) -> Object:
     kind, metadata, spec = document.get("kind"), document.get("metadata") or {}, document.get("spec") or {}
+    if not isinstance(metadata, dict) or not isinstance(spec, dict):
+        raise click.ClickException(f"metadata and spec of {kind} are mappings; write fields and values.")
     if document.get("apiVersion") != API:
         name = "/".join(str(metadata[key]) for key in ("namespace", "name") if metadata.get(key))
         return Object(POLICY, name, document)
+    if not isinstance(metadata.get("labels", {}), dict):
+        raise click.ClickException(f"metadata.labels of {kind} is a mapping; write keys and values.")
     if kind not in SPEC:
         raise click.ClickException(f"{API} has no kind {kind!r}; there are {', '.join(SPEC)}.")
     unknown = sorted(set(spec) - set(SPEC[kind])) + sorted(set(metadata) - {"name", "namespace", "labels"})

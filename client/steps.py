@@ -38,6 +38,7 @@ class Step(NamedTuple):
     what: str
     details: list[str]
     requests: list[Request]
+    place: str = ""
 
     def __str__(self) -> str:
         return "\n    ".join([f"{self.sign} {self.what}", *self.details])
@@ -55,7 +56,7 @@ def steps(wished: Iterable[Object], there: Iterable[Object], prune: bool) -> lis
         else one
         for one in asked
     ]
-    found = [step for one in asked if (step := _step(one, has.get((one.kind, one.name))))]
+    found = [step._replace(place=one.place) for one in asked if (step := _step(one, has.get((one.kind, one.name))))]
     if prune:
         gone = [one for key, one in has.items() if key not in names and one.kind != CLUSTER]
         # A tenant takes along what is in it.
@@ -88,7 +89,8 @@ def _step(one: Object, there: Object | None) -> Step | None:
     if not different:
         return None
     if fixed := [key for key in FIXED.get(one.kind, ()) if key in different]:
-        raise click.ClickException(f"{what(one)}: {fixed[0]} cannot change; delete it and make it anew.")
+        said = f"{what(one)}: {fixed[0]} cannot change; delete it and make it anew."
+        raise click.ClickException(f"{one.place}: {said}" if one.place else said)
     details = [f"{key}: {there.fields.get(key)} -> {value}" for key, value in different.items()]
     if one.kind in ("RoleBinding", "Record"):
         return Step("~", what(one), details, [request._replace(version=there.version) for request in _creation(one)])
@@ -180,7 +182,10 @@ def _plain(written: Any) -> list[Any]:
 
 def _creation(one: Object) -> list[Request]:
     match one.kind:
-        case "Tenant" | "Network" | "User":
+        case "Network":
+            # A file names the subnets that pools gave, too.
+            return [Request("POST", "/networks", {"name": one.name, **one.fields, "of_pools": True})]
+        case "Tenant" | "User":
             return [Request("POST", f"/{one.kind.lower()}s", {"name": one.name, **one.fields})]
         case "Pool":
             asked = {"name": one.name} | {key: value for key, value in one.fields.items() if key != "state"}

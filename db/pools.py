@@ -163,7 +163,7 @@ def _claim(tx: Transaction, pool: AddressPool, what: str) -> Carved:
 
 def has(pool: AddressPool, subnet: IPNetwork) -> bool:
     """Whether it is one of those that the pool gives out."""
-    return subnet.prefixlen == pool.prefix and overlap(pool.cidr, subnet)
+    return subnet.prefixlen == pool.prefix and overlap(parse_range(pool.cidr), subnet)
 
 
 def take(tx: Transaction, pool: AddressPool, subnet: IPNetwork) -> Carved | None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from client import declared, steps
+from client.manifests import Found
 from db.changes import transaction
 from db.tables import HostStatus
 from tests.databases import SqliteTemplate
@@ -47,9 +48,13 @@ class Rest:
             cursor = f"&cursor={page['next']}"
 
 
+def found_in(documents: list[Json]) -> list[Found]:
+    return [Found("all.yaml", number, document) for number, document in enumerate(documents)]
+
+
 def applied(rest: Rest, documents: list[Json], prune: bool = False) -> int:
     """How many steps it took."""
-    wished = declared.wanted(documents)
+    wished = declared.wanted(found_in(documents))
     kinds = declared.ORDER if prune else {one.kind for one in wished}
     found = steps.steps(wished, declared.present(rest, kinds), prune)  # type: ignore[arg-type]
     for step in found:
@@ -198,7 +203,7 @@ def test_subnets_of_pools_are_rebuilt_to_the_byte(
 def test_a_subnet_of_a_pool_is_had_once(rest: Rest) -> None:
     applied(rest, [of("Tenant", "acme", defaultNetwork=False), of("Tenant", "beta", defaultNetwork=False)])
     assert not [one for one in rest.items("/networks") if one["tenant"] in ("acme", "beta")]
-    wanted = {"subnets": ["10.128.77.0/24"], "private": True}
+    wanted = {"subnets": ["10.128.77.0/24"], "private": True, "of_pools": True}
     made = rest.request("POST", "/networks", {"name": "acme/web", **wanted}).body
     assert made["subnets"][0]["pool"] == "default"
     again = rest.call("POST", "/networks", {"name": "beta/web", **wanted})
@@ -230,7 +235,7 @@ def test_what_changes_is_changed_and_what_is_not_named_goes(rest: Rest) -> None:
     assert found["Pool", "second"]["state"] == "draining"
     web = found["Network", "web"]
     assert (web["ipRanges"], web["strict"], web["outbound"]) == (["10.20.0.128/25"], True, False)
-    kept = declared.wanted([of("Record", "other", "acme", addresses=["192.0.2.1"])])
+    kept = declared.wanted(found_in([of("Record", "other", "acme", addresses=["192.0.2.1"])]))
     there = declared.present(rest, {"Record"})  # type: ignore[arg-type]
     assert [str(step) for step in steps.steps(kept, there, prune=True)] == [
         *("+ Record acme/other", "- Record acme/mail"),
