@@ -164,13 +164,13 @@ class Line:
         self._line.close()
 
 
-def asked(space: str, address: str, port: int = PORT, seconds: float = 20.0) -> str | None:
-    """From which address a machine there hears the namespace over TCP; None if it does not answer."""
-    try:
-        with closing(Line(space, address, port, seconds)) as line:
+def asked(space: str, address: str, port: int = PORT, seconds: float = 30.0) -> str | None:
+    """From which address a machine there hears the namespace over TCP; None if it does not answer, on none of three
+    connections."""
+    for _ in range(3):
+        with suppress(OSError), closing(Line(space, address, port, seconds / 3)) as line:
             return line.ask()
-    except OSError:
-        return None
+    return None
 
 
 def asked_udp(space: str, address: str, port: int = PORT, seconds: float = 30.0) -> str | None:

@@ -13,6 +13,7 @@ import pytest
 
 from lab import netns
 from lab.state import Placed
+from tests.lab import caches
 from tests.lab.standing import isolate, join, make_global, peer, set_mode, unpeer
 from tests.lab.test_lossless import RATE, streams
 from tests.lab.test_spoofing import ip
@@ -125,6 +126,7 @@ def test_an_open_connection_stops_at_the_next_packet_when_it_is_no_longer_allowe
         assert says(near, far) and says(far, near) and says(here, there)
         datagrams.flow()
         forbid()
+        caches.follow(world.lab)
         at = time.monotonic()
         late = [stamp - at for stamp in datagrams.arrived(1.0) if stamp > at]
         assert not late, f"{len(late)} datagrams sent up to {max(late) * 1000:.1f} ms after the change was live"
