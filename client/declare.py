@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from client import output
@@ -9,6 +12,11 @@ from client.change import wait
 from client.context import Context
 from client.options import changing
 from client.policies import default_tenant, files
+
+if TYPE_CHECKING:
+    from client.steps import Step
+
+SAME = "Everything is as the files say."
 
 
 @click.command()
@@ -21,6 +29,7 @@ def apply(context: Context, files: tuple[str, ...], tenant: str | None, prune: b
     """Make everything but hosts and endpoints as some files say.
 
     Prints what differs, then does it, one after the other. Fields that the files do not name stay as they are.
+    --dry-run has the API try each, and tells what it would refuse and who would reach whom.
 
     \b
     Example:
@@ -28,41 +37,61 @@ def apply(context: Context, files: tuple[str, ...], tenant: str | None, prune: b
       warren apply -f all.yaml --dry-run
       warren apply -f all.yaml --prune
     """
-    from client import declared, manifests, steps  # PyYAML takes longer to load than `--help` takes
+    from client import declared, manifests, steps, trial  # PyYAML takes longer to load than `--help` takes
+    from client.rest import Problem
 
-    wished = declared.wanted(manifests.read(files, tenant))
+    wished = declared.wanted(manifests.located(files, tenant))
     there = declared.present(context.rest, {one.kind for one in wished})
     found = steps.steps(wished, there, prune)
-    dry_run = context.dry_run
+    if context.dry_run:
+        _try(context, found)
+        return
     table = context.output == "table"
     revision, done = 0, 0
     try:
         for step in found:
             if table:
                 click.echo(str(step))
-            if dry_run:
-                continue
             for method, path, body, version in step.requests:
                 seen = {"If-Match": f'"{version}"'} if version is not None else {}
-                reply = context.rest.request(method, path, body, headers=seen).body
+                try:
+                    reply = context.rest.request(method, path, body, headers=seen).body
+                except Problem as problem:
+                    raise click.ClickException(trial.refused(step, problem)) from None
                 revision = max(revision, reply.get("revision", 0))
             done += 1
     finally:
-        if done < len(found) and not dry_run:
+        if done < len(found):
             click.echo(f"{done} of {len(found)} were done; mend the rest and apply again.", err=True)
     if revision and context.wait:
         wait(context.rest, revision, context.timeout)
     if table:
-        click.echo(_sentence(len(found), dry_run))
+        click.echo(f"{done} done." if found else SAME)
     else:
-        plan = [{"sign": step.sign, "what": step.what, "details": step.details} for step in found]
-        output.data(context.output, {"steps": plan, "done": not dry_run, "revision": revision or None})
+        output.data(context.output, {"steps": _plan(found), "done": True, "revision": revision or None})
 
 
-def _sentence(count: int, dry_run: bool) -> str:
-    if not count:
-        return "Everything is as the files say."
-    return f"{count} to do. Nothing was changed." if dry_run else f"{count} done."
+def _plan(found: Sequence[Step]) -> list[dict[str, Any]]:
+    return [{"sign": step.sign, "what": step.what, "details": step.details} for step in found]
+
+
+def _try(context: Context, found: Sequence[Step]) -> None:
+    """Print what would be done and what the API says of it. Raises with all that it would refuse."""
+    from client import trial
+
+    table = context.output == "table"
+    plan, faults = _plan(found), []
+    for shown, (step, told) in zip(plan, trial.tried(context.rest, found), strict=True):
+        shown |= {"words": told.words, "fault": told.fault}
+        faults += [told.fault] if told.fault else []
+        if table:
+            click.echo("\n    ".join([str(step), *told.words]))
+    if table:
+        click.echo(f"{len(found)} to do. Nothing was changed." if found else SAME)
+    else:
+        output.data(context.output, {"steps": plan, "done": False, "revision": None})
+    if faults:
+        raise click.ClickException("\n".join([f"{len(faults)} would be refused:", *faults]))
 
 
 @click.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 if TYPE_CHECKING:
+    from client.manifests import Found
     from client.rest import Rest
 
 Json = dict[str, Any]
@@ -27,7 +28,12 @@ ORDER = (
 OF_TENANTS = ("Network", "Reservation", "Record")
 LAYOUT = {"ipRanges": "ip_ranges", "excludes": "excludes", "auxAddresses": "aux_addresses", "blockSizes": "block_sizes"}
 SPEC = {
-    "Tenant": {"trackAll": "track_all", "defaultDeny": "default_deny", "quota": "quota"},
+    "Tenant": {
+        "trackAll": "track_all",
+        "defaultDeny": "default_deny",
+        "quota": "quota",
+        "defaultNetwork": "default_network",
+    },
     "Network": {
         **{key: key for key in ("subnets", "gateways", "private", "isolated", "mtu", "plan", "strict")},
         **{key: key for key in ("broadcast", "outbound", "transport")},
@@ -48,30 +54,39 @@ SPEC = {
 
 
 class Object(NamedTuple):
-    """`fields` are the API's. `version` and `id` are of what is there."""
+    """`fields` are the API's. `version` and `id` are of what is there, `place` is where a file says it."""
 
     kind: str
     name: str
     fields: Json
     version: int | None = None
     id: int | None = None
+    place: str = ""
 
 
-def wanted(documents: Iterable[Json]) -> list[Object]:
+def wanted(documents: Iterable[Found]) -> list[Object]:
     found: dict[tuple[str, str], Object] = {}
     for document in documents:
-        one = _object(document)
+        try:
+            one = _object(document.document)._replace(place=document.place)
+        except click.ClickException as fault:
+            raise document.fault(fault.message) from None
         if (one.kind, one.name) in found:
-            raise click.ClickException(f"{what(one)} stands twice in the files; leave one out.")
+            before = found[one.kind, one.name].place
+            raise document.fault(f"{what(one)} stands twice in the files, before in {before}; leave one out.")
         found[one.kind, one.name] = one
     return list(found.values())
 
 
 def _object(document: Json) -> Object:
     kind, metadata, spec = document.get("kind"), document.get("metadata") or {}, document.get("spec") or {}
+    if not isinstance(metadata, dict) or not isinstance(spec, dict):
+        raise click.ClickException(f"metadata and spec of {kind} are mappings; write fields and values.")
     if document.get("apiVersion") != API:
         name = "/".join(str(metadata[key]) for key in ("namespace", "name") if metadata.get(key))
         return Object(POLICY, name, document)
+    if not isinstance(metadata.get("labels", {}), dict):
+        raise click.ClickException(f"metadata.labels of {kind} is a mapping; write keys and values.")
     if kind not in SPEC:
         raise click.ClickException(f"{API} has no kind {kind!r}; there are {', '.join(SPEC)}.")
     unknown = sorted(set(spec) - set(SPEC[kind])) + sorted(set(metadata) - {"name", "namespace", "labels"})
@@ -130,13 +145,16 @@ def present(rest: Rest, kinds: Iterable[str]) -> Iterator[Object]:
     """What the API has of these kinds, as far as the asker sees it."""
     for kind in ORDER:
         if kind in kinds:
-            yield from _READERS[kind](rest)
+            # By name and not by age: files are compared, and kept with their history.
+            yield from sorted(_READERS[kind](rest), key=lambda one: (one.name, what(one)))
 
 
 def _tenants(rest: Rest) -> Iterator[Object]:
+    networks = {network["name"] for network in rest.items("/networks")}
     for item in rest.items("/tenants"):
         labels = {key: value for key, value in item["labels"].items() if key != NAME_LABEL}
         fields = {key: item[key] for key in ("track_all", "default_deny", "quota")} | {"labels": labels}
+        fields["default_network"] = f"{item['name']}/default" in networks
         yield Object("Tenant", item["name"], fields, item["version"])
 
 
@@ -157,18 +175,17 @@ _OF_NETWORK = (
 
 def _networks(rest: Rest) -> Iterator[Object]:
     for item in rest.items("/networks"):
-        # What is cut from the cluster's pool would be cut elsewhere by another cluster.
-        own = [subnet for subnet in item["subnets"] if subnet["pool"] is None]
+        # Those of a pool, too: the same pool gives out the same ones elsewhere to who names them.
+        own = item["subnets"]
         fields = {key: item[key] for key in _OF_NETWORK} | {"mtu": item["own_mtu"]}
-        if own:
-            fields |= {
-                "subnets": [one["cidr"] for one in own],
-                "gateways": [one["gateway"] for one in own if one["gateway"] is not None],
-                "ip_ranges": [one["ip_range"] for one in own if one["ip_range"] is not None],
-                "excludes": [excluded for one in own for excluded in one["excludes"]],
-                "aux_addresses": {name: address for one in own for name, address in one["aux_addresses"].items()},
-                "block_sizes": list(dict.fromkeys(one["block_size"] for one in own if one["block_size"] is not None)),
-            }
+        fields |= {
+            "subnets": [one["cidr"] for one in own],
+            "gateways": [one["gateway"] for one in own if one["gateway"] is not None],
+            "ip_ranges": [one["ip_range"] for one in own if one["ip_range"] is not None],
+            "excludes": [excluded for one in own for excluded in one["excludes"]],
+            "aux_addresses": {name: address for one in own for name, address in one["aux_addresses"].items()},
+            "block_sizes": list(dict.fromkeys(one["block_size"] for one in own if one["block_size"] is not None)),
+        }
         yield Object("Network", item["name"], fields, item["version"])
 
 
@@ -196,7 +213,7 @@ def _records(rest: Rest) -> Iterator[Object]:
 
 def _groups(rest: Rest) -> Iterator[Object]:
     for item in rest.items("/groups"):
-        yield Object("Group", item["name"], {"members": item["members"]})
+        yield Object("Group", item["name"], {"members": sorted(item["members"])})
 
 
 def _peerings(rest: Rest) -> Iterator[Object]:
@@ -257,12 +274,13 @@ def document(one: Object) -> Json:
         metadata = {"name": name} | ({"namespace": places[0]} if places else {})
         inside = {"network": places[1]} if len(places) > 1 else {}
         if one.fields.get("labels"):
-            metadata["labels"] = one.fields["labels"]
+            metadata["labels"] = dict(sorted(one.fields["labels"].items()))
     spec = {key: one.fields[field] for key, field in SPEC[one.kind].items() if _said(one, field)}
+    spec = {key: dict(sorted(value.items())) if isinstance(value, dict) else value for key, value in spec.items()}
     return {"apiVersion": API, "kind": one.kind, "metadata": metadata, "spec": inside | spec}
 
 
-_DEFAULTS = {"state": "enabled", "plan": "shared", "transport": "vxlan", "outbound": True}
+_DEFAULTS = {"state": "enabled", "plan": "shared", "transport": "vxlan", "outbound": True, "default_network": True}
 """What else than nothing a field is when nobody names it."""
 
 

@@ -28,21 +28,31 @@ class Found(NamedTuple):
     line: int
     document: Any
 
+    @property
+    def place(self) -> str:
+        return f"{self.file}, line {self.line}"
+
     def fault(self, problem: str) -> click.ClickException:
-        return click.ClickException(f"{self.file}, line {self.line}: {problem}")
+        return click.ClickException(f"{self.place}: {problem}")
 
 
 def read(files: Iterable[str], tenant: str | None = None) -> list[Json]:
     """All documents of some files (`-` is standard input). Those without a namespace get `tenant`."""
-    documents = []
-    for file in files:
-        documents += of_text(_called(file), _text(file), tenant)
-    return documents
+    return [found.document for found in located(files, tenant)]
+
+
+def located(files: Iterable[str], tenant: str | None = None) -> list[Found]:
+    """The same, and where each stands."""
+    return [found for file in files for found in _of_text(_called(file), _text(file), tenant)]
 
 
 def of_text(name: str, text: str, tenant: str | None = None) -> list[Json]:
     """The documents of one text, which is called `name` where something is wrong with it."""
-    documents = [_in_tenant(found, tenant) for found in _unpacked(_parsed(name, text))]
+    return [found.document for found in _of_text(name, text, tenant)]
+
+
+def _of_text(name: str, text: str, tenant: str | None) -> list[Found]:
+    documents = [found._replace(document=_in_tenant(found, tenant)) for found in _unpacked(_parsed(name, text))]
     if not documents:
         raise click.ClickException(f"{name} holds no document; write one as Kubernetes has it.")
     return documents

@@ -38,6 +38,7 @@ class Step(NamedTuple):
     what: str
     details: list[str]
     requests: list[Request]
+    place: str = ""
 
     def __str__(self) -> str:
         return "\n    ".join([f"{self.sign} {self.what}", *self.details])
@@ -47,10 +48,16 @@ def steps(wished: Iterable[Object], there: Iterable[Object], prune: bool) -> lis
     """In the order in which they are to be done. With `prune` what is there and not wished for goes."""
     has = {(one.kind, one.name): one for one in there}
     asked = sorted(wished, key=lambda one: (ORDER.index(one.kind), one.name))
-    brought = {f"{one.name}/default" for one in asked if one.kind == "Tenant" and (one.kind, one.name) not in has}
-    found = [step for one in asked if (step := _step(one, has.get((one.kind, one.name)), one.name in brought))]
+    names = {(one.kind, one.name) for one in asked}
+    # A new tenant brings a network of this name along, which would have a subnet that another one shall have.
+    asked = [
+        one._replace(fields={**one.fields, "default_network": False})
+        if one.kind == "Tenant" and ("Network", f"{one.name}/default") in names
+        else one
+        for one in asked
+    ]
+    found = [step._replace(place=one.place) for one in asked if (step := _step(one, has.get((one.kind, one.name))))]
     if prune:
-        names = {(one.kind, one.name) for one in asked}
         gone = [one for key, one in has.items() if key not in names and one.kind != CLUSTER]
         # A tenant takes along what is in it.
         tenants = {one.name for one in gone if one.kind == "Tenant"}
@@ -70,11 +77,9 @@ def _within(one: Object, tenants: set[str]) -> bool:
     return "/" in one.name and one.name.partition("/")[0] in tenants
 
 
-def _step(one: Object, there: Object | None, brought: bool) -> Step | None:
+def _step(one: Object, there: Object | None) -> Step | None:
     if there is None:
-        # A new tenant brings a network of this name along.
-        anew = [Request("DELETE", f"/networks/{one.name}")] if brought else []
-        return Step("+", what(one), [], [*anew, *_creation(one)])
+        return Step("+", what(one), [], _creation(one))
     if one.kind == POLICY:
         if one.fields == there.fields:
             return None
@@ -84,7 +89,8 @@ def _step(one: Object, there: Object | None, brought: bool) -> Step | None:
     if not different:
         return None
     if fixed := [key for key in FIXED.get(one.kind, ()) if key in different]:
-        raise click.ClickException(f"{what(one)}: {fixed[0]} cannot change; delete it and make it anew.")
+        said = f"{what(one)}: {fixed[0]} cannot change; delete it and make it anew."
+        raise click.ClickException(f"{one.place}: {said}" if one.place else said)
     details = [f"{key}: {there.fields.get(key)} -> {value}" for key, value in different.items()]
     if one.kind in ("RoleBinding", "Record"):
         return Step("~", what(one), details, [request._replace(version=there.version) for request in _creation(one)])
@@ -141,6 +147,8 @@ def moves(has: Standings, asked: Standings) -> Iterator[Request]:
 
 def _agree(field: str, asked: Any, has: Any) -> bool:
     """Whether what is there is what a file says, which may write it in other words or another order."""
+    if field == "default_network":
+        return True  # said of a tenant that is made; a network goes as others do
     if field in ("gateways", "block_sizes"):
         # Of subnets for which the file names none, the API chose.
         return _all(asked) <= _all(has)
@@ -174,7 +182,10 @@ def _plain(written: Any) -> list[Any]:
 
 def _creation(one: Object) -> list[Request]:
     match one.kind:
-        case "Tenant" | "Network" | "User":
+        case "Network":
+            # A file names the subnets that pools gave, too.
+            return [Request("POST", "/networks", {"name": one.name, **one.fields, "of_pools": True})]
+        case "Tenant" | "User":
             return [Request("POST", f"/{one.kind.lower()}s", {"name": one.name, **one.fields})]
         case "Pool":
             asked = {"name": one.name} | {key: value for key, value in one.fields.items() if key != "state"}

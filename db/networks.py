@@ -40,8 +40,10 @@ def create(
     vlan: int | None = None,
     cross_subnet: bool = False,
     labels: Mapping[str, str] | None = None,
+    of_pools: bool = False,
 ) -> Network:
-    """`carried_by` names a transport. Without `subnets` the network gets one of each family out of the pools. A vlan
+    """`carried_by` names a transport. Without `subnets` the network gets one of each family out of the pools; with
+    `of_pools` they may be subnets that pools give out. A vlan
     network sits on the segment `physical` with the tag `vlan`, or 0; its gateways are outside routers, if any."""
     session = tx.session
     tenant_name, short = qualified(name, "network")
@@ -84,7 +86,7 @@ def create(
     network.vni = allocate.claim(session, Shared.VNI, tx.now, what="the range of VNIs", remedy=_FEWER)
     place = Place(tenant.id, network.zone, private, isolated)
     layout = layout._replace(external=network.physical is not None)
-    network.subnets = subnetting.make(tx, name, place, chosen, layout)
+    network.subnets = subnetting.make(tx, name, place, chosen, layout, of_pools)
     session.add(network)
     session.flush()
     tx.record("network", network.id, "create", tenant_id=tenant.id)

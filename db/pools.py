@@ -1,7 +1,8 @@
 """Address pools: ranges of which networks without a subnet of their own get one. Decides which pool gives the next one.
 
 Pools of a family are asked in the order in which they were made. A pool never overlaps another one, nor a subnet that
-somebody chose. Does not know how the addresses of a subnet are given out.
+somebody chose, unless it is just one of the pool's: then it counts there. Does not know how the addresses of a subnet
+are given out.
 """
 
 from __future__ import annotations
@@ -158,6 +159,18 @@ def _claim(tx: Transaction, pool: AddressPool, what: str) -> Carved:
     finally:
         for number in passed:
             allocate.release(tx.session, pool.id, number, tx.now)
+
+
+def has(pool: AddressPool, subnet: IPNetwork) -> bool:
+    """Whether it is one of those that the pool gives out."""
+    return subnet.prefixlen == pool.prefix and overlap(parse_range(pool.cidr), subnet)
+
+
+def take(tx: Transaction, pool: AddressPool, subnet: IPNetwork) -> Carved | None:
+    """This subnet of a pool, whatever the pool's state: a file names it to have what there was. None: it is taken."""
+    start = int(parse_range(pool.cidr).network_address)
+    number = (int(subnet.network_address) - start) >> (subnet.max_prefixlen - pool.prefix)
+    return Carved(subnet, pool.id, number) if allocate.claim_exact(tx.session, pool.id, number) else None
 
 
 def give_back(session: Session, subnet: Subnet, now: datetime) -> None:

@@ -15,12 +15,12 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from db.changes import Transaction
-from db.errors import Invalid, NotFound
+from db.errors import Conflict, Invalid, NotFound
 from db.names import dns_label
 from db.pages import Page, Sort, containing, number, page
 from db.rows import assign, check_version
 from db.settings import CLUSTER_ID
-from db.tables import DnsRecord, Network, Setting, Tenant
+from db.tables import DnsRecord, Endpoint, Network, Setting, Tenant
 
 DNS = "dns"
 MOST_ADDRESSES = 32
@@ -111,6 +111,7 @@ def put(
     query = select(DnsRecord).where(DnsRecord.scope == scope, DnsRecord.name == name)
     record = session.execute(query).scalar_one_or_none()
     if record is None:
+        _refuse_endpoints_name(session, scope, name, network_id)
         record = DnsRecord(tenant_id=tenant_id, network_id=network_id, scope=scope, name=name, addresses=given)
         session.add(record)
         session.flush()
@@ -129,6 +130,14 @@ def delete(tx: Transaction, scope: str, name: str, *, version: int | None = None
     tx.session.delete(record)
     tx.session.flush()
     tx.record("record", record.id, "delete", tenant_id=record.tenant_id)
+
+
+def _refuse_endpoints_name(session: Session, scope: str, name: str, network_id: int | None) -> None:
+    """Who asks for the name would be told the addresses of both. A tenant's record comes after its endpoints."""
+    named = select(Endpoint.id).where(Endpoint.network_id == network_id, Endpoint.name == name)
+    if network_id is not None and session.execute(named).first() is not None:
+        problem = f"an endpoint of network {scope} is called {name}, and the name would stand for both"
+        raise Conflict(problem, "choose another name", "name")
 
 
 def _addresses(texts: Sequence[str]) -> list[str]:

@@ -43,14 +43,19 @@ def parse(texts: Sequence[str], name: str) -> list[IPNetwork]:
     return chosen
 
 
-def make(tx: Transaction, name: str, place: Place, chosen: Sequence[IPNetwork], layout: Layout) -> list[Subnet]:
-    """Rows for subnets that somebody chose, or for one of each family that has a pool. Call it in one's turn."""
+def make(
+    tx: Transaction, name: str, place: Place, chosen: Sequence[IPNetwork], layout: Layout, of_pools: bool = False
+) -> list[Subnet]:
+    """Rows for subnets that somebody chose, or for one of each family that has a pool. Call it in one's turn.
+
+    `of_pools`: those of pools may be chosen, too."""
     if chosen:
+        origins = []
         for subnet in chosen:
-            _refuse_overlap(tx.session, name, place, subnet)
+            origins.append(_origin(tx, name, place, subnet, of_pools))
             if not (place.private or layout.external):
                 refuse_hosts_own(tx.session, name, subnet)
-        return [_row(tx, laid, None) for laid in lay(chosen, layout)]
+        return [_row(tx, laid, origin) for laid, origin in zip(lay(chosen, layout), origins, strict=True)]
     return carve(tx, name, _FAMILIES, layout)
 
 
@@ -146,9 +151,11 @@ def refuse_hosts_own(session: Session, name: str, subnet: IPNetwork) -> None:
     underlay.refuse(session, f"network {name}: subnet {subnet}", subnet, remedy, "subnets")
 
 
-def _refuse_overlap(session: Session, name: str, place: Place, subnet: IPNetwork) -> None:
+def _origin(tx: Transaction, name: str, place: Place, subnet: IPNetwork, of_pools: bool) -> Carved | None:
+    """Where in a pool a chosen subnet is from, if it is one of a pool's. Refuses one that overlaps others."""
+    session = tx.session
     pool = pools.overlapping(session, subnet)
-    if pool is not None:
+    if pool is not None and not (of_pools and pools.has(pool, subnet)):
         raise Conflict(
             f"network {name}: subnet {subnet} overlaps the cluster pool {pool.cidr}",
             "choose another subnet, or leave it out to get one of the pool",
@@ -174,3 +181,9 @@ def _refuse_overlap(session: Session, name: str, place: Place, subnet: IPNetwork
         remedy = "choose another subnet" + (" or create it with --isolated" if place.private else "")
         problem, discreet = (f"network {name}: subnet {subnet} {said}" for said in (found.sentence, ELSEWHERE))
         raise CollidesElsewhere(problem, remedy, "subnets", discreet)
+    if pool is None:
+        return None
+    if (carved := pools.take(tx, pool, subnet)) is None:
+        problem, discreet = (f"network {name}: subnet {subnet} {said}" for said in ("is another network's", ELSEWHERE))
+        raise CollidesElsewhere(problem, "choose another subnet", "subnets", discreet)
+    return carved

@@ -29,8 +29,10 @@ def create(
     track_all: bool = False,
     default_deny: Sequence[str] = (),
     quota: Mapping[str, int | None] | None = None,
+    default_network: bool = True,
 ) -> Tenant:
-    """A tenant with a number, a zone of its own and a network called `default`. The one called `system` is global."""
+    """A tenant with a number, a zone of its own and, if wanted, a network called `default`. The one called `system` is
+    global."""
     dns_label(name, "tenant")
     session = tx.session
     if session.execute(select(Tenant.id).where(Tenant.name == name)).scalar() is not None:
@@ -45,7 +47,8 @@ def create(
     session.add(tenant)
     session.flush()
     tx.record("tenant", tenant.id, "create", tenant_id=tenant.id)
-    networks.create(tx, f"{name}/{DEFAULT_NETWORK}")
+    if default_network:
+        networks.create(tx, f"{name}/{DEFAULT_NETWORK}")
     tenant.quota = quotas.changed({}, quota or {})
     session.flush()
     return tenant

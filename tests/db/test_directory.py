@@ -295,3 +295,20 @@ def test_aliases_belong_to_what_was_asked_for(engine: Engine, pair: tuple[Host, 
         steps.attach(engine, h1, "y", "acme/default", aliases=["Front"])
     with pytest.raises(Invalid, match="17 aliases"):
         steps.attach(engine, h1, "y", "acme/default", aliases=[f"a{n}" for n in range(17)])
+
+
+def test_a_new_record_does_not_get_the_name_of_an_endpoint_beside_it(engine: Engine) -> None:
+    host = steps.host(engine)
+    steps.tenant(engine)
+    steps.network(engine, "acme/web", "10.20.0.0/24")
+    steps.network(engine, "acme/db", "10.21.0.0/24")
+    steps.attach(engine, host, "web2")
+    before = steps.revision(engine)
+    with pytest.raises(Conflict, match="an endpoint of network acme/web is called web2") as refused:
+        steps.do(engine, records.put, "acme/web", "web2", ["10.20.0.250"])
+    assert refused.value.field == "name" and steps.revision(engine) == before
+    steps.do(engine, records.put, "acme", "web2", ["192.0.2.1"])
+    steps.do(engine, records.put, "acme/db", "web2", ["192.0.2.2"])
+    steps.do(engine, records.put, "acme/web", "web3", ["192.0.2.3"])
+    steps.attach(engine, host, "web3")
+    steps.do(engine, records.put, "acme/web", "web3", ["192.0.2.4"])  # it was first, and may change

@@ -66,8 +66,6 @@ TRIES = [
     "token create ci",
     "token revoke 7",
 ]
-SENDS_NOTHING = ("apply",)
-"""It compares what it is given with what is there, and only prints that."""
 POLICY = """apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: p, namespace: acme}
@@ -116,7 +114,7 @@ def test_a_change_that_is_tried_changes_nothing(
     assert "othing was changed" in capsys.readouterr().out
     sent = [asked for asked in api.asked if asked.method != "GET"]
     assert all(asked.query.get("dry_run") == "true" for asked in sent)
-    assert bool(sent) is (words[0] not in SENDS_NOTHING)
+    assert sent
 
 
 def test_all_of_them_are_here() -> None:

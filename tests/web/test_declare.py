@@ -13,6 +13,7 @@ from client.__main__ import run
 from db import tokens, users
 from db.changes import transaction
 from db.engine import create_engine
+from tests.db import steps
 from tests.web.servers import serving
 
 ALL = """
@@ -107,7 +108,10 @@ def test_what_is_exported_is_what_there_is(cli: Cli, everything: Path, tmp_path:
     assert cli("apply", "-f", str(exported), "--prune", "--dry-run") == "Everything is as the files say.\n"
     documents = list(yaml.safe_load_all(exported.read_text()))
     named = {(one["kind"], one["metadata"].get("name")): one for one in documents}
-    assert named["Network", "auto"]["spec"] == {"mtu": 1400}  # its subnet is of the pool
+    auto = json.loads(cli("network", "show", "acme/auto", "-o", "json"))["subnets"]
+    assert {one["pool"] for one in auto} == {"default", "default6"}
+    spec = {"subnets": [one["cidr"] for one in auto], "gateways": [one["gateway"] for one in auto], "mtu": 1400}
+    assert named["Network", "auto"]["spec"] == spec
     assert {one["metadata"].get("namespace") for one in documents if one["kind"] == "Network"} == {"acme", "beta"}
 
 
@@ -200,6 +204,99 @@ def test_a_file_that_is_wrong_changes_nothing(cli: Cli, tmp_path: Path, document
     file = tmp_path / "wrong.yaml"
     file.write_text(f"apiVersion: warren/v1\n{document}\n")
     assert said in cli("apply", "-f", str(file), code=1)
+
+
+WRONG = """apiVersion: warren/v1
+kind: Network
+metadata: {name: web, namespace: acme}
+spec: {subnets: [10.20.0.300/24]}
+---
+apiVersion: warren/v1
+kind: Tenant
+metadata: {name: Bad_T}
+---
+apiVersion: warren/v1
+kind: Tenant
+metadata: {name: new}
+spec: {quota: {networkz: 5}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: db, namespace: new2}
+spec: {podSelector: {}, ingres: []}
+---
+apiVersion: warren/v1
+kind: Network
+metadata: {name: big, namespace: new2}
+spec: {mtu: 99999}
+---
+apiVersion: warren/v1
+kind: Network
+metadata: {name: lost, namespace: nowhere}
+---
+apiVersion: warren/v1
+kind: Record
+metadata: {name: printer, namespace: new2}
+spec: {addresses: [10.20.0.300]}
+---
+apiVersion: warren/v1
+kind: Tenant
+metadata: {name: new2}
+---
+apiVersion: warren/v1
+kind: Network
+metadata: {name: right, namespace: new2}
+spec: {subnets: [10.77.0.0/24]}
+---
+apiVersion: warren/v1
+kind: Reservation
+metadata: {name: db1, namespace: new2}
+spec: {network: right, addresses: [10.77.0.9]}
+"""
+
+
+def test_a_dry_run_tells_all_that_the_api_would_refuse_and_where_it_stands(cli: Cli, tmp_path: Path) -> None:
+    cli("tenant", "create", "acme", "--no-wait")
+    file = tmp_path / "wrong.yaml"
+    file.write_text(WRONG)
+    said = cli("apply", "-f", str(file), "--dry-run", code=1)
+    assert "+ Network new2/right" in said and "10 to do. Nothing was changed." in said
+    told = said.partition("7 would be refused:\n")[2].splitlines()
+    expected = [
+        ("line 1: Network acme/web: ", "10.20.0.300"),
+        ("line 6: Tenant Bad_T: ", "name"),
+        ("line 10: Tenant new: ", "networkz"),
+        ("line 15: NetworkPolicy new2/db: ", "ingres"),
+        ("line 20: Network new2/big: ", "mtu"),
+        ("line 25: Network nowhere/lost: ", "no tenant nowhere"),
+        ("line 29: Record new2/printer: ", "10.20.0.300"),
+    ]
+    for place, part in expected:
+        (line,) = [line for line in told if f"{file}, {place}" in line]
+        assert part in line.partition(place)[2].lower(), line
+    assert len(told) == len(expected), said
+    assert [one["name"] for one in json.loads(cli("tenant", "list", "-o", "json"))["items"]] == ["acme"]
+
+
+def test_a_dry_run_tells_who_would_reach_whom_and_what_may_not_go(cli: Cli, sqlite_url: str, tmp_path: Path) -> None:
+    engine = create_engine(sqlite_url)
+    host = steps.host(engine)
+    for number, tenant in enumerate(("acme", "red")):
+        steps.tenant(engine, tenant)
+        steps.network(engine, f"{tenant}/web", f"10.{20 + number}.0.0/24")
+        steps.attach(engine, host, f"{tenant}1", f"{tenant}/web")
+    engine.dispose()
+    file = tmp_path / "only.yaml"
+    file.write_text("apiVersion: warren/v1\nkind: Tenant\nmetadata: {name: acme}\n")
+    said = cli("apply", "-f", str(file), "--prune", "--dry-run", code=1)
+    assert (
+        said.startswith("- Tenant red\n")
+        and "1 would be refused:\nTenant red: " in said
+        and "endpoints in red/web" in said
+    )
+    file.write_text("apiVersion: warren/v1\nkind: Peering\nspec: {tenants: [acme, red]}\n")
+    said = cli("apply", "-f", str(file), "--dry-run")
+    assert "+ Peering acme with red\n    " in said and "denied -> allowed" in said
 
 
 def test_what_cannot_change_is_refused_before_anything_is_done(cli: Cli, everything: Path) -> None:

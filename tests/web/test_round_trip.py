@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 
 from client import declared, steps
+from client.manifests import Found
 from db.changes import transaction
 from db.tables import HostStatus
 from tests.databases import SqliteTemplate
@@ -44,9 +48,13 @@ class Rest:
             cursor = f"&cursor={page['next']}"
 
 
+def found_in(documents: list[Json]) -> list[Found]:
+    return [Found("all.yaml", number, document) for number, document in enumerate(documents)]
+
+
 def applied(rest: Rest, documents: list[Json], prune: bool = False) -> int:
     """How many steps it took."""
-    wished = declared.wanted(documents)
+    wished = declared.wanted(found_in(documents))
     kinds = declared.ORDER if prune else {one.kind for one in wished}
     found = steps.steps(wished, declared.present(rest, kinds), prune)  # type: ignore[arg-type]
     for step in found:
@@ -145,6 +153,63 @@ def test_an_export_makes_an_empty_database_the_same(rest: Rest, documents: list[
         applied(rest, start, prune=True)
 
 
+def standing(rest: Rest) -> tuple[str, Json, Json]:
+    """The file, where each subnet is from, and how many of each pool are used."""
+    file = yaml.safe_dump_all(exported(rest), sort_keys=False)
+    networks = {one["name"]: [(s["cidr"], s["pool"]) for s in one["subnets"]] for one in rest.items("/networks")}
+    return file, networks, {one["name"]: one["used"] for one in rest.items("/pools")}
+
+
+def test_subnets_of_pools_are_rebuilt_to_the_byte(
+    request: pytest.FixtureRequest, database_url: str, sqlite_template: SqliteTemplate, tmp_path: Path
+) -> None:
+    """Whatever the order in which they were made, and what was between them that is gone."""
+    with contextmanager(site_on)(database_url) as site:
+        rest = Rest(site)
+        for name in ("red", "acme", "gone", "blue"):
+            rest.request("POST", "/tenants", {"name": name, "labels": {"z": "1", "a": "2"}})
+        for name in ("red/web", "acme/web", "acme/app"):
+            rest.request("POST", "/networks", {"name": name})
+        rest.request("POST", "/networks/acme/app/subnets", {"family": 4})
+        rest.request("POST", "/networks/acme/app/subnets", {"subnet": "10.20.0.0/24"})
+        for path in ("/tenants/gone", "/networks/red/default"):
+            rest.request("DELETE", path)
+        rest.request("POST", "/pools", {"name": "a-pool", "cidr": "10.200.0.0/16"})
+        for name in ("default", "default6"):
+            rest.request("PATCH", f"/pools/{name}", {"state": "draining"})
+        rest.request("PUT", "/dns/records/red/zeta", {"addresses": ["192.0.2.9"]})
+        rest.request("PUT", "/dns/records/acme/alpha", {"addresses": ["192.0.2.9"]})
+        before = standing(rest)
+        assert applied(rest, list(yaml.safe_load_all(before[0])), prune=True) == 0
+    if database_url.startswith("sqlite"):
+        (tmp_path / "empty").mkdir()
+        empty = sqlite_template.fresh(tmp_path / "empty")
+    else:
+        empty = request.getfixturevalue("postgres_database").fresh()
+    with contextmanager(site_on)(empty) as site:
+        rest = Rest(site)
+        documents = list(yaml.safe_load_all(before[0]))
+        applied(rest, documents)
+        assert standing(rest) == before
+        assert applied(rest, documents, prune=True) == 0
+        rest.request("PATCH", "/pools/default", {"state": "enabled"})
+        fresh = rest.request("POST", "/networks", {"name": "blue/new"}).body["subnets"][0]["cidr"]
+        assert fresh not in {cidr for subnets in before[1].values() for cidr, _ in subnets}
+    names = [(one["kind"], one["metadata"].get("namespace"), one["metadata"].get("name")) for one in documents]
+    assert [name for kind, *name in names if kind == "Tenant"] == [[None, "acme"], [None, "blue"], [None, "red"]]
+    assert [name for kind, *name in names if kind == "Record"] == [["acme", "alpha"], ["red", "zeta"]]
+
+
+def test_a_subnet_of_a_pool_is_had_once(rest: Rest) -> None:
+    applied(rest, [of("Tenant", "acme", defaultNetwork=False), of("Tenant", "beta", defaultNetwork=False)])
+    assert not [one for one in rest.items("/networks") if one["tenant"] in ("acme", "beta")]
+    wanted = {"subnets": ["10.128.77.0/24"], "private": True, "of_pools": True}
+    made = rest.request("POST", "/networks", {"name": "acme/web", **wanted}).body
+    assert made["subnets"][0]["pool"] == "default"
+    again = rest.call("POST", "/networks", {"name": "beta/web", **wanted})
+    assert again.status_code == 409 and "10.128.77.0/24 is another network's" in again.get_json()["detail"]
+
+
 def test_what_changes_is_changed_and_what_is_not_named_goes(rest: Rest) -> None:
     network = of("Network", "web", "acme", subnets=["10.20.0.0/24"], plan="per-host")
     before = [
@@ -170,7 +235,7 @@ def test_what_changes_is_changed_and_what_is_not_named_goes(rest: Rest) -> None:
     assert found["Pool", "second"]["state"] == "draining"
     web = found["Network", "web"]
     assert (web["ipRanges"], web["strict"], web["outbound"]) == (["10.20.0.128/25"], True, False)
-    kept = declared.wanted([of("Record", "other", "acme", addresses=["192.0.2.1"])])
+    kept = declared.wanted(found_in([of("Record", "other", "acme", addresses=["192.0.2.1"])]))
     there = declared.present(rest, {"Record"})  # type: ignore[arg-type]
     assert [str(step) for step in steps.steps(kept, there, prune=True)] == [
         *("+ Record acme/other", "- Record acme/mail"),

@@ -75,6 +75,7 @@ def made(tx: Transaction, body: NetworkCreate) -> Json:
         vlan=body.vlan,
         cross_subnet=body.cross_subnet,
         labels=body.labels,
+        of_pools=body.of_pools,
     )
     return present.network(tx.session, network)
 

@@ -99,6 +99,7 @@ class NetworkCreate(SubnetLayout, AboutTenants):
     vlan: Tag | None = Field(None, description="For vlan: its tag there; 0 or null: frames without one.")
     cross_subnet: bool = Field(False, description="With host-gw: a tunnel to hosts on other segments.")
     labels: Labels = Field({})
+    of_pools: bool = Field(False, description="`subnets` may be some that pools give out; they count there.")
 
     def tenants(self) -> Iterable[str]:
         return (owner(self.name),)

@@ -53,7 +53,7 @@ class TenantQuery(LabelledQuery):
 
 
 class TenantCreate(Contract):
-    """A tenant to make. It gets a network called `default`."""
+    """A tenant to make. It gets a network called `default`, unless it shall have none."""
 
     model_config = ConfigDict(json_schema_extra=example({"name": "acme", "labels": {"team": "web"}}))
 
@@ -64,6 +64,7 @@ class TenantCreate(Contract):
     )
     default_deny: Directions = Field([])
     quota: Quotas = Field({})
+    default_network: bool = Field(True, description="False: it has no network to begin with.")
 
 
 class TenantChange(Contract):
