@@ -69,11 +69,11 @@ def cast(sqlite_template: Any, tmp_path_factory: pytest.TempPathFactory) -> Iter
         for tenant, subnet in ((OWN, "10.65.0.0/24"), (OTHER, "10.66.0.0/24")):
             site.admin.made("/tenants", {"name": tenant})
             site.admin.made("/networks", {"name": f"{tenant}/secret", "subnets": [subnet]})
-            attached = {"network": f"{tenant}/secret", "name": "secret", "netns": "/run/netns/x"}
-            assert agent.put(f"/hosts/h1/attachments/{tenant}/eth0", attached).status_code == 201
             record = {"addresses": [subnet.replace("0/24", "77")]}
             for scope in (tenant, f"{tenant}/secret"):
                 assert site.admin.put(f"/dns/records/{scope}/secret", record).status_code == 201
+            attached = {"network": f"{tenant}/secret", "name": "secret", "netns": "/run/netns/x"}
+            assert agent.put(f"/hosts/h1/attachments/{tenant}/eth0", attached).status_code == 201
             site.admin.made("/publications", {"endpoint": f"{tenant}/secret", "port": 80})
             policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
             policy |= {"metadata": {"name": "secret", "namespace": tenant}, "spec": {"podSelector": {}}}  # type: ignore[dict-item]
