@@ -35,7 +35,7 @@ MOST = {
     "/records": 5,
     "/new/publication": 3,
     "/new/record": 5,
-    "/search?q=web": 17,
+    "/search?q=web": 19,
     "/tenants/acme": 19,
     "/networks/acme/web": 14,
     "/hosts/h01": 12,
