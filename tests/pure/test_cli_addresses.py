@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -34,14 +33,6 @@ def answer(asked: Asked) -> Answer:
         case "POST", "/ipam/gc":
             return 200, {"items": [GONE, STRAY], "revision": 7}
     return 404, {"title": "Not found", "detail": f"There is nothing at {asked.path}."}
-
-
-@pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedApi]:
-    with ScriptedApi(answer) as serving:
-        monkeypatch.setenv("WARREN_API", serving.url)
-        monkeypatch.setenv("WARREN_TOKEN", "wrn_1_x")
-        yield serving
 
 
 def test_the_options_of_docker_and_calico_are_those_of_network_create(api: ScriptedApi) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -38,14 +37,6 @@ NEVER_LEFT = {**DENIED, "hosts": [], "agreement": "unconfirmed", "remarks": ["No
 def answer(asked: Asked) -> Answer:
     assert (asked.method, asked.path) == ("POST", "/api/v1/explain")
     return 200, {22: DISAGREED, 1: NEVER_LEFT}.get(asked.body.get("port"), DENIED)
-
-
-@pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedApi]:
-    with ScriptedApi(answer) as serving:
-        monkeypatch.setenv("WARREN_API", serving.url)
-        monkeypatch.setenv("WARREN_TOKEN", "wrn_1_x")
-        yield serving
 
 
 def explain(*arguments: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -42,14 +41,6 @@ def answer(asked: Asked) -> Answer:
     if path == "/cluster":
         return 200, {**(asked.body or {"isolation": "multitenant"}), "version": 1, "revision": 7}
     return 200, ACME
-
-
-@pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedApi]:
-    with ScriptedApi(answer) as serving:
-        monkeypatch.setenv("WARREN_API", serving.url)
-        monkeypatch.setenv("WARREN_TOKEN", "wrn_1_x")
-        yield serving
 
 
 COMMANDS: list[tuple[str, tuple[str, str, Any]]] = [

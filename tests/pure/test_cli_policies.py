@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +64,6 @@ def answer(asked: Asked) -> Answer:
         case "PATCH", "/tenants/acme":
             return 200, {"name": "acme", **asked.body, "revision": 7, "state": "pending", "hosts": []}
     return 404, {"title": "Not found", "detail": f"There is nothing at {asked.path}."}
-
-
-@pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedApi]:
-    with ScriptedApi(answer) as serving:
-        monkeypatch.setenv("WARREN_API", serving.url)
-        monkeypatch.setenv("WARREN_TOKEN", "wrn_1_x")
-        yield serving
 
 
 def file(folder: Path, text: str, name: str = "policies.yaml") -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from client.__main__ import run
@@ -54,14 +52,6 @@ def answer(asked: Asked) -> Answer:
         case "GET", "/denials":
             return 200, {"items": [DENIAL, PING]}
     return 404, {"title": "Not found", "detail": f"There is nothing at {asked.path}."}
-
-
-@pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedApi]:
-    with ScriptedApi(answer) as serving:
-        monkeypatch.setenv("WARREN_API", serving.url)
-        monkeypatch.setenv("WARREN_TOKEN", "wrn_1_x")
-        yield serving
 
 
 def test_each_rule_of_a_policy_tells_what_it_counted(api: ScriptedApi, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import click
 import pytest
 
@@ -90,14 +88,6 @@ def answer(asked: Asked) -> Answer:
         path = asked.path.removeprefix("/api/v1")
         return 200, {"items": LISTS.get(path, []), "next": None, "default_deny": [], "version": 1}
     return 500, {"title": "Changed", "detail": f"{asked.method} {asked.path} would have changed something."}
-
-
-@pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedApi]:
-    with ScriptedApi(answer) as serving:
-        monkeypatch.setenv("WARREN_API", serving.url)
-        monkeypatch.setenv("WARREN_TOKEN", "wrn_1_x")
-        yield serving
 
 
 @pytest.mark.parametrize("line", TRIES)
