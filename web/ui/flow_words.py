@@ -10,7 +10,7 @@ from controller.model import ip_address
 from controller.openflow.encode import IN_PORT, LOCAL
 from controller.openflow.fields import CT_STATE
 from controller.openflow.text import action_text, match_text
-from controller.pipeline import registers
+from controller.pipeline import packet, registers
 from controller.pipeline.flow import (
     SCRATCH,
     Action,
@@ -35,16 +35,17 @@ from controller.pipeline.flow import (
 from controller.pipeline.stages import Stage
 
 PACKETS = {
-    ("eth_type", 0x0800): "IPv4",
-    ("eth_type", 0x0806): "ARP",
-    ("eth_type", 0x86DD): "IPv6",
-    ("ip_proto", 1): "ICMP",
-    ("ip_proto", 6): "TCP",
-    ("ip_proto", 17): "UDP",
-    ("ip_proto", 58): "ICMPv6",
-    ("ip_proto", 132): "SCTP",
-    ("arp_op", 1): "a question",
-    ("arp_op", 2): "an answer",
+    packet.IPV4: "IPv4",
+    packet.ARP: "ARP",
+    packet.IPV6: "IPv6",
+    packet.ICMP: "ICMP",
+    packet.TCP: "TCP",
+    packet.UDP: "UDP",
+    packet.ICMPV6: "ICMPv6",
+    packet.SCTP: "SCTP",
+    Match("arp_op", packet.ARP_REQUEST): "a question",
+    Match("arp_op", packet.ARP_REPLY): "an answer",
+    packet.MULTICAST: "to many",
 }
 STATES = {
     CT_STATE["new"]: "new",
@@ -54,8 +55,6 @@ STATES = {
     CT_STATE["inv"]: "invalid",
     CT_STATE["trk"]: "looked up",
 }
-TO_MANY = 1 << 40
-"""The bit of a MAC that is for more than one."""
 PLACES = {
     "eth_src": "the source MAC",
     "eth_dst": "the destination MAC",
@@ -128,12 +127,10 @@ def _identities(items: Sequence[Match] | Sequence[SetField], names: Names) -> di
 def part(item: Match, raw: str, names: Names, stage: Stage | None = None) -> Part:
     """One field. A register that is for scratch where it stands is called so."""
     field, value, mask = item
-    if mask is None and (field, value) in PACKETS:
-        return Part(PACKETS[field, value], raw)
+    if item in PACKETS:
+        return Part(PACKETS[item], raw)
     if field == "ct_state":
         return Part(f"connection {state(value, mask)}", raw)
-    if (field, value, mask) == ("eth_dst", TO_MANY, TO_MANY):
-        return Part("to many", raw)
     if field == SCRATCH or (stage is Stage.ANSWER and field in (registers.EGRESS_MARK, registers.INGRESS_MARK)):
         return Part(f"{PLACES[SCRATCH]} {raw.partition('=')[2]}", raw)
     meaning = names.of(field, value, mask)
