@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from controller.calc.judge import PROTOCOLS
 from controller.model import Action, Direction, Endpoint, Tier, ip_address
 from controller.pipeline.flow import RuleRef
 from controller.pipeline.registers import (
@@ -27,7 +28,6 @@ from controller.pipeline.registers import (
 )
 from controller.world import World
 
-PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
 _PORTS, _ICMP = (6, 17, 132), (1, 58)
 
 

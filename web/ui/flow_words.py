@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from controller.calc.known import FIELDS, FLAG_WORDS, IDENTITIES, Names
+from controller.calc.known import FIELDS, FLAG_WORDS, IDENTITIES, PROTOCOLS, Names
 from controller.model import ip_address
 from controller.openflow.encode import IN_PORT, LOCAL
 from controller.openflow.fields import CT_STATE
@@ -38,11 +38,7 @@ PACKETS = {
     packet.IPV4: "IPv4",
     packet.ARP: "ARP",
     packet.IPV6: "IPv6",
-    packet.ICMP: "ICMP",
-    packet.TCP: "TCP",
-    packet.UDP: "UDP",
-    packet.ICMPV6: "ICMPv6",
-    packet.SCTP: "SCTP",
+    **{Match("ip_proto", number): name for number, name in PROTOCOLS.items()},
     Match("arp_op", packet.ARP_REQUEST): "a question",
     Match("arp_op", packet.ARP_REPLY): "an answer",
     packet.MULTICAST: "to many",
