@@ -148,7 +148,7 @@ def carve(tx: Transaction, network: str, family: int) -> Carved | None:
 def _claim(tx: Transaction, pool: AddressPool, what: str) -> Carved:
     """The next subnet that hosts have no addresses in: they may have got some since the pool was made."""
     remedy = "choose a subnet with --subnet, or create a pool"
-    hosts_own, passed = underlay.taken(tx.session), []
+    hosts_own, passed = list(underlay.taken(tx.session)), []
     try:
         while True:
             number = allocate.claim(tx.session, pool.id, tx.now, what=what, remedy=remedy)

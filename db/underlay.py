@@ -31,13 +31,24 @@ class Taken(NamedTuple):
     whose: str
 
 
-def taken(session: Session) -> list[Taken]:
-    return list(_taken(session))
+def taken(session: Session) -> Iterator[Taken]:
+    """Subnets of hosts' interfaces as far as agents tell them, else single addresses."""
+    report = HostStatus.agent_report
+    query = select(Host.name, Host.address, report["underlay"]["prefix"], report["addresses"])
+    for name, address, prefix, others in session.execute(query.join(HostStatus).order_by(Host.id)):
+        if address:
+            whole = f"{address}/{prefix}" if prefix else address
+            with suppress(ValueError):  # the prefix is that of an address that the host had before
+                yield Taken(ipaddress.ip_network(whole, strict=False), f"the network of host {name} ({address})")
+        for other in others or ():
+            yield Taken(ipaddress.ip_network(other), f"an address of host {name}")
+    for name, target in session.execute(select(Controller.name, Controller.target).order_by(Controller.name)):
+        yield Taken(ipaddress.ip_network(_address_of(target)), f"the address of controller {name}")
 
 
 def refuse(session: Session, what: str, cidr: IPNetwork, remedy: str, field: str) -> None:
     """`what` is to have the addresses of `cidr`, and hosts a route to them."""
-    found = next((one for one in _taken(session) if overlap(one.cidr, cidr)), None)
+    found = next((one for one in taken(session) if overlap(one.cidr, cidr)), None)
     if found is not None:
         problem = f"{what} overlaps {found.cidr}, {found.whose}, and hosts would lose their way there"
         raise CollidesElsewhere(problem, remedy, field, f"{what} {OURS}")
@@ -59,21 +70,6 @@ def refuse_host(session: Session, host: str, text: str) -> None:
     for cidr, name in session.execute(pool.where(AddressPool.low <= high, AddressPool.high >= low).limit(1)):
         problem = f"address {text} of host {host} is in {cidr} of pool {name}, of which networks get their subnets"
         raise Conflict(problem, f"give the host another, or remove the pool: `warren pool delete {name}`", "address")
-
-
-def _taken(session: Session) -> Iterator[Taken]:
-    """Subnets of hosts' interfaces as far as agents tell them, else single addresses."""
-    report = HostStatus.agent_report
-    query = select(Host.name, Host.address, report["underlay"]["prefix"], report["addresses"])
-    for name, address, prefix, others in session.execute(query.join(HostStatus).order_by(Host.id)):
-        if address:
-            whole = f"{address}/{prefix}" if prefix else address
-            with suppress(ValueError):  # the prefix is that of an address that the host had before
-                yield Taken(ipaddress.ip_network(whole, strict=False), f"the network of host {name} ({address})")
-        for other in others or ():
-            yield Taken(ipaddress.ip_network(other), f"an address of host {name}")
-    for name, target in session.execute(select(Controller.name, Controller.target).order_by(Controller.name)):
-        yield Taken(ipaddress.ip_network(_address_of(target)), f"the address of controller {name}")
 
 
 def _address_of(target: str) -> str:

@@ -155,12 +155,8 @@ def done(bulk: Bulk) -> Response:
     if len(versions) != len(names) or not all(version.isascii() and version.isdigit() for version in versions):
         raise Invalid("the form is not the one that was shown", "choose again in the list", "version")
     what = bulk.read(given(bulk.fields))
-
-    def all_of_them(tx: Transaction) -> None:
+    with changing() as tx:
         for name, version in zip(names, versions, strict=True):
             bulk.change(tx, name, int(version), what)
-
-    with changing() as tx:
-        all_of_them(tx)
     back = url_for(f"ui.{bulk.noun}")
     return away(url_for("ui.change", revision=tx.revision, back=back))
