@@ -51,13 +51,15 @@ def added(
 def removed(
     delete: Callable[[Transaction], object], query: ChangeQuery, tells: Tells | None = None
 ) -> Answer | Response:
-    """The same of an object that goes; `tells` is asked about none."""
+    """The same of an object that goes; `tells` is asked about what `delete` returns."""
+    if query.dry_run:
+        return previewed(delete, tells)
 
     def change(tx: Transaction) -> Json:
         delete(tx)
         return {}
 
-    return applied(change, query, tells=tells)
+    return applied(change, query)
 
 
 def live(body: Json, query: ChangeQuery, always: bool = False) -> Json:

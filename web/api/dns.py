@@ -226,13 +226,12 @@ def _put(scope: str, name: str, addresses: Sequence[str], query: ChangeQuery) ->
 
 
 def _delete(scope: str, name: str, query: ChangeQuery) -> Answer | Response:
-    ended: list[str] = []
-
-    def delete(tx: Transaction) -> None:
-        ended.append(ends(present.record(tx.session, records.get(tx.session, scope, name))))
+    def delete(tx: Transaction) -> Json:
+        gone = present.record(tx.session, records.get(tx.session, scope, name))
         records.delete(tx, scope, name, version=if_match())
+        return gone
 
-    return removed(delete, query, tells=lambda _: ended[-1:])
+    return removed(delete, query, tells=lambda gone: [ends(gone)])
 
 
 def stands(made: Json) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flask import Response, jsonify
 
@@ -38,12 +38,12 @@ MOST_GONE = 20
 MOST_JUDGED_OF_GONE = 500
 
 
-Tells = Callable[[Json], Sequence[str]]
-"""Says of what was made what no comparison of who reaches whom can say."""
+Tells = Callable[[Any], Sequence[str]]
+"""Says of what was made, or went, what no comparison of who reaches whom can say."""
 
 
-def previewed(change: Callable[[Transaction], Json], tells: Tells | None = None) -> Response:
-    made: list[Json] = []
+def previewed(change: Callable[[Transaction], object], tells: Tells | None = None) -> Response:
+    made: list[object] = []
     document = told(lambda tx: made.append(change(tx)))
     first = list(tells(made[-1])) if tells else []
     return jsonify({**document, "words": first + document["words"]})

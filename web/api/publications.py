@@ -71,13 +71,14 @@ def made(tx: Transaction, body: PublicationCreate) -> Json:
 @previewable
 def delete(tenant: str, endpoint: str, publication: int, query: ChangeQuery) -> Answer | Response:
     """Unpublish a port"""
-    name, closed = f"{tenant}/{endpoint}", list[str]()
+    name = f"{tenant}/{endpoint}"
 
-    def withdraw(tx: Transaction) -> None:
-        closed.append(closes(document(publications.get(tx.session, name, publication))))
+    def withdraw(tx: Transaction) -> Json:
+        gone = document(publications.get(tx.session, name, publication))
         publications.withdraw(tx, name, publication)
+        return gone
 
-    return removed(withdraw, query, tells=lambda _: closed[-1:])
+    return removed(withdraw, query, tells=lambda gone: [closes(gone)])
 
 
 @blueprint.put(f"{PATH}/publications")
