@@ -134,10 +134,12 @@ SORTS = {
 
 def resting(network: Network) -> str | None:
     """Why no port leads to the network's endpoints, if none does."""
-    if goes_out(network):
-        return None
-    where = "on a physical segment" if network.outbound else "closed to the outside"
-    return f"network {network.qualified_name} is {where}"
+    return None if goes_out(network) else f"network {network.qualified_name} is {shut(network.outbound)}"
+
+
+def shut(outbound: bool) -> str:
+    """How a network is that goes nowhere beyond the hosts, though it may be meant to."""
+    return "on a physical segment" if outbound else "closed to the outside"
 
 
 def _open(endpoint: Endpoint) -> Endpoint:

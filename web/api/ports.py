@@ -91,5 +91,4 @@ def _becomes(new: World, row: tables.Publication, gone: Collection[int]) -> str:
     network = new.networks[row.endpoint.network_id]
     if is_open(network):
         return f"leads to {span(row.port, row.count)} of {row.endpoint.qualified_name} again"
-    where = "on a physical segment" if network.outbound else "closed to the outside"
-    return f"leads nowhere while network {network.name} is {where}"
+    return f"leads nowhere while network {network.name} is {publications.shut(network.outbound)}"
