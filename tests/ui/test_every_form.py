@@ -76,7 +76,7 @@ WITHOUT = {
     "engine_networks_withdraw": BY_ITS_ENGINE,
     "publications_replace": BY_ITS_RUNTIME,
 }
-ELSEWHERE = {"default_deny": "deny_ingress", "quota": "quota_networks"}
+ELSEWHERE = {"default_deny": "deny_ingress", "default_network": "without_network", "quota": "quota_networks"}
 """What has another name on a page."""
 PEOPLE = {"admin", "viewer", "tenant-admin", "tenant-operator", "tenant-viewer"}
 WRITES = [one for one in OPERATIONS if one.method != "GET" and one.roles & PEOPLE]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.ui.conftest import PHONE, Stage, attach, enrolled, live, log_in, report
 
@@ -21,6 +21,22 @@ def test_a_wrong_password_says_so_and_the_right_one_opens_the_overview(stage: St
     page.get_by_role("button", name="Log out").click()
     expect(page).to_have_url(f"{stage.server.url}/login")
     page.goto("/")
+    expect(page).to_have_url(f"{stage.server.url}/login")
+
+
+def test_a_refresh_that_finds_the_session_ended_does_not_lead_back_from_logging_out(stage: Stage) -> None:
+    page = stage.page
+    log_in(page)
+    page.goto("/tenants")
+    live(page)
+    held: list[Route] = []
+    page.route("**/logout", lambda route: held.append(route))
+    page.evaluate("setTimeout(() => document.body.dispatchEvent(new Event('refresh')), 1000)")
+    page.get_by_role("button", name="Log out").click(no_wait_after=True)
+    page.context.request.post(f"{stage.server.url}/logout", headers={"Origin": stage.server.url})
+    page.wait_for_timeout(2000)
+    assert page.url == f"{stage.server.url}/tenants"
+    held[0].continue_()
     expect(page).to_have_url(f"{stage.server.url}/login")
 
 

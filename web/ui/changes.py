@@ -110,6 +110,7 @@ def new_network() -> Response | str:
         Field("plan", "Plan of addresses", "select", choices=PLANS, rare=True),
         *LAYOUT,
         STRICT,
+        Field("of_pools", "Subnets of pools", "check", "Those above may be some that pools give out.", rare=True),
     )
     work = Work(
         "Networks",
@@ -139,6 +140,7 @@ def new_network() -> Response | str:
             vlan=number(values["vlan"]),
             cross_subnet=bool(values["cross_subnet"]),
             labels=pairs(values["labels"], "labels"),
+            of_pools=bool(values["of_pools"]),
             **laid(values),
         )
         return lambda tx: api_networks.made(tx, wanted)

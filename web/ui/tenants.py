@@ -43,6 +43,7 @@ TENANT_FIELDS = (
     Field("track_all", "Track every connection", "check", "Costs throughput; only policies need it."),
     *(Field(f"quota_{noun}", label, "number", "Empty: no bound.") for noun, label in QUOTAS.items()),
 )
+BARE = Field("without_network", "Without a network", "check", "Not even the one called `default`.", rare=True)
 
 
 @blueprint.route("/new/tenant", methods=BOTH)
@@ -55,7 +56,7 @@ def new_tenant() -> Response | str:
         "Create",
         "/tenants",
         "Tenants",
-        (Field("name", "Name", hint="Lower-case letters, digits and hyphens.", required=True), *TENANT_FIELDS),
+        (Field("name", "Name", hint="Lower-case letters, digits and hyphens.", required=True), *TENANT_FIELDS, BARE),
     )
 
     def make(values: Values) -> Change:
@@ -67,6 +68,7 @@ def new_tenant() -> Response | str:
             track_all=bool(values["track_all"]),
             default_deny=_denied(values),
             quota=quota,
+            default_network=not values["without_network"],
         )
         return lambda tx: present.tenant(tx.session, tenants.create(tx, **asked.model_dump()))
 

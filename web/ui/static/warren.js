@@ -55,6 +55,13 @@
     if (dataset.told) ctx.request.headers["Warren-Told"] = dataset.told;
   });
 
+  // ---- who logs out goes to the log-in: an answer to what was asked before, which says so too, does not lead back ----
+  let out = false;
+  document.addEventListener("submit", (event) => { out ||= event.target.getAttribute("action") === "/logout"; });
+  for (const step of ["htmx:before:request", "htmx:before:response"]) {
+    document.addEventListener(step, (event) => { if (out) event.preventDefault(); });
+  }
+
   // ---- rows that appeared since the last look are tinted for a moment ----
   let known = null;
   const rows = () => new Set([...document.querySelectorAll("tr[id]")].map((row) => row.id));
