@@ -29,9 +29,9 @@ KEPT_CHANGES = 10_000
 FEED_WAIT_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 CROWDED_SECONDS = 0.5
-REST, MOST_REST_SECONDS = 3, 0.01
-"""How many times as long as a look took the reader rests after it: of hundreds of commits a second it reads several at
-a time, and leaves the interpreter to those who make them."""
+REST, REST_SECONDS = 3, 0.01
+"""How many times as long as its looks take the reader is at rest, in turns of so long: of hundreds of commits a second
+it reads several at a time, and leaves the interpreter to those who make them. One alone is read at once."""
 
 
 class Change(Protocol):
@@ -258,16 +258,21 @@ class Live:
     def _read(self, source: Source) -> None:
         self._forget_before(source.revision())
         self._ready.set()
+        rested, ended = 0.0, time.monotonic()
         while not self.closing:
             if not source.wait(FEED_WAIT_SECONDS):
                 continue
             began = time.monotonic()
+            rested += began - ended
             changes, questions, lag = source.since(self._seen.revision, self._waited_for())
             if changes is None or len(changes) > KEPT_CHANGES:
                 self._forget_before(source.revision())
             else:
                 self._take(changes, questions, lag)
-            time.sleep(min(REST * (time.monotonic() - began), MOST_REST_SECONDS))
+            ended = time.monotonic()
+            rested = min(rested, REST_SECONDS) - REST * (ended - began)
+            if rested < 0:
+                time.sleep(REST_SECONDS)
 
     def _waited_for(self) -> frozenset[int] | None:
         with self._lock:

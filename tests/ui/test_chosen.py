@@ -211,5 +211,9 @@ def test_several_hosts_are_labelled_in_a_browser(stage: Stage) -> None:
     expect(page.locator(".preview").first).to_contain_text("acme/web-h1")
     assert faults(page) == []
     page.get_by_role("button", name="Remove 2").click()
+    expect(page).to_have_url(re.compile("/changes/"))
+    page.go_back()
+    expect(page).to_have_url(f"{stage.server.url}/hosts")
+    page.go_forward()
     page.get_by_role("link", name="Go on").click()
     expect(page.locator(".empty")).to_contain_text("No hosts yet")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from playwright.sync_api import Route, expect
 
 from tests.ui.conftest import PHONE, Stage, attach, enrolled, live, log_in, report
@@ -38,6 +40,19 @@ def test_a_refresh_that_finds_the_session_ended_does_not_lead_back_from_logging_
     assert page.url == f"{stage.server.url}/tenants"
     held[0].continue_()
     expect(page).to_have_url(f"{stage.server.url}/login")
+
+
+def test_who_comes_back_to_a_preview_finds_the_form(stage: Stage) -> None:
+    page = stage.page
+    log_in(page)
+    page.goto("/new/tenant")
+    page.get_by_label("Name").fill("acme")
+    page.get_by_role("button", name="Show what changes").click()
+    page.get_by_role("button", name="Create").click()
+    expect(page).to_have_url(re.compile("/changes/"))
+    page.go_back()
+    expect(page.get_by_role("heading", name="New tenant")).to_be_visible()
+    expect(page.get_by_label("Name")).to_have_value("")
 
 
 def test_what_is_made_elsewhere_appears_without_a_reload(stage: Stage) -> None:

@@ -30,7 +30,7 @@
       width: place.clientWidth, height: HEIGHT, cursor: { y: false },
       legend: { show: names.length > 1 || !points },
       scales: { x: { range: () => [Date.now() / 1000 - 3600, Date.now() / 1000] }, y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
-      axes: [{ ...axis, space: 80 }, { ...axis, size: 56 }],
+      axes: [{ ...axis, space: 80, values: "{HH}:{mm}" }, { ...axis, size: 56 }],
       series: [{ value: "{HH}:{mm}:{ss}" }, ...names.map((name, number) => ({
         label: name.replaceAll("_", " "), stroke: line(number), width: points ? 0 : 1.5, spanGaps: false,
         points: { show: points, size: 5, fill: line(number) },

@@ -62,6 +62,10 @@
     document.addEventListener(step, (event) => { if (out) event.preventDefault(); });
   }
 
+  // ---- what answers a form cannot be fetched again: who comes back to it finds the form as it began, or the list ----
+  const answer = document.querySelector("form[data-again]");
+  if (answer) history.replaceState(null, "", answer.dataset.again);
+
   // ---- rows that appeared since the last look are tinted for a moment ----
   let known = null;
   const rows = () => new Set([...document.querySelectorAll("tr[id]")].map((row) => row.id));
