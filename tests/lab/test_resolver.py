@@ -96,6 +96,14 @@ def test_an_endpoint_of_another_host_has_a_name(scene: Scene, family: int, tcp: 
         assert message.answer[0].ttl <= 1
 
 
+def test_in_a_network_of_several_subnets_each_gateway_answers_its_own(scene: Scene) -> None:
+    wide = scene.world.network(scene.red, "wide", "10.63.0.0/24", "10.64.0.0/24", private=True)
+    for subnet in ("63", "64"):
+        one = scene.world.endpoint(wide, "h1", addresses=[f"10.{subnet}.0.9"])
+        assert one.result is not None and one.result["dns"]["nameservers"] == [gateway(4, subnet)]
+        assert found(ask(one, one.name, subnet=subnet)) == {ip(one)}
+
+
 def test_the_c_library_of_a_container_finds_names_by_its_resolv_conf(scene: Scene) -> None:
     text = scene.here.result["dns"] if scene.here.result else {}
     assert text["nameservers"] == ["10.61.0.1", "fd00:61::1"]
