@@ -19,7 +19,7 @@ FIXED = {
     "Pool": ("cidr", "prefix"),
     "Network": ("subnets", "gateways", "private", "plan", "aux_addresses", "block_sizes"),
 }
-"""Fields that stay as they were made."""
+"""Fields that cannot be changed."""
 
 
 class Request(NamedTuple):
@@ -89,7 +89,7 @@ def _step(one: Object, there: Object | None) -> Step | None:
     if not different:
         return None
     if fixed := [key for key in FIXED.get(one.kind, ()) if key in different]:
-        said = f"{what(one)}: {fixed[0]} cannot change; delete it and make it anew."
+        said = f"{what(one)}: {fixed[0]} cannot be changed; delete it and create it again."
         raise click.ClickException(f"{one.place}: {said}" if one.place else said)
     details = [f"{key}: {there.fields.get(key)} -> {value}" for key, value in different.items()]
     if one.kind in ("RoleBinding", "Record"):

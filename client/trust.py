@@ -27,7 +27,7 @@ class Distrusted(Unreachable):
 def fetch(api: str, pin: str) -> str:
     """The authority's certificate in PEM. What is fetched is believed by its fingerprint alone."""
     if not PIN.fullmatch(pin.lower()):
-        raise Distrusted(f"'{pin}' is no fingerprint; the log of `warren web` has one, like sha256:3f1c...")
+        raise Distrusted(f"'{pin}' is not a fingerprint; the log of `warren web` has it, like sha256:3f1c...")
     parts = urlsplit(api)
     if parts.scheme != "https":
         raise Distrusted(
@@ -49,8 +49,8 @@ def fetch(api: str, pin: str) -> str:
         raise Distrusted(f"What answers at {api} sent no certificate: is this the address of Warren's API?") from None
     if found != pin.lower():
         raise Distrusted(
-            f"The authority of {api} has the fingerprint {found}, not {pin}: somebody may be in between, or it was "
-            "made anew. Look at the log of `warren web`."
+            f"The authority of {api} has the fingerprint {found}, not {pin}: somebody may intercept the connection, or "
+            "the authority was replaced. Compare with the log of `warren web`."
         )
     return pem
 

@@ -286,12 +286,12 @@ def test_a_direction_that_is_not_named_stays_as_it_is(
 @pytest.mark.parametrize(
     ("typed", "named"),
     [
-        ("tenant deny acme", "Say --ingress, --egress, --no-ingress or --no-egress"),
+        ("tenant deny acme", "Give --ingress, --egress, --no-ingress or --no-egress"),
         ("policy apply", "Missing option '-f'"),
         ("policy diff", "Missing option '-f'"),
         ("policy delete a/b/c", "'a/b/c' is neither TENANT/NAME nor NAME"),
         ("policy get ../tokens", "'../tokens' is neither TENANT/NAME nor NAME"),
-        ("policy get acme/db --tenant acme", "Say --tenant only without a name"),
+        ("policy get acme/db --tenant acme", "Give --tenant only without a name"),
         ("policy apply -f x -n a/b", "'a/b' is not a name"),
     ],
 )
