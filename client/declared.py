@@ -123,7 +123,7 @@ def _standings(fields: Json) -> Json:
         fields["joined"] = sorted(sorted(zone) for zone in fields["joined"] or ())
         for zone in fields["joined"]:
             if len(set(zone)) < 2:
-                raise click.ClickException(f"joined: {zone} is no zone of two tenants or more, like [acme, beta].")
+                raise click.ClickException(f"joined: {zone} is not a zone of two tenants or more, like [acme, beta].")
             if twice := sorted(found.intersection(zone)):
                 raise click.ClickException(f"Cluster: tenant {twice[0]} can stand in one zone only, or be global.")
             found.update(zone)

@@ -155,9 +155,9 @@ def parse_mac(text: str, field: str = "mac") -> str:
         raise Invalid(f"{text!r} is not a MAC address", "write it like 02:42:0a:14:00:09", field)
     mac = ":".join(parts)
     if not any(octets):
-        raise Invalid(f"MAC {mac} is no interface's address", "write one like 02:42:0a:14:00:09", field)
+        raise Invalid(f"MAC {mac} is nobody's address", "write one like 02:42:0a:14:00:09", field)
     if octets[0] & 1:
-        raise Invalid(f"MAC {mac} is not one interface's address", "use a unicast MAC, with an even first byte", field)
+        raise Invalid(f"MAC {mac} is a multicast address", "use a unicast MAC, with an even first byte", field)
     if mac == GATEWAY_MAC:
         raise Invalid(f"MAC {mac} is the gateway's on every host", "choose another MAC", field)
     return mac

@@ -71,6 +71,6 @@ def valid_ports(ports: Iterable[Mapping[str, Any]] | None) -> list[dict[str, Any
 def _valid_key(key: str) -> None:
     prefix, slash, name = key.rpartition("/")
     if slash and (len(prefix) > 253 or not _PREFIX.fullmatch(prefix)):
-        raise Invalid(f"label {key!r} has a prefix that is no DNS name", "write it like example.org/name", "labels")
+        raise Invalid(f"label {key!r} has a prefix that is not a DNS name", "write it like example.org/name", "labels")
     if not _NAME.fullmatch(name):
         raise Invalid(f"label {key!r} is not a label name", _NAME_RULE, "labels")

@@ -65,7 +65,7 @@ class Laid(NamedTuple):
 def lay(subnets: Sequence[IPNetwork], layout: Layout) -> list[Laid]:
     """Each subnet with what was said of it. Refuses what belongs to none."""
     if layout.plan not in (SHARED, PER_HOST):
-        raise Invalid(f"{layout.plan!r} is no plan for addresses", f"use {SHARED} or {PER_HOST}", "plan")
+        raise Invalid(f"{layout.plan!r} is not an address plan", f"use {SHARED} or {PER_HOST}", "plan")
     if layout.plan == SHARED and (layout.block_sizes or layout.strict):
         raise Invalid("a network whose hosts share its addresses has no blocks", f"use the plan {PER_HOST}", "plan")
     ranges = _once(subnets, ((parse_cidr(text, "ip_ranges", "range"), text) for text in layout.ranges))
@@ -208,7 +208,7 @@ def _excluded(text: str) -> list[IPNetwork]:
     low = parse_address(first, "excluded", "excludes")
     high = parse_address(last, "excluded", "excludes") if dash else low
     if low.version != high.version or int(low) > int(high):
-        raise Invalid(f"{text!r} is no range of addresses", "write it like 10.20.0.10-10.20.0.20", "excludes")
+        raise Invalid(f"{text!r} is not a range of addresses", "write it like 10.20.0.10-10.20.0.20", "excludes")
     return list(ipaddress.summarize_address_range(cast(Any, low), cast(Any, high)))
 
 

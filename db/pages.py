@@ -81,7 +81,7 @@ def page(
     by = None if key == own else (sorts or {}).get(key)
     if by is None and key != own:
         remedy = f"use {', '.join([own, *(sorts or {})])}, with - before it the other way round"
-        raise Invalid(f"{sort!r} is no order of this list", remedy, "sort")
+        raise Invalid(f"{sort!r} is not an order of this list", remedy, "sort")
     if cursor is not None:
         ordered, _, after = cursor.partition(SEPARATOR)
         value, _, last = after.rpartition(SEPARATOR) if by is not None else ("", "", after)

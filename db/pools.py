@@ -98,7 +98,7 @@ def find(
 def set_state(tx: Transaction, name: str, state: str, *, version: int | None = None) -> AddressPool:
     """What is carved of the pool stays, whatever the state."""
     if state not in STATES:
-        raise Invalid(f"{state!r} is no state of a pool", f"use {', '.join(STATES)}", "state")
+        raise Invalid(f"{state!r} is not a state of a pool", f"use {', '.join(STATES)}", "state")
     pool = get(tx.session, name)
     check_version(pool, version, f"pool {name}")
     if assign(pool, state=state):

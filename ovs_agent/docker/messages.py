@@ -303,7 +303,7 @@ def _ports(options: Mapping[str, Any]) -> tuple[Port, ...]:
     for one in fields.items(options, PORTMAP):
         if not isinstance(one, dict) or one.get("Proto") not in tuple(PROTOCOLS):
             raise Refused(
-                f"{PORTMAP} holds {str(one)[: fields.TEXT_LIMIT]!r}, which is no port of TCP, UDP or SCTP.", 400
+                f"{PORTMAP} holds {str(one)[: fields.TEXT_LIMIT]!r}, which is not a port of TCP, UDP or SCTP.", 400
             )
         numbers = [one.get(key, 0) for key in ("Port", "HostPort", "HostPortEnd")]
         if any(type(number) is not int or not 0 <= number <= 65535 for number in numbers):

@@ -131,7 +131,7 @@ def test_declaring_the_same_again_takes_no_revision(engine: Engine, h1: Host) ->
         ("10.0.0.0/8", None, "is outside of network acme/web"),
         ("10.20.0.255", None, "is the network or broadcast address"),
         (VIP, "02:00:00:00:00:07", "looks like one that Warren makes"),
-        (VIP, "01:00:5e:00:00:01", "is not one interface's address"),
+        (VIP, "01:00:5e:00:00:01", "is a multicast address"),
     ],
 )
 def test_what_cannot_be_declared_is_refused_in_words(

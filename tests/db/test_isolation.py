@@ -183,7 +183,7 @@ def test_what_is_so_already_is_done_without_a_revision(three: Engine, act: Calla
             "tenant system is global: acme reaches it already, and it has no zone to share; "
             "make acme global too (`warren tenant global acme`)",
         ),
-        (("set_mode", "open"), Invalid, "'open' is no isolation; use flat or multitenant"),
+        (("set_mode", "open"), Invalid, "'open' is not an isolation mode; use flat or multitenant"),
     ],
 )
 def test_what_cannot_be_is_refused_in_words_and_changes_nothing(

@@ -239,4 +239,4 @@ def stands(made: Json) -> list[str]:
 
 
 def ends(item: Json) -> str:
-    return f"{item['full_name']} is no name any more."
+    return f"{item['full_name']} is not a name any more."

@@ -43,7 +43,7 @@ def read(document: dict[str, Any]) -> Draft:
     path: Path = ("spec",)
     spec = fields(head.spec, path, _SPEC)
     tier = _TIERS[choice(needed(spec, "tier", path), (*path, "tier"), _TIERS)]
-    priority = integer(needed(spec, "priority", path), (*path, "priority"), "priority", 0, LAST_PRIORITY)
+    priority = integer(needed(spec, "priority", path), (*path, "priority"), "a priority", 0, LAST_PRIORITY)
     subject = fields(needed(spec, "subject", path), (*path, "subject"), _MEMBERS)
     tenants, endpoints = _members(subject, only(subject, (*path, "subject"), _MEMBERS), (*path, "subject"))
     ingress = [
