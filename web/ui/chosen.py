@@ -22,7 +22,7 @@ from web.ui.forms import Field, Values, away, faults_of, given, seen_ahead
 from web.ui.frame import blueprint, render
 
 MOST = 100
-SO_ALREADY = "nothing would change: it is so already, or by what becomes of the others."
+SO_ALREADY = "nothing would change: it is so already, or becomes so by what is done to the others."
 
 
 class Looked(NamedTuple):
