@@ -11,11 +11,11 @@ import click
 from client import output
 from client.context import Context
 from client.options import completes, printing
-from client.output import column
+from client.output import column, moment
 
 COLUMNS = [
     column("NUMBER"),
-    ("WHEN", lambda entry: entry["at"][:19].replace("T", " ")),
+    ("WHEN", lambda entry: moment(entry["at"])),
     ("WHO", lambda entry: f"{entry['actor']['kind']} {entry['actor']['name']}"),
     column("FROM", "address"),
     column("DID", "op"),

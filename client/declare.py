@@ -38,7 +38,7 @@ def apply(context: Context, files: tuple[str, ...], tenant: str | None, prune: b
       warren apply -f all.yaml --prune
     """
     from client import declared, manifests, steps, trial  # PyYAML takes longer to load than `--help` takes
-    from client.rest import Problem
+    from client.rest import Problem, if_match
 
     wished = declared.wanted(manifests.located(files, tenant))
     there = declared.present(context.rest, {one.kind for one in wished})
@@ -53,9 +53,8 @@ def apply(context: Context, files: tuple[str, ...], tenant: str | None, prune: b
             if table:
                 click.echo(str(step))
             for method, path, body, version in step.requests:
-                seen = {"If-Match": f'"{version}"'} if version is not None else {}
                 try:
-                    reply = context.rest.request(method, path, body, headers=seen).body
+                    reply = context.rest.request(method, path, body, headers=if_match(version)).body
                 except Problem as problem:
                     raise click.ClickException(trial.refused(step, problem)) from None
                 revision = max(revision, reply.get("revision", 0))

@@ -102,6 +102,8 @@ def deny(context: Context, name: str, ingress: bool | None, egress: bool | None)
     Example:
       warren tenant deny acme --ingress --no-egress
     """
+    from client.rest import if_match  # urllib3 takes longer to load than `--help` takes
+
     wanted = {"ingress": ingress, "egress": egress}
     if ingress is None and egress is None:
         raise click.UsageError("Give --ingress, --egress, --no-ingress or --no-egress.")
@@ -111,8 +113,8 @@ def deny(context: Context, name: str, ingress: bool | None, egress: bool | None)
         for direction, wish in wanted.items()
         if (wish if wish is not None else direction in tenant["default_deny"])
     ]
-    # The version, so that a change of the other direction that somebody else makes meanwhile is not undone.
-    seen = {"If-Match": f'"{tenant["version"]}"'}
+    # A change of the direction that is not named, by somebody else and meanwhile, is not to be undone.
+    seen = if_match(tenant["version"])
     carry_out(context, "PATCH", f"/tenants/{name}", {"default_deny": now}, _denied, headers=seen)
 
 

@@ -10,8 +10,8 @@ import click
 from client import output
 from client.change import carry_out
 from client.context import Context
-from client.options import changing, completes, listing, printing, read_name, read_policy, read_qualified
-from client.output import column
+from client.options import FILTERS, changing, completes, listing, printing, read_name, read_policy, read_qualified
+from client.output import column, moment
 
 COLUMNS = [
     column("NAME"),
@@ -31,16 +31,16 @@ RULES = [
     column("PACKETS"),
     column("BYTES"),
     column("OPEN", "connections"),
-    ("LAST HIT", lambda rule: _moment(rule["last_hit"])),
+    ("LAST HIT", lambda rule: moment(rule["last_hit"])),
 ]
 NAMES = [
     column("NAME"),
     ("ADDRESSES", lambda name: [one["address"] for one in name["addresses"]]),
-    ("UNTIL", lambda name: _moment(max(one["until"] for one in name["addresses"]))),
+    ("UNTIL", lambda name: moment(max(one["until"] for one in name["addresses"]))),
     column("POLICIES"),
 ]
 DENIED = [
-    ("LAST", lambda denial: _moment(denial["last_at"])),
+    ("LAST", lambda denial: moment(denial["last_at"])),
     ("FROM", lambda denial: denial["source"] or denial["source_address"]),
     ("TO", lambda denial: denial["destination"] or denial["destination_address"]),
     ("SERVICE", lambda denial: _service(denial)),
@@ -67,7 +67,6 @@ default_tenant = click.option(
     shell_complete=completes("/tenants"),
     help="The tenant of documents that name no namespace.",
 )
-of_tenant = click.option("--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Only this tenant's.")
 
 
 @click.group()
@@ -129,7 +128,7 @@ def list_(context: Context, **asked: Any) -> None:
     callback=read_policy,
     shell_complete=completes("/policies"),
 )
-@of_tenant
+@FILTERS["tenant"]
 @printing
 @click.pass_obj
 def get(context: Context, name: str | None, tenant: str | None) -> None:
@@ -270,11 +269,6 @@ def _there(context: Context, *asked: tuple[str, str | None]) -> None:
     for noun, name in asked:
         if name is not None:
             context.rest.get(f"/{noun}/{name}")
-
-
-def _moment(text: str | None) -> str:
-    """`2026-11-20T12:36:55.838685Z` to the second."""
-    return text[:19].replace("T", " ") if text else "-"
 
 
 def _service(denial: Mapping[str, Any]) -> str:
