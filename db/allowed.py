@@ -38,7 +38,7 @@ def declare(tx: Transaction, endpoint: Endpoint, asked: Sequence[Mapping[str, An
     session, subnets = tx.session, {subnet.ip_network: subnet for subnet in endpoint.network.subnets}
     pairs = [_pair(endpoint, one, list(subnets)) for one in asked]
     if len({pair.cidr for pair in pairs}) < len(pairs):
-        raise Invalid("an address is there twice", "name each once", FIELD)
+        raise Invalid("an address is given twice", "give each address once", FIELD)
     known = {row.cidr: row for row in endpoint.allowed}
     changed = False
     for cidr in known.keys() - {str(pair.cidr) for pair in pairs}:
@@ -146,7 +146,7 @@ def _pair(endpoint: Endpoint, asked: Mapping[str, Any], subnets: Sequence[IPNetw
     if mac == endpoint.mac:
         mac = ""
     if is_made_of_an_address(mac):
-        raise Invalid(f"MAC {mac} looks like one that Warren makes of an address", "use one of another range", FIELD)
+        raise Invalid(f"MAC {mac} looks like one that Warren derives from an address", "use another range", FIELD)
     return Pair(cidr, mac, bool(asked.get("active")))
 
 

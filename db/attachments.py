@@ -361,7 +361,7 @@ def _mac(session: Session, network_id: int, network: str, wanted: str | None, fi
 
 def _chosen_mac(mac: str, own: str) -> str:
     if mac != own and is_made_of_an_address(mac):
-        raise Invalid(f"MAC {mac} looks like one that Warren makes of an address", "use one of another range", "mac")
+        raise Invalid(f"MAC {mac} looks like one that Warren derives from an address", "use another range", "mac")
     return mac
 
 

@@ -188,7 +188,7 @@ def keeping_an_admin(tx: Transaction) -> Iterator[None]:
     yield
     tx.session.flush()
     if before and not admins(tx.session):
-        raise Conflict("nobody would be left who administers the cluster", "make another user an admin first")
+        raise Conflict("the cluster would be left without an admin", "make another user an admin first")
 
 
 def _query():  # type: ignore[no-untyped-def]

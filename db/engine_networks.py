@@ -127,7 +127,7 @@ def _refuse_difference(session: Session, known: Network, said: Said) -> None:
         raise Conflict(f"network {name} is not isolated", "do not ask for an internal one", "isolated")
     if said.isolated and known.outbound:
         raise Conflict(
-            f"network {name} lets its endpoints out, and an internal one does not",
+            f"network {name} lets its endpoints reach the outside, and an internal one does not",
             f"close it with `warren network update {name} --no-outbound`, or do not ask for an internal one",
             "isolated",
         )

@@ -85,7 +85,7 @@ def check(taken: Taken, protocol: str, ports: range, endpoint: Endpoint, lead: s
             raise CollidesElsewhere(f"{problem} {whose}", remedy, "host_port", f"{problem} another tenant")
     for where, port in sorted(taken.listening):
         if port in ports:
-            problem = f"{lead}port {protocol}/{port} of host {where} is in use: a program of the host's listens"
+            problem = f"{lead}port {protocol}/{port} of host {where} is in use: a program of the host listens"
             raise Conflict(problem, remedy or "choose another port, or end that program", "host_port")
 
 

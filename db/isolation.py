@@ -197,8 +197,8 @@ def _move(tx: Transaction, tenant: Tenant, zone: int) -> None:
 def _refuse_system(tenant: Tenant) -> None:
     if tenant.name == SYSTEM and tenant.zone == GLOBAL:
         raise Conflict(
-            f"tenant {SYSTEM} cannot be set apart: what all tenants need runs in it",
-            "set one of its networks apart (`warren network update --isolated`), or write a policy about its endpoints",
+            f"tenant {SYSTEM} cannot be isolated: what all tenants need runs in it",
+            "isolate one of its networks (`warren network update --isolated`), or write a policy about its endpoints",
             "tenant",
         )
 

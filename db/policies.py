@@ -60,7 +60,7 @@ def get(session: Session, name: str) -> Policy:
     """`TENANT/NAME`, or the name of one of the cluster's."""
     policy = session.execute(_query().where(_named(name))).scalar_one_or_none()
     if policy is None:
-        raise NotFound(f"there is no policy {name}", "`warren policy list` tells which there are", "policy")
+        raise NotFound(f"there is no policy {name}", "list them with `warren policy list`", "policy")
     return policy
 
 

@@ -70,7 +70,7 @@ def create(tx: Transaction, name: str, cidr: str, *, prefix: int | None = None) 
 def get(session: Session, name: str) -> AddressPool:
     pool = session.execute(select(AddressPool).where(AddressPool.name == name)).scalar_one_or_none()
     if pool is None:
-        raise NotFound(f"there is no pool {name}", "`warren pool list` shows those there are", "pool")
+        raise NotFound(f"there is no pool {name}", "list them with `warren pool list`", "pool")
     return pool
 
 

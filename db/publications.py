@@ -235,7 +235,7 @@ def _checked(wish: Wish) -> str:
     except ValueError:
         raise Invalid(f"{wish.host_ip!r} is not an address", "write it like 192.0.2.11", "host_ip") from None
     if wish.mesh and str(address) not in host_ports.ANY:
-        problem = f"{address} is an address of one host, and a mesh is open by all"
+        problem = f"{address} is an address of one host, and a mesh port is published on all"
         raise Invalid(problem, "leave it out, or use 0.0.0.0 or :: for one family", "host_ip")
     return str(address)
 

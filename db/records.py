@@ -53,7 +53,7 @@ def set_domain(tx: Transaction, domain: str, *, version: int | None = None) -> D
     if "." not in text:
         raise Invalid(f"domain {domain!r} is a single label", "use one like warren.internal", "domain")
     if text.split(".")[-1] == "arpa":
-        raise Invalid(f"domain {domain!r} is kept for addresses", "use one like warren.internal", "domain")
+        raise Invalid(f"domain {domain!r} is reserved for reverse look-ups", "use one like warren.internal", "domain")
     if text == now.domain:
         return now
     new = Dns(text, now.version + 1)

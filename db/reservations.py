@@ -52,7 +52,7 @@ def create(
     if expires_at is not None and expires_at.tzinfo is None:
         raise Invalid(f"{expires_at} has no time zone", "write it like 2026-12-31T12:00:00Z", "expires_at")
     if expires_at is not None and expires_at <= tx.now:
-        raise Invalid(f"{expires_at.isoformat()} is in the past", "give a time to come", "expires_at")
+        raise Invalid(f"{expires_at.isoformat()} is in the past", "give a later time", "expires_at")
     row = _locked(session, network)
     expire(session, row.id, tx.now)
     if there := of(session, row.id, name):
@@ -110,7 +110,7 @@ def remove(tx: Transaction, network: str, name: str) -> None:
     row = _locked(tx.session, network)
     keys = [(one.subnet_id, one.ip) for one in of(tx.session, row.id, name)]
     if not keys:
-        remedy = f"`warren reservation list {network}` shows those there are"
+        remedy = f"list them with `warren reservation list {network}`"
         raise NotFound(f"network {network} has no reservation for {name}", remedy, "name")
     _give_up(tx.session, keys, tx.now)
     tx.note("network", row.id, "update")

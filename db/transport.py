@@ -117,7 +117,7 @@ def check(network: Network) -> None:
         )
     if network.cross_subnet and network.transport != HOST_GW.name:
         raise Invalid(
-            f"network {name}: cross-subnet says what host-gw does between segments, not {network.transport}",
+            f"network {name}: cross-subnet is an option of host-gw, not of {network.transport}",
             "leave it out",
             "cross_subnet",
         )

@@ -156,7 +156,7 @@ def test_what_collides_with_an_endpoint_is_refused(
         ({"mac": "00:00:00:00:00:00"}, "MAC 00:00:00:00:00:00 is nobody's address; write one like 02:42:"),
         ({"mac": "03:00:00:00:00:01"}, "is a multicast address"),
         ({"mac": "02:77:61:72:72:6e"}, "is the gateway's on every host"),
-        ({"mac": "02:00:0a:14:00:06"}, "looks like one that Warren makes of an address"),
+        ({"mac": "02:00:0a:14:00:06"}, "looks like one that Warren derives from an address"),
         ({"ports": [{"name": "http", "port": 0}]}, "port http has number 0; use 1 to 65535"),
         ({"ports": [{"name": "http", "port": 80, "protocol": "icmp"}]}, "port http has protocol 'icmp'"),
         ({"ports": [{"name": "a", "port": 1}, {"name": "a", "port": 2}]}, "port a is named twice"),

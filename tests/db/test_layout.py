@@ -83,7 +83,7 @@ def test_nobody_gets_what_is_excluded_or_auxiliary(engine: Engine, h1: Host) -> 
         (["10.20.0.0/24"], {"excludes": ["10.21.0.0/28"]}, "excluded 10.21.0.0/28 is outside of 10.20.0.0/24"),
         (["10.20.0.0/24"], {"excludes": ["10.20.0.9-10.20.0.3"]}, "is not a range of addresses"),
         (["10.0.0.0/9"], {"excludes": ["10.0.0.0/15"]}, "more than 65536 addresses are excluded"),
-        (["10.20.0.0/30"], {"excludes": ["10.20.0.0/30"]}, "nothing of subnet 10.20.0.0/30 is left for its gateway"),
+        (["10.20.0.0/30"], {"excludes": ["10.20.0.0/30"]}, "no address of subnet 10.20.0.0/30 is left for its gateway"),
         (["10.20.0.0/24"], {"aux": {"a": "10.20.0.1"}, "gateways": ["10.20.0.1"]}, "a=10.20.0.1 is the gateway"),
         (["10.20.0.0/24"], {"aux": {"a": "10.20.0.9", "b": "10.20.0.9"}}, "10.20.0.9 has two names"),
         (["10.20.0.0/24"], {"aux": {"a": "fd00::9"}}, "auxiliary address a fd00::9 is IPv6, and the network has no"),

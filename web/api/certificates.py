@@ -45,7 +45,7 @@ def sign(host: str) -> Json:
     if signer is None:
         raise Conflict("this API signs no certificates", "give the bridge one with `ovs-vsctl set-ssl`", "host")
     if not request.is_secure:
-        raise Conflict("a private key is not sent in clear", "ask by https://", "host")
+        raise Conflict("a private key is not sent unencrypted", "ask over https://", "host")
     signed = signer.sign(host)
     return {
         "certificate": signed.certificate,

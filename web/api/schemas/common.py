@@ -164,7 +164,7 @@ class ProblemDocument(BaseModel):
     type: str = Field(examples=["/problems/not-found"])
     title: str = Field(examples=["Not found"])
     status: int = Field(examples=[404])
-    detail: str = Field(examples=["There is no tenant 'acme'; `warren tenant list` shows those there are."])
+    detail: str = Field(examples=["There is no tenant 'acme'; create it with `warren tenant create acme`."])
     instance: str = Field(examples=["/api/v1/tenants/acme"])
     errors: list[FieldError] = Field([], description="What is wrong, field by field.")
 
