@@ -42,7 +42,7 @@ def read(files: Iterable[str], tenant: str | None = None) -> list[Json]:
 
 
 def located(files: Iterable[str], tenant: str | None = None) -> list[Found]:
-    """The same, and where each stands."""
+    """The documents of some files, each with its place."""
     return [found for file in files for found in _of_text(_called(file), _text(file), tenant)]
 
 
@@ -73,7 +73,7 @@ def _text(file: str) -> str:
 
 
 def _parsed(name: str, text: str) -> Iterator[Found]:
-    """What is not empty of a file."""
+    """The documents of a text, without empty ones."""
     if text.lstrip()[:1] == "{":
         # Most JSON is YAML, too, but not all: not with tabs, or characters beyond 16 bits.
         try:

@@ -19,7 +19,7 @@ def _subnets(network: dict[str, Any]) -> list[str]:
 
 
 def _all_but(given: tuple[str, ...], word: str) -> list[str] | None:
-    """None when nothing is said; nothing when the word that means so is."""
+    """None if the option was not given; an empty list if it was given as `word` alone, which means that."""
     return None if not given else [] if given == (word,) else list(given)
 
 

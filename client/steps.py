@@ -1,4 +1,4 @@
-"""Which requests make what the API has like what files declare: what differs, in the order in which it is done.
+"""The requests that make what the API has equal to what files declare, in the order in which they are to be sent.
 
 Objects are compared in the shape of the files, field by field; fields that a file does not name are left as they are.
 It sends none of the requests.
@@ -45,7 +45,7 @@ class Step(NamedTuple):
 
 
 def steps(wished: Iterable[Object], there: Iterable[Object], prune: bool) -> list[Step]:
-    """In the order in which they are to be done. With `prune` what is there and not wished for goes."""
+    """The steps, in order. With `prune` also the removal of what is there and not wished for."""
     has = {(one.kind, one.name): one for one in there}
     asked = sorted(wished, key=lambda one: (ORDER.index(one.kind), one.name))
     names = {(one.kind, one.name) for one in asked}
@@ -146,7 +146,7 @@ def moves(has: Standings, asked: Standings) -> Iterator[Request]:
 
 
 def _agree(field: str, asked: Any, has: Any) -> bool:
-    """Whether what is there is what a file says, which may write it in other words or another order."""
+    """Whether what is there equals what a file says, which may be written otherwise or in another order."""
     if field == "default_network":
         return True  # said of a tenant that is made; a network goes as others do
     if field in ("gateways", "block_sizes"):

@@ -21,7 +21,7 @@ PIN = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class Distrusted(Unreachable):
-    """It will not get better by asking again."""
+    """The API is not the one that was meant, or cannot prove to be; trying again does not help."""
 
 
 def fetch(api: str, pin: str) -> str:
@@ -63,5 +63,5 @@ def pin_of(pem: str) -> str:
 
 
 def pin(ca: str) -> str:
-    """The same of a file's name or PEM, as clients keep it."""
+    """The fingerprint of an authority given as PEM or as a file's name."""
     return pin_of(ca if ca.lstrip().startswith("-----BEGIN") else Path(ca).read_text())

@@ -103,7 +103,7 @@ def single(session: Session, network_id: int) -> list[IPAddress]:
 
 
 def singles(session: Session) -> dict[int, list[IPAddress]]:
-    """The same of every network that has some, by its number."""
+    """The declared addresses of every network that has some, by the network's id."""
     found: dict[int, list[IPAddress]] = {}
     for id, cidr in session.execute(select(AllowedAddress.network_id, AllowedAddress.cidr).distinct()):
         network = ipaddress.ip_network(cidr)
@@ -196,7 +196,7 @@ def _sharing(session: Session, network_id: int, cidr: str) -> list[AllowedAddres
 
 
 def _note(tx: Transaction, endpoint_id: int) -> None:
-    """That the endpoint is changed by it, whoever was asked about."""
+    """Records that the endpoint changed, even if another one was asked about."""
     endpoint = tx.session.get_one(Endpoint, endpoint_id)
     endpoint.updated_at = tx.now  # a new version of it
     tx.record("endpoint", endpoint.id, "update", tenant_id=endpoint.tenant_id, host_id=endpoint.host_id)

@@ -134,7 +134,7 @@ def _write(file: TextIO, line: dict[str, Any]) -> None:
 
 
 def _tables(connection: Connection) -> list[Table]:
-    """As they are in this database, in an order in which rows may be inserted."""
+    """The tables of this database, in an order in which rows may be inserted."""
     found = MetaData()
     found.reflect(connection)
     return [table for table in found.sorted_tables if table.name != "alembic_version"]

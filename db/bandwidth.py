@@ -54,7 +54,7 @@ def limits(asked: Mapping[str, int], quota: Mapping[str, int]) -> dict[str, int]
 
 
 def quota_changed(tx: Transaction, tenant: Tenant) -> None:
-    """Has the agents look that hold endpoints to it."""
+    """Tells the agents that hold the tenant's endpoints to the quota."""
     hosts = select(Endpoint.host_id).where(Endpoint.tenant_id == tenant.id).distinct()
     for host_id in tx.session.execute(hosts).scalars():
         tx.record(CHANGED, host_id, "update", host_id=host_id)

@@ -147,7 +147,7 @@ def _reachers(session: Session, place: Place) -> Sequence[_Reacher]:
 
 
 def _reached(reachers: Sequence[_Reacher], peers: dict[int, set[int]], flat: bool) -> ColumnElement[bool]:
-    """That one of the reachers reaches a network: `_reaches` for all rows at once."""
+    """The condition that one of the reachers reaches a network: `_reaches` for all rows at once."""
     if not reachers:
         return false()
     conditions: list[ColumnElement[bool]] = [

@@ -38,7 +38,7 @@ from db.tables import (
 
 NEARLY_FULL = 0.9
 MOST_NAMED = 10_000
-"""In one statement: SQLite takes 32,766 values."""
+"""At most so many values in one statement: SQLite takes 32,766."""
 Kind = Literal[
     "claim-without-endpoint",
     "endpoint-without-claim",

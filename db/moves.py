@@ -32,7 +32,7 @@ def move(
     mac: str | None,
     entitled: bool,
 ) -> None:
-    """To where `there` says, with everything that others know it by."""
+    """Moves an endpoint to the host and container in `there`. Whatever others know it by stays."""
     session = tx.session
     endpoint = session.get_one(Endpoint, row.id, with_for_update=True)
     name, network = f"{endpoint.tenant.name}/{endpoint.name}", endpoint.network.qualified_name

@@ -16,7 +16,7 @@ Row = TypeVar("Row")
 _Text = ColumnElement[str] | InstrumentedAttribute[str] | InstrumentedAttribute[str | None]
 MAX_LIMIT = 1000
 SEPARATOR = "~"
-"""In a cursor, between the order, the value and the name."""
+"""Separates the order, the value and the name in a cursor."""
 
 
 class Page(NamedTuple, Generic[Row]):
@@ -34,7 +34,7 @@ class Sort(NamedTuple):
 
 
 def number(text: str) -> int:
-    """Of a cursor, as any database takes it."""
+    """The number in a cursor. Raises ValueError for one that no database can hold."""
     value = int(text)
     if value.bit_length() > 63:
         raise ValueError(f"{value} is too large")
@@ -49,7 +49,7 @@ def moment(text: str) -> datetime:
 
 
 def created(row: Any) -> str:
-    """Of a row, for `Sort` with `moment`."""
+    """When a row was created, as text that `moment` reads."""
     return str(row.created_at.isoformat())
 
 

@@ -99,7 +99,7 @@ def _name(row: Policy) -> str:
 
 
 def saying_names(session: Session) -> Iterator[Policy]:
-    """Those of which rules may say DNS names, and whose documents hold such a word."""
+    """Policies whose rules may have DNS names: their documents hold a field of that name."""
     words = or_(*(cast(Policy.document, String).contains(word) for word in ("dnsName", "domainNames")))
     kinds = (*FIREWALLS, "ClusterNetworkPolicy")
     return iter(session.execute(_query().where(Policy.kind.in_(kinds), words)).scalars())

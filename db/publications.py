@@ -18,11 +18,11 @@ from db.wanted import MESH_CHANGED, goes_out
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 MOST_PORTS = 1024
-"""Of one publication."""
+"""At most so many ports in one publication."""
 CHOSEN = range(32768, 61000)
 """Where a host's port is chosen when none is asked for: where Linux chooses by itself, so that nobody counts on one."""
 AT_ONCE = 500
-"""Of ids in one query; databases take no more than some thousands."""
+"""At most so many ids in one query; databases take no more than some thousands."""
 MESH_LABEL, ALLOW = "warren/engine-mesh", "allow"
 """The label of a tenant whose runtimes may publish by all hosts, and so take ports of others than their own. Only an
 administrator labels a tenant."""
@@ -95,7 +95,7 @@ def of_endpoint(session: Session, id: int) -> list[Publication]:
 
 
 def leading_to(session: Session, ids: Iterable[int], network_ids: Iterable[int]) -> list[Publication]:
-    """Those of some endpoints, and of all of some networks."""
+    """The publications of some endpoints, and of all endpoints of some networks."""
     found: dict[int, Publication] = {}
     for column, wanted in ((Endpoint.id, sorted(ids)), (Endpoint.network_id, sorted(network_ids))):
         for first in range(0, len(wanted), AT_ONCE):

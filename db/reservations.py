@@ -88,7 +88,7 @@ def find(
 
 
 def by_network(session: Session, ids: Sequence[int]) -> dict[int, list[Reservation]]:
-    """The same of several networks."""
+    """The reservations of several networks, by network id."""
     found: dict[int, list[Reservation]] = {id: [] for id in ids}
     for one in _rows(session, Subnet.network_id.in_(ids)):
         found[one.subnet.network_id].append(one)
@@ -96,7 +96,7 @@ def by_network(session: Session, ids: Sequence[int]) -> dict[int, list[Reservati
 
 
 def _rows(session: Session, *where: ColumnElement[bool]) -> Sequence[Reservation]:
-    """By name, then by subnet."""
+    """Reservations, by name and then by subnet."""
     query = select(Reservation).join(Reservation.subnet).options(contains_eager(Reservation.subnet)).where(*where)
     return session.execute(query.order_by(Reservation.name, Reservation.subnet_id)).scalars().all()
 

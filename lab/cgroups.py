@@ -9,13 +9,13 @@ ROOT = Path("/sys/fs/cgroup")
 
 
 def find(pattern: str) -> list[Path]:
-    """Those that fit the pattern, below the root or, with cgroups 1, below that of a controller."""
+    """The groups that match the pattern, below the root or, with cgroups 1, below a controller's root."""
     tops = [ROOT, *(one for one in ROOT.iterdir() if one.is_dir() and not one.is_symlink())] if ROOT.is_dir() else []
     return [group for top in tops for group in top.glob(pattern) if group.is_dir()]
 
 
 def remove(group: Path) -> None:
-    """With the groups below it, the innermost first."""
+    """Removes the group and those below it, the innermost first."""
     for place in sorted((one for one in (group, *group.rglob("*")) if one.is_dir()), reverse=True):
         with suppress(OSError):  # a process on its way out holds it for a moment
             place.rmdir()

@@ -169,7 +169,7 @@ class Attacher:
         )
 
     def plugging(self, endpoint: Endpoint, revision: int, peer: str, scope: str) -> Future[None]:
-        """The same, begun."""
+        """Begins what `plug` does, without waiting for it."""
         return self._early.submit(self.plug, endpoint, revision, peer, scope)
 
     def unplug(self, key: Key) -> None:

@@ -92,7 +92,7 @@ _WHICH = (
 
 
 def which(command: Command) -> Command:
-    """Whose interface it is."""
+    """The options that say whose interface it is."""
     for option in reversed(_WHICH):
         command = option(command)
     return command

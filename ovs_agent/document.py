@@ -134,7 +134,7 @@ class Published(NamedTuple):
 
     @property
     def ports(self) -> str:
-        """Of the host: `tcp/8080`, `udp/5000-5009`."""
+        """The host's ports as text: `tcp/8080`, `udp/5000-5009`."""
         return f"{self.protocol}/{self.host_port}" + (f"-{self.host_port + self.count - 1}" if self.count > 1 else "")
 
 

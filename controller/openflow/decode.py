@@ -128,7 +128,7 @@ def installed_groups(message: bytes) -> list[InstalledGroup]:
 
 
 def cookie(message: bytes) -> int:
-    """Of the flow that copied the packet of a packet-in."""
+    """The cookie of the flow that sent a packet-in."""
     return int.from_bytes(message[16:24], "big")
 
 

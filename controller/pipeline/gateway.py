@@ -73,7 +73,7 @@ _LOOPBACK = IPV4, Match("ip_dst", 127 << 24, 0xFF000000)
 
 
 def zone(tenant: int) -> int:
-    """Of conntrack, where a tenant's addresses are translated. Tenants' own numbers are below."""
+    """The conntrack zone in which a tenant's addresses are translated. Tenants' own zones have smaller numbers."""
     return 0x8000 | tenant
 
 

@@ -31,7 +31,7 @@ ROUTER_MAC = 0x02776172726E
 """The MAC of every network's gateway on every host: 02:77:61:72:72:6e."""
 TO_ROUTER = Match("eth_dst", ROUTER_MAC)
 RESOLVER_MAC = 0x02776172646E
-"""Of the resolver's end behind every bridge: 02:77:61:72:64:6e."""
+"""The MAC of the resolver behind every bridge: 02:77:61:72:64:6e."""
 
 GATEWAY_OFPORT, RESOLVER_OFPORT = 2, 3
 """Ports that every host's bridge has, besides those of transports; endpoints' ports are numbered from 100."""

@@ -118,5 +118,5 @@ class Book:
 
 
 def _plain(value: Any) -> Any:
-    """As it was before it became JSON."""
+    """A value read from JSON, as it was before it was written: lists become tuples again."""
     return tuple(value) if isinstance(value, list) else value

@@ -198,7 +198,7 @@ def _link(body: bytes) -> tuple[int, dict[int, bytes]]:
 
 
 def own_addresses() -> set[str]:
-    """All of this namespace's."""
+    """All addresses in this thread's namespace."""
     return {str(ipaddress.ip_address(_own(attributed))) for _, _, attributed in _address_rows()}
 
 
@@ -215,7 +215,7 @@ def addressed() -> list[tuple[str, str]]:
 
 
 def _addresses(index: int) -> set[str]:
-    """With prefix length, as the API writes them."""
+    """The addresses of an interface with their prefix lengths, as the API writes them."""
     return {
         f"{ipaddress.ip_address(_own(attributed))}/{prefix}"
         for link, prefix, attributed in _address_rows()

@@ -84,7 +84,7 @@ def last_event_id() -> int | None:
 
 
 def seen_tenants() -> frozenset[int] | None:
-    """Of what the asker is told; the answer goes on when the request is over."""
+    """The tenants of which the asker is told, read now: the stream goes on after the request."""
     found = sight()
     return None if found is None else frozenset(found.values())
 

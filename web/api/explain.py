@@ -38,7 +38,7 @@ IN_WORDS = {"tcp": "TCP", "udp": "UDP", "sctp": "SCTP", "icmp": "ICMP", "icmpv6"
 ECHO = {"icmp": 8, "icmpv6": 128}
 OF_VERSION = {"icmp": 4, "icmpv6": 6}
 UNSEEN = "No switch was asked: its answer would tell where other tenants' networks are. What is theirs is not reached."
-"""To a tenant's people, of every address outside and of every one of networks that they neither see nor reach."""
+"""What a tenant's people are told of every address that is outside, or in a network that they neither see nor reach."""
 UNJUDGED = frozenset({*range(130, 138), 143})
 """ICMPv6 between an endpoint and its network: multicast listeners, routers and neighbours."""
 
