@@ -53,8 +53,8 @@ blueprint = APIBlueprint("events", __name__, tag="Revisions")
 def stream(query: EventsQuery) -> Response:
     """Follow what changes
 
-    Continues after the revision in `Last-Event-ID` or `after`; without either it begins now. Who says a `pulse` is told
-    of changes in turns, together with all others who do.
+    Continues after the revision in `Last-Event-ID` or `after`; without either it begins now. Whoever gives a `pulse`
+    is told of changes in turns, together with all others who do.
     """
     live = state().live
     known = last_event_id()

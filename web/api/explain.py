@@ -50,7 +50,7 @@ UNJUDGED = frozenset({*range(130, 138), 143})
 def ask(body: Explain) -> Json:
     """Explain a connection
 
-    By the model, and by asking the switches of both hosts what they would do with its first packet. Changes nothing.
+    Answered by the model, and by the switches of both hosts, which say what they would do with its first packet.
     """
     return answered(body)
 
