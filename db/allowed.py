@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from db import allocate
@@ -97,15 +97,14 @@ def release(tx: Transaction, endpoint_id: int) -> None:
 
 def single(session: Session, network_id: int) -> list[IPAddress]:
     """The declared addresses of a network; ranges reserve none."""
-    cidrs = session.execute(select(AllowedAddress.cidr).where(AllowedAddress.network_id == network_id).distinct())
-    networks = (ipaddress.ip_network(cidr) for cidr in cidrs.scalars())
-    return [network.network_address for network in networks if network.prefixlen == network.max_prefixlen]
+    return singles(session, AllowedAddress.network_id == network_id).get(network_id, [])
 
 
-def singles(session: Session) -> dict[int, list[IPAddress]]:
+def singles(session: Session, *where: ColumnElement[bool]) -> dict[int, list[IPAddress]]:
     """The declared addresses of every network that has some, by the network's id."""
     found: dict[int, list[IPAddress]] = {}
-    for id, cidr in session.execute(select(AllowedAddress.network_id, AllowedAddress.cidr).distinct()):
+    query = select(AllowedAddress.network_id, AllowedAddress.cidr).where(*where).distinct()
+    for id, cidr in session.execute(query):
         network = ipaddress.ip_network(cidr)
         if network.prefixlen == network.max_prefixlen:
             found.setdefault(id, []).append(network.network_address)

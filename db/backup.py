@@ -125,7 +125,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         with path.open(encoding="utf-8") as file:
             for line in file:
                 yield json.loads(line)
-    except (ValueError, UnicodeDecodeError):
+    except ValueError:
         raise Invalid(f"{path} is not a backup of Warren, or is damaged", "use another") from None
 
 

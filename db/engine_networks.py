@@ -17,8 +17,9 @@ from db import hosts, networks, tenants, transport
 from db.addressing import IPNetwork
 from db.changes import Transaction
 from db.errors import Conflict, Forbidden, NotFound
-from db.layout import Layout, Span, held
+from db.layout import Layout
 from db.names import qualified
+from db.subnetting import held_spans
 from db.tables import Network, Subnet, Tenant
 
 ALLOWED = "warren/engine-networks"
@@ -98,11 +99,11 @@ def withdraw(tx: Transaction, host: str, name: str) -> bool:
 
 
 def _known(session: Session, name: str) -> Network | None:
-    tenant, short = qualified(name, "network", "network")
+    tenant, _ = qualified(name, "network", "network")
     if session.execute(select(Tenant.id).where(Tenant.name == tenant)).scalar() is None:
         raise NotFound(f"there is no tenant {tenant}", f"create it with `warren tenant create {tenant}`", "network")
     try:
-        return networks.get(session, f"{tenant}/{short}")
+        return networks.get(session, name)
     except NotFound:
         return None
 
@@ -154,7 +155,7 @@ def _refuse_to_give(name: str, by_cidr: Mapping[IPNetwork, Subnet], text: str) -
     address = ipaddress.ip_address(text)
     for cidr, subnet in by_cidr.items():
         offset = int(address) - int(cidr.network_address)
-        if address.version == cidr.version and any(first <= offset <= last for first, last in _held(cidr, subnet)):
+        if address.version == cidr.version and any(first <= offset <= last for first, last in held_spans(subnet)):
             return
     raise Conflict(
         f"network {name} gives auxiliary address {text} to its endpoints",
@@ -162,6 +163,3 @@ def _refuse_to_give(name: str, by_cidr: Mapping[IPNetwork, Subnet], text: str) -
         "aux_addresses",
     )
 
-
-def _held(cidr: IPNetwork, subnet: Subnet) -> list[Span]:
-    return held(cidr, subnet.gateway, subnet.excludes, subnet.aux)

@@ -36,7 +36,7 @@ class Taken(NamedTuple):
 
 
 def rows() -> Select[Publication]:
-    """Publications, with their endpoints, those's tenants, hosts and networks."""
+    """Publications with their endpoints, and the endpoints' tenants, hosts and networks."""
     return (
         select(Publication)
         .join(Publication.endpoint)
