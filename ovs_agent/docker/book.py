@@ -53,6 +53,11 @@ class Joint(NamedTuple):
     way_in: bool = False
     mesh: bool = False  # all hosts publish them
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """As `Endpoint.key`."""
+        return self.container_id, self.ifname
+
 
 class Row(Protocol):
     @property

@@ -75,7 +75,7 @@ class Naming:
                 continue
             names = labels(self._engine.names(container.id, id))
             joint = joints[id]
-            path = f"{attachment_path(self._host, (joint.container_id, joint.ifname))}/aliases"
+            path = f"{attachment_path(self._host, joint.key)}/aliases"
             try:
                 self._rest.put(path, json={"aliases": names}, timeout=PATIENCE)
             except Problem as problem:
