@@ -140,7 +140,8 @@ SELECTOR = "podSelector: {matchExpressions: [%s]}"
         ),
         (
             FROM % "{ipBlock: {cidr: 'fe80::1%eth0/64'}}".replace("%", "%%") % (),
-            'spec.ingress[0].from[0].ipBlock.cidr: "fe80::1%eth0/64" is not a CIDR; write it like 10.0.0.0/8 or fd00::/8',
+            'spec.ingress[0].from[0].ipBlock.cidr: "fe80::1%eth0/64" is not a CIDR; '
+            "write it like 10.0.0.0/8 or fd00::/8",
         ),
         (FROM % "{ipBlock: {cidr: 10}}", "spec.ingress[0].from[0].ipBlock.cidr: 10 is not a CIDR; put it in quotes"),
         (
@@ -165,7 +166,8 @@ SELECTOR = "podSelector: {matchExpressions: [%s]}"
         ),
         (
             FROM % "{ipBlock: {cidr: 0.0.0.0/0, except: 10.0.0.0/8}}",
-            'spec.ingress[0].from[0].ipBlock.except: "10.0.0.0/8" is not a list; write a list, with "- " before each item',
+            'spec.ingress[0].from[0].ipBlock.except: "10.0.0.0/8" is not a list; '
+            'write a list, with "- " before each item',
         ),
         # ports
         (
