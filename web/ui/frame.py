@@ -82,19 +82,20 @@ def followed(view: View) -> View:
     """A page that says up to where it shows what happened, and whose region is made once for all who follow it with the
     same rights. What they were told of last is in the header `Warren-Told`."""
 
-    def made(**values: Any) -> ResponseReturnValue:
-        g.seen = state().live.seen()
-        return view(**values)
-
     @wraps(view)
     def look(**values: Any) -> ResponseReturnValue:
         told = request.headers.get(TOLD, "")
         if request.method != "GET" or not (told.isascii() and told.isdigit()):
-            return made(**values)
+            g.seen = state().live.seen()
+            return view(**values)
         rights = g.principal and (g.principal.role, *sorted(g.principal.grants.tenants.items()))
         what = rights, request.full_path, request.headers.get("HX-Request"), request.cookies.get("columns")
         g.of_many = True
-        return state().viewers.shown(what, int(told), lambda: make_response(made(**values)))
+        return state().viewers.shown(what, int(told), lambda: make_response(look_anew(**values)))
+
+    def look_anew(**values: Any) -> ResponseReturnValue:
+        g.seen = state().live.seen()
+        return view(**values)
 
     return look  # type: ignore[return-value]
 
