@@ -361,7 +361,6 @@ def _mac(session: Session, network_id: int, network: str, wanted: str | None, fi
     return own
 
 
-
 def _refuse_taken_interface(session: Session, host_id: int, interface: str) -> None:
     if interface.startswith("wrn"):
         raise Invalid(f"interface {interface} has a name that Warren gives", "attach the container's end", "interface")

@@ -162,4 +162,3 @@ def _refuse_to_give(name: str, by_cidr: Mapping[IPNetwork, Subnet], text: str) -
         f"exclude it with `warren network update {name} --exclude {text}`, or leave it out",
         "aux_addresses",
     )
-

@@ -152,7 +152,6 @@ def _assign(tx: Transaction, host: Host, values: Mapping[str, object]) -> None:
         tell_agents(tx)
 
 
-
 def delete(tx: Transaction, name: str, *, force: bool = False, version: int | None = None) -> None:
     """`force` frees whatever the host held: for a machine that will not come back."""
     session = tx.session

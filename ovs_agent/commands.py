@@ -247,7 +247,9 @@ def _route(text: str) -> tuple[str, str | None]:
     except ValueError as fault:
         raise click.UsageError(f"Route '{text}' is not CIDR[,GATEWAY], like 10.30.0.0/16: {fault}.") from None
     if through is not None and through.version != network.version:
-        raise click.UsageError(f"Route '{text}' mixes IPv4 and IPv6: its network and its gateway must be of one version.")
+        raise click.UsageError(
+            f"Route '{text}' mixes IPv4 and IPv6: its network and its gateway must be of one version."
+        )
     return str(network), str(through) if through else None
 
 

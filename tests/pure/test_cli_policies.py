@@ -184,7 +184,10 @@ def test_merge_keys_and_anchors_are_yaml_as_everywhere(api: ScriptedApi, tmp_pat
         ("kind: X\nspec: !!python/name:os.system\n", ", line 2, column 7: could not determine a constructor"),
         ("kind: X\n---\nspec: !!binary YQ==\n", ", line 3: it holds what JSON has no word for"),
         ("kind: X\n---\nspec: &a [*a]\n", ", line 3: it holds what JSON has no word for"),
-        ("kind: X\n---\n- a\n", ", line 3: this document is not a mapping; begin it with apiVersion, kind and metadata."),
+        (
+            "kind: X\n---\n- a\n",
+            ", line 3: this document is not a mapping; begin it with apiVersion, kind and metadata.",
+        ),
         ("kind: X\n---\nkind: List\n", ", line 3: a List has items, a list of documents; add it."),
         ("kind: X\n---\nkind: List\nitems: [5]\n", ", line 3: a List has items, a list of documents; add it."),
         (

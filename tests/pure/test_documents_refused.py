@@ -56,7 +56,11 @@ def test_what_is_no_policy(document: str, sentence: str) -> None:
             "{metadata: {name: P, namespace: acme}}",
             f'metadata.name: "P" is not a policy name; use at most 253 {PLAIN_NAME}',
         ),
-        ("NetworkPolicy", "{metadata: {name: 5, namespace: acme}}", "metadata.name: 5 is not a string; put it in quotes"),
+        (
+            "NetworkPolicy",
+            "{metadata: {name: 5, namespace: acme}}",
+            "metadata.name: 5 is not a string; put it in quotes",
+        ),
         (
             "EgressFirewall",
             "{metadata: {name: p, namespace: a.b}}",
@@ -175,7 +179,10 @@ SELECTOR = "podSelector: {matchExpressions: [%s]}"
             "spec.ingress[1].ports[1].port: 70000 is not a port; use 1 to 65535 or the name of a port",
         ),
         (PORTS % "{port: 0}", "spec.ingress[0].ports[0].port: 0 is not a port; use 1 to 65535 or the name of a port"),
-        (PORTS % "{port: 1.5}", "spec.ingress[0].ports[0].port: 1.5 is not a port; use 1 to 65535 or the name of a port"),
+        (
+            PORTS % "{port: 1.5}",
+            "spec.ingress[0].ports[0].port: 1.5 is not a port; use 1 to 65535 or the name of a port",
+        ),
         (
             PORTS % "{port: true}",
             "spec.ingress[0].ports[0].port: true is not a port; use 1 to 65535 or the name of a port",
@@ -238,7 +245,10 @@ SELECTOR = "podSelector: {matchExpressions: [%s]}"
         ),
         ("podSelector: [a]", 'spec.podSelector: ["a"] is not a mapping; write KEY: VALUE lines below it'),
         ("podSelector: {matchLabels: {v: 1}}", "spec.podSelector.matchLabels.v: 1 is not a string; put it in quotes"),
-        ("podSelector: {matchLabels: {v: null}}", "spec.podSelector.matchLabels.v: null is not a string; write a string"),
+        (
+            "podSelector: {matchLabels: {v: null}}",
+            "spec.podSelector.matchLabels.v: null is not a string; write a string",
+        ),
         (
             "podSelector: {matchLabels: {a/b/c: x}}",
             'spec.podSelector.matchLabels[a/b/c]: "a/b/c" has a prefix that is not a DNS name; '

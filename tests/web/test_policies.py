@@ -176,9 +176,7 @@ def test_a_deleted_policy_is_gone(tenants: Site) -> None:
             answer = tenants.admin(method, path)
             assert answer.status_code == 404
             name = path.removeprefix("/policies/")
-            assert answer.get_json()["detail"] == (
-                f"There is no policy {name}; list them with `warren policy list`."
-            )
+            assert answer.get_json()["detail"] == (f"There is no policy {name}; list them with `warren policy list`.")
     assert listed(tenants) == []
 
 

@@ -32,7 +32,9 @@ class Enrol(Contract):
 
     model_config = ConfigDict(json_schema_extra=example({"address": "198.18.0.11", "datapath_type": "system"}))
 
-    address: Ip | None = Field(None, description="Address of its tunnels; left out: as given when the host was created.")
+    address: Ip | None = Field(
+        None, description="Address of its tunnels; left out: as given when the host was created."
+    )
     datapath_type: Literal["system", "netdev"] = "system"
     facts: Facts = Field({}, description="Whatever helps people: kernel, versions, MTU.")
 
@@ -153,9 +155,7 @@ class Tunnel(Contract):
 class Segment(Contract):
     """A port of the bridge to a physical segment, on hosts that have it."""
 
-    name: str = Field(
-        examples=["lan"], description="The segment's name; `underlay` is the one of the host's address."
-    )
+    name: str = Field(examples=["lan"], description="The segment's name; `underlay` is the one of the host's address.")
     ofport: int
 
 

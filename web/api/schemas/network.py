@@ -87,9 +87,7 @@ class NetworkCreate(SubnetLayout, AboutTenants):
     )
     plan: Plan = "shared"
     strict: bool = Field(False, description="A host never takes an address of another's block.")
-    private: bool = Field(
-        False, description="May overlap other tenants' subnets; only its own zone reaches it."
-    )
+    private: bool = Field(False, description="May overlap other tenants' subnets; only its own zone reaches it.")
     isolated: bool = Field(False, description="Has a zone of its own instead of its tenant's.")
     broadcast: bool = Field(False, description="Broadcast and multicast reach all of its endpoints.")
     outbound: bool = Field(True, description="Its endpoints reach the outside, with their host's address.")
@@ -149,7 +147,9 @@ class EngineNetwork(Contract):
 
     subnets: list[Cidr] | None = Field(None, max_length=2)
     gateways: list[Ip] = Field([], max_length=2)
-    ip_ranges: list[Cidr] = Field([], max_length=2, description="Range in which addresses are chosen if none is asked for.")
+    ip_ranges: list[Cidr] = Field(
+        [], max_length=2, description="Range in which addresses are chosen if none is asked for."
+    )
     aux_addresses: dict[Name, Ip] = Field(
         {}, max_length=64, description="Addresses that others use, by name; no endpoint gets them.", examples=[{}]
     )
@@ -170,10 +170,14 @@ class Subnet(Contract):
 
     cidr: Cidr
     gateway: Ip | None = Field(description="Null on a physical segment without an outside router.")
-    ip_range: Cidr | None = Field(description="Range in which addresses are chosen if none is asked for; null: everywhere.")
+    ip_range: Cidr | None = Field(
+        description="Range in which addresses are chosen if none is asked for; null: everywhere."
+    )
     excludes: list[str] = Field(description="Addresses that no endpoint gets.", examples=[["10.20.0.8/31"]])
     aux_addresses: dict[Name, Ip] = Field(examples=[{"router": "10.20.0.254"}])
-    block_size: int | None = Field(description="Prefix length of hosts' blocks; null: hosts share the subnet.", examples=[26])
+    block_size: int | None = Field(
+        description="Prefix length of hosts' blocks; null: hosts share the subnet.", examples=[26]
+    )
     pool: Name | None = Field(description="The pool it is of; null: somebody chose it.")
     size: int = Field(description="How many addresses endpoints can have.", examples=[253])
     used: int = Field(description="The number of them in use.", examples=[3])

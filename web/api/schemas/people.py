@@ -43,7 +43,9 @@ class User(Contract):
 
     name: Name
     has_password: bool
-    role: Literal["admin", "viewer"] | None = Field(description="The role in the cluster, given directly or through a group.")
+    role: Literal["admin", "viewer"] | None = Field(
+        description="The role in the cluster, given directly or through a group."
+    )
     tenants: dict[Name, RoleName] = Field(description="Roles in tenants, by tenant.")
     created_at: Moment
     revision: Revision

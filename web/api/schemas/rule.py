@@ -65,7 +65,9 @@ class DenialQuery(Query):
     action: ActionName = Field("deny", description="What was decided; what is accepted or passed is logged if asked.")
     tenant: OfTenant | SkipJsonSchema[None] = Field(None, description="An endpoint of this tenant at one end.")
     endpoint: OfEndpoint | SkipJsonSchema[None] = Field(None, description="This endpoint at one end.")
-    policy: OfPolicy | SkipJsonSchema[None] = Field(None, description="Only what this policy decided, or has no rule for.")
+    policy: OfPolicy | SkipJsonSchema[None] = Field(
+        None, description="Only what this policy decided, or has no rule for."
+    )
     limit: int = Field(100, ge=1, le=MOST_PER_PAGE, description="How many items at most.")
 
 
