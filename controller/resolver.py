@@ -37,7 +37,7 @@ SWEEP_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 MOST_WAITING = 10_000
 MOST_ADDRESSES = 1000
-"""Of a name as rules say it; `*.example.org` may be answered without end by whoever owns it."""
+"""At most so many addresses of one name in rules: whoever owns the domain of a `*` can answer without end."""
 
 _LIFETIME = Lifetime()
 

@@ -49,7 +49,7 @@ def matches(selector: Selector, labels: Labels) -> bool:
             case "DoesNotExist":
                 holds = key not in have
             case _:
-                raise ValueError(f"{operator!r} is no operator; use In, NotIn, Exists or DoesNotExist")
+                raise ValueError(f"{operator!r} is not an operator; use In, NotIn, Exists or DoesNotExist")
         if not holds:
             return False
     return True

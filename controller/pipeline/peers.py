@@ -99,7 +99,7 @@ def _without(network: int, prefix: int, excepts: list[tuple[int, int]], bits: in
 
 
 def services(rule: Rule) -> list[Matches]:
-    """Of those that go by number. Nothing is matched where everything is meant."""
+    """The rule's services that are given by number; an empty match where it means everything."""
     if rule.services is None:
         return [()]
     found = {match: None for service in rule.services if not service.name for match in _numbers(service)}

@@ -188,7 +188,7 @@ def _planned(world: World, policy: Policy) -> Iterator[_Plan]:
 
 
 def _priorities(world: World, policy: Policy, direction: Direction) -> list[int]:
-    """Of each rule. Among policies of a cluster's tier with one priority the name decides."""
+    """The priority of each rule's flows. Among policies of one tier and priority the policy's name decides."""
     count = len(policy.rules(direction) or ())
     if policy.tier is Tier.TENANT:
         return [_TENANTS + policy.ordinal] * count
