@@ -114,7 +114,7 @@ def _what(row: Any, network: str) -> str:
 
 def _draining(row: Any, network: str) -> Conflict:
     remedy = f"add a subnet with `warren network subnet add {network}`"
-    return Conflict(f"{_what(row, network)} is of a pool that is being drained", remedy)
+    return Conflict(f"{_what(row, network)} is from a pool that is being drained", remedy)
 
 
 def _all_full(place: Sequence[Any], family: int, first: Conflict, network: str) -> Conflict:

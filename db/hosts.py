@@ -56,7 +56,7 @@ def create(
     session.flush()
     session.add(HostTraffic(host_id=host.id))
     tx.record("host", host.id, "create", host_id=host.id)
-    _tell_others(tx)
+    tell_agents(tx)
     return host, tokens.create(tx, "enrol", name=f"enrol {name}", host_id=host.id)[1]
 
 
@@ -148,12 +148,8 @@ def _assign(tx: Transaction, host: Host, values: Mapping[str, object]) -> None:
         tx.session.flush()
         tx.record("host", host.id, "update", host_id=host.id)
     if (host.address, host.mtu) != before:
-        _tell_others(tx)
-
-
-def _tell_others(tx: Transaction) -> None:
-    """Agents know the other hosts' addresses, and endpoints everywhere have an MTU that follows from all hosts'."""
-    tell_agents(tx)
+        # Agents know the other hosts' addresses, and the MTU of endpoints everywhere follows from all hosts'.
+        tell_agents(tx)
 
 
 def delete(tx: Transaction, name: str, *, force: bool = False, version: int | None = None) -> None:
@@ -179,7 +175,7 @@ def delete(tx: Transaction, name: str, *, force: bool = False, version: int | No
     session.flush()
     allocate.delete_pool(session, host.pool_id)
     tx.record("host", host.id, "delete", host_id=host.id)
-    _tell_others(tx)
+    tell_agents(tx)
 
 
 def new_enrol_token(tx: Transaction, name: str) -> str:
@@ -214,7 +210,7 @@ def enrol(
     agent_token = tokens.create(tx, "agent", name=f"agent {host.name}", host_id=host.id)[1]
     session.flush()
     tx.record("host", host.id, "update", host_id=host.id)
-    _tell_others(tx)
+    tell_agents(tx)
     return host, agent_token
 
 

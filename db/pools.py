@@ -70,7 +70,7 @@ def create(tx: Transaction, name: str, cidr: str, *, prefix: int | None = None) 
 def get(session: Session, name: str) -> AddressPool:
     pool = session.execute(select(AddressPool).where(AddressPool.name == name)).scalar_one_or_none()
     if pool is None:
-        raise NotFound(f"there is no pool {name}", "`warren pool list` shows those there are", "pool")
+        raise NotFound(f"there is no pool {name}", "list them with `warren pool list`", "pool")
     return pool
 
 
@@ -98,7 +98,7 @@ def find(
 def set_state(tx: Transaction, name: str, state: str, *, version: int | None = None) -> AddressPool:
     """What is carved of the pool stays, whatever the state."""
     if state not in STATES:
-        raise Invalid(f"{state!r} is no state of a pool", f"use {', '.join(STATES)}", "state")
+        raise Invalid(f"{state!r} is not a state of a pool", f"use {', '.join(STATES)}", "state")
     pool = get(tx.session, name)
     check_version(pool, version, f"pool {name}")
     if assign(pool, state=state):

@@ -73,7 +73,7 @@ def test_a_draining_pool_gives_no_address_and_another_subnet_takes_over(engine: 
     steps.attach(engine, h1, "web1", "acme/default")
     state(engine, "p0", pools.DRAINING)
     for asked in ([], ["10.99.0.9"]):
-        with pytest.raises(Conflict, match=r"subnet 10\.99\.0\.0/24 .* is of a pool that is being drained"):
+        with pytest.raises(Conflict, match=r"subnet 10\.99\.0\.0/24 .* is from a pool that is being drained"):
             steps.attach(engine, h1, "web2", "acme/default", addresses=asked)
     steps.do(engine, networks.add_subnet, "acme/default", None)
     assert steps.attach(engine, h1, "web2", "acme/default").addresses == ["10.98.0.2/24"]
