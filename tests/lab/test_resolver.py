@@ -24,6 +24,7 @@ from lab import netns
 from lab.lab import Lab
 from lab.names import FABRIC_ADDRESS, fabric_netns
 from lab.state import Placed
+from ovs_agent.confirm import PEERS_AWAY
 from tests.lab.dns import Server, Zone, server
 from tests.lab.world import SECONDS, World
 
@@ -152,14 +153,29 @@ def test_a_name_is_right_in_the_moment_an_attach_returns_and_gone_in_the_moment_
     """Each round the name is on another host and another address, and is asked for everywhere at once."""
     askers = [scene.here, scene.there, scene.world.endpoint(scene.web, "h3")]
     name = f"turn-{secrets.token_hex(3)}"
-    for turn in range(12):
+    turn = tries = 0
+    while turn < 12:
+        tries += 1
+        assert tries < 24, "resolvers are late too often"
+        before = late(scene.lab)
         placed = scene.world.endpoint(scene.web, f"h{turn % 3 + 1}", name)
-        for asker in askers:
-            assert found(ask(asker, name)) == {ip(placed)}, f"turn {turn}, asked from {asker.host}"
-        assert found(ask(placed, scene.there.name)) == {ip(scene.there)}, "the new one is answered as soon"
+        if late(scene.lab) == before:
+            for asker in askers:
+                assert found(ask(asker, name)) == {ip(placed)}, f"turn {turn}, asked from {asker.host}"
+            assert found(ask(placed, scene.there.name)) == {ip(scene.there)}, "the new one is answered as soon"
         scene.world.remove(placed)
-        for asker in askers:
-            assert ask(asker, name).rcode() == NXDOMAIN, f"turn {turn}, asked from {asker.host}"
+        if late(scene.lab) == before:
+            for asker in askers:
+                assert ask(asker, name).rcode() == NXDOMAIN, f"turn {turn}, asked from {asker.host}"
+            turn += 1
+        else:
+            time.sleep(PEERS_AWAY)  # for so long nobody waits for others
+
+
+def late(lab: Lab) -> int:
+    """How often hosts have said that another's resolver had not heard in time: a slow one holds nobody up."""
+    said = ((host.folder / "agent.log").read_text(errors="replace") for host in lab.hosts)
+    return sum(text.count("are not known yet on") for text in said)
 
 
 def test_many_of_one_alias_are_shuffled_and_a_long_answer_comes_by_tcp(scene: Scene) -> None:
