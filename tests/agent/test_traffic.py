@@ -41,9 +41,7 @@ def test_what_a_container_sends_is_told(host: Host, container: NewContainer) -> 
     assert told(host)[ids[other.id]][4] < 20 * 1014
 
 
-def test_it_is_told_now_and_then_only(
-    host: Host, container: NewContainer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_told_now_and_then_only(host: Host, container: NewContainer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ovs_agent.traffic.PATIENCE", SECONDS)
     container().add()
     now = [100.0]

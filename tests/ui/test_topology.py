@@ -70,6 +70,7 @@ def test_hosts_are_boxes_and_their_tunnels_are_drawn_where_they_matter(drawn: St
 def test_a_black_hole_is_drawn_whoever_is_looked_at(drawn: Stage) -> None:
     page = drawn.page
     engine = create_engine(drawn.url)
+    crowd.report(engine, silent=1)
     with writing(engine) as session:
         hole = "Packets of 1500 bytes, the MTU of eth1, do not come to h03 (198.18.1.3) and back, and small ones do."
         report = {"agent": {}, "problems": [hole]}

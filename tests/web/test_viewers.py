@@ -204,9 +204,7 @@ def test_no_more_is_kept_than_is_looked_at(live: Live) -> None:  # noqa: F811
 
 
 @pytest.fixture
-def eyes(
-    people: Site, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[FlaskClient, FlaskClient, FlaskClient]]:
+def eyes(people: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[FlaskClient, FlaskClient, FlaskClient]]:
     """Two who see everything, and one who sees the tenant acme."""
     monkeypatch.setattr(viewers_module, "KEPT_SECONDS", 600.0)  # on a slow machine a page is no older than another
     people.admin.made("/tenants", {"name": "acme"})
