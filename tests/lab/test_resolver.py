@@ -240,9 +240,9 @@ def awaits(condition: Any, seconds: float = 90) -> None:
 
 # -- names of others ------------------------------------------------------------------------------------------------
 
-WWW = "www.example.org"
+WWW = "www.example.net"
 ZONE: Zone = {
-    (WWW, "A"): [(WWW, 60, "A", "203.0.113.7")],
+    (WWW, "A"): [(WWW, 60, "A", "203.0.113.27")],
     ("long.example.org", "A"): [("long.example.org", 60, "A", f"203.0.113.{n}") for n in range(100, 160)],
     ("short.example.org", "A"): [("short.example.org", 1, "A", "203.0.113.8")],
 }
@@ -279,8 +279,8 @@ def test_others_names_are_asked_for_once_and_own_ones_never(scene: Scene) -> Non
     zone = Counting(ZONE)
     with upstream(scene.lab, zone):
         for family in (4, 6):
-            message = ask(scene.here, "WWW.example.org", family=family)
-            assert found(message) == {"203.0.113.7"} and not message.flags & AA
+            message = ask(scene.here, "WWW.example.net", family=family)
+            assert found(message) == {"203.0.113.27"} and not message.flags & AA
         assert zone.asked == [WWW]
         long = ask(scene.here, "long.example.org")
         assert long.flags & TC and len(found(ask(scene.here, "long.example.org", tcp=True))) == 60
@@ -341,8 +341,8 @@ def test_what_the_resolver_passes_on_counts_for_policies_and_own_names_do_not(sc
     known(scene.lab, made.body["revision"])
     with upstream(scene.lab, dict(ZONE)):
         assert found(ask(scene.here, "evil.web")) == {"203.0.113.66"}
-        assert found(ask(scene.here, WWW)) == {"203.0.113.7"}
-        awaits(lambda: "203.0.113.7" in told(world))
+        assert found(ask(scene.here, WWW)) == {"203.0.113.27"}
+        awaits(lambda: "203.0.113.27" in told(world))
         assert "203.0.113.66" not in told(world), "a tenant could allow itself whatever it likes"
 
 
