@@ -33,10 +33,10 @@ def test_a_refresh_that_finds_the_session_ended_does_not_lead_back_from_logging_
     live(page)
     held: list[Route] = []
     page.route("**/logout", lambda route: held.append(route))
+    page.evaluate("setInterval(() => document.body.dispatchEvent(new Event('refresh')), 200)")
     page.get_by_role("button", name="Log out").click(no_wait_after=True)
     until(page, lambda: bool(held))
     page.context.request.post(f"{stage.server.url}/logout", headers={"Origin": stage.server.url})
-    page.evaluate("document.body.dispatchEvent(new Event('refresh'))")
     page.wait_for_timeout(2000)
     assert page.url == f"{stage.server.url}/tenants"
     held[0].continue_()
