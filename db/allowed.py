@@ -15,7 +15,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db import allocate
-from db.addressing import IPAddress, IPNetwork, check_usable, is_made_of_an_address, offset_of, overlap, parse_mac
+from db.addressing import (
+    IPAddress,
+    IPNetwork,
+    check_usable,
+    is_made_of_an_address,
+    offset_of,
+    overlap,
+    parse_mac,
+    unzoned,
+)
 from db.changes import Transaction
 from db.errors import Conflict, Invalid
 from db.tables import AllowedAddress, Endpoint, Subnet, Tenant
@@ -129,9 +138,7 @@ def declarer(session: Session, subnet_id: int, address: IPAddress) -> str | None
 def _pair(endpoint: Endpoint, asked: Mapping[str, Any], subnets: Sequence[IPNetwork]) -> Pair:
     text = asked["address"]
     try:
-        if "%" in text:
-            raise ValueError("a zone")
-        cidr = ipaddress.ip_network(text)
+        cidr = ipaddress.ip_network(unzoned(text))
     except ValueError:
         remedy = "write it like 10.20.0.100 or 10.20.0.96/28"
         raise Invalid(f"{text!r} is neither an address nor a range of them", remedy, FIELD) from None
