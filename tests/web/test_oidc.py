@@ -167,7 +167,7 @@ def setting(**claims: Any) -> Callable[[dict[str, Any]], None]:
         (lambda claims: claims.pop("sub"), "not taken"),
         (lambda claims: claims.pop("exp"), "not taken"),
         (lambda claims: claims.pop("preferred_username"), "has no preferred_username"),
-        (setting(groups="admins"), "no list of names"),
+        (setting(groups="admins"), "not a list of names"),
     ],
 )
 def test_a_token_that_does_not_fit_is_refused(
