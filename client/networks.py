@@ -313,7 +313,7 @@ def add(context: Context, name: str, subnet: str | None, ipv6: bool, **layout: A
 @changing
 @click.pass_obj
 def remove(context: Context, name: str, subnet: str) -> None:
-    """Remove a subnet of which no endpoint has an address.
+    """Remove a subnet of which no endpoint has an address, or declares one.
 
     \b
     Example:

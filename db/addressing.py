@@ -25,6 +25,9 @@ _RESERVED: tuple[tuple[IPNetwork, str], ...] = tuple(
         ("::/64", "loopback and unspecified"),
         ("::ffff:0:0/96", "IPv4-mapped"),
         ("fe80::/10", "link-local"),
+        # As 240.0.0.0/4 and 169.254.0.0/16 are, of which the same is said in `controller.pipeline`.
+        ("fd77:6172:7265:6e::/64", "what endpoints are called at the resolver"),
+        ("fd77:6172:7265:6f75::/64", "what endpoints are called at their hosts' gateway"),
         ("ff00::/8", "multicast"),
     )
 )
@@ -57,7 +60,7 @@ def parse_range(text: str, field: str = "cidr", what: str = "subnet") -> IPNetwo
 
 def parse_cidr(text: str, field: str, what: str = "subnet") -> IPNetwork:
     try:
-        network = ipaddress.ip_network(text, strict=False)
+        network = ipaddress.ip_network(without_zone(text), strict=False)
     except ValueError:
         raise Invalid(f"{text!r} is not a {what}", "write it like 10.20.0.0/24 or fd00:20::/64", field) from None
     if "/" not in text:
@@ -111,9 +114,17 @@ def address_at(network: IPNetwork, offset: int) -> IPAddress:
     return network[offset]
 
 
+def without_zone(text: str) -> str:
+    """The text. Raises ValueError where it names a zone, as `fd00::1%eth0` does (RFC 4007 section 11): that is an
+    interface of one machine, and `ipaddress` takes whatever stands there."""
+    if "%" in text:
+        raise ValueError("an address with a zone")
+    return text
+
+
 def parse_address(text: str, what: str, field: str) -> IPAddress:
     try:
-        return ipaddress.ip_address(text)
+        return ipaddress.ip_address(without_zone(text))
     except ValueError:
         raise Invalid(f"{what} {text!r} is not an address", "write it like 10.20.0.1", field) from None
 
@@ -171,7 +182,7 @@ def is_made_of_an_address(mac: str) -> bool:
 def parse_underlay(text: str, field: str = "address") -> str:
     """The address of a host's tunnels, in its canonical form."""
     try:
-        address = ipaddress.ip_address(text)
+        address = ipaddress.ip_address(without_zone(text))
     except ValueError:
         raise Invalid(f"{text!r} is not an address", "write it like 192.0.2.11", field) from None
     if address.is_multicast or address.is_unspecified or address.is_loopback or address.is_link_local:

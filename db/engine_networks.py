@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db import hosts, networks, tenants, transport
-from db.addressing import IPNetwork
+from db.addressing import IPNetwork, parse_address, parse_cidr
 from db.changes import Transaction
 from db.errors import Conflict, Forbidden, NotFound
 from db.layout import Layout, Span, held
@@ -111,15 +111,15 @@ def _refuse_difference(session: Session, known: Network, said: Said) -> None:
     name = known.qualified_name
     by_cidr = {ipaddress.ip_network(subnet.cidr): subnet for subnet in known.subnets}
     for text in said.subnets or ():
-        if ipaddress.ip_network(text) not in by_cidr:
+        if parse_cidr(text, "subnets") not in by_cidr:
             raise _differs(name, "subnet", by_cidr, text, "subnets")
     routers = [ipaddress.ip_address(subnet.gateway) for subnet in known.subnets if subnet.gateway]
     for text in said.gateways:
-        if ipaddress.ip_address(text) not in routers:
+        if parse_address(text, "gateway", "gateways") not in routers:
             raise _differs(name, "gateway", routers, text, "gateways")
     ranges = [ipaddress.ip_network(subnet.ip_range) for subnet in known.subnets if subnet.ip_range]
     for text in said.ranges:
-        if ipaddress.ip_network(text) not in ranges:
+        if parse_cidr(text, "ip_ranges", "range") not in ranges:
             raise _differs(name, "IP range", ranges, text, "ip_ranges")
     for text in said.aux.values():
         _refuse_to_give(name, by_cidr, text)
@@ -151,7 +151,7 @@ def _differs(name: str, what: str, own: Iterable[object], asked: object, field: 
 
 def _refuse_to_give(name: str, by_cidr: Mapping[IPNetwork, Subnet], text: str) -> None:
     """An address that is said to be others' must be one that no endpoint gets."""
-    address = ipaddress.ip_address(text)
+    address = parse_address(text, "auxiliary address", "aux_addresses")
     for cidr, subnet in by_cidr.items():
         offset = int(address) - int(cidr.network_address)
         if address.version == cidr.version and any(first <= offset <= last for first, last in _held(cidr, subnet)):

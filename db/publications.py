@@ -10,6 +10,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from db import allocate, endpoints, host_ports
+from db.addressing import without_zone
 from db.changes import Transaction
 from db.errors import Conflict, Exhausted, Forbidden, Invalid, NotFound
 from db.pages import Page, Sort, containing, number, page
@@ -231,7 +232,7 @@ def _checked(wish: Wish) -> str:
     if not wish.host_ip:
         return ""
     try:
-        address = ipaddress.ip_address(wish.host_ip)
+        address = ipaddress.ip_address(without_zone(wish.host_ip))
     except ValueError:
         raise Invalid(f"{wish.host_ip!r} is not an address", "write it like 192.0.2.11", "host_ip") from None
     if wish.mesh and str(address) not in host_ports.ANY:

@@ -13,6 +13,9 @@ ADDRESSES_ONLY = "ipam:"
 """How the container id of an endpoint begins whose interface another plugin makes: it never has a port."""
 
 
+LARGEST_MTU = 65535
+
+
 class Tunnel(NamedTuple):
     """A port that joins the bridge with other hosts; `suffix` is its name's, after the bridge's."""
 
@@ -146,6 +149,7 @@ class Wanted(NamedTuple):
     peers: tuple[Peer, ...] = ()
     published: tuple[Published, ...] = ()
     tunnels_revision: int = 0  # that of their newest change
+    least_mtu: int = LARGEST_MTU  # of all hosts' underlays, in bytes
 
     @property
     def number(self) -> int:
@@ -169,4 +173,5 @@ class Wanted(NamedTuple):
             peers=tuple(Peer(peer["name"], peer["address"]) for peer in document["peers"]),
             published=tuple(Published.parse(one) for one in document.get("published", ())),
             tunnels_revision=int(document["tunnels_revision"]),
+            least_mtu=int(host.get("least_mtu", LARGEST_MTU)),
         )

@@ -130,6 +130,7 @@ def test_a_free_port_is_chosen(engine: Engine) -> None:
         ({"host_port": 65535, "count": 2}, "ports 65535 to 65536 do not exist"),
         ({"count": 1025}, "1025 ports cannot be published at once"),
         ({"host_ip": "x"}, "'x' is not an address"),
+        ({"host_ip": "fe80::1%eth0"}, "'fe80::1%eth0' is not an address"),
     ],
 )
 def test_what_cannot_be_is_refused(engine: Engine, more: dict[str, Any], said: str) -> None:
