@@ -213,9 +213,9 @@ def test_an_agent_makes_networks_only_where_a_tenant_allows_it(any_site: Site, a
         assert_problem(second.put(f"/hosts/h2{path}", wrong), 409, said)
     for malformed, said in (
         ({"subnets": ["rubbish"]}, "'rubbish' is not a subnet"),
-        ({"gateways": ["10.20.0"]}, "gateway '10.20.0' is not an address"),
+        ({"gateways": ["10.20.0"]}, "'10.20.0' is not an address"),
         ({"ip_ranges": ["10.20.0.65/26"]}, "did you mean 10.20.0.64/26?"),
-        ({"aux_addresses": {"printer": "fd00::9%eth0"}}, "auxiliary address 'fd00::9%eth0' is not an address"),
+        ({"aux_addresses": {"printer": "fd00::9%eth0"}}, "'fd00::9%eth0' is not an address"),
     ):
         assert_problem(second.put(f"/hosts/h2{path}", malformed), 422, said)
     assert_problem(second.put(f"/hosts/h1{path}", {}), 403, "'h2' only", "'h1'")
