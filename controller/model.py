@@ -69,6 +69,9 @@ class Subnet(NamedTuple):
         bits = 32 if self.version == 4 else 128
         return ((1 << self.prefix) - 1) << (bits - self.prefix)
 
+    def has(self, version: int, value: int) -> bool:
+        return self.version == version and value & self.mask == self.network
+
     def __str__(self) -> str:
         return f"{ip_address(self.version, self.network)}/{self.prefix}"
 

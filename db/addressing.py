@@ -58,9 +58,17 @@ def parse_range(text: str, field: str = "cidr", what: str = "subnet") -> IPNetwo
     return network
 
 
+def unzoned(text: str) -> str:
+    """Raises ValueError for an address with a zone (`fe80::1%eth0`, RFC 4007): that means something on one host alone,
+    is any text, and gets into hosts' rules."""
+    if "%" in text:
+        raise ValueError(f"{text!r} has a zone")
+    return text
+
+
 def parse_cidr(text: str, field: str, what: str = "subnet") -> IPNetwork:
     try:
-        network = ipaddress.ip_network(without_zone(text), strict=False)
+        network = ipaddress.ip_network(unzoned(text), strict=False)
     except ValueError:
         raise Invalid(f"{text!r} is not a {what}", "write it like 10.20.0.0/24 or fd00:20::/64", field) from None
     if "/" not in text:
@@ -114,17 +122,9 @@ def address_at(network: IPNetwork, offset: int) -> IPAddress:
     return network[offset]
 
 
-def without_zone(text: str) -> str:
-    """The text. Raises ValueError where it names a zone, as `fd00::1%eth0` does (RFC 4007 section 11): that is an
-    interface of one machine, and `ipaddress` takes whatever stands there."""
-    if "%" in text:
-        raise ValueError("an address with a zone")
-    return text
-
-
 def parse_address(text: str, what: str, field: str) -> IPAddress:
     try:
-        return ipaddress.ip_address(without_zone(text))
+        return ipaddress.ip_address(unzoned(text))
     except ValueError:
         raise Invalid(f"{what} {text!r} is not an address", "write it like 10.20.0.1", field) from None
 
@@ -182,7 +182,7 @@ def is_made_of_an_address(mac: str) -> bool:
 def parse_underlay(text: str, field: str = "address") -> str:
     """The address of a host's tunnels, in its canonical form."""
     try:
-        address = ipaddress.ip_address(without_zone(text))
+        address = ipaddress.ip_address(unzoned(text))
     except ValueError:
         raise Invalid(f"{text!r} is not an address", "write it like 192.0.2.11", field) from None
     if address.is_multicast or address.is_unspecified or address.is_loopback or address.is_link_local:

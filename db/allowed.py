@@ -23,7 +23,7 @@ from db.addressing import (
     offset_of,
     overlap,
     parse_mac,
-    without_zone,
+    unzoned,
 )
 from db.changes import Transaction
 from db.errors import Conflict, Invalid
@@ -149,7 +149,7 @@ def declarers(session: Session, network_id: int, within: IPNetwork) -> list[str]
 def _pair(endpoint: Endpoint, asked: Mapping[str, Any], subnets: Sequence[IPNetwork]) -> Pair:
     text = asked["address"]
     try:
-        cidr = ipaddress.ip_network(without_zone(text))
+        cidr = ipaddress.ip_network(unzoned(text))
     except ValueError:
         remedy = "write it like 10.20.0.100 or 10.20.0.96/28"
         raise Invalid(f"{text!r} is neither an address nor a range of them", remedy, FIELD) from None

@@ -30,7 +30,7 @@ from db import (
     transport,
     wanted,
 )
-from db.addressing import IPAddress, check_usable, is_made_of_an_address, macs_of, offset_of, parse_mac
+from db.addressing import IPAddress, check_usable, is_made_of_an_address, macs_of, offset_of, parse_mac, unzoned
 from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
 from db.labels import valid_labels, valid_ports
@@ -326,7 +326,7 @@ def _asked(texts: Sequence[str], place: Sequence[Any], network: str) -> dict[int
     subnets = {row.subnet_id: ipaddress.ip_network(row.cidr) for row in place}
     for text in texts:
         try:
-            interface = ipaddress.ip_interface(text)
+            interface = ipaddress.ip_interface(unzoned(text))
         except ValueError:
             raise Invalid(f"{text!r} is not an address", "write it like 10.20.0.9", "addresses") from None
         id = next((id for id, subnet in subnets.items() if interface.ip in subnet), None)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session, contains_eager
 
-from db import allocate
+from db import allocate, transport
 from db.changes import Transaction
 from db.errors import CollidesElsewhere, Conflict
 from db.rows import shortened
@@ -24,15 +24,17 @@ ANY = {"0.0.0.0": 4, "::": 6}
 
 
 class Taken(NamedTuple):
-    """What a packet to one of the ports could mean already: of other publications, and at which ports of which hosts
-    programs listen."""
+    """What a packet to one of the ports could mean already: of other publications, at which ports of which hosts
+    programs listen, and at which all hosts take tunnels' packets, by any of their addresses."""
 
     published: Sequence[Publication]
     listening: frozenset[tuple[str, int]]
+    tunnels: frozenset[int]
 
     @property
     def ports(self) -> set[int]:
-        return {port for one in self.published for port in one.host_ports} | {port for _, port in self.listening}
+        ours = {port for one in self.published for port in one.host_ports}
+        return ours | {port for _, port in self.listening} | self.tunnels
 
 
 def rows() -> Select[Publication]:
@@ -69,7 +71,8 @@ def taken(session: Session, protocol: str, host_ip: str, host_id: int | None) ->
         if one["protocol"] == protocol and _overlap(_heard_at(one["address"]), host_ip)
     }
     published = [one for one in session.execute(there).scalars() if _overlap(one.host_ip, host_ip)]
-    return Taken(published, frozenset(listening))
+    tunnels = transport.udp_ports(session).values() if protocol == "udp" else ()
+    return Taken(published, frozenset(listening), frozenset(tunnels))
 
 
 def check(taken: Taken, protocol: str, ports: range, endpoint: Endpoint, lead: str = "", remedy: str = "") -> None:
@@ -87,6 +90,9 @@ def check(taken: Taken, protocol: str, ports: range, endpoint: Endpoint, lead: s
         if port in ports:
             problem = f"{lead}port {protocol}/{port} of host {where} is in use: a program of the host's listens"
             raise Conflict(problem, remedy or "choose another port, or end that program", "host_port")
+    if both := _first(taken.tunnels, ports):
+        problem = f"{lead}port {protocol}/{both} of every host is for tunnels, whose packets an endpoint would get"
+        raise Conflict(problem, remedy or "choose another port", "host_port")
 
 
 def check_address(session: Session, host: Host, host_ip: str, lead: str = "", remedy: str = "") -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from db import allocate, endpoints, host_ports
-from db.addressing import without_zone
+from db.addressing import unzoned
 from db.changes import Transaction
 from db.errors import Conflict, Exhausted, Forbidden, Invalid, NotFound
 from db.pages import Page, Sort, containing, number, page
@@ -161,6 +161,7 @@ def _publish(tx: Transaction, endpoint: Endpoint, wish: Wish, by_runtime: bool) 
     host_ip = _checked(wish)
     at = None if wish.mesh else endpoint.host_id
     host_ports.check_address(session, endpoint.host, host_ip)
+    _check_family(endpoint, host_ip)
     taken = host_ports.taken(session, wish.protocol, host_ip, at)
     host_port = wish.host_port
     if host_port == 0 or wish.last > host_port:
@@ -232,7 +233,7 @@ def _checked(wish: Wish) -> str:
     if not wish.host_ip:
         return ""
     try:
-        address = ipaddress.ip_address(without_zone(wish.host_ip))
+        address = ipaddress.ip_address(unzoned(wish.host_ip))
     except ValueError:
         raise Invalid(f"{wish.host_ip!r} is not an address", "write it like 192.0.2.11", "host_ip") from None
     if wish.mesh and str(address) not in host_ports.ANY:
@@ -241,7 +242,15 @@ def _checked(wish: Wish) -> str:
     return str(address)
 
 
+def _check_family(endpoint: Endpoint, host_ip: str) -> None:
+    """Nothing is translated from one family to the other."""
+    version = 6 if ":" in host_ip else 4
+    if host_ip and all((":" in one.ip) != (version == 6) for one in endpoint.addresses):
+        problem = f"endpoint {endpoint.qualified_name} has no IPv{version} address, and {host_ip} is one"
+        raise Conflict(problem, "publish by an address of the other family, or by any", "host_ip")
+
+
 def _serves(row: Publication, wish: Wish) -> bool:
     same = (row.protocol, row.port, row.count, row.mesh > 0) == (wish.protocol, wish.port, wish.count, wish.mesh)
     fits = wish.host_port in (0, row.host_port) or wish.host_port <= row.host_port <= wish.last
-    return same and fits and row.host_ip == (str(ipaddress.ip_address(wish.host_ip)) if wish.host_ip else "")
+    return same and fits and row.host_ip == _checked(wish)

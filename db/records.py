@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from db.addressing import without_zone
+from db.addressing import unzoned
 from db.changes import Transaction
 from db.errors import Conflict, Invalid, NotFound
 from db.names import dns_label
@@ -149,7 +149,7 @@ def _addresses(texts: Sequence[str]) -> list[str]:
     found = []
     for text in texts:
         try:
-            found.append(str(ipaddress.ip_address(without_zone(text))))
+            found.append(str(ipaddress.ip_address(unzoned(text))))
         except ValueError:
             raise Invalid(f"{text!r} is not an address", "write it like 10.20.0.9 or fd00:20::9", "addresses") from None
     return list(dict.fromkeys(found))

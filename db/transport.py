@@ -16,7 +16,7 @@ from db import segments
 from db.changes import Transaction
 from db.errors import Conflict, Invalid
 from db.settings import CLUSTER_ID
-from db.tables import Endpoint, Host, Network, Setting
+from db.tables import Endpoint, Host, Network, Publication, Setting
 
 TUNNEL_PORTS = "tunnel_ports"
 UNDERLAY_MTU = 1500
@@ -95,10 +95,20 @@ def set_udp_ports(tx: Transaction, wanted: Mapping[str, int]) -> dict[str, int]:
     if len(set(then.values())) < len(then):
         raise Conflict(f"two tunnels cannot share UDP port {min(wanted.values())}", "choose another", TUNNEL_PORTS)
     if then != now:
+        _refuse_published(tx.session, set(then.values()) - set(now.values()))
         tx.session.execute(update(Setting).where(Setting.name == TUNNEL_PORTS).values(value=then))
         tx.record("cluster", CLUSTER_ID, "update")
         tell_agents(tx)
     return then
+
+
+def _refuse_published(session: Session, ports: set[int]) -> None:
+    """Hosts would send tunnels' packets on to an endpoint."""
+    for row in session.execute(select(Publication).where(Publication.protocol == "udp")).scalars():
+        if port := next((one for one in ports if one in row.host_ports), None):
+            whose = row.endpoint.qualified_name
+            problem = f"UDP port {port} is published for {whose}"
+            raise Conflict(problem, f"choose another, or `warren unpublish {whose} {row.host_port}`", TUNNEL_PORTS)
 
 
 def may_be_private(name: str) -> bool:

@@ -332,6 +332,8 @@ class Attacher:
         revision = self._release_or_remember(key)
         if revision is not None:
             self._confirmation.names(revision, endpoint is not None and self._names.detached(endpoint, revision))
+        elif endpoint is not None:
+            self._names.detached(endpoint, None)
         return revision
 
     def _release_or_remember(self, key: Key) -> int | None:

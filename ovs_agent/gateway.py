@@ -214,6 +214,7 @@ class Gateway:
             connections.end(found)
         except OSError as fault:
             log.warning("connections go on that lead elsewhere than published ports do now: %s", fault)
+            self._open = before
             return
         if found:
             log.info("ended %d connections that led elsewhere than published ports do now", len(found))

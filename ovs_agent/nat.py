@@ -271,33 +271,54 @@ def obstacles(listed: Sequence[Mapping[str, Any]], gateway: str) -> tuple[str, .
     """Which tables of others drop what passes by `gateway`, one sentence each with the remedy. `listed` are the objects
     of `nft -j list ruleset`.
 
-    A table does if a chain of it drops by policy what is forwarded, and no rule of it accepts by the interface's name
-    what goes either way.
+    A table does if a chain of it drops by policy what is forwarded, or by a rule without a condition, and no rule of it
+    accepts by the interface's name what goes either way. Who has that rule, as firewalld has, may also send it on by
+    that name: what becomes of it there is thought of.
     """
     accepted: set[tuple[str, str, str]] = set()
+    sent_on: set[tuple[str, str, str]] = set()
     chains: dict[tuple[str, str], set[str]] = {}
-    dropping: dict[tuple[str, str], str] = {}
+    forwarding: set[tuple[str, str, str]] = set()
+    by_policy: dict[tuple[str, str], str] = {}
+    by_rule: dict[tuple[str, str], str] = {}
     for one in listed:
         if chain := one.get("chain"):
             table = chain["family"], chain["table"]
             chains.setdefault(table, set()).add(chain["name"])
-            if chain.get("hook") == "forward" and chain.get("policy") == "drop" and chain["table"] != TABLE:
-                dropping[table] = chain["name"]
+            if chain.get("hook") == "forward" and chain["table"] != TABLE:
+                forwarding.add((*table, chain["name"]))
+                if chain.get("policy") == "drop":
+                    by_policy[table] = chain["name"]
         elif rule := one.get("rule"):
-            accepted.update((rule["family"], rule["table"], way) for way in _accepts(rule["expr"], gateway))
+            table = rule["family"], rule["table"]
+            if (*table, rule["chain"]) in forwarding and _drops_all(rule["expr"]):
+                by_rule[table] = rule["chain"]
+            accepted.update((*table, way) for way in _named(rule["expr"], gateway, "accept"))
+            sent_on.update((*table, way) for way in _named(rule["expr"], gateway, "jump", "goto"))
     return tuple(
         f"Firewall table `{family} {name}` drops what is forwarded, so endpoints do not get out: "
         f"{_remedy(family, name, chain, chains[family, name], gateway)}"
-        for (family, name), chain in sorted(dropping.items())
-        if family in ("ip", "ip6", "inet") and not {(family, name, way) for way in _WAYS} <= accepted
+        for (family, name), chain in sorted((by_rule | by_policy).items())
+        if family in ("ip", "ip6", "inet")
+        and not {(family, name, way) for way in _WAYS}
+        <= (accepted if (family, name) in by_policy else accepted | sent_on)
     )
 
 
 _WAYS = "iifname", "oifname"
 
 
-def _accepts(expressions: Sequence[Mapping[str, Any]], gateway: str) -> Iterator[str]:
-    if not any("accept" in one for one in expressions):
+def _drops_all(expressions: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a rule has no condition and ends so. iptables' REJECT is not put into nftables' words."""
+    said = {"reject" if one == _REJECT else next(iter(one), "") for one in expressions}
+    return bool(said & {"drop", "reject"}) and said <= {"counter", "log", "drop", "reject"}
+
+
+_REJECT = {"xt": {"type": "target", "name": "REJECT"}}
+
+
+def _named(expressions: Sequence[Mapping[str, Any]], gateway: str, *verdicts: str) -> Iterator[str]:
+    if not any(verdict in one for one in expressions for verdict in verdicts):
         return
     for one in expressions:
         match one:

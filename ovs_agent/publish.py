@@ -21,10 +21,31 @@ PATIENCE = 5.0
 """Seconds that the API has, and then the rules."""
 MESH_PATIENCE = 1.0
 """Seconds that other hosts have to open what all hosts publish: one that is slow must not hold containers up."""
+MOST_PORTS = 1024
+"""Of one publication, for the API."""
 
 
 class NotOpened(Exception):  # noqa: N818
     """The ports are published, but the host's rules do not lead there yet."""
+
+
+def ranges(ports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Runtimes tell each port of a range, the API takes those that follow each other at both ends as one. A port of the
+    host that is still to be chosen comes last: it is not to be one that another asks for."""
+    found: list[dict[str, Any]] = []
+    chosen: list[dict[str, Any]] = []
+    for said in sorted(ports, key=lambda one: (one["protocol"], one["host_ip"] or "", one["host_port"])):
+        one = {**said, "count": 1}
+        if not one["host_port"] or one.pop("host_port_end", 0) > one["host_port"]:
+            chosen.append({**said, "count": 1})
+            continue
+        count = found[-1]["count"] if found else MOST_PORTS
+        first = {**one, "port": one["port"] - count, "host_port": one["host_port"] - count, "count": count}
+        if count < MOST_PORTS and found[-1] == first:
+            found[-1]["count"] += 1
+        else:
+            found.append(one)
+    return [*found, *chosen]
 
 
 class Publisher:
@@ -50,7 +71,7 @@ class Publisher:
         self._asked[key] = {(one["protocol"], one["host_port"]) for one in ports}
         try:
             self._report(set[Port]().union(*list(self._asked.values())))
-            reply = self._rest.put(self._path(key), json={"ports": list(ports)}, timeout=PATIENCE).body
+            reply = self._rest.put(self._path(key), json={"ports": ranges(ports)}, timeout=PATIENCE).body
         finally:
             self._asked.pop(key, None)
         settled = self._settled(int(reply["revision"]), PATIENCE)

@@ -66,10 +66,10 @@ def local(world: World, endpoint: Endpoint) -> list[Flow]:
     network = world.networks[endpoint.network]
     if transport(network.transport).on_segment:  # somebody else's router has the gateway's address
         return []
-    gateways = {subnet.version: subnet for subnet in network.subnets}
     flows = []
     for address in endpoint.addresses:
-        for asked, askers in _ways(gateways[address.version]):
+        own = (subnet for subnet in network.subnets if subnet.has(address.version, address.value))
+        for asked, askers in (way for subnet in own for way in _ways(subnet)):
             flows += _queries(endpoint, address, asked, askers)
             flows.append(_answers(world, endpoint, address, asked, askers))
     return flows

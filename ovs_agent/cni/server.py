@@ -14,6 +14,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from logging import getLogger
@@ -37,6 +38,8 @@ LENGTH = struct.Struct("!I")
 REQUEST_LIMIT = 1 << 20
 REQUEST_PATIENCE = 10.0
 """Seconds that a caller may take to send its request."""
+PAUSE = 0.1
+"""Seconds until calls are taken again when one could not be."""
 
 
 class Server:
@@ -44,6 +47,7 @@ class Server:
         self._path = path
         self._attacher = attacher
         self._plugin = Plugin(attacher, publisher, fit)
+        self._stopping = False
         self._calls: set[threading.Thread] = set()  # one each: a caller that is slow holds up no other
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
 
@@ -56,6 +60,7 @@ class Server:
 
     def stop(self) -> None:
         """Take no more calls, and let those under way come to their end."""
+        self._stopping = True
         self._path.unlink(missing_ok=True)
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -67,8 +72,12 @@ class Server:
         while True:
             try:
                 connection, _ = self._listener.accept()
-            except OSError:
-                return  # closed
+            except OSError as fault:
+                if self._stopping:
+                    return
+                log.error("a call could not be taken: %s", fault)  # no file descriptor left, say
+                time.sleep(PAUSE)
+                continue
             call = threading.Thread(target=self._serve, args=(connection,), name="cni call", daemon=True)
             self._calls.add(call)
             call.start()

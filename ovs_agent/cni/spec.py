@@ -108,9 +108,12 @@ def parse(environment: Mapping[str, str], stdin: str) -> Call:
 
 
 def valid_attachments(call: Call) -> set[tuple[str, str]]:
-    """What a GC says is still in use: container and interface name of each."""
+    """What a GC says is still in use: container and interface name of each. Go writes an empty list as null, as CRI-O
+    does of a network without pods; a list that is left out says nothing of what may go."""
     field = "cni.dev/valid-attachments"
     listed = call.config.get(field)
+    if listed is None and field in call.config:
+        return set()
     if not isinstance(listed, list):
         wrong(field, listed, 'a list of {"containerID": .., "ifname": ..}')
     return {(str(one.get("containerID")), str(one.get("ifname"))) for one in listed if isinstance(one, dict)}

@@ -5,14 +5,16 @@ from __future__ import annotations
 from ovs_agent.dns import wire
 from ovs_agent.dns.wire import Query, Reply
 
-Key = tuple[bytes, int, bool]
+Key = tuple[tuple[bytes, ...], int, int, int, bool]
 MOST = 10_000
+LARGEST = 4096
+"""Bytes of a reply that is kept: whoever owns a domain can say 64 KiB about each of its names."""
 
 
 def key(query: Query) -> Key:
     """Two queries with one key have the same answer: whatever their spelling, and how much room they have."""
     wants_signatures = query.edns is not None and query.edns.wants_signatures
-    return query.question.lower(), query.more_flags & (wire.AD | wire.CD), wants_signatures
+    return query.labels, query.type, query.cls, query.more_flags & (wire.AD | wire.CD), wants_signatures
 
 
 def render(reply: Reply, query: Query, room: int, passed: int = 0) -> bytes:
@@ -46,7 +48,7 @@ class Cache:
 
     def keep(self, key: Key, reply: Reply, now: float) -> None:
         self._kept.pop(key, None)
-        if reply.lifetime:
+        if reply.lifetime and len(reply.body) <= LARGEST:
             if len(self._kept) >= self._most:
                 del self._kept[next(iter(self._kept))]
             self._kept[key] = now, reply

@@ -8,6 +8,7 @@ decides when to ask and when to write; what a name stands for is not its busines
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,8 @@ log = getLogger(__name__)
 BREATH = 1.0
 """Seconds without news before the names are written to disk; with news all the time, every LONGEST_BREATH seconds."""
 LONGEST_BREATH = 5.0
+UNTOLD = sys.maxsize
+"""The revision of an end of which the API has yet to be told: after all others."""
 PATIENCE = 1.0
 """Seconds that an attach waits for what its network may see."""
 
@@ -67,12 +70,13 @@ class Follower:
         with self._asking:  # one who asks does it for all who wait meanwhile
             return self._included(endpoint, aliases, revision) or self._asked_up_to(revision)
 
-    def detached(self, endpoint: Endpoint, revision: int) -> bool:
-        """Whether the resolver does not answer any more for an endpoint that ended at `revision`."""
+    def detached(self, endpoint: Endpoint, revision: int | None) -> bool:
+        """Whether the resolver does not answer any more for an endpoint that ended at `revision`; None: of which the
+        API has yet to be told."""
         with self._lock:
-            if self._told is None or not self._is_fresh:
+            if self._told is None or not (self._is_fresh or revision is None):
                 return False
-            self._include(Own(revision, f"endpoint/{endpoint.id}", None, endpoint.ofport, 0))
+            self._include(Own(revision or UNTOLD, f"endpoint/{endpoint.id}", None, endpoint.ofport, 0))
             return True
 
     def _included(self, endpoint: Endpoint, aliases: Sequence[str], revision: int) -> bool:
@@ -158,7 +162,9 @@ class Follower:
     def _take(self, names: Names) -> None:
         with self._lock:
             self._names = self._told = names
-            self._own = [own for own in self._own if own.revision > names.revision]
+            # Who knows of no endpoint at that port any more has been told of its end.
+            told = [own for own in self._own if own.revision == UNTOLD and own.port not in names.askers]
+            self._own = [own for own in self._own if own.revision > names.revision and own not in told]
             for own in self._own:
                 self._told = self._told.including(own)
             self._tell(self._told)

@@ -149,7 +149,7 @@ class Forwarder:
             server = pending.servers.pop(0)
             try:
                 self._send(pending, server)
-            except OSError as fault:
+            except (OSError, ValueError) as fault:  # what resolv.conf has may be no address at all
                 log.debug("%s cannot be asked: %s", server, fault)
                 continue
             pending.next_at = min(now + TRY, pending.give_up) if pending.servers else pending.give_up

@@ -12,6 +12,7 @@ import select
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from logging import getLogger
@@ -180,7 +181,8 @@ class Server:
             return
         reply = found.render(query, room)
         deliver(reply)
-        if datagram and not (query.edns and query.edns.has_options) and len(book.prepared) < MOST_PREPARED:
+        plain = len(message) <= wire.PLAIN_UDP_SIZE and not (query.edns and query.edns.has_options)
+        if datagram and plain and len(book.prepared) < MOST_PREPARED:
             book.prepared[view.id, message[2:]] = reply[2:] if len(found.records) < 2 else (query, found)
 
     # -- connections -------------------------------------------------------------------------------------------
@@ -193,13 +195,23 @@ class Server:
                 return
             channel.setblocking(False)
             own = sum(connection.host == where[0] for connection in self._connections.values())
-            if len(self._connections) >= MOST_CONNECTIONS or own >= MOST_CONNECTIONS_EACH:
+            crowded = len(self._connections) >= MOST_CONNECTIONS
+            if own >= MOST_CONNECTIONS_EACH or (crowded and not self._made_room(own)):
                 channel.close()
                 continue
             connection = Connection(channel, where[0])
             self._connections[channel.fileno()] = connection
             self._handlers[channel.fileno()] = lambda events, connection=connection: self._talk(connection, events)  # type: ignore[misc]
             self._poll.register(channel.fileno(), select.EPOLLIN)
+
+    def _made_room(self, own: int) -> bool:
+        """Closes the oldest connection of who has most, if that is more than the newcomer will have: a crowd of askers
+        who keep theirs open does not keep others out."""
+        host, most = Counter(connection.host for connection in self._connections.values()).most_common(1)[0]
+        if most <= own + 1:
+            return False
+        self._close(next(connection for connection in self._connections.values() if connection.host == host))
+        return True
 
     def _talk(self, connection: Connection, events: int) -> None:
         try:
@@ -212,6 +224,8 @@ class Server:
                 connection.received += part
                 self._read(connection)
                 self._settle(connection)
+        except BlockingIOError:
+            pass  # the event was of a connection that had this descriptor a moment ago
         except OSError:
             self._close(connection)
 

@@ -134,7 +134,9 @@ def parse_reply(message: bytes, id: int, query: Query) -> Reply:
         got, flags, more, questions, *counts = HEADER.unpack_from(message)
         start = HEADER.size + len(query.question)
         asked = message[HEADER.size : start]
-        if got != id or not flags & QR or questions != 1 or asked.lower() != query.question.lower():
+        # The last four bytes are type and class, where 0x41 is not 0x61.
+        same = asked[-4:] == query.question[-4:] and asked[:-4].lower() == query.question[:-4].lower()
+        if got != id or not flags & QR or questions != 1 or not same:
             raise Malformed("not the answer to what was asked")
         return _sections(message, start, flags, more, counts)
     except (struct.error, IndexError):

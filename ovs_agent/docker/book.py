@@ -31,13 +31,14 @@ class Pool(NamedTuple):
 
 class Net(NamedTuple):
     """A Docker network. `own`: made for it alone, and removed with it. `mesh`: all hosts publish the ports of its
-    containers."""
+    containers. `ended`: Docker has removed it, and Warren's is still there."""
 
     id: str
     network: str
     internal: bool
     own: bool
     mesh: bool = False
+    ended: bool = False
 
 
 class Joint(NamedTuple):

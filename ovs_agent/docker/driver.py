@@ -16,7 +16,7 @@ from contextlib import suppress
 from logging import getLogger
 from typing import Any
 
-from client.rest import Problem, Rest
+from client.rest import Problem, Rest, Unreachable
 from ovs_agent.attach import Attacher
 from ovs_agent.docker import messages
 from ovs_agent.docker.addresses import PATIENCE, Addresses, Claim, peer_of
@@ -29,7 +29,8 @@ from ovs_agent.ledger import Key
 from ovs_agent.publish import Publisher
 
 log = getLogger(__name__)
-SCOPE = "docker"
+SCOPE = "docker engine"
+"""No name of a CNI network has a blank: its garbage collection is not for Docker's containers."""
 SPACE = messages.CONSTANT["IpamDriver.GetDefaultAddressSpaces"]["LocalDefaultAddressSpace"]
 PENDING = 5.0
 """Seconds that a subnet belongs to the network that is being created with it; then whoever asked is taken for dead."""
@@ -98,6 +99,10 @@ class Driver:
             if (joint.container_id, joint.ifname) in gone:
                 self._plugging.pop(joint.id, None)
                 self._book.joints.drop(joint.id)
+        for net in self._book.nets.all():
+            if net.ended:
+                with suppress(Problem, Unreachable):  # others' endpoints may be in it still
+                    self._end_network(net)
 
     # -- pools: the subnets of a network that dockerd has not named yet ------------------------------------------
 
@@ -193,7 +198,8 @@ class Driver:
     # -- networks --------------------------------------------------------------------------------------------------
 
     def _create_network(self, asked: messages.CreateNetwork) -> None:
-        if self._book.nets.get(asked.id) is not None:
+        known = self._book.nets.get(asked.id)
+        if known is not None and not known.ended:
             return
         pools = [self._pool_of(one) for one in asked.subnets]
         names = {pool.network for pool in pools if pool.network}
@@ -203,19 +209,15 @@ class Driver:
             raise Refused(f"The options name several networks, {' and '.join(sorted(names))}; name one.")
         own = not names
         network = names.pop() if names else self._named(asked.tenant, f"docker-{asked.id[:12]}")
-        body = {
-            "subnets": [str(one.subnet) for one in asked.subnets] or None,
-            "gateways": [one.gateway for one in asked.subnets if one.gateway],
-            "ip_ranges": [pool.range for pool in pools if pool.range],
-            "aux_addresses": _auxiliary(asked.subnets),
-            "isolated": asked.internal,
-            "mtu": asked.mtu,
-            "transport": asked.transport,
-            "physical": asked.physical,
-            "vlan": asked.vlan,
-        }
-        self._rest.put(self._path(network), json=body, timeout=PATIENCE)
-        self._book.nets.put(Net(asked.id, network, asked.internal, own, asked.mesh))
+        body = asked.wanted([pool.range for pool in pools if pool.range])
+        net = Net(asked.id, network, asked.internal, own, asked.mesh)
+        try:
+            self._rest.put(self._path(network), json=body, timeout=PATIENCE)
+        except Unreachable:
+            if own:  # it may have been made all the same, and Docker never speaks of it again
+                self._book.nets.put(net._replace(ended=True))
+            raise
+        self._book.nets.put(net)
         with self._changed:
             for pool in pools:
                 self._book.pools.put(pool._replace(network=network, docker_network=asked.id))
@@ -233,12 +235,27 @@ class Driver:
         )
 
     def _delete_network(self, id: str) -> None:
-        net = self._book.nets.drop(id)
+        net = self._book.nets.get(id)
         for pool in self._book.pools.all():
             if pool.docker_network == id:
                 self._release_pool(pool.id)
-        if net is not None and net.own:
-            self._rest.delete(self._path(net.network), timeout=PATIENCE)
+        if net is not None:
+            # Docker says it once, and forgets the network whatever it hears: what cannot be done now, the sweep does.
+            self._book.nets.put(net._replace(ended=True))
+            try:
+                self._end_network(net)
+            except Unreachable as fault:
+                log.warning("removal of %s is put off: %s", net.network, fault)
+
+    def _end_network(self, net: Net) -> None:
+        try:
+            if net.own:
+                self._rest.delete(self._path(net.network), timeout=PATIENCE)
+        except Problem as problem:
+            if problem.status in (403, 404):  # not this host's any more, or gone with its tenant
+                self._book.nets.drop(net.id)
+            raise
+        self._book.nets.drop(net.id)
 
     # -- endpoints -------------------------------------------------------------------------------------------------
 
@@ -369,16 +386,6 @@ class Driver:
 
     def _path(self, network: str) -> str:
         return f"/hosts/{self._host}/networks/{network}"
-
-
-def _auxiliary(subnets: tuple[messages.Subnet, ...]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for subnet in subnets:
-        for name, address in subnet.aux.items():
-            if name in found:
-                raise Refused(f"Auxiliary addresses {found[name]} and {address} are both named {name}; name one anew.")
-            found[name] = address
-    return found
 
 
 def _of_family(network: Mapping[str, Any], version: int, subnet: IPNetwork | None) -> tuple[IPNetwork, str]:

@@ -83,6 +83,20 @@ class CreateNetwork(NamedTuple):
     vlan: int | None
     mesh: bool
 
+    def wanted(self, ranges: list[str]) -> dict[str, Any]:
+        """As the API is asked for it; `ranges` are those of its pools. Raises Refused."""
+        return {
+            "subnets": [str(one.subnet) for one in self.subnets] or None,
+            "gateways": [one.gateway for one in self.subnets if one.gateway],
+            "ip_ranges": ranges,
+            "aux_addresses": _auxiliary(self.subnets),
+            "isolated": self.internal,
+            "mtu": self.mtu,
+            "transport": self.transport,
+            "physical": self.physical,
+            "vlan": self.vlan,
+        }
+
 
 class DeleteNetwork(NamedTuple):
     id: str
@@ -296,6 +310,16 @@ def _subnet(said: Any) -> Subnet:
         "" if gateway is None else str(gateway.ip),
         {name: str(one.ip) for name, one in found.items() if one is not None},
     )
+
+
+def _auxiliary(subnets: tuple[Subnet, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for subnet in subnets:
+        for name, address in subnet.aux.items():
+            if name in found:
+                raise Refused(f"Auxiliary addresses {found[name]} and {address} are both named {name}; name one anew.")
+            found[name] = address
+    return found
 
 
 def _ports(options: Mapping[str, Any]) -> tuple[Port, ...]:

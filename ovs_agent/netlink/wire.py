@@ -1,6 +1,6 @@
 """Talking to the kernel's routing socket, or another of netlink's, and doing so in another network namespace.
 
-It decides how messages travel: all of a change in one write, on a plain socket that lives as long as the exchange.
+It decides how messages travel: dozens in one write, on a plain socket that lives as long as the exchange.
 pyroute2 supplies the messages' format only: its own sockets bring an event loop each, take 1.3 ms longer per
 container, fork to enter a namespace, and leave a descriptor behind in every thread that touched them. Nothing here
 knows what an interface is for.
@@ -28,6 +28,8 @@ HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 ATTRIBUTE = struct.Struct("=HH")  # length, type
 NLA_TYPE_MASK = 0x3FFF
 RECEIVE = 1 << 18
+AT_ONCE = 64
+"""Requests of one write. All are carried out before the first answer is read, and a thousand answers find no room."""
 ROUTE, NETFILTER = 0, 12
 """Netlink's protocols."""
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -71,15 +73,17 @@ def change(requests: Iterable[Request], protocol: int = ROUTE) -> list[int]:
     batch = list(requests)
     if not batch:
         return []
-    data = b"".join(_encode(request, number, NLM_F_ACK) for number, request in enumerate(batch))
+    encoded = [_encode(request, number, NLM_F_ACK) for number, request in enumerate(batch)]
     codes: dict[int, int] = {}
     with _socket(protocol) as channel:
-        channel.send(data)
-        while len(codes) < len(batch):
-            packet = channel.recv(RECEIVE)
-            for kind, sequence, start, _ in messages(packet):
-                if kind == NLMSG_ERROR:
-                    codes[sequence] = -struct.unpack_from("=i", packet, start)[0]
+        for first in range(0, len(encoded), AT_ONCE):
+            part = encoded[first : first + AT_ONCE]
+            channel.send(b"".join(part))
+            while len(codes) < first + len(part):
+                packet = channel.recv(RECEIVE)
+                for kind, sequence, start, _ in messages(packet):
+                    if kind == NLMSG_ERROR:
+                        codes[sequence] = -struct.unpack_from("=i", packet, start)[0]
     for number, request in enumerate(batch):
         if codes[number] and codes[number] not in request.accept:
             raise KernelRefusal(codes[number], request.what)

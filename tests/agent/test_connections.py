@@ -56,3 +56,14 @@ def test_one_is_ended_and_no_other(host: None, address: str, kind: socket.Socket
     connections.end([one, one])
     assert {one.port for one in connections.listed()} == {8081, 80}
     connections.end([])
+
+
+def test_thousands_are_ended(host: None) -> None:
+    """As of a busy port that is unpublished: the kernel has no room for that many answers at once."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as line:
+        for port in range(10_000, 13_000):
+            line.sendto(b"x", ("127.0.0.1", port))
+    found = [one for one in connections.listed() if one.port in range(10_000, 13_000)]
+    assert len(found) == 3000
+    connections.end(found)
+    assert not [one for one in connections.listed() if one.port in range(10_000, 13_000)]

@@ -228,7 +228,7 @@ def test_the_first_endpoint_of_a_network_is_told_with_all_that_its_network_sees(
     [
         ("acme", "Db", ["192.0.2.1"], Invalid, "DNS record name 'Db' is not a DNS label"),
         ("acme", "db", ["192.0.2.300"], Invalid, "'192.0.2.300' is not an address"),
-        ("acme", "db", ["fd00::1%eth0"], Invalid, "'fd00::1%eth0' is not an address"),
+        ("acme", "db", ["fd00::9%x"], Invalid, "'fd00::9%x' is not an address"),
         ("acme", "db", [], Invalid, "0 addresses"),
         ("acme", "db", [f"192.0.2.{n}" for n in range(33)], Invalid, "33 addresses"),
         ("nobody", "db", ["192.0.2.1"], NotFound, "there is no tenant nobody"),

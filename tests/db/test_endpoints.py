@@ -147,6 +147,7 @@ def test_what_collides_with_an_endpoint_is_refused(
         ({"name": "Web_1"}, "endpoint name 'Web_1' is not a DNS label"),
         ({"name": "w" * 64}, "has 64 characters; use at most 63"),
         ({"addresses": ["rubbish"]}, "'rubbish' is not an address"),
+        ({"addresses": ["fd00:20::9%x"]}, "'fd00:20::9%x' is not an address"),
         ({"addresses": ["10.99.0.1"]}, "address 10.99.0.1 is outside of network acme/web"),
         ({"addresses": ["10.20.0.0"]}, "is the network or broadcast address"),
         ({"addresses": ["10.20.0.7"]}, "is the network or broadcast address"),

@@ -107,6 +107,7 @@ def test_two_who_create_overlapping_networks_at_once_do_not_both_succeed(engine:
     [
         ("10.20.0.0/33", "'10.20.0.0/33' is not a subnet; write it like 10.20.0.0/24 or fd00:20::/64"),
         ("rubbish", "'rubbish' is not a subnet"),
+        ("fd00:20::%x/64", "'fd00:20::%x/64' is not a subnet"),
         ("10.20.0.0", "subnet '10.20.0.0' has no prefix length"),
         ("10.20.0.9/24", "subnet 10.20.0.9/24 has bits set after its prefix; did you mean 10.20.0.0/24?"),
         ("fd00:20::%eth0/64", "'fd00:20::%eth0/64' is not a subnet"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from db import attachments, endpoints, hosts, networks, publications, tenants
+from db import attachments, endpoints, hosts, networks, publications, tenants, transport
 from db.changes import transaction
 from db.engine import reading, writing
 from db.errors import CollidesElsewhere, Conflict, Exhausted, Forbidden, Invalid, NotFound
@@ -131,6 +131,7 @@ def test_a_free_port_is_chosen(engine: Engine) -> None:
         ({"count": 1025}, "1025 ports cannot be published at once"),
         ({"host_ip": "x"}, "'x' is not an address"),
         ({"host_ip": "fe80::1%eth0"}, "'fe80::1%eth0' is not an address"),
+        ({"host_ip": "::1%x"}, "'::1%x' is not an address"),
     ],
 )
 def test_what_cannot_be_is_refused(engine: Engine, more: dict[str, Any], said: str) -> None:
@@ -351,3 +352,42 @@ def test_runtimes_publish_by_all_hosts_where_the_tenant_lets_them(engine: Engine
         tenants.update(tx, "acme", labels={"warren/engine-mesh": None})
     assert replace([wish]) == [True], "what is there stays"
     assert replace([wish._replace(mesh=False)]) == [False] and not told(engine, its["h2"])
+
+
+def test_the_ports_of_tunnels_are_nobody_elses(engine: Engine) -> None:
+    """Hosts would hand an endpoint what others send to each other."""
+    site(engine)
+    for wish in ({"host_port": 4789}, {"host_port": 4780, "count": 20}, {"host_port": 6081, "mesh": True}):
+        with pytest.raises(Conflict, match=r"port udp/(4789|6081) of every host is for tunnels"):
+            publish(engine, "acme/web1", protocol="udp", **wish)
+    publish(engine, "acme/web1", 4789)
+    assert publish(engine, "acme/web1", 4789, last=4790, protocol="udp") == 4790
+    with pytest.raises(Conflict, match="UDP port 4790 is published for acme/web1") as refused:
+        steps.do(engine, transport.set_udp_ports, {"vxlan": 4790})
+    assert "warren unpublish acme/web1 4790" in refused.value.remedy
+    steps.do(engine, transport.set_udp_ports, {"vxlan": 8472})
+    assert publish(engine, "acme/web1", 4789, protocol="udp") == 4789
+
+
+def test_a_host_address_of_a_family_that_the_endpoint_has_not_got_leads_nowhere(engine: Engine) -> None:
+    its = site(engine)
+    steps.network(engine, "acme/four", "10.77.0.0/24")
+    steps.attach(engine, its["h1"], "four", "acme/four")
+    for host_ip in ("::", "2001:db8::1", "::1"):
+        with pytest.raises(Conflict, match=f"endpoint acme/four has no IPv6 address, and {host_ip} is one") as refused:
+            publish(engine, "acme/four", 8080, host_ip=host_ip)
+        assert refused.value.field == "host_ip"
+    for number, host_ip in enumerate(("", "0.0.0.0", "192.0.2.11")):
+        publish(engine, "acme/four", 8080 + number, host_ip=host_ip)
+
+
+def test_a_runtime_that_asks_again_with_rubbish_is_told_so(engine: Engine) -> None:
+    its = site(engine)
+    for wish, refused in ((Wish("tcp", 80, 8080), None), (Wish("tcp", 80, 8080, host_ip="x"), Invalid)):
+        with transaction(engine) as tx:
+            endpoint = tx.session.get_one(Endpoint, its["acme/web1"].id)
+            if refused is None:
+                publications.replace(tx, endpoint, [wish])
+            else:
+                with pytest.raises(refused, match="'x' is not an address"):
+                    publications.replace(tx, endpoint, [wish])

@@ -105,7 +105,7 @@ def test_giving_it_up_frees_the_address(engine: Engine, h1: Host) -> None:
         (["10.20.0.7"], "is the network or broadcast address"),
         (["10.20.0.4", "10.20.0.5"], "are both IPv4"),
         (["rubbish"], "'rubbish' is not an address"),
-        (["fd00:20::9%eth0"], "'fd00:20::9%eth0' is not an address"),
+        (["fd00:20::4%x"], "'fd00:20::4%x' is not an address"),
         (["10.20.0.1"], "is the gateway's"),
     ],
 )

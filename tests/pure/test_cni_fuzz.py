@@ -3,7 +3,10 @@ left of it. Calls that are nearly right, in any order, are the most of it; the r
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import socket
 import tempfile
 import threading
 import time
@@ -265,3 +268,25 @@ def test_slow_adds_hold_no_others_up(plugin: Plugin) -> None:
     assert [reply.exit for reply in replies] == [0] * 20
     for line in silent:
         line.close()
+
+
+def test_a_call_that_cannot_be_taken_is_not_the_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The process has no file descriptor left for a moment."""
+    failures = [OSError(errno.EMFILE, os.strerror(errno.EMFILE)), OSError(errno.ECONNABORTED, "gone")]
+    accept = socket.socket.accept
+
+    def crowded(listener: socket.socket) -> Any:
+        if failures:
+            raise failures.pop()
+        return accept(listener)
+
+    monkeypatch.setattr(socket.socket, "accept", crowded)
+    plugin = Plugin(tmp_path)
+    try:
+        with plugin.connect() as line:
+            line.settimeout(10)
+            line.sendall(framed(b'CNI_COMMAND=VERSION\0\0{"cniVersion": "1.0.0"}'))
+            assert line.recv(1) == b"0"
+    finally:
+        plugin.stop()
+    assert not failures

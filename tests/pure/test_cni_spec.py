@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from ovs_agent import by_hand
 from ovs_agent.cni import install, result, spec, wish
 from ovs_agent.cni.spec import CniError
+from ovs_agent.docker import driver
 from ovs_agent.document import Endpoint
 
 ENVIRONMENT = {
@@ -240,6 +242,9 @@ def test_gc_needs_the_list_of_what_is_in_use() -> None:
     listed = [{"containerID": "a", "ifname": "eth0"}]
     gc = call({"cniVersion": "1.1.0", "cni.dev/valid-attachments": listed}, CNI_COMMAND="GC")
     assert spec.valid_attachments(gc) == {("a", "eth0")}
+    # As CRI-O says it of a network without pods: libcni marshals a list of Go's that nothing was put into.
+    none = call({"cniVersion": "1.1.0", "cni.dev/valid-attachments": None}, CNI_COMMAND="GC")
+    assert spec.valid_attachments(none) == set()
     with pytest.raises(CniError) as raised:
         spec.valid_attachments(call({"cniVersion": "1.1.0"}, CNI_COMMAND="GC"))
     assert raised.value.code == 7
@@ -310,3 +315,9 @@ def test_port_mappings_are_what_is_published(mappings: Any, published: list[dict
 def test_wrong_port_mappings_are_named(mappings: Any) -> None:
     with pytest.raises(CniError, match="portMappings"):
         wish.published(call({"runtimeConfig": {"portMappings": mappings}}))
+
+
+def test_garbage_collection_is_only_of_what_cni_attached() -> None:
+    for other in (driver.SCOPE, by_hand.SCOPE):
+        with pytest.raises(CniError, match="'name'"):
+            call({"name": other})

@@ -135,3 +135,45 @@ def test_an_answer_that_is_not_newer_changes_nothing(tmp_path: Path, answered: i
     host = Host(tmp_path, news(answered, **{"endpoint/1": None}))
     host.hear(), host.hear()
     assert host.find("web1") is not None and host.told[-1].revision == 9
+
+
+def test_an_end_that_the_api_has_yet_to_hear_of_has_no_names_here(tmp_path: Path) -> None:
+    """The API is away when a container ends; when it is back, its names still have the endpoint for a while."""
+    web1 = endpoint(1, "acme/web1", "10.20.0.9")._replace(ofport=150)
+    again = deepcopy(DOCUMENT["names"]["endpoint/1"])
+    replies = news(11), news(12, **{"endpoint/1": again}), news(13, **{"endpoint/1": None})
+    for reply in replies[:2]:
+        reply["askers"] = {**reply["askers"], str(web1.ofport): 1}
+    host = Host(tmp_path, *replies)
+    host.hear()
+    assert host.find("web1.web") is not None
+    assert host.follower.detached(web1, None)
+    for _ in range(3):
+        assert host.find("web1.web") is None and host.find("web2.web") is not None
+        host.hear()
+    assert host.find("web1.web") is None and not host.follower._own
+
+
+def test_an_endpoint_that_lives_on_elsewhere_has_its_names_when_the_api_has_heard(tmp_path: Path) -> None:
+    """It moved while this host was cut off, which then ended what it had of it."""
+    web1 = endpoint(1, "acme/web1", "10.20.0.9")._replace(ofport=150)
+    before = news(11)
+    before["askers"] = {**before["askers"], str(web1.ofport): 1}
+    host = Host(tmp_path, before, news(12))
+    host.hear()
+    host.follower.detached(web1, None)
+    host.hear()
+    assert host.find("web1.web") is None
+    host.hear()
+    assert host.find("web1.web") is not None
+
+
+def test_an_agent_that_starts_while_the_api_is_away_forgets_names_too(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    State(tmp_path).save_names(DOCUMENT)
+    host.follower.recall()
+    assert host.find("web1.web") is not None
+    assert host.follower.detached(endpoint(1, "acme/web1", "10.20.0.9"), None)
+    assert host.find("web1.web") is None
+    host.hear()
+    assert host.find("web1.web") is None, "the API has not been told"

@@ -179,3 +179,23 @@ def test_one_key_is_one_answer() -> None:
     }  # type: ignore[arg-type]
     assert len(keys) == 1
     assert cache.key(wire.parse_query(asked(want_dnssec=True))) not in keys
+
+
+def test_only_letters_of_names_are_alike() -> None:
+    """The type HTTPS is 65, which is an A in ASCII: who asks for type 97 must not answer for it to others."""
+    https, other = (wire.parse_query(asked(kind=kind)) for kind in ("TYPE65", "TYPE97"))
+    assert cache.key(https) != cache.key(other)
+    with pytest.raises(Malformed):
+        wire.parse_reply(replied(asked(kind="TYPE97"), 7), 7, https)
+    assert wire.parse_reply(replied(asked("WWW.example.org", "TYPE65"), 7), 7, https).rcode == wire.NOERROR
+
+
+def test_what_is_kept_is_small() -> None:
+    """Whoever owns a domain chooses the size of the answers: ten thousand of 64 KiB were more than a host can spare."""
+    kept, question = cache.Cache(), asked()
+    query = wire.parse_query(question)
+    for count in (16, 300):
+        records = [("www.example.org.", 60, "A", f"192.0.{n // 256}.{n % 256}") for n in range(count)]
+        kept.keep(cache.key(query), wire.parse_reply(replied(question, 7, *records), 7, query), 100.0)
+        found = kept.find(cache.key(query), 100.0)
+        assert (found is not None and found[0].counts[0] == count) == (count == 16)

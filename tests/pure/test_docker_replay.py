@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from client.rest import Unreachable
 from ovs_agent.docker import driver
 from tests.pure.docker_world import Answered, Plugin
 
@@ -271,3 +272,54 @@ def test_an_address_and_a_mac_in_use_are_refused(plugin: Plugin) -> None:
     assert "10.30.0.9" in ask("02:42:00:00:00:02", "10.30.0.9").error
     stolen = plugin.call("NetworkDriver.CreateEndpoint", {**endpoint, "EndpointID": "ff" * 32})
     assert "another endpoint's" in stolen.error and len(plugin.ports.claims) == 1
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_network_that_docker_removes_while_the_api_is_away_is_removed_later(plugin: Plugin, restarted: bool) -> None:
+    """Docker says it once, and forgets its network whatever it hears."""
+    prepared(plugin)
+    before = plugin.left
+    subnet = {"AddressSpace": "warren", "Pool": "10.60.0.0/24", "SubPool": "", "Options": {}, "V6": False}
+    pool = plugin.call("IpamDriver.RequestPool", subnet).body["PoolID"]
+    data = [{"AddressSpace": "warren", "Gateway": "10.60.0.1/24", "Pool": "10.60.0.0/24"}]
+    named = {"com.docker.network.generic": {"tenant": "acme"}}
+    made = {"NetworkID": "ab" * 32, "Options": named, "IPv4Data": data, "IPv6Data": []}
+    assert plugin.call("NetworkDriver.CreateNetwork", made).body == {}
+    (own,) = plugin.api.networks.keys() & {"acme/docker-abababababab"}
+    plugin.api.away = True
+    assert plugin.call("NetworkDriver.DeleteNetwork", {"NetworkID": "ab" * 32}) == (200, {})
+    assert plugin.call("IpamDriver.ReleasePool", {"PoolID": pool}) == (200, {})
+    if restarted:
+        plugin.restart()
+    plugin.driver.sweep()
+    assert own in plugin.api.networks
+    plugin.api.away = False
+    plugin.driver.sweep()
+    assert own not in plugin.api.networks and sorted(map(str, plugin.left)) == sorted(map(str, before))
+
+
+def test_a_network_that_the_api_made_and_could_not_say_so_is_removed_again(
+    plugin: Plugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker gives up on a network whose creation failed."""
+    prepared(plugin)
+    before = plugin.left
+    subnet = {"AddressSpace": "warren", "Pool": "10.60.0.0/24", "SubPool": "", "Options": {}, "V6": False}
+    pool = plugin.call("IpamDriver.RequestPool", subnet).body["PoolID"]
+    data = [{"AddressSpace": "warren", "Gateway": "10.60.0.1/24", "Pool": "10.60.0.0/24"}]
+    named = {"com.docker.network.generic": {"tenant": "acme"}}
+    made = {"NetworkID": "ab" * 32, "Options": named, "IPv4Data": data, "IPv6Data": []}
+    put = plugin.api.put
+
+    def cut_off(path: str, **more: Any) -> Any:
+        put(path, **more)
+        raise Unreachable("The API did not answer in time.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(plugin.api, "put", cut_off)
+        assert "did not answer" in plugin.call("NetworkDriver.CreateNetwork", made).error
+    assert plugin.call("IpamDriver.ReleasePool", {"PoolID": pool}) == (200, {})
+    assert "acme/docker-abababababab" in plugin.api.networks
+    plugin.driver.sweep()
+    assert "acme/docker-abababababab" not in plugin.api.networks
+    assert sorted(map(str, plugin.left)) == sorted(map(str, before))

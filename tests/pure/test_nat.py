@@ -169,6 +169,16 @@ def rule(table: str, way: str, name: str = GATEWAY, verdict: str = "accept", fam
     return {"rule": {"family": family, "table": table, "chain": "X", "expr": [match, {verdict: None}]}}
 
 
+def ended(table: str, verdict: dict[str, Any], *before: dict[str, Any], family: str = "ip") -> dict[str, Any]:
+    """The last rule of a chain, as nft 1.0.6 lists what iptables made."""
+    expr = [*before, {"counter": {"packets": 0, "bytes": 0}}, verdict]
+    return {"rule": {"family": family, "table": table, "chain": "FORWARD", "expr": expr}}
+
+
+REJECT = {"xt": {"type": "target", "name": "REJECT"}}
+RULED_OUT = {"reject": {"type": "icmpx", "expr": "admin-prohibited"}}
+FROM_LO = {"match": {"op": "==", "left": {"meta": {"key": "iifname"}}, "right": "lo"}}
+ZONED = [rule("firewalld", way, verdict="goto", family="inet") for way in ("iifname", "oifname")]
 DROPPING = chain("ff", "f", hook="forward", policy="drop")
 IN, OUT = rule("filter", "iifname"), rule("filter", "oifname")
 
@@ -193,6 +203,16 @@ IN, OUT = rule("filter", "iifname"), rule("filter", "oifname")
         ([DROPPING, rule("ff", "iifname"), rule("ff", "oifname")], ""),
         ([forward("mangle")], 'nft insert rule ip mangle FORWARD iifname "warren0-gw" accept'),
         ([DROPPING, chain("ff", "DOCKER-USER")], "nft insert rule ip ff f"),
+        ([forward("filter", "accept"), ended("filter", REJECT)], "iptables -I FORWARD -i warren0-gw -j ACCEPT"),
+        ([forward("filter", "accept"), ended("filter", {"drop": None})], "iptables -I FORWARD -o warren0-gw -j ACCEPT"),
+        ([forward("filter", "accept"), ended("filter", REJECT), IN, OUT], ""),
+        ([forward("filter", "accept"), ended("filter", {"drop": None}, FROM_LO)], ""),
+        ([forward("filter", "accept"), ended("filter", REJECT, {"xt": {"type": "match", "name": "mark"}})], ""),
+        ([forward("filter", "accept"), ended("filter", {"accept": None})], ""),
+        ([chain("filter", "FORWARD"), ended("filter", REJECT)], ""),
+        ([forward("firewalld", "accept", "inet"), ended("firewalld", RULED_OUT, family="inet")], "`inet firewalld`"),
+        ([forward("firewalld", "accept", "inet"), ended("firewalld", RULED_OUT, family="inet"), *ZONED], ""),
+        ([forward("firewalld", family="inet"), *ZONED], "`inet firewalld` drops"),
     ],
 )
 def test_who_drops_what_is_forwarded_is_said_with_the_remedy(listed: list[dict[str, Any]], said: str) -> None:

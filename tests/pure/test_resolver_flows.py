@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 import pytest
 
 from controller.calc.answers import is_from_resolver, is_passed_on
 from controller.calc.membership import members
-from controller.model import Endpoint
+from controller.model import Endpoint, Network, Subnet
 from controller.pipeline.flow import Flow, Reason
 from controller.pipeline.packet import RESOLVER_MAC, RESOLVER_OFPORT, ROUTER_MAC
 from controller.pipeline.program import program
@@ -155,3 +157,25 @@ def test_what_the_resolver_sends_goes_to_endpoints_here_and_nowhere_else(version
 def test_an_answer_is_believed_when_the_resolver_sends_it_and_passed_on_when_it_is_no_authoritys() -> None:
     assert is_from_resolver({"reg0": FROM_RESOLVER, "reg7": 7}) and not is_from_resolver({"reg0": 7, "reg7": 7})
     assert is_passed_on(b"\0\1\x81\x80") and not is_passed_on(b"\0\1\x85\x80") and not is_passed_on(b"")
+
+
+@PROTOCOLS
+def test_in_a_network_of_several_subnets_each_endpoint_asks_its_own_gateway(protocol: str) -> None:
+    """That is the nameserver which its attachment names."""
+    wide = worlds.network(worlds.NETWORK_A, worlds.TENANT_A)
+    assert isinstance(wide.value, Network)
+    subnets = *wide.value.subnets, Subnet.parse("10.77.0.0/24", "10.77.0.1"), Subnet.parse("10.78.0.0/24", "10.78.0.1")
+    world = worlds.world(
+        worlds.tenant(worlds.TENANT_A),
+        worlds.host(1),
+        wide._replace(value=wide.value._replace(subnets=subnets)),
+        worlds.endpoint(101, worlds.NETWORK_A, 1, 11),
+        worlds.endpoint(102, worlds.NETWORK_A, 1, 12, third=77, ipv6=False),
+        worlds.endpoint(103, worlds.NETWORK_A, 1, 13, third=78, ipv6=False),
+    )
+    for endpoint, gateway in zip(local(world), ("10.10.0.1", "10.77.0.1", "10.78.0.1"), strict=True):
+        asked = {**query(world, endpoint, 4, protocol), "ip_dst": int(IPv4Address(gateway))}
+        there = send(flows(world), asked)
+        assert there.port == RESOLVER_OFPORT, gateway
+        back = send(flows(world), answer(there.packet, 4, protocol))
+        assert back.port == endpoint.ofport and back.packet["ip_src"] == asked["ip_dst"]

@@ -16,7 +16,7 @@ from db.changes import transaction
 from db.engine import create_engine, writing
 from db.tables import HostStatus
 from tests import crowd
-from tests.ui.conftest import PHONE, Stage, faults, live, log_in
+from tests.ui.conftest import DESK, PHONE, Stage, faults, live, log_in
 
 CANVAS = "#picture-canvas"
 
@@ -70,6 +70,17 @@ def test_hosts_are_boxes_and_their_tunnels_are_drawn_where_they_matter(drawn: St
     own = next(box for box in said["boxes"] if box["name"] == "h02")["endpoints"]
     assert own > 0
     until(page, lambda: ends(page) >= own)
+
+
+def test_the_picture_takes_the_width_of_the_page(drawn: Stage) -> None:
+    page = drawn.page
+    page.set_viewport_size(DESK)
+    log_in(page)
+    for path in ("/topology", "/topology?at=h02"):
+        page.goto(path)
+        counted(page, "boxes", 10)
+        widths = [page.locator(one).evaluate("one => one.clientWidth") for one in (CANVAS, "main")]
+        assert widths[0] > widths[1] - 60
 
 
 def test_a_black_hole_is_drawn_whoever_is_looked_at(drawn: Stage) -> None:

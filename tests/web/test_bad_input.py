@@ -228,6 +228,22 @@ def test_refused_and_nothing_changed(shared_site: Site, agent: Caller, unchanged
         assert refusal.field in [error["field"] for error in problem["errors"]]
 
 
+@pytest.mark.parametrize(
+    ("said", "value", "field"),
+    [
+        ({"subnets": ["x/24"]}, "'x/24'", "subnets"),
+        ({"gateways": ["10.20.0.300"]}, "'10.20.0.300'", "gateways"),
+        ({"ip_ranges": ["10.20.0.0/40"]}, "'10.20.0.0/40'", "ip_ranges"),
+        ({"aux_addresses": {"router": "x"}}, "'x'", "aux_addresses"),
+    ],
+)
+def test_an_engine_that_says_rubbish_of_a_network_that_is_there_is_told_so(
+    shared_site: Site, agent: Caller, unchanged: None, said: Any, value: str, field: str
+) -> None:
+    problem = assert_problem(agent.put("/hosts/h1/networks/acme/web", said), 422, value)
+    assert [error["field"] for error in problem["errors"]] == [field]
+
+
 @pytest.mark.parametrize("what", ATTACHMENTS_REFUSED)
 def test_an_attachment_is_refused_and_leaves_nothing(
     shared_site: Site, agent: Caller, unchanged: None, what: str
