@@ -42,33 +42,34 @@ def layout(command: Command) -> Command:
                 "gateways",
                 multiple=True,
                 metavar="ADDRESS",
-                help="Else the first usable of each subnet; for vlan an outside router, else none.",
+                help="Gateway of the subnet that has it; default: the first usable address. "
+                "With vlan: a router outside; default: none.",
             ),
             click.option(
                 *("--ip-range", "ip_ranges"),
                 multiple=True,
                 metavar="CIDR",
-                help="Where addresses are chosen; any of the subnet may be asked for.",
+                help="Choose addresses in this range only; others of the subnet can still be requested.",
             ),
             click.option(
                 *("--exclude", "excludes"),
                 multiple=True,
                 metavar="ADDRESSES",
-                help="An address, a CIDR or FIRST-LAST that nobody gets.",
+                help="Addresses that no endpoint gets: one address, a CIDR or FIRST-LAST.",
             ),
             click.option(
                 *("--aux-address", "aux_addresses"),
                 multiple=True,
                 metavar="NAME=ADDRESS",
                 callback=read_pairs,
-                help="An address that something else has; no endpoint gets it.",
+                help="An address that is in use by something else; no endpoint gets it.",
             ),
             click.option(
                 *("--block-size", "block_sizes"),
                 multiple=True,
                 type=click.IntRange(1, 128),
                 metavar="LENGTH",
-                help="Prefix length of hosts' blocks, one per family; else 26 and 122.",
+                help="Prefix length of each host's block, one per IP version; default: 26 and 122.",
             ),
         )
     ):
@@ -78,17 +79,17 @@ def layout(command: Command) -> Command:
 
 @click.group()
 def pool() -> None:
-    """A pool is a range of which networks without a subnet of their own get one."""
+    """A pool is a range of addresses. Networks that are created without a subnet get one from a pool."""
 
 
 @pool.command()
 @click.argument("name", metavar="POOL")
 @click.argument("cidr", metavar="CIDR")
-@click.option("--prefix", type=click.IntRange(1, 128), help="Prefix length of its subnets; else 24 or 64.")
+@click.option("--prefix", type=click.IntRange(1, 128), help="Prefix length of its subnets; default: 24 or 64.")
 @changing
 @click.pass_obj
 def create(context: Context, name: str, cidr: str, prefix: int | None) -> None:
-    """Create a pool. It is used when those of its family that are older are full.
+    """Create a pool. It is used when all older pools of its IP version are full.
 
     \b
     Example:
@@ -138,8 +139,8 @@ def _to_state(state: str, verb: str, help: str) -> None:
 
 
 _to_state("enabled", "enable", "Let networks get subnets of a pool again.")
-_to_state("disabled", "disable", "Give out no more subnets of a pool; those there are go on.")
-_to_state("draining", "drain", "Give out no more subnets of a pool, and no more addresses of those there are.")
+_to_state("disabled", "disable", "Give out no more subnets of a pool; its existing subnets stay in use.")
+_to_state("draining", "drain", "Give out no more subnets of a pool, and no more addresses of its existing subnets.")
 
 
 @pool.command()
@@ -147,7 +148,7 @@ _to_state("draining", "drain", "Give out no more subnets of a pool, and no more 
 @changing
 @click.pass_obj
 def delete(context: Context, name: str) -> None:
-    """Delete a pool of which no network has a subnet.
+    """Delete a pool. Refused while a network has a subnet from it.
 
     \b
     Example:
@@ -158,7 +159,7 @@ def delete(context: Context, name: str) -> None:
 
 @click.group()
 def reservation() -> None:
-    """A reservation keeps addresses of a network for the endpoint of a name."""
+    """A reservation keeps addresses of a network for an endpoint with a certain name."""
 
 
 def _expiry(_: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
@@ -170,20 +171,26 @@ def _expiry(_: click.Context, parameter: click.Parameter, given: str | None) -> 
     try:
         return datetime.fromisoformat(given).astimezone(UTC).isoformat()
     except ValueError:
-        raise click.BadParameter(f"'{given}' is neither 30m, 12h, 7d nor a time.", param=parameter) from None
+        wrong = f"'{given}' is not a time; write 30m, 12h, 7d or 2027-01-31T12:00Z."
+        raise click.BadParameter(wrong, param=parameter) from None
 
 
 @reservation.command("create")
 @the_network
 @click.argument("name", metavar="NAME")
 @click.option(
-    "--ip", "addresses", multiple=True, metavar="ADDRESS", help="One of each family; else the next free ones."
+    "--ip", "addresses", multiple=True, metavar="ADDRESS", help="One per IP version; default: the next free ones."
 )
-@click.option("--expires", metavar="TIME", callback=_expiry, help="30m, 12h, 7d or a time such as 2027-01-31T12:00Z.")
+@click.option(
+    "--expires",
+    metavar="TIME",
+    callback=_expiry,
+    help="30m, 12h, 7d or a time such as 2027-01-31T12:00Z; default: never.",
+)
 @changing
 @click.pass_obj
 def reserve(context: Context, network: str, name: str, addresses: tuple[str, ...], expires: str | None) -> None:
-    """Keep addresses for the endpoint NAME, or for one that asks for them by that name.
+    """Keep addresses for the endpoint called NAME, or for one that asks for the reservation NAME.
 
     \b
     Example:
@@ -215,26 +222,26 @@ def list_reservations(context: Context, network: str, **asked: Any) -> None:
 @changing
 @click.pass_obj
 def unreserve(context: Context, network: str, name: str) -> None:
-    """Give up a reservation. An endpoint that has its addresses keeps them.
+    """Delete a reservation. An endpoint that uses its addresses keeps them.
 
     \b
     Example:
       warren reservation delete acme/web db1
     """
     path = f"/networks/{network}/reservations/{name}"
-    carry_out(context, "DELETE", path, None, f"Reservation for {name} given up", tell=note)
+    carry_out(context, "DELETE", path, None, f"Reservation for {name} deleted", tell=note)
 
 
 @click.group()
 def ipam() -> None:
-    """How full networks are, what does not agree, and repairing it."""
+    """How full networks are; find and repair differences between the database and the hosts."""
 
 
 @ipam.command("show")
 @listing("tenant", "text", orders=("name", "endpoints", "created"))
 @click.pass_obj
 def usage(context: Context, **asked: Any) -> None:
-    """Show how full each subnet is, and whose its blocks are.
+    """Show how full each subnet is, and which blocks of it each host has.
 
     \b
     Example:
@@ -277,9 +284,9 @@ def check(context: Context) -> int:
 @changing
 @click.pass_obj
 def gc(context: Context) -> None:
-    """Repair what `check` lists with a repair, and say what was done.
+    """Repair the differences for which `check` lists a repair, and print what was done.
 
-    Frees addresses, port numbers and blocks that nobody has, gives up what has expired, and removes endpoints whose
+    Frees addresses, port numbers and blocks that nobody uses, deletes expired reservations, and removes endpoints whose
     container is gone.
 
     \b

@@ -11,11 +11,11 @@ import click
 from client import output
 from client.context import Context
 from client.options import completes, printing
-from client.output import column
+from client.output import column, moment
 
 COLUMNS = [
     column("NUMBER"),
-    ("WHEN", lambda entry: entry["at"][:19].replace("T", " ")),
+    ("WHEN", lambda entry: moment(entry["at"])),
     ("WHO", lambda entry: f"{entry['actor']['kind']} {entry['actor']['name']}"),
     column("FROM", "address"),
     column("DID", "op"),
@@ -30,12 +30,12 @@ def audit() -> None:
 
 
 @audit.command("list")
-@click.option("--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Only in this tenant.")
-@click.option("--actor", metavar="WHO", help="Only by this one, like 'user ada' or 'token ci'.")
-@click.option("--noun", metavar="NOUN", help="Only of such objects, like network or binding.")
-@click.option("--since", metavar="TIME", help="From then on, like 2030-01-31T12:00:00Z.")
-@click.option("--until", metavar="TIME", help="Before then.")
-@click.option("--sort", type=click.Choice(["created", "-created"]), help="As it happened; else the newest first.")
+@click.option("--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Only changes in this tenant.")
+@click.option("--actor", metavar="WHO", help="Only by this user or token, like 'user ada' or 'token ci'.")
+@click.option("--noun", metavar="NOUN", help="Only of this kind of object, like network or binding.")
+@click.option("--since", metavar="TIME", help="From this time on, like 2030-01-31T12:00:00Z.")
+@click.option("--until", metavar="TIME", help="Before this time.")
+@click.option("--sort", type=click.Choice(["created", "-created"]), help="created: oldest first; else newest first.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="How many at most.")
 @printing
 @click.pass_obj
@@ -52,7 +52,7 @@ def list_(context: Context, **asked: Any) -> None:
 @audit.command()
 @click.pass_obj
 def export(context: Context) -> None:
-    """Print the whole log, the oldest first: one JSON object a line.
+    """Print the whole log, the oldest entry first, one JSON object per line.
 
     \b
     Example:
@@ -66,9 +66,9 @@ def export(context: Context) -> None:
 @printing
 @click.pass_obj
 def verify(context: Context) -> None:
-    """Check that no entry was changed, removed or put elsewhere. Exit code 1 when one was.
+    """Check that no entry of the log was changed, removed or moved. Exit code 1 if one was.
 
-    Keep the hash that is printed: a log that somebody has written anew has another at that entry.
+    Keep the hash that is printed: in a log that somebody has rewritten, that entry has a different hash.
 
     \b
     Example:

@@ -72,7 +72,7 @@ def foretell(context: Context, reply: Mapping[str, Any]) -> None:
 
 
 def note(context: Context, said: str, reply: Mapping[str, Any], more: Sequence[str] = ()) -> None:
-    """Tell of what no host has to do with. Only with --wait is the newest revision waited for, as the API does."""
+    """Report a change that concerns no host. It waits, for the newest revision as the API does, only with --wait."""
     if context.insists:
         report(context, said, reply, more)
     else:

@@ -16,14 +16,14 @@ MODES = "flat", "multitenant"
 
 @click.group()
 def cluster() -> None:
-    """What holds for all tenants: whether they are apart until somebody joins them, or reach each other."""
+    """Settings for all tenants: whether tenants are isolated from each other, and the UDP ports of tunnels."""
 
 
 @cluster.command()
 @printing
 @click.pass_obj
 def show(context: Context) -> None:
-    """Show what holds for all tenants.
+    """Show the settings for all tenants.
 
     \b
     Example:
@@ -38,10 +38,10 @@ def show(context: Context) -> None:
 @changing
 @click.pass_obj
 def set_(context: Context, setting: str, value: str) -> None:
-    """Change what holds for all tenants.
+    """Change a setting for all tenants.
 
-    isolation: multitenant keeps them apart unless joined, peering, or global; flat lets all reach all, but for private
-    and isolated networks. vxlan-port, geneve-port: the UDP port on which hosts take that tunnel's packets.
+    isolation: multitenant isolates tenants unless they are joined, peer, or one is global; flat lets all tenants reach
+    each other, except private and isolated networks. vxlan-port, geneve-port: the UDP port of that tunnel.
 
     \b
     Examples:
@@ -51,10 +51,11 @@ def set_(context: Context, setting: str, value: str) -> None:
     body: dict[str, Any]
     if setting == "isolation":
         if value not in MODES:
-            raise click.BadParameter(f"{value!r} is no isolation; use {' or '.join(MODES)}.", param_hint="VALUE")
+            wrong = f"{value!r} is not an isolation mode; use {' or '.join(MODES)}."
+            raise click.BadParameter(wrong, param_hint="VALUE")
         body, said = {"isolation": value}, f"Cluster isolation is {value}"
     else:
         if not value.isdecimal():
-            raise click.BadParameter(f"{value!r} is no UDP port; use 1 to 65535.", param_hint="VALUE")
+            raise click.BadParameter(f"{value!r} is not a UDP port; use 1 to 65535.", param_hint="VALUE")
         body, said = {"tunnel_ports": {setting.removesuffix("-port"): int(value)}}, f"The {setting} is {value}"
     carry_out(context, "PATCH", "/cluster", body, said)

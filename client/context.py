@@ -49,7 +49,7 @@ class Context:
         return self._rest
 
     def items(self, path: str, asked: Mapping[str, Any]) -> Iterator[Any]:
-        """Those of a list that are asked for, page after page; `limit` is how many at most."""
+        """The items of a list, page after page, as options ask for them; `limit` is how many at most."""
         limit = asked.get("limit")
         query = {key: value for key, value in asked.items() if key != "limit" or value is not None}
         return islice(self.rest.items(path, query | ({} if limit is None else {"limit": min(limit, 1000)})), limit)

@@ -22,14 +22,14 @@ SAME = "Everything is as the files say."
 @click.command()
 @files
 @default_tenant
-@click.option("--prune", is_flag=True, help="Remove what is not in the files, of the kinds that are in them.")
+@click.option("--prune", is_flag=True, help="Delete objects that are not in the files, of the kinds that are.")
 @changing
 @click.pass_obj
 def apply(context: Context, files: tuple[str, ...], tenant: str | None, prune: bool) -> None:
-    """Make everything but hosts and endpoints as some files say.
+    """Make everything except hosts and endpoints as files declare it.
 
-    Prints what differs, then does it, one after the other. Fields that the files do not name stay as they are.
-    --dry-run has the API try each, and tells what it would refuse and who would reach whom.
+    Prints each difference and carries it out, one after the other. Fields that the files do not name stay as they are.
+    With --dry-run the API tries each change without making it, and tells what it would refuse and who would reach whom.
 
     \b
     Example:
@@ -38,7 +38,7 @@ def apply(context: Context, files: tuple[str, ...], tenant: str | None, prune: b
       warren apply -f all.yaml --prune
     """
     from client import declared, manifests, steps, trial  # PyYAML takes longer to load than `--help` takes
-    from client.rest import Problem
+    from client.rest import Problem, if_match
 
     wished = declared.wanted(manifests.located(files, tenant))
     there = declared.present(context.rest, {one.kind for one in wished})
@@ -53,16 +53,15 @@ def apply(context: Context, files: tuple[str, ...], tenant: str | None, prune: b
             if table:
                 click.echo(str(step))
             for method, path, body, version in step.requests:
-                seen = {"If-Match": f'"{version}"'} if version is not None else {}
                 try:
-                    reply = context.rest.request(method, path, body, headers=seen).body
+                    reply = context.rest.request(method, path, body, headers=if_match(version)).body
                 except Problem as problem:
                     raise click.ClickException(trial.refused(step, problem)) from None
                 revision = max(revision, reply.get("revision", 0))
             done += 1
     finally:
         if done < len(found):
-            click.echo(f"{done} of {len(found)} were done; mend the rest and apply again.", err=True)
+            click.echo(f"{done} of {len(found)} changes were made; correct the files and apply them again.", err=True)
     if revision and context.wait:
         wait(context.rest, revision, context.timeout)
     if table:
@@ -97,9 +96,9 @@ def _try(context: Context, found: Sequence[Step]) -> None:
 @click.command()
 @click.pass_obj
 def export(context: Context) -> None:
-    """Print everything but hosts, endpoints and what belongs to them, as `warren apply` takes it.
+    """Print everything except hosts and endpoints, in the form that `warren apply` reads.
 
-    As YAML, or as JSON with `-o json` before the command. Passwords, tokens and published ports are not among them.
+    As YAML, or as JSON with `-o json` before the command. Passwords, tokens and published ports are left out.
 
     \b
     Example:
@@ -117,7 +116,7 @@ def export(context: Context) -> None:
                 raise
             closed.append(kind)
     if closed:
-        click.echo(f"Left out, as whoever asks may not read it: {', '.join(closed)}.", err=True)
+        click.echo(f"Left out, because you may not read them: {', '.join(closed)}.", err=True)
     if context.output == "json":
         output.data("json", {"apiVersion": "v1", "kind": "List", "items": documents})
         return

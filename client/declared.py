@@ -123,7 +123,7 @@ def _standings(fields: Json) -> Json:
         fields["joined"] = sorted(sorted(zone) for zone in fields["joined"] or ())
         for zone in fields["joined"]:
             if len(set(zone)) < 2:
-                raise click.ClickException(f"joined: {zone} is no zone of two tenants or more, like [acme, beta].")
+                raise click.ClickException(f"joined: {zone} is not a zone of two tenants or more, like [acme, beta].")
             if twice := sorted(found.intersection(zone)):
                 raise click.ClickException(f"Cluster: tenant {twice[0]} can stand in one zone only, or be global.")
             found.update(zone)
@@ -264,7 +264,7 @@ _READERS: Mapping[str, Callable[[Any], Iterator[Object]]] = {
 
 
 def document(one: Object) -> Json:
-    """As a file has it."""
+    """The object as a document in a file."""
     if one.kind == POLICY:
         return one.fields
     metadata: Json = {}
@@ -281,7 +281,7 @@ def document(one: Object) -> Json:
 
 
 _DEFAULTS = {"state": "enabled", "plan": "shared", "transport": "vxlan", "outbound": True, "default_network": True}
-"""What else than nothing a field is when nobody names it."""
+"""What a field is if a file leaves it out; of other fields false, or nothing."""
 
 
 def _said(one: Object, field: str) -> bool:

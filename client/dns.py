@@ -21,9 +21,9 @@ the_name = click.argument("name", callback=read_name)
 
 @click.group()
 def dns() -> None:
-    """Names of endpoints answer by themselves, at every network's gateway. Here are the others.
+    """DNS records besides those of endpoints. Names of endpoints need no record: every network's gateway answers them.
 
-    An endpoint is called NAME within its network and tenant, NAME.NETWORK, and NAME.NETWORK.TENANT.DOMAIN.
+    An endpoint is found as NAME in its own network and tenant, as NAME.NETWORK, and as NAME.NETWORK.TENANT.DOMAIN.
     """
 
 
@@ -34,7 +34,7 @@ def dns() -> None:
 @changing
 @click.pass_obj
 def add(context: Context, scope: str, name: str, addresses: tuple[str, ...]) -> None:
-    """Let a name stand for addresses, in a tenant or one of its networks. A name that is there gets these instead.
+    """Create a DNS record in a tenant or in one of its networks, or replace the addresses of the one that exists.
 
     \b
     Example:
@@ -51,7 +51,7 @@ def add(context: Context, scope: str, name: str, addresses: tuple[str, ...]) -> 
 @changing
 @click.pass_obj
 def remove(context: Context, scope: str, name: str) -> None:
-    """Remove a name.
+    """Remove a DNS record.
 
     \b
     Example:
@@ -64,7 +64,7 @@ def remove(context: Context, scope: str, name: str) -> None:
 @listing("tenant", "text", orders=("created", "name", "scope"))
 @click.pass_obj
 def list_(context: Context, **asked: Any) -> None:
-    """List names that no endpoint has.
+    """List DNS records.
 
     \b
     Example:
@@ -79,9 +79,9 @@ def list_(context: Context, **asked: Any) -> None:
 @changing
 @click.pass_obj
 def domain(context: Context, name: str | None) -> None:
-    """Show or change what full names end in.
+    """Show or change the domain in which all full names end.
 
-    Containers that run keep the search domains that they were started with.
+    Running containers keep the search domains with which they were started.
 
     \b
     Example:

@@ -79,12 +79,12 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
 
 @endpoint.command()
 @the_endpoint
-@click.option("--to", "host", metavar="HOST", shell_complete=completes("/hosts"), help="Which host may take it.")
-@click.option("--nowhere", is_flag=True, help="It stays where it is: no host may take it any more.")
+@click.option("--to", "host", metavar="HOST", shell_complete=completes("/hosts"), help="The host that may take it.")
+@click.option("--nowhere", is_flag=True, help="Withdraw that: no host may take it over.")
 @changing
 @click.pass_obj
 def move(context: Context, name: str, host: str | None, nowhere: bool) -> None:
-    """Let a host take an endpoint from where it is, once; `warren attach --move` there does it.
+    """Allow a host to take over an endpoint, once; `warren attach --move` on that host then moves it.
 
     \b
     Example:
@@ -102,17 +102,17 @@ def move(context: Context, name: str, host: str | None, nowhere: bool) -> None:
     "--allow",
     multiple=True,
     metavar="ADDRESS[/LEN][,MAC]",
-    help="An address, or a range, that it may use besides its own; may be given several times, and replaces all.",
+    help="An address or range that it may use besides its own; may be given several times. Replaces all earlier ones.",
 )
 @click.option("--allow-none", is_flag=True, help="It may use its own addresses only.")
-@click.option("--active", multiple=True, metavar="ADDRESS[/LEN]", help="It takes this address over from who shares it.")
+@click.option("--active", multiple=True, metavar="ADDRESS[/LEN]", help="Take this address over from who has it now.")
 @changing
 @click.pass_obj
 def set_(context: Context, name: str, allow: tuple[str, ...], allow_none: bool, active: tuple[str, ...]) -> None:
     """Say which addresses an endpoint may use besides its own.
 
-    It may send from them and is found at them. Several endpoints of a network may declare the same: then one has it
-    at a time, the first, until another announces it (gratuitous ARP, unsolicited neighbour advertisement) or is made
+    It may send from them and is reached at them. Several endpoints of a network may share an address. Only one has it
+    at a time: the first, until another announces it (gratuitous ARP, unsolicited neighbour advertisement) or is made
     --active.
 
     \b
@@ -145,7 +145,7 @@ def set_(context: Context, name: str, allow: tuple[str, ...], allow_none: bool, 
 @changing
 @click.pass_obj
 def delete(context: Context, name: str) -> None:
-    """Delete an endpoint whose container is gone without a word; its addresses are freed.
+    """Delete an endpoint whose container is gone without having been detached. Its addresses are freed.
 
     \b
     Example:

@@ -49,10 +49,10 @@ def read_end(context: click.Context, parameter: click.Parameter, given: str) -> 
     flag_value=ECHO,
     callback=read_message,
     metavar="[TYPE[:CODE]]",
-    help="ICMP, with -6 ICMPv6, of this type; an echo request if none is said.",
+    help="An ICMP message of this type, ICMPv6 with -6; default: an echo request.",
 )
 @click.option("-4", "version", flag_value=4, type=int, help="Over IPv4.")
-@click.option("-6", "version", flag_value=6, type=int, help="Over IPv6; if neither is said, the first that both have.")
+@click.option("-6", "version", flag_value=6, type=int, help="Over IPv6; default: the first IP version that both have.")
 @printing
 @click.pass_obj
 def explain(
@@ -67,8 +67,8 @@ def explain(
 ) -> None:
     """Say why a connection is allowed or denied.
 
-    By the model, at each stage up to the one that denies; and by the flows that are really installed on both hosts.
-    DST is an endpoint, or an address outside of all networks. Succeeds whatever the answer is.
+    Prints what the model decides at each stage, up to the one that denies, and what the flows that are installed on
+    both hosts would do. DST is an endpoint, or an address outside of all networks. The exit code is 0 in any case.
 
     \b
     Example:
@@ -79,7 +79,7 @@ def explain(
     ports = {"tcp": tcp, "udp": udp, "sctp": sctp}
     said = {protocol: port for protocol, port in ports.items() if port is not None}
     if len(said) + (icmp is not None) != 1:
-        raise click.UsageError("Say one of --tcp PORT, --udp PORT, --sctp PORT and --icmp.")
+        raise click.UsageError("Give one of --tcp PORT, --udp PORT, --sctp PORT and --icmp.")
     body: dict[str, Any] = {"source": source, "destination": destination}
     for protocol, port in said.items():
         body |= {"protocol": protocol, "port": port}

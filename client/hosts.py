@@ -46,8 +46,8 @@ host.add_command(traffic.of_host)
 
 @host.command()
 @click.argument("name", metavar="HOST")
-@click.option("--address", metavar="ADDRESS", help="Where its tunnels end; else what its agent says on enrolling.")
-@click.option("--mtu", type=click.IntRange(1350, 65535), help="MTU of its underlay; else as its agent finds it.")
+@click.option("--address", metavar="ADDRESS", help="Address of its tunnels; default: what its agent reports.")
+@click.option("--mtu", type=click.IntRange(1350, 65535), help="MTU of its underlay; default: what its agent finds.")
 @label
 @changing
 @click.pass_obj
@@ -125,7 +125,7 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
 
 @host.command()
 @the_host
-@click.option("--force", is_flag=True, help="Also when it has endpoints: they are deleted, their addresses freed.")
+@click.option("--force", is_flag=True, help="Delete its endpoints too, and free their addresses.")
 @changing
 @click.pass_obj
 def delete(context: Context, name: str, force: bool) -> None:

@@ -20,7 +20,7 @@ the_other = named("other", "/tenants", "OTHER")
 @changing
 @click.pass_obj
 def join(context: Context, name: str, other: str) -> None:
-    """Let a tenant share the zone of another: all of their networks that are not isolated talk.
+    """Join a tenant to the zone of another: their networks reach each other, except isolated ones.
 
     \b
     Example:
@@ -34,9 +34,9 @@ def join(context: Context, name: str, other: str) -> None:
 @changing
 @click.pass_obj
 def isolate(context: Context, name: str) -> None:
-    """Give a tenant a zone of its own; it parts from whom it was joined with and is not global any more.
+    """Give a tenant a zone of its own: it leaves the tenants that it was joined with, and is not global any more.
 
-    While the cluster is flat, routed networks of all tenants reach each other all the same.
+    While the cluster is flat, the routed networks of all tenants still reach each other.
 
     \b
     Example:
@@ -65,7 +65,7 @@ def make_global(context: Context, name: str) -> None:
 @changing
 @click.pass_obj
 def peer(context: Context, name: str, other: str) -> None:
-    """Let two tenants reach each other; nobody else gains anything by it.
+    """Let two tenants reach each other. It opens nothing to any other tenant.
 
     \b
     Example:
@@ -96,23 +96,25 @@ def unpeer(context: Context, name: str, other: str) -> None:
 @changing
 @click.pass_obj
 def deny(context: Context, name: str, ingress: bool | None, egress: bool | None) -> None:
-    """Deny a tenant's endpoints by default what no policy of the tenant accepts; or not any more.
+    """Set whether connections that no policy of the tenant accepts are denied by default.
 
     \b
     Example:
       warren tenant deny acme --ingress --no-egress
     """
+    from client.rest import if_match  # urllib3 takes longer to load than `--help` takes
+
     wanted = {"ingress": ingress, "egress": egress}
     if ingress is None and egress is None:
-        raise click.UsageError("Say --ingress, --egress, --no-ingress or --no-egress.")
+        raise click.UsageError("Give --ingress, --egress, --no-ingress or --no-egress.")
     tenant = context.rest.get(f"/tenants/{name}").body
     now = [
         direction
         for direction, wish in wanted.items()
         if (wish if wish is not None else direction in tenant["default_deny"])
     ]
-    # Of the direction that is not named nobody else's change is undone.
-    seen = {"If-Match": f'"{tenant["version"]}"'}
+    # A change of the direction that is not named, by somebody else and meanwhile, is not to be undone.
+    seen = if_match(tenant["version"])
     carry_out(context, "PATCH", f"/tenants/{name}", {"default_deny": now}, _denied, headers=seen)
 
 

@@ -14,14 +14,14 @@ from client.rest import Rest
 
 @click.command()
 @click.argument("api", metavar="URL")
-@click.option("--token", prompt=True, hide_input=True, help="Asked for if not given, so that it stays out of history.")
+@click.option("--token", prompt=True, hide_input=True, help="Asked for if not given; that keeps it out of history.")
 @click.option(
     "--ca-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     envvar="WARREN_CA",
-    help="Who signed its certificate, in PEM; else one of the machine's authorities.",
+    help="PEM file of the authority that signed its certificate; default: those that this machine trusts.",
 )
-@click.option("--ca-pin", metavar="SHA256", help="Fingerprint of the authority, which is then fetched from the API.")
+@click.option("--ca-pin", metavar="SHA256", help="Fingerprint of that authority, which is then fetched from the API.")
 @printing
 @click.pass_obj
 def login(context: Context, api: str, token: str, ca_file: Path | None, ca_pin: str | None) -> None:

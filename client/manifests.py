@@ -42,7 +42,7 @@ def read(files: Iterable[str], tenant: str | None = None) -> list[Json]:
 
 
 def located(files: Iterable[str], tenant: str | None = None) -> list[Found]:
-    """The same, and where each stands."""
+    """The documents of some files, each with its place."""
     return [found for file in files for found in _of_text(_called(file), _text(file), tenant)]
 
 
@@ -73,7 +73,7 @@ def _text(file: str) -> str:
 
 
 def _parsed(name: str, text: str) -> Iterator[Found]:
-    """What is not empty of a file."""
+    """The documents of a text, without empty ones."""
     if text.lstrip()[:1] == "{":
         # Most JSON is YAML, too, but not all: not with tabs, or characters beyond 16 bits.
         try:
@@ -110,7 +110,7 @@ def _unpacked(found: Iterable[Found]) -> Iterator[Found]:
     """Kubernetes' `List`, and `NetworkPolicyList` and its like, whose items may leave out what they are."""
     for one in found:
         if not isinstance(one.document, dict):
-            raise one.fault("this document is no mapping; begin it with apiVersion, kind and metadata.")
+            raise one.fault("this document is not a mapping; begin it with apiVersion, kind and metadata.")
         kind = one.document.get("kind")
         if not isinstance(kind, str) or not kind.endswith("List"):
             yield one
@@ -158,9 +158,9 @@ class _Loader(yaml.SafeLoader):
             if key.tag == _MERGE:
                 continue
             if key.tag != _STRING:
-                plain = isinstance(key, yaml.ScalarNode) and key.value
-                said = f"key '{key.value}' is no string; put it in quotes" if plain else "a key is no string; write one"
-                raise _fault(said, key)
+                if isinstance(key, yaml.ScalarNode) and key.value:
+                    raise _fault(f"key '{key.value}' is not a string; put it in quotes", key)
+                raise _fault("a key is not a string; write one", key)
             if key.value in seen:
                 raise _fault(f"key '{key.value}' stands there twice; leave one out", key)
             seen.add(key.value)

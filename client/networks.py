@@ -19,7 +19,7 @@ def _subnets(network: dict[str, Any]) -> list[str]:
 
 
 def _all_but(given: tuple[str, ...], word: str) -> list[str] | None:
-    """None when nothing is said; nothing when the word that means so is."""
+    """None if the option was not given; an empty list if it was given as `word` alone, which means that."""
     return None if not given else [] if given == (word,) else list(given)
 
 
@@ -43,14 +43,14 @@ COLUMNS = [
     column("OUTBOUND"),
     column("LABELS"),
 ]
-OUTBOUND_HELP = "Whether its endpoints reach what their host reaches, with the host's address; on by default."
+OUTBOUND_HELP = "Whether its endpoints reach the outside, through their host and with its address; on by default."
 BROADCAST_HELP = "Whether broadcast and multicast reach all of its endpoints; off by default."
 TRANSPORT_HELP = (
-    "vxlan, geneve, gre; host-gw, without a tunnel; vlan, on a physical segment; local, which keeps to one host."
+    "vxlan, geneve or gre: by tunnel; host-gw: without a tunnel; vlan: on a physical segment; local: within each host."
 )
-PHYSICAL_HELP = "For vlan: the segment that it sits on; agents say which there are."
-VLAN_HELP = "For vlan: its tag there, 1 to 4094; 0: frames without one."
-PLANS = "Hosts share each subnet's addresses, or have blocks of them."
+PHYSICAL_HELP = "For vlan: the physical segment, one that agents were started with."
+VLAN_HELP = "For vlan: the tag, 1 to 4094; 0: untagged frames."
+PLANS = "Whether all hosts share each subnet's addresses, or each host has blocks of them."
 the_network = qualified("name", "/networks", "TENANT/NETWORK")
 
 
@@ -67,7 +67,7 @@ network.add_command(traffic.of_network)
 @click.option("--subnet", "subnets", multiple=True, metavar="CIDR", help="IPv4 or IPv6; may be given several times.")
 @layout
 @click.option("--plan", type=click.Choice(("shared", "per-host")), default="shared", show_default=True, help=PLANS)
-@click.option("--strict", is_flag=True, help="A host never takes an address of another's block.")
+@click.option("--strict", is_flag=True, help="A host never takes an address from another host's block.")
 @click.option("--private", is_flag=True, help="May overlap other tenants' subnets; reachable from its own zone only.")
 @click.option("--isolated", is_flag=True, help="Does not talk to the tenant's other networks.")
 @click.option("--broadcast/--no-broadcast", default=False, help=BROADCAST_HELP)
@@ -75,8 +75,8 @@ network.add_command(traffic.of_network)
 @click.option("--transport", default="vxlan", help=TRANSPORT_HELP)
 @click.option("--physical", metavar="SEGMENT", help=PHYSICAL_HELP)
 @click.option("--vlan", type=int, metavar="TAG", help=VLAN_HELP)
-@click.option("--cross-subnet", is_flag=True, help="With host-gw: a tunnel to hosts on other segments.")
-@click.option("--mtu", type=click.IntRange(576, 65535), help="Else what the underlay leaves.")
+@click.option("--cross-subnet", is_flag=True, help="With host-gw: use a tunnel to hosts on other segments.")
+@click.option("--mtu", type=click.IntRange(576, 65535), help="MTU of its endpoints; default: what the underlay leaves.")
 @label
 @changing
 @click.pass_obj
@@ -98,7 +98,7 @@ def create(
     labels: dict[str, str],
     **layout: Any,
 ) -> None:
-    """Create a network. Without --subnet it gets one of each family from the cluster's pools.
+    """Create a network. Without --subnet it gets an IPv4 and an IPv6 subnet from the cluster's pools.
 
     \b
     Examples:
@@ -177,28 +177,28 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
 
 @network.command()
 @the_network
-@click.option("--isolated/--routed", default=None, help="A zone of its own, or its tenant's.")
+@click.option("--isolated/--routed", default=None, help="Give it a zone of its own, or the tenant's.")
 @click.option("--broadcast/--no-broadcast", default=None, help="Whether broadcasts reach all of its endpoints.")
-@click.option("--outbound/--no-outbound", default=None, help="Whether its endpoints reach what their host reaches.")
+@click.option("--outbound/--no-outbound", default=None, help="Whether its endpoints reach the outside.")
 @click.option("--transport", help=TRANSPORT_HELP)
 @click.option("--physical", metavar="SEGMENT", help=PHYSICAL_HELP)
 @click.option("--vlan", type=int, metavar="TAG", help=VLAN_HELP)
 @click.option(
-    "--cross-subnet/--no-cross-subnet", default=None, help="With host-gw: a tunnel to hosts on other segments."
+    "--cross-subnet/--no-cross-subnet", default=None, help="With host-gw: use a tunnel to hosts on other segments."
 )
 @click.option(
     *("--ip-range", "ip_ranges"),
     multiple=True,
     metavar="CIDR|all",
-    help="Where addresses are chosen from now on; what is used stays.",
+    help="Choose addresses in this range from now on; addresses in use stay.",
 )
 @click.option(
     *("--exclude", "excludes"),
     multiple=True,
     metavar="ADDRESSES|none",
-    help="All that nobody gets from now on: an address, a CIDR or FIRST-LAST.",
+    help="All addresses that no endpoint gets from now on: an address, a CIDR or FIRST-LAST.",
 )
-@click.option("--strict/--borrowing", default=None, help="Whether hosts take addresses of others' blocks.")
+@click.option("--strict/--borrowing", default=None, help="Whether a host may take addresses from others' blocks.")
 @changing
 @click.pass_obj
 def update(
@@ -215,8 +215,8 @@ def update(
     excludes: tuple[str, ...],
     strict: bool | None,
 ) -> None:
-    """Set a network apart from its tenant's other networks or back among them, let its endpoints broadcast or get out
-    or not, move it to another transport, or change how its addresses are given out.
+    """Change a network: whether it is isolated, whether its endpoints may broadcast and reach the outside, what carries
+    it, and how its addresses are given out.
 
     \b
     Examples:
@@ -238,7 +238,7 @@ def update(
         "strict": strict,
     }
     if all(value is None for value in body.values()):
-        raise click.UsageError("Say what to change.")
+        raise click.UsageError("Nothing to change: give at least one option.")
     said = []
     if isolated is not None:
         said.append("isolated" if isolated else "routed")
@@ -274,7 +274,7 @@ def update(
 @changing
 @click.pass_obj
 def delete(context: Context, name: str) -> None:
-    """Delete a network without endpoints.
+    """Delete a network. Refused while it has endpoints.
 
     \b
     Example:
@@ -285,18 +285,18 @@ def delete(context: Context, name: str) -> None:
 
 @network.group()
 def subnet() -> None:
-    """Subnets of a network, which is one segment however many it has."""
+    """Subnets of a network, which is one segment, however many subnets it has."""
 
 
 @subnet.command()
 @the_network
 @click.argument("subnet", metavar="[CIDR]", required=False)
-@click.option("--ipv6", is_flag=True, help="Without CIDR: an IPv6 subnet of the cluster's pools; else an IPv4 one.")
+@click.option("--ipv6", is_flag=True, help="Without CIDR: take an IPv6 subnet from the pools, not an IPv4 one.")
 @layout
 @changing
 @click.pass_obj
 def add(context: Context, name: str, subnet: str | None, ipv6: bool, **layout: Any) -> None:
-    """Add a subnet to a network; without CIDR one of the cluster's pools.
+    """Add a subnet to a network; without CIDR one from the cluster's pools.
 
     \b
     Example:
@@ -313,7 +313,7 @@ def add(context: Context, name: str, subnet: str | None, ipv6: bool, **layout: A
 @changing
 @click.pass_obj
 def remove(context: Context, name: str, subnet: str) -> None:
-    """Remove a subnet of which no endpoint has an address, or declares one.
+    """Remove a subnet. Refused while an endpoint has an address in it, or declares one.
 
     \b
     Example:

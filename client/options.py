@@ -30,7 +30,7 @@ printing = click.option(
     type=click.Choice(OUTPUTS),
     expose_value=False,
     callback=_set("output"),
-    help="How to print: table (default), json or yaml.",
+    help="Output format: table (default), json or yaml.",
 )
 
 
@@ -60,7 +60,7 @@ _patience = click.option(
     metavar="SECONDS",
     expose_value=False,
     callback=_set("timeout"),
-    help="How long to wait; 30 if not given.",
+    help="How long to wait; default: 30.",
 )
 
 
@@ -177,7 +177,7 @@ def named(name: str, path: str, metavar: str) -> Callable[[Command], Command]:
     return click.argument(name, metavar=metavar, callback=read_name, shell_complete=completes(path))
 
 
-_most = click.option("--limit", type=click.IntRange(1), metavar="N", help="How many at most; else all.")
+_most = click.option("--limit", type=click.IntRange(1), metavar="N", help="At most this many; default: all.")
 FILTERS: Mapping[str, Callable[[Command], Command]] = {
     "tenant": click.option(
         "--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Only this tenant's."
@@ -186,7 +186,7 @@ FILTERS: Mapping[str, Callable[[Command], Command]] = {
         "--network", metavar="TENANT/NETWORK", shell_complete=completes("/networks"), help="Only this network's."
     ),
     "host": click.option("--host", metavar="HOST", shell_complete=completes("/hosts"), help="Only this host's."),
-    "text": click.option("--text", metavar="TEXT", help="Only those with this in their name, or in an address."),
+    "text": click.option("--text", metavar="TEXT", help="Only those with this text in their name or an address."),
     "label": _with_label,
 }
 """What lists have in common."""
@@ -202,7 +202,7 @@ def listing(*filters: str, orders: Sequence[str] = ()) -> Callable[[Command], Co
                 "--sort",
                 type=click.Choice([*orders, *(f"-{order}" for order in orders)]),
                 metavar="[-]" + "|".join(orders),
-                help=f"What comes first (--sort={orders[0]}); with - before it (--sort=-{orders[0]}), what comes last.",
+                help=f"What to sort by (--sort={orders[0]}); with - before it (--sort=-{orders[0]}) in reverse order.",
             )(command)
         for name in reversed(filters):
             command = FILTERS[name](command)

@@ -78,6 +78,11 @@ def cell(value: Any) -> str:
     return str(value)
 
 
+def moment(text: str | None) -> str:
+    """`2026-11-20T12:36:55.838685Z` to the second."""
+    return text[:19].replace("T", " ") if text else "-"
+
+
 def _lines(value: Any) -> list[str]:
     """A value of `show`: what has several parts gets a line for each."""
     if isinstance(value, list) and value and isinstance(value[0], Mapping):

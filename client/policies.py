@@ -10,8 +10,8 @@ import click
 from client import output
 from client.change import carry_out
 from client.context import Context
-from client.options import changing, completes, listing, printing, read_name, read_policy, read_qualified
-from client.output import column
+from client.options import FILTERS, changing, completes, listing, printing, read_name, read_policy, read_qualified
+from client.output import column, moment
 
 COLUMNS = [
     column("NAME"),
@@ -31,16 +31,16 @@ RULES = [
     column("PACKETS"),
     column("BYTES"),
     column("OPEN", "connections"),
-    ("LAST HIT", lambda rule: _moment(rule["last_hit"])),
+    ("LAST HIT", lambda rule: moment(rule["last_hit"])),
 ]
 NAMES = [
     column("NAME"),
     ("ADDRESSES", lambda name: [one["address"] for one in name["addresses"]]),
-    ("UNTIL", lambda name: _moment(max(one["until"] for one in name["addresses"]))),
+    ("UNTIL", lambda name: moment(max(one["until"] for one in name["addresses"]))),
     column("POLICIES"),
 ]
 DENIED = [
-    ("LAST", lambda denial: _moment(denial["last_at"])),
+    ("LAST", lambda denial: moment(denial["last_at"])),
     ("FROM", lambda denial: denial["source"] or denial["source_address"]),
     ("TO", lambda denial: denial["destination"] or denial["destination_address"]),
     ("SERVICE", lambda denial: _service(denial)),
@@ -58,21 +58,20 @@ files = click.option(
     multiple=True,
     required=True,
     metavar="FILE",
-    help="YAML or JSON with documents; - is standard input. May be given several times.",
+    help="A file of YAML or JSON documents, or - for standard input. May be given several times.",
 )
 default_tenant = click.option(
     *("-n", "--tenant"),
     metavar="TENANT",
     callback=lambda ctx, parameter, given: None if given is None else read_name(ctx, parameter, given),
     shell_complete=completes("/tenants"),
-    help="The tenant of documents without a namespace.",
+    help="The tenant of documents that name no namespace.",
 )
-of_tenant = click.option("--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Only this tenant's.")
 
 
 @click.group()
 def policy() -> None:
-    """A policy says which connections are allowed: a document of Kubernetes or OpenShift, its namespace a tenant."""
+    """A policy says which connections are allowed: a document of Kubernetes or OpenShift. A namespace is a tenant."""
 
 
 @policy.command()
@@ -81,7 +80,7 @@ def policy() -> None:
 @changing
 @click.pass_obj
 def apply(context: Context, files: tuple[str, ...], tenant: str | None) -> None:
-    """Create or replace the policies of some files: all of them, or none.
+    """Create or replace the policies in files: all of them, or none.
 
     \b
     Example:
@@ -97,7 +96,7 @@ def apply(context: Context, files: tuple[str, ...], tenant: str | None) -> None:
 @printing
 @click.pass_obj
 def diff(context: Context, files: tuple[str, ...], tenant: str | None) -> None:
-    """Print what applying some files would change, and change nothing.
+    """Print what applying files would change. Nothing is changed.
 
     \b
     Example:
@@ -129,13 +128,13 @@ def list_(context: Context, **asked: Any) -> None:
     callback=read_policy,
     shell_complete=completes("/policies"),
 )
-@of_tenant
+@FILTERS["tenant"]
 @printing
 @click.pass_obj
 def get(context: Context, name: str | None, tenant: str | None) -> None:
     """Show one policy, or list all.
 
-    As yaml or json it is the document as it was given, or a list of all of them: fit to be applied again.
+    With -o yaml or json it prints the documents as they were given, so that they can be applied again.
 
     \b
     Example:
@@ -150,7 +149,7 @@ def get(context: Context, name: str | None, tenant: str | None) -> None:
             output.data(context.output, {"apiVersion": "v1", "kind": "List", "items": documents})
         return
     if tenant is not None:
-        raise click.UsageError("Say --tenant only without a name.")
+        raise click.UsageError("Give --tenant only without a name.")
     item: dict[str, Any] = context.rest.get(f"/policies/{name}").body
     document = item.pop("document")
     if context.output == "table":
@@ -182,8 +181,8 @@ def delete(context: Context, name: str) -> None:
 def rules(context: Context, name: str) -> None:
     """Show what each rule of a policy has decided.
 
-    On all hosts, since the policy was last changed. Packets are counted in both directions of a connection. OPEN are
-    the connections that are open now and that the rule admitted.
+    On all hosts, since the policy was last changed. Packets are counted in both directions of a connection. OPEN is the
+    number of connections that the rule admitted and that are still open.
 
     \b
     Example:
@@ -199,9 +198,9 @@ def rules(context: Context, name: str) -> None:
 @listing("text", orders=("name",))
 @click.pass_obj
 def names(context: Context, **asked: Any) -> None:
-    """List the DNS names that policies say, and what they stand for.
+    """List the DNS names in policies, and the addresses that they stand for.
 
-    As endpoints were told by DNS servers of global tenants. An address counts a minute longer than the answer.
+    Learnt from DNS answers of Warren's resolver and of global tenants. An address counts a minute longer than its TTL.
 
     \b
     Example:
@@ -243,16 +242,16 @@ def unused(context: Context, tenant: str | None, limit: int | None) -> None:
     shell_complete=completes("/policies"),
     help="Only what this policy denied.",
 )
-@click.option("--action", type=click.Choice(["deny", "accept", "pass"]), help="What was decided; deny if not said.")
+@click.option("--action", type=click.Choice(["deny", "accept", "pass"]), help="What was decided; default: deny.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many at most.")
 @printing
 @click.pass_obj
 def denied(
     context: Context, tenant: str | None, endpoint: str | None, by: str | None, action: str | None, limit: int
 ) -> None:
-    """List what policies denied, the newest first; or what they accepted or passed, of rules that log that.
+    """List what policies denied, the newest first; with --action what they accepted or passed, for rules that log it.
 
-    A host tells at most a hundred packets a second. Without a rule it was denied because no rule accepts it.
+    A host reports at most a hundred packets per second. If no rule is shown, it was denied because no rule accepts it.
 
     \b
     Example:
@@ -266,15 +265,10 @@ def denied(
 
 
 def _there(context: Context, *asked: tuple[str, str | None]) -> None:
-    """Says so if one of them does not exist: nothing is found of what was misspelt."""
+    """Raises if one of them does not exist: a list of what was misspelt would be empty."""
     for noun, name in asked:
         if name is not None:
             context.rest.get(f"/{noun}/{name}")
-
-
-def _moment(text: str | None) -> str:
-    """`2026-11-20T12:36:55.838685Z` to the second."""
-    return text[:19].replace("T", " ") if text else "-"
 
 
 def _service(denial: Mapping[str, Any]) -> str:

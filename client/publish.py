@@ -36,7 +36,7 @@ def read_ports(_: click.Context, parameter: click.Parameter, given: str) -> Port
     assert first is not None
     count = (last if last is not None else first) - first + 1
     if host_first is not None and (host_last if host_last is not None else host_first) - host_first + 1 != count:
-        raise click.BadParameter(f"'{given}' names different numbers of ports on its two sides.", param=parameter)
+        raise click.BadParameter(f"'{given}' has a different number of ports on each side.", param=parameter)
     if count < 1:
         raise click.BadParameter(wrong, param=parameter)
     return Ports(host_first or 0, first, count, found[5] or "tcp")
@@ -73,15 +73,15 @@ COLUMNS = [
 @click.command()
 @qualified("endpoint", "/endpoints", "TENANT/ENDPOINT")
 @click.argument("ports", metavar="[HOSTPORT:]PORT[/PROTOCOL]", callback=read_ports)
-@click.option("--host-ip", metavar="IP", help="Only by this address of the host; 0.0.0.0 and ::: any of that family.")
-@click.option("--mesh", is_flag=True, help="By all hosts, wherever the endpoint is.")
+@click.option("--host-ip", metavar="IP", help="Only at this address of the host; 0.0.0.0 or ::: any of IPv4 or IPv6.")
+@click.option("--mesh", is_flag=True, help="On all hosts, wherever the endpoint is.")
 @changing
 @click.pass_obj
 def publish(context: Context, endpoint: str, ports: Ports, host_ip: str | None, mesh: bool) -> None:
-    """Let who reaches the endpoint's host by a port, or any host with --mesh, reach the endpoint.
+    """Publish a port of an endpoint on its host, or with --mesh on all hosts.
 
-    The endpoint sees the client's own address, and its policies judge by that. Without HOSTPORT one is chosen. It ends
-    with the endpoint, as when its container stops or restarts.
+    The endpoint sees the client's own address, and its policies apply to that. Without HOSTPORT a free port is chosen.
+    The port is unpublished when the endpoint ends, as when its container stops or restarts.
 
     \b
     Examples:
@@ -101,7 +101,7 @@ def publish(context: Context, endpoint: str, ports: Ports, host_ip: str | None, 
 @changing
 @click.pass_obj
 def unpublish(context: Context, endpoint: str, ports: Ports) -> None:
-    """End that a port of the host, or of all hosts, leads to the endpoint. Open connections to it end.
+    """Unpublish a port of an endpoint. Open connections through it end.
 
     \b
     Example:
@@ -127,7 +127,7 @@ def unpublish(context: Context, endpoint: str, ports: Ports) -> None:
 @listing("tenant", "host", "text", orders=("created", "endpoint", "host", "host_port"))
 @click.pass_obj
 def published(context: Context, **asked: Any) -> None:
-    """List the ports of hosts that lead to endpoints.
+    """List published ports, and the endpoints that they lead to.
 
     \b
     Example:

@@ -19,6 +19,11 @@ PREFIX = "/api/v1"
 SAFE_TO_REPEAT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
 
+def if_match(version: int | None) -> dict[str, str]:
+    """The header by which a change of another version than this one is refused; None: any version may be changed."""
+    return {} if version is None else {"If-Match": f'"{version}"'}
+
+
 class Reply(NamedTuple):
     """`body` is the decoded JSON (None when there is none); header names are looked up in any case."""
 

@@ -17,7 +17,7 @@ COLUMNS = [column("HOST"), column("STATE"), column("ERROR")]
 
 @click.group()
 def revision() -> None:
-    """Each change has a revision; hosts confirm revisions."""
+    """Each change has a revision, which each host concerned confirms when it has the change."""
 
 
 @revision.command("list")
@@ -26,7 +26,7 @@ def revision() -> None:
 @printing
 @click.pass_obj
 def list_(context: Context, **asked: Any) -> None:
-    """List what changed, the oldest first: of the latest changes, or of those that came after a revision.
+    """List the latest changes, or with --after those that came after a revision; the oldest first.
 
     \b
     Example:

@@ -15,10 +15,10 @@ from client.output import column
 
 COLUMNS = [column("ID"), column("ROLE"), column("TENANT"), column("USER"), column("GROUP")]
 ROLES = click.Choice(["admin", "operator", "viewer"])
-of_user = click.option("--user", metavar="USER", shell_complete=completes("/users"), help="A user's.")
-of_group = click.option("--group", metavar="GROUP", shell_complete=completes("/groups"), help="A group's.")
+of_user = click.option("--user", metavar="USER", shell_complete=completes("/users"), help="The user.")
+of_group = click.option("--group", metavar="GROUP", shell_complete=completes("/groups"), help="The group.")
 in_tenant = click.option(
-    "--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="In this tenant; else in the cluster."
+    "--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="In this tenant; default: in the cluster."
 )
 
 
@@ -35,7 +35,7 @@ def role() -> None:
 @changing
 @click.pass_obj
 def grant(context: Context, name: str, user: str | None, group: str | None, tenant: str | None) -> None:
-    """Give a user or a group a role, in place of the one it has there.
+    """Give a user or a group a role, in place of the one it has in that tenant or in the cluster.
 
     \b
     Example:
@@ -77,7 +77,7 @@ def revoke(context: Context, user: str | None, group: str | None, tenant: str | 
       warren role revoke --user ada --tenant acme
     """
     if (user is None) == (group is None):
-        raise click.UsageError("Say --user or --group.")
+        raise click.UsageError("Give --user or --group.")
     found = context.rest.items("/role-bindings", {"user": user, "group": group, "tenant": tenant})
     binding = next((one for one in found if one["tenant"] == tenant), None)
     if binding is None:

@@ -24,35 +24,35 @@ class Lazy(NamedTuple):
 
 SECTIONS: dict[str, dict[str, Lazy]] = {
     "Tenants and networks": {
-        "tenant": Lazy("client.tenants:tenant", "Who owns networks; the unit of isolation."),
+        "tenant": Lazy("client.tenants:tenant", "Owners of networks, isolated from each other."),
         "network": Lazy("client.networks:network", "Segments with their subnets."),
         "ipam": Lazy("client.addresses:ipam", "How full networks are; check and repair."),
-        "pool": Lazy("client.addresses:pool", "Ranges that subnets are carved of."),
+        "pool": Lazy("client.addresses:pool", "Address ranges that subnets are taken from."),
         "reservation": Lazy("client.addresses:reservation", "Addresses kept for a name."),
-        "cluster": Lazy("client.cluster:cluster", "What holds for all tenants."),
+        "cluster": Lazy("client.cluster:cluster", "Settings for all tenants."),
         "endpoint": Lazy("client.endpoints:endpoint", "Interfaces of containers."),
-        "publish": Lazy("client.publish:publish", "Let a port of the host lead to an endpoint."),
-        "unpublish": Lazy("client.publish:unpublish", "End that."),
-        "published": Lazy("client.publish:published", "Which ports lead where."),
-        "dns": Lazy("client.dns:dns", "Names that no endpoint has."),
+        "publish": Lazy("client.publish:publish", "Publish a port of an endpoint on its host."),
+        "unpublish": Lazy("client.publish:unpublish", "Stop publishing a port."),
+        "published": Lazy("client.publish:published", "List published ports."),
+        "dns": Lazy("client.dns:dns", "DNS records besides those of endpoints."),
         "policy": Lazy("client.policies:policy", "Which connections are allowed."),
-        "apply": Lazy("client.declare:apply", "Make everything as some files say."),
-        "export": Lazy("client.declare:export", "Print everything as such a file."),
+        "apply": Lazy("client.declare:apply", "Make everything as files declare it."),
+        "export": Lazy("client.declare:export", "Print everything in the form that `apply` reads."),
         "explain": Lazy("client.explain:explain", "Why a connection is allowed or denied."),
     },
     "Hosts and their state": {
         "status": Lazy("client.status:status", "One sentence and a table: is everything well?"),
         "host": Lazy("client.hosts:host", "Machines with an agent and a bridge."),
-        "revision": Lazy("client.revisions:revision", "Where a change is live."),
+        "revision": Lazy("client.revisions:revision", "Changes, and the hosts on which they are live."),
     },
     "Attaching by hand": {
-        "attach": Lazy("ovs_agent.commands:attach", "Give a namespace, container, tap or NIC of this host a network."),
-        "detach": Lazy("ovs_agent.commands:detach", "Take it away again."),
+        "attach": Lazy("ovs_agent.commands:attach", "Connect a namespace, container, tap or NIC of this host."),
+        "detach": Lazy("ovs_agent.commands:detach", "Disconnect it again."),
     },
     "Access": {
-        "login": Lazy("client.login:login", "Remember an API and a token."),
+        "login": Lazy("client.login:login", "Remember an API and a token for later commands."),
         "user": Lazy("client.users:user", "People who log in."),
-        "group": Lazy("client.users:group", "Users who may do the same."),
+        "group": Lazy("client.users:group", "Groups of users, who share roles."),
         "role": Lazy("client.roles:role", "Who may do what."),
         "token": Lazy("client.tokens:token", "Tokens for programs."),
         "audit": Lazy("client.audit:audit", "Who changed what."),
@@ -91,16 +91,16 @@ def load(name: str, target: str) -> click.Command:
     except ModuleNotFoundError as fault:
         raise click.ClickException(
             f"`warren {name}` needs the Python package '{fault.name}', which is not installed here; "
-            "install Warren with the parts this machine runs (requirements/*.txt)."
+            "install the requirements of the parts that this machine runs (requirements/*.txt)."
         ) from fault
     assert isinstance(command, click.Command)
     return command
 
 
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--api", envvar="WARREN_API", metavar="URL", help="Where the API is; else WARREN_API, else a file.")
-@click.option("--token", envvar="WARREN_TOKEN", metavar="TOKEN", help="Who asks; else WARREN_TOKEN, else a file.")
-@click.option("-o", "--output", type=click.Choice(OUTPUTS), default="table", help="How to print.")
+@click.option("--api", envvar="WARREN_API", metavar="URL", help="Address of the API; default: from `warren login`.")
+@click.option("--token", envvar="WARREN_TOKEN", metavar="TOKEN", help="API token; default: from `warren login`.")
+@click.option("-o", "--output", type=click.Choice(OUTPUTS), default="table", help="Output format.")
 @click.version_option(VERSION, message="warren %(version)s")
 @click.pass_context
 def root(ctx: click.Context, api: str | None, token: str | None, output: str) -> None:

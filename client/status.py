@@ -17,7 +17,7 @@ from client.options import printing
 @printing
 @click.pass_obj
 def status(context: Context) -> None:
-    """Say in one sentence how the network is, and list the hosts.
+    """Print in one sentence whether everything is well, and list the hosts.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""Which requests make what the API has like what files declare: what differs, in the order in which it is done.
+"""The requests that make what the API has equal to what files declare, in the order in which they are to be sent.
 
 Objects are compared in the shape of the files, field by field; fields that a file does not name are left as they are.
 It sends none of the requests.
@@ -19,7 +19,7 @@ FIXED = {
     "Pool": ("cidr", "prefix"),
     "Network": ("subnets", "gateways", "private", "plan", "aux_addresses", "block_sizes"),
 }
-"""Fields that stay as they were made."""
+"""Fields that cannot be changed."""
 
 
 class Request(NamedTuple):
@@ -45,7 +45,7 @@ class Step(NamedTuple):
 
 
 def steps(wished: Iterable[Object], there: Iterable[Object], prune: bool) -> list[Step]:
-    """In the order in which they are to be done. With `prune` what is there and not wished for goes."""
+    """The steps, in order. With `prune` also the removal of what is there and not wished for."""
     has = {(one.kind, one.name): one for one in there}
     asked = sorted(wished, key=lambda one: (ORDER.index(one.kind), one.name))
     names = {(one.kind, one.name) for one in asked}
@@ -89,7 +89,7 @@ def _step(one: Object, there: Object | None) -> Step | None:
     if not different:
         return None
     if fixed := [key for key in FIXED.get(one.kind, ()) if key in different]:
-        said = f"{what(one)}: {fixed[0]} cannot change; delete it and make it anew."
+        said = f"{what(one)}: {fixed[0]} cannot be changed; delete it and create it again."
         raise click.ClickException(f"{one.place}: {said}" if one.place else said)
     details = [f"{key}: {there.fields.get(key)} -> {value}" for key, value in different.items()]
     if one.kind in ("RoleBinding", "Record"):
@@ -146,7 +146,7 @@ def moves(has: Standings, asked: Standings) -> Iterator[Request]:
 
 
 def _agree(field: str, asked: Any, has: Any) -> bool:
-    """Whether what is there is what a file says, which may write it in other words or another order."""
+    """Whether what is there equals what a file says, which may be written otherwise or in another order."""
     if field == "default_network":
         return True  # said of a tenant that is made; a network goes as others do
     if field in ("gateways", "block_sizes"):

@@ -28,7 +28,7 @@ the_tenant = named("name", "/tenants", "TENANT")
 
 @click.group()
 def tenant() -> None:
-    """Tenants own networks. Endpoints of one tenant reach each other, those of others unless they join or peer."""
+    """Tenants own networks. Endpoints of one tenant reach each other, and those of others only if they join or peer."""
 
 
 for command in ISOLATION:
@@ -38,7 +38,7 @@ for command in ISOLATION:
 @tenant.command()
 @click.argument("name", metavar="TENANT")
 @label
-@click.option("--track-all", is_flag=True, help="Track every connection, not only what a policy or service needs.")
+@click.option("--track-all", is_flag=True, help="Track all connections, not only those that need it.")
 @changing
 @click.pass_obj
 def create(context: Context, name: str, labels: dict[str, str], track_all: bool) -> None:
@@ -103,9 +103,9 @@ def label_(context: Context, name: str, changes: tuple[str, ...]) -> None:
 @changing
 @click.pass_obj
 def quota(context: Context, name: str, bounds: tuple[str, ...]) -> None:
-    """Bound how many networks, endpoints, addresses or policies a tenant may have (NOUN=N), or not any more (NOUN-).
+    """Limit how many networks, endpoints, addresses or policies a tenant may have (NOUN=N), or lift a limit (NOUN-).
 
-    `bandwidth` is what each of its endpoints may send, and may receive, in bits a second; k, M and G count.
+    `bandwidth` is what each of its endpoints may send, and may receive, in bits per second, also with k, M or G.
 
     \b
     Example:

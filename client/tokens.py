@@ -39,13 +39,13 @@ def token() -> None:
     show_default=True,
     help="What it may do; operator needs --tenant.",
 )
-@click.option("--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Keep it to one tenant.")
-@click.option("--host", metavar="HOST", shell_complete=completes("/hosts"), help="Bind it to one host.")
-@click.option("--expires", metavar="TIME", help="When it ends, like 2030-01-31T12:00:00Z; else never.")
+@click.option("--tenant", metavar="TENANT", shell_complete=completes("/tenants"), help="Limit it to one tenant.")
+@click.option("--host", metavar="HOST", shell_complete=completes("/hosts"), help="Limit it to one host.")
+@click.option("--expires", metavar="TIME", help="When it ends, like 2030-01-31T12:00:00Z; default: never.")
 @changing
 @click.pass_obj
 def create(context: Context, name: str, role: str, tenant: str | None, host: str | None, expires: str | None) -> None:
-    """Create a token and print it. It is yours, and reaches no further than you do.
+    """Create a token and print it. It belongs to you and can do no more than you can.
 
     \b
     Example:

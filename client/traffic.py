@@ -68,7 +68,7 @@ def show(context: Context, path: str) -> None:
         output.data(context.output, found)
         return
     if found["counted_at"] is None:
-        click.echo("Nothing is known yet: agents tell counters every few seconds, where there are endpoints.", err=True)
+        click.echo("Nothing is known yet: hosts with endpoints report counters every few seconds.", err=True)
         return
     rows = [_row(way, found[way], found["last_hour"][way]) for way in ("received", "sent")]
     output.listing(context.output, rows, COLUMNS)
@@ -85,7 +85,7 @@ def _row(way: str, count: dict[str, int], rates: Sequence[float | None]) -> dict
 
 
 def bars(rates: Sequence[float | None]) -> str:
-    """The newest at the right, a bar for as many looks as there are to each; a gap where nothing is known."""
+    """The newest at the right. A bar stands for one rate, or the mean of several; a gap where nothing is known."""
     each = -(-len(rates) // PLACES) or 1
     parts = [rates[first : first + each] for first in range(0, len(rates), each)]
     means = [

@@ -34,13 +34,12 @@ def tried(rest: Rest, found: Sequence[Step]) -> Iterator[tuple[Step, Tried]]:
 
 
 def _tried(rest: Rest, step: Step, made: set[str], going: bool) -> Tried:
-    from client.rest import Problem
+    from client.rest import Problem, if_match
 
     words: list[str] = []
     for number, (method, path, body, version) in enumerate(step.requests):
-        seen = {"If-Match": f'"{version}"'} if version is not None else {}
         try:
-            reply = rest.request(method, path, body, params={"dry_run": "true"}, headers=seen).body
+            reply = rest.request(method, path, body, params={"dry_run": "true"}, headers=if_match(version)).body
         except Problem as problem:
             # What an earlier request of the step changes first is not so yet.
             later = number > 0 and problem.status in (404, 409)

@@ -21,13 +21,13 @@ PIN = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class Distrusted(Unreachable):
-    """It will not get better by asking again."""
+    """The API is not the one that was meant, or cannot prove to be; trying again does not help."""
 
 
 def fetch(api: str, pin: str) -> str:
     """The authority's certificate in PEM. What is fetched is believed by its fingerprint alone."""
     if not PIN.fullmatch(pin.lower()):
-        raise Distrusted(f"'{pin}' is no fingerprint; the log of `warren web` has one, like sha256:3f1c...")
+        raise Distrusted(f"'{pin}' is not a fingerprint; the log of `warren web` has it, like sha256:3f1c...")
     parts = urlsplit(api)
     if parts.scheme != "https":
         raise Distrusted(
@@ -49,8 +49,8 @@ def fetch(api: str, pin: str) -> str:
         raise Distrusted(f"What answers at {api} sent no certificate: is this the address of Warren's API?") from None
     if found != pin.lower():
         raise Distrusted(
-            f"The authority of {api} has the fingerprint {found}, not {pin}: somebody may be in between, or it was "
-            "made anew. Look at the log of `warren web`."
+            f"The authority of {api} has the fingerprint {found}, not {pin}: somebody may intercept the connection, or "
+            "the authority was replaced. Compare with the log of `warren web`."
         )
     return pem
 
@@ -63,5 +63,5 @@ def pin_of(pem: str) -> str:
 
 
 def pin(ca: str) -> str:
-    """The same of a file's name or PEM, as clients keep it."""
+    """The fingerprint of an authority given as PEM or as a file's name."""
     return pin_of(ca if ca.lstrip().startswith("-----BEGIN") else Path(ca).read_text())

@@ -34,7 +34,7 @@ def user() -> None:
 @changing
 @click.pass_obj
 def create(context: Context, name: str, password: str) -> None:
-    """Create a user, who may do nothing yet.
+    """Create a user, who has no role yet.
 
     \b
     Example:

@@ -26,11 +26,11 @@ log = logging.getLogger("warren.controller")
 
 WRITE_SECONDS = 1.0
 MOST_DECISIONS = 5000
-"""Different ones that wait to be written; what is more is only counted by its rule."""
+"""How many different decisions may wait to be written. Beyond that they are only counted by their rules."""
 LINES = 10
-"""In the log in a second, at most."""
+"""At most so many lines in the log per second."""
 QUIET_SECONDS = 60.0
-"""How long a decision must not have been made to be a new one to the log."""
+"""A decision is logged again when it was not made for so long."""
 
 Notes = tuple[Mapping[Place, Count], Mapping[Decision, Seen], Mapping[int, Mapping[int, Carried]]]
 

@@ -16,7 +16,7 @@ Counts = Mapping[int, tuple[int, int]]
 
 
 class Carried(NamedTuple):
-    """To and from one other host, since its flows were installed."""
+    """What went to and came from one other host since the flows for it were installed."""
 
     sent_packets: int = 0
     sent_bytes: int = 0

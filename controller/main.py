@@ -41,7 +41,7 @@ log = logging.getLogger("warren.controller")
 @click.option("--insecure-tcp", is_flag=True, help="OpenFlow without TLS: for labs.")
 @click.option("--tls-key", type=click.Path(exists=True, path_type=Path), help="Private key, instead of --tls-dir's.")
 @click.option("--tls-cert", type=click.Path(exists=True, path_type=Path), help="Certificate of this controller.")
-@click.option("--tls-ca", type=click.Path(exists=True, path_type=Path), help="Who signs the bridges' certificates.")
+@click.option("--tls-ca", type=click.Path(exists=True, path_type=Path), help="Authority of the bridges' certificates.")
 @click.option("--verbose", is_flag=True, help="Log every revision.")
 def cli(
     database: str,

@@ -40,7 +40,7 @@ class Address(NamedTuple):
 
 
 class Direction(IntEnum):
-    """As the endpoint sees it that a policy selects."""
+    """As seen by the endpoint that a policy selects."""
 
     INGRESS = 0
     EGRESS = 1
@@ -264,7 +264,7 @@ class Rule(NamedTuple):
 
 
 class Tier(IntEnum):
-    """In the order in which they are asked."""
+    """The tiers of policies, in the order in which they are asked."""
 
     ADMIN = 0  # ordered by priority; ACCEPT and DENY end the matter
     TENANT = 1  # additive: whom one selects is denied whatever none accepts, and BASELINE is not asked

@@ -37,7 +37,7 @@ SWEEP_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 MOST_WAITING = 10_000
 MOST_ADDRESSES = 1000
-"""Of a name as rules say it; `*.example.org` may be answered without end by whoever owns it."""
+"""Addresses of a name as rules say it, and names below `*.example.org`, whose owner may answer without end."""
 
 _LIFETIME = Lifetime()
 
@@ -119,12 +119,17 @@ class Resolver:
         return news
 
     def _has_room(self, domains: list[DomainName], name: str) -> bool:
-        if any(len(self._world.addresses_of(domain)) < MOST_ADDRESSES for domain in domains):
+        names = self._world.names_of_domain
+        if any(
+            (name in names or len(names.get(domain.name, ())) < MOST_ADDRESSES)
+            and len(self._world.addresses_of(domain)) < MOST_ADDRESSES
+            for domain in domains
+        ):
             self._full.difference_update(domains)
             return True
         if not self._full.issuperset(domains):
             self._full.update(domains)
-            text = "%s has %d addresses already; more of them, as of %s, do not count: name fewer in the policy"
+            text = "%s has %d addresses or names already; more, as of %s, do not count: name fewer in the policy"
             log.warning(text, domains[0].name, MOST_ADDRESSES, name)
         return False
 

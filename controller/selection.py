@@ -49,7 +49,7 @@ def matches(selector: Selector, labels: Labels) -> bool:
             case "DoesNotExist":
                 holds = key not in have
             case _:
-                raise ValueError(f"{operator!r} is no operator; use In, NotIn, Exists or DoesNotExist")
+                raise ValueError(f"{operator!r} is not an operator; use In, NotIn, Exists or DoesNotExist")
         if not holds:
             return False
     return True
@@ -104,7 +104,22 @@ def named(policy: Policy) -> Iterator[Use]:
     """The peers of all rules that are selected by labels, each selection once."""
     members = {peer: None for rule in rules(policy) for peer in rule.peers or () if isinstance(peer, Members)}
     for peer in members:
-        yield Use(policy.tenant if peer.tenants is None else 0, peer.tenants, peer.endpoints)
+        yield _use(policy, peer)
+
+
+def _use(policy: Policy, peer: Members) -> Use:
+    return Use(policy.tenant if peer.tenants is None else 0, peer.tenants, peer.endpoints)
+
+
+def called(policy: Policy) -> Iterator[tuple[Use, Rule]]:
+    """Whom rules ask for a port by its name, each with the rule; who is named by his address may be anybody."""
+    for rule in policy.egress or ():
+        if any(service.name for service in rule.services or ()):
+            for peer in _EVERYBODY if rule.peers is None else rule.peers:
+                yield _use(policy, peer if isinstance(peer, Members) else _EVERYBODY[0]), rule
+
+
+_EVERYBODY = (Members((), ()),)
 
 
 Place = tuple[int | Label, Label]
@@ -135,27 +150,19 @@ def watched(policy: Policy) -> Watched:
     found = Watched(set(), set())
     _watch(found, subject(policy))
     for use in named(policy):
-        if use.tenants is not None:
+        if use.tenants:  # else it means all tenants, whatever labels they have
             found.tenants.update(anchors(use.tenants))
         if use.endpoints:  # else whole tenants are named, whichever identities they have
             _watch(found, use)
-    if calls_names(policy):
-        found.identities.add((_ANY, _ANY))
+    for use, _ in called(policy):
+        _watch(found, use)
     return found
-
-
-def calls_names(policy: Policy) -> bool:
-    """Whether a rule asks for a port by its name at somebody else, who may be anybody."""
-    return any(service.name for rule in policy.egress or () for service in rule.services or ())
-
-
-_ANY: Label = (None, None)
 
 
 def _watch(found: Watched, use: Use) -> None:
     tenants: list[Label] | list[int] = [use.tenant] if use.tenants is None else anchors(use.tenants)
     found.identities.update((tenant, label) for tenant in tenants for label in anchors(use.endpoints))
-    if use.tenants is not None:
+    if use.tenants:
         found.tenants.update(anchors(use.tenants))
 
 

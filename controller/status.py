@@ -127,7 +127,7 @@ class Recorder:
             except Exception:
                 log.exception("progress up to revision %d could not be written; trying again", revision)
                 with self._lock:
-                    self._changed |= changed
+                    self._changed |= changed & self._hosts.keys()  # one may have been removed meanwhile
                     self._dirty = True
                 if not closing:
                     time.sleep(RETRY_SECONDS)

@@ -117,24 +117,24 @@ class World(NamedTuple):
         return frozenset(own).union(*hearing) if hearing else own
 
     def policies_meaning(self, identity: Identity) -> Iterator[Policy]:
-        """Those that may select or name the identity; in no order, some twice."""
+        """The policies that may select or name the identity; in no order, some twice."""
         for place in sought(identity, self.tenants[identity.tenant].labels):
             yield from self.policies_of_place.get(place, _NOTHING).values()
 
     def policies_selecting(self, identity: Identity) -> Iterator[Policy]:
-        """Likewise. Whoever needs to know only whether there is one need not wait for all."""
+        """The policies that select the identity, likewise; looked up one by one, for who needs only the first."""
         labels = self.tenants[identity.tenant].labels
         return (policy for policy in self.policies_meaning(identity) if subject(policy).of(identity, labels))
 
     def tenants_matching(self, selector: Selector) -> Iterator[Tenant]:
-        """In no particular order, each once."""
+        """The tenants that the selector matches, in no particular order, each once."""
         found: dict[int, Tenant] = {}
         for label in anchors(selector):
             found.update(self.tenants_of_label.get(label, _NOTHING))
         return (tenant for tenant in found.values() if matches(selector, tenant.labels))
 
     def identities_of_use(self, use: Use) -> Iterator[Identity]:
-        """Those that the policy means there."""
+        """The identities that the policy means there."""
         tenants = [use.tenant] if use.tenants is None else [tenant.id for tenant in self.tenants_matching(use.tenants)]
         for tenant in tenants:
             for its in self.identities_of_tenant.get(tenant, _NOTHING).values():
@@ -147,7 +147,7 @@ class World(NamedTuple):
         return sorted({address for name in names for address in name.addresses})
 
     def domains_meaning(self, name: str) -> list[DomainName]:
-        """Those that some rule says, of which the name is one."""
+        """The domains in rules that cover the name."""
         return [DomainName(domain) for domain in meaning(name) if domain in self.policies_of_domain]
 
     @property
@@ -160,7 +160,7 @@ class World(NamedTuple):
 
     @property
     def tunnel_ports(self) -> tuple[int, ...]:
-        """UDP."""
+        """The UDP ports of all tunnels."""
         return self.cluster.tunnel_ports
 
     def apply(self, revision: int, changes: Iterable[Change]) -> World:

@@ -97,7 +97,7 @@ def usable(network: IPNetwork) -> tuple[int, int]:
 
 
 def automatic(network: IPNetwork) -> tuple[int, int]:
-    """First and last offset that is given to who asks for none in particular."""
+    """First and last offset of the addresses that are chosen from when none is asked for."""
     first, last = usable(network)
     return first, last if network.version == 4 else min(last, _AUTOMATIC_V6)
 
@@ -142,14 +142,9 @@ def check_usable(address: IPAddress, network: IPNetwork, what: str, field: str) 
         )
 
 
-def mac_of(address: IPAddress) -> str:
-    """The MAC of the endpoint whose first address this is: no table is needed to go from one to the other."""
-    return macs_of(address)[0]
-
-
 def macs_of(address: IPAddress) -> list[str]:
-    """The MACs that may be made of an address, best first. Two IPv6 addresses of one network may be alike in their low
-    32 bits; the second takes the next one."""
+    """The MACs that may be derived from an endpoint's first address, best first: no table is needed to go from one to
+    the other. Two IPv6 addresses of one network may be alike in their low 32 bits; the second takes the next MAC."""
     low = (int(address) & 0xFFFF_FFFF).to_bytes(4, "big")
     kinds = (0,) if address.version == 4 else range(1, 16)
     return [":".join(f"{byte:02x}" for byte in (0x02, kind, *low)) for kind in kinds]
@@ -166,16 +161,16 @@ def parse_mac(text: str, field: str = "mac") -> str:
         raise Invalid(f"{text!r} is not a MAC address", "write it like 02:42:0a:14:00:09", field)
     mac = ":".join(parts)
     if not any(octets):
-        raise Invalid(f"MAC {mac} is no interface's address", "write one like 02:42:0a:14:00:09", field)
+        raise Invalid(f"MAC {mac} is nobody's address", "write one like 02:42:0a:14:00:09", field)
     if octets[0] & 1:
-        raise Invalid(f"MAC {mac} is not one interface's address", "use a unicast MAC, with an even first byte", field)
+        raise Invalid(f"MAC {mac} is a multicast address", "use a unicast MAC, with an even first byte", field)
     if mac == GATEWAY_MAC:
         raise Invalid(f"MAC {mac} is the gateway's on every host", "choose another MAC", field)
     return mac
 
 
 def is_made_of_an_address(mac: str) -> bool:
-    """Whether it looks like what `mac_of` makes, and so could collide with a later endpoint's."""
+    """Whether it looks like one of `macs_of`, and so could collide with a later endpoint's."""
     return mac.startswith("02:0")
 
 

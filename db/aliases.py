@@ -14,14 +14,14 @@ MOST = 16
 
 
 def valid(aliases: Sequence[str], name: str) -> list[str]:
-    """Unlike their own names several endpoints may share one."""
+    """The aliases as they are stored. Several endpoints may share an alias, unlike their own names."""
     if len(aliases) > MOST:
         raise Invalid(f"{len(aliases)} aliases are too many", f"use at most {MOST}", "aliases")
     return [alias for alias in dict.fromkeys(aliases) if dns_label(alias, "alias", "aliases") != name]
 
 
 def change(tx: Transaction, endpoint: Endpoint, aliases: Sequence[str]) -> None:
-    """These are all that it has from now on. What it was attached with stays what an attach is compared with."""
+    """Replaces all aliases of the endpoint. A repeated attach is still compared with the aliases of the first."""
     if assign(endpoint, aliases=valid(aliases, endpoint.name)):
         tx.session.flush()
         tx.record("endpoint", endpoint.id, "update", tenant_id=endpoint.tenant_id, host_id=endpoint.host_id)

@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from db import allocate, pools
@@ -50,7 +50,7 @@ def declare(tx: Transaction, endpoint: Endpoint, asked: Sequence[Mapping[str, An
     subnets = {subnet.ip_network: subnet for subnet in network.subnets}
     pairs = [_pair(endpoint, one, list(subnets)) for one in asked]
     if len({pair.cidr for pair in pairs}) < len(pairs):
-        raise Invalid("an address is there twice", "name each once", FIELD)
+        raise Invalid("an address is given twice", "give each address once", FIELD)
     known = {row.cidr: row for row in endpoint.allowed}
     changed = False
     for cidr in known.keys() - {str(pair.cidr) for pair in pairs}:
@@ -109,15 +109,14 @@ def release(tx: Transaction, endpoint_id: int) -> None:
 
 def single(session: Session, network_id: int) -> list[IPAddress]:
     """The declared addresses of a network; ranges reserve none."""
-    cidrs = session.execute(select(AllowedAddress.cidr).where(AllowedAddress.network_id == network_id).distinct())
-    networks = (ipaddress.ip_network(cidr) for cidr in cidrs.scalars())
-    return [network.network_address for network in networks if network.prefixlen == network.max_prefixlen]
+    return singles(session, AllowedAddress.network_id == network_id).get(network_id, [])
 
 
-def singles(session: Session) -> dict[int, list[IPAddress]]:
-    """The same of every network that has some, by its number."""
+def singles(session: Session, *where: ColumnElement[bool]) -> dict[int, list[IPAddress]]:
+    """The declared addresses of every network that has some, by the network's id."""
     found: dict[int, list[IPAddress]] = {}
-    for id, cidr in session.execute(select(AllowedAddress.network_id, AllowedAddress.cidr).distinct()):
+    query = select(AllowedAddress.network_id, AllowedAddress.cidr).where(*where).distinct()
+    for id, cidr in session.execute(query):
         network = ipaddress.ip_network(cidr)
         if network.prefixlen == network.max_prefixlen:
             found.setdefault(id, []).append(network.network_address)
@@ -164,7 +163,7 @@ def _pair(endpoint: Endpoint, asked: Mapping[str, Any], subnets: Sequence[IPNetw
     if mac == endpoint.mac:
         mac = ""
     if is_made_of_an_address(mac):
-        raise Invalid(f"MAC {mac} looks like one that Warren makes of an address", "use one of another range", FIELD)
+        raise Invalid(f"MAC {mac} looks like one that Warren derives from an address", "use another range", FIELD)
     return Pair(cidr, mac, bool(asked.get("active")))
 
 
@@ -215,7 +214,7 @@ def _sharing(session: Session, network_id: int, cidr: str) -> list[AllowedAddres
 
 
 def _note(tx: Transaction, endpoint_id: int) -> None:
-    """That the endpoint is changed by it, whoever was asked about."""
+    """Records that the endpoint changed, even if another one was asked about."""
     endpoint = tx.session.get_one(Endpoint, endpoint_id)
     endpoint.updated_at = tx.now  # a new version of it
     tx.record("endpoint", endpoint.id, "update", tenant_id=endpoint.tenant_id, host_id=endpoint.host_id)

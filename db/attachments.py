@@ -93,7 +93,7 @@ _TAKEN = (
     .join(Host, Host.id == Endpoint.host_id)
     .where(or_(_SAME_INTERFACE, and_(Endpoint.tenant_id == bindparam("tenant_id"), Endpoint.name == bindparam("name"))))
 )
-_HOLDS_INTERFACE = select(Tenant.name, Endpoint.name).join(Endpoint, Endpoint.tenant_id == Tenant.id)
+_NAMES = select(Tenant.name, Endpoint.name).join(Endpoint, Endpoint.tenant_id == Tenant.id)
 _FIND = select(Endpoint.id).where(_SAME_INTERFACE)
 _HELD = (
     select(
@@ -309,9 +309,8 @@ def _known(taken: Sequence[Any], name: str, request: str, move: bool) -> int | N
                 f"as endpoint {row.name} and with other parameters",
                 "detach it first",
             )
-    for row in taken:
-        if move:
-            continue
+    if taken and not move:
+        row = taken[0]
         raise Conflict(
             f"endpoint {name} exists already on host {row.host} (container {row.container_id}, {row.ifname})",
             "choose another name or remove that one",
@@ -349,7 +348,10 @@ def _asked(texts: Sequence[str], place: Sequence[Any], network: str) -> dict[int
 def _mac(session: Session, network_id: int, network: str, wanted: str | None, first: IPAddress) -> str:
     own, *others = macs_of(first)
     if wanted is not None:
-        chosen = _chosen_mac(parse_mac(wanted), own)
+        chosen = parse_mac(wanted)
+        if chosen != own and is_made_of_an_address(chosen):
+            problem = f"MAC {chosen} looks like one that Warren derives from an address"
+            raise Invalid(problem, "use another range", "mac")
         _refuse_taken_mac(session, chosen, network_id, network)
         return chosen
     if others:
@@ -359,23 +361,17 @@ def _mac(session: Session, network_id: int, network: str, wanted: str | None, fi
     return own
 
 
-def _chosen_mac(mac: str, own: str) -> str:
-    if mac != own and is_made_of_an_address(mac):
-        raise Invalid(f"MAC {mac} looks like one that Warren makes of an address", "use one of another range", "mac")
-    return mac
-
-
 def _refuse_taken_interface(session: Session, host_id: int, interface: str, but: Sequence[int]) -> None:
     if interface.startswith("wrn"):
         raise Invalid(f"interface {interface} has a name that Warren gives", "attach the container's end", "interface")
-    query = _HOLDS_INTERFACE.where(Endpoint.host_id == host_id, Endpoint.interface == interface)
+    query = _NAMES.where(Endpoint.host_id == host_id, Endpoint.interface == interface)
     for tenant, name in session.execute(query.where(Endpoint.id.not_in(but))):
         raise Conflict(f"interface {interface} is endpoint {tenant}/{name}'s", "detach that first", "interface")
 
 
 def _refuse_taken_mac(session: Session, mac: str, network_id: int, network: str) -> None:
-    query = select(Tenant.name, Endpoint.name).join(Endpoint, Endpoint.tenant_id == Tenant.id)
-    for tenant, name in session.execute(query.where(Endpoint.network_id == network_id, Endpoint.mac == mac)):
+    query = _NAMES.where(Endpoint.network_id == network_id, Endpoint.mac == mac)
+    for tenant, name in session.execute(query):
         raise Conflict(f"MAC {mac} of network {network} is endpoint {tenant}/{name}'s", "ask for another", "mac")
 
 

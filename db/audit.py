@@ -68,7 +68,7 @@ def told(one: Told, now: datetime) -> Entry:
 
 
 def _entry(actor: Actor, now: datetime, what: Json) -> Entry:
-    """In the order of its keys, as `canonical` writes them."""
+    """An entry with its keys in the order in which `canonical` writes them."""
     who = {"actor": {"kind": actor.kind, "name": actor.name}, "address": actor.address, "request": actor.request}
     said = {"at": now.isoformat(), **who, **what}
 
@@ -177,7 +177,7 @@ def _wrong(row: Row[Any], number: int, previous: str) -> str | None:
 
 
 def _all(session: Session, last: int, most: int | None) -> Iterator[Row[Any]]:
-    """Those after `last`, in batches. Plain columns: of thousands, objects would be most of the work."""
+    """The rows after `last`, in batches. Plain columns: making objects of thousands would be most of the work."""
     left = most
     while left is None or left > 0:
         batch = _BATCH if left is None else min(left, _BATCH)

@@ -27,7 +27,7 @@ from db.errors import Invalid
 DEFAULT_FOLDER = "/var/lib/warren/tls"
 OWN_LIFE = timedelta(days=3650)
 LIFE = timedelta(days=397)
-"""As long as browsers take."""
+"""The longest that browsers accept."""
 RENEW_BEFORE = timedelta(days=120)
 CLOCKS = timedelta(hours=1)
 """How far another machine's clock may be behind."""

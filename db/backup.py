@@ -125,7 +125,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         with path.open(encoding="utf-8") as file:
             for line in file:
                 yield json.loads(line)
-    except (ValueError, UnicodeDecodeError):
+    except ValueError:
         raise Invalid(f"{path} is not a backup of Warren, or is damaged", "use another") from None
 
 
@@ -134,7 +134,7 @@ def _write(file: TextIO, line: dict[str, Any]) -> None:
 
 
 def _tables(connection: Connection) -> list[Table]:
-    """As they are in this database, in an order in which rows may be inserted."""
+    """The tables of this database, in an order in which rows may be inserted."""
     found = MetaData()
     found.reflect(connection)
     return [table for table in found.sorted_tables if table.name != "alembic_version"]

@@ -37,7 +37,7 @@ def asked(given: Mapping[str, int] | None, quota: Mapping[str, int], tenant: str
             raise Invalid(f"bandwidth has no {missing}", f"give {way}_rate and {way}_burst together", "bandwidth")
         if rate > (most := quota.get(QUOTA, rate)):
             raise QuotaExceeded(
-                f"bandwidth of {rate} bit/s ({way}_rate) is asked for, and one of tenant {tenant} may have {most}",
+                f"{rate} bit/s ({way}_rate) are asked for, and an endpoint of tenant {tenant} may have {most}",
                 f"ask for less, or have an administrator raise it (`warren tenant quota {tenant} {QUOTA}=N`)",
                 "bandwidth",
             )
@@ -54,7 +54,7 @@ def limits(asked: Mapping[str, int], quota: Mapping[str, int]) -> dict[str, int]
 
 
 def quota_changed(tx: Transaction, tenant: Tenant) -> None:
-    """Has the agents look that hold endpoints to it."""
+    """Tells the agents that hold the tenant's endpoints to the quota."""
     hosts = select(Endpoint.host_id).where(Endpoint.tenant_id == tenant.id).distinct()
     for host_id in tx.session.execute(hosts).scalars():
         tx.record(CHANGED, host_id, "update", host_id=host_id)

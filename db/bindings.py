@@ -19,7 +19,7 @@ from db.tables import Group, GroupMember, RoleBinding, Tenant, User
 
 VIEWER, OPERATOR, ADMIN = "viewer", "operator", "admin"
 RANKS = {VIEWER: 1, OPERATOR: 2, ADMIN: 3}
-"""Of a role in a tenant; in the cluster there are `viewer` and `admin`."""
+"""The ranks of roles in a tenant; in the cluster there are only `viewer` and `admin`."""
 
 
 class InTenant(NamedTuple):
@@ -56,7 +56,7 @@ GRANTED = (_binding.role.label("bound_role"), _tenant.c.id.label("bound_id"), _t
 
 
 def of_user(user_id: ColumnElement[int]) -> ColumnElement[bool]:
-    """Which of `GRANTS` are a user's, by itself and as a member of groups."""
+    """The condition that one of `GRANTS` is a user's, directly or through a group."""
     groups = select(_member.group_id).where(_member.user_id == user_id).correlate_except(GroupMember)
     # Two look-ups in an index each. "One or the other" would be a look at every binding there is, in each request.
     own, theirs = (table.alias().c for table in (RoleBinding.__table__, RoleBinding.__table__))
@@ -78,12 +78,12 @@ def weaker(one: str | None, other: str | None) -> str | None:
 
 
 def grants_of(session: Session, user_id: int) -> Grants:
-    """Of a user, by itself and as a member of groups."""
+    """What a user may do, directly and through groups."""
     return gathered(session.execute(_OF_USER, {"user_id": user_id}))
 
 
 def gathered(granted: Iterable[Any]) -> Grants:
-    """Of rows of `GRANTED`, the columns of `GRANTS`: what they come to."""
+    """What rows of `GRANTED`, with the columns of `GRANTS`, allow together."""
     cluster: str | None = None
     tenants: dict[str, InTenant] = {}
     for role, id, tenant in granted:
@@ -105,7 +105,7 @@ def capped(grants: Grants, role: str, tenant: Owner | None) -> Grants:
 
 
 def scope(role: str, tenant: Owner | None) -> Grants:
-    """What a token of that role may do that is nobody's."""
+    """What a token of that role may do if it belongs to no user."""
     return Grants(role, {}) if tenant is None else Grants(None, {tenant.name: InTenant(tenant.id, role)})
 
 
@@ -157,7 +157,7 @@ def find(
     cursor: str | None = None,
     limit: int = 100,
 ) -> Page[RoleBinding]:
-    """In the order in which they were given. `sort` is by "created" or "role"."""
+    """The role bindings, in the order in which they were made. `sort` is by "created" or "role"."""
     query = _query()
     asked = ((user, User.name), (group, Group.name), (tenant, Tenant.name), (role, RoleBinding.role))
     query = query.where(*(column == value for value, column in asked if value is not None))
@@ -188,7 +188,7 @@ def keeping_an_admin(tx: Transaction) -> Iterator[None]:
     yield
     tx.session.flush()
     if before and not admins(tx.session):
-        raise Conflict("nobody would be left who administers the cluster", "make another user an admin first")
+        raise Conflict("the cluster would be left without an admin", "make another user an admin first")
 
 
 def _query():  # type: ignore[no-untyped-def]

@@ -102,7 +102,7 @@ def give_back(session: Session, subnet_id: int, now: datetime, host_id: int | No
 
 
 def release_of_host(session: Session, host_id: int, now: datetime) -> None:
-    """When a host goes. Its addresses rest as any others."""
+    """Gives back all blocks of a host that is deleted. Its addresses rest like any others."""
     query = select(Subnet, Block.number).join(Block, Block.subnet_id == Subnet.id).where(Block.host_id == host_id)
     for subnet, number in session.execute(query).all():
         _release(session, subnet, number, now)

@@ -164,7 +164,7 @@ def rehearsal(engine: Engine) -> Iterator[Transaction]:
 
 @contextmanager
 def _refusing() -> Iterator[None]:
-    """What only another writer's commit in between can cause, as a refusal in words."""
+    """Turns errors that only another writer's commit meanwhile can cause into refusals."""
     try:
         yield
     except IntegrityError as error:

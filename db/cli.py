@@ -39,7 +39,7 @@ def database(command: Callable[..., None]) -> Callable[..., None]:
 tls_dir = click.option(
     "--tls-dir", "folder", envvar="WARREN_TLS_DIR", default=DEFAULT_FOLDER, show_default=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Warren's own certificate authority and what it signed for this machine; made when it is not there.",
+    help="Directory of Warren's own certificate authority and this machine's certificates; made if it is missing.",
 )  # fmt: skip
 
 
@@ -51,9 +51,9 @@ def cli() -> None:
 @cli.command()
 @database
 def upgrade(url: str) -> None:
-    """Create the tables, or bring them to this version's.
+    """Create the tables, or upgrade them to this version.
 
-    Safe to repeat. All of it happens, or nothing.
+    Safe to repeat. If it fails, nothing is changed.
     """
     with opened(url) as engine:
         migrate.upgrade(engine)
@@ -63,17 +63,17 @@ def upgrade(url: str) -> None:
 @cli.command()
 @database
 def check(url: str) -> None:
-    """Say whether the tables are those of this version."""
+    """Check that the tables are those of this version."""
     with opened(url) as engine:
         migrate.check(engine)
-        click.echo(f"The database is at schema {migrate.head()}, as this version wants it.")
+        click.echo(f"The database is at schema {migrate.head()}, as this version needs it.")
 
 
 @cli.command()
 @database
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def backup(url: str, file: Path) -> None:
-    """Write everything to FILE, which any database can be restored from.
+    """Write everything to FILE, from which either kind of database can be restored.
 
     Warren may be running. The file holds password hashes: only its owner can read it.
     """
@@ -98,7 +98,7 @@ def backup(url: str, file: Path) -> None:
 def restore(url: str, file: Path, force: bool) -> None:
     """Fill an empty database from FILE.
 
-    Controllers and agents that are running take up what is restored by themselves.
+    Running controllers and agents follow the restored state by themselves.
     """
     with opened(url) as engine:
         rows = backups.restore(engine, file, force=force)
@@ -112,13 +112,13 @@ def restore(url: str, file: Path, force: bool) -> None:
     "--password-file",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="Holds the password; made with a random one if it is missing.",
+    help="File with the password; made with a random one if it is missing.",
 )
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="Gets an API token; kept if it holds one that is valid.",
+    help="File for an API token; a valid token in it is kept.",
 )
 def init_admin(url: str, name: str, password_file: Path, token_file: Path) -> None:
     """Make the first administrator and an API token.

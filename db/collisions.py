@@ -38,7 +38,7 @@ class Collision(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """After the name of a subnet."""
+        """What follows the name of a subnet in a sentence."""
         return f"overlaps {self.cidr} of network {self.network}, and {self.who} would reach both"
 
 
@@ -57,7 +57,7 @@ class Pair(NamedTuple):
     @property
     def remedy(self) -> str:
         apart = self.network if self.private else self.other.network
-        return f"make one of them anew elsewhere, or set one apart (`warren network update {apart} --isolated`)"
+        return f"create one of them with other addresses, or isolate one (`warren network update {apart} --isolated`)"
 
 
 class _Reacher(NamedTuple):
@@ -147,7 +147,7 @@ def _reachers(session: Session, place: Place) -> Sequence[_Reacher]:
 
 
 def _reached(reachers: Sequence[_Reacher], peers: dict[int, set[int]], flat: bool) -> ColumnElement[bool]:
-    """That one of the reachers reaches a network: `_reaches` for all rows at once."""
+    """The condition that one of the reachers reaches a network: `_reaches` for all rows at once."""
     if not reachers:
         return false()
     conditions: list[ColumnElement[bool]] = [

@@ -215,7 +215,7 @@ def computed(session: Session, now: datetime | None = None) -> int:
 
 
 def lag(session: Session, concerned: Collection[int], now: datetime | None = None) -> Lag:
-    """As it is now; of names, what the hosts `concerned` know, by id."""
+    """The lag at this moment; `concerned` are the ids of hosts whose names matter."""
     now = now or utcnow()
     asked = {"hosts": sorted(concerned), "listening": now - directory.ALIVE}
     return Lag(computed(session, now), session.execute(_LAGGING, asked).all())

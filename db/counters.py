@@ -106,7 +106,7 @@ _Open = dict[tuple[str, int], Counter[int]]
 
 
 def _open(session: Session) -> _Open | None:
-    """As the agents that are heard of tell; None if one of them cannot."""
+    """The open connections that agents report; None if an agent that is heard of cannot count them."""
     query = select(HostStatus.agent_report).where(HostStatus.agent_seen_at >= utcnow() - hosts.SILENT_AFTER)
     found: _Open = {}
     for report in session.execute(query).scalars():

@@ -107,7 +107,7 @@ def which(
     wanted += [] if host is None else [Host.name == host]
     if state is not None:
         if state not in STATES:
-            raise Invalid(f"{state!r} is no state of an endpoint", f"use {', '.join(STATES)}", "state")
+            raise Invalid(f"{state!r} is not a state of an endpoint", f"use {', '.join(STATES)}", "state")
         said = select(EndpointStatus.endpoint_id).where(EndpointStatus.endpoint_id == Endpoint.id)
         wanted.append(~said.exists() if state == "pending" else said.where(EndpointStatus.state == state).exists())
     return wanted

@@ -17,8 +17,9 @@ from db import hosts, networks, tenants, transport
 from db.addressing import IPNetwork, parse_address, parse_cidr
 from db.changes import Transaction
 from db.errors import Conflict, Forbidden, NotFound
-from db.layout import Layout, Span, held
+from db.layout import Layout
 from db.names import qualified
+from db.subnetting import held_spans
 from db.tables import Network, Subnet, Tenant
 
 ALLOWED = "warren/engine-networks"
@@ -98,11 +99,11 @@ def withdraw(tx: Transaction, host: str, name: str) -> bool:
 
 
 def _known(session: Session, name: str) -> Network | None:
-    tenant, short = qualified(name, "network", "network")
+    tenant, _ = qualified(name, "network", "network")
     if session.execute(select(Tenant.id).where(Tenant.name == tenant)).scalar() is None:
         raise NotFound(f"there is no tenant {tenant}", f"create it with `warren tenant create {tenant}`", "network")
     try:
-        return networks.get(session, f"{tenant}/{short}")
+        return networks.get(session, name)
     except NotFound:
         return None
 
@@ -127,7 +128,7 @@ def _refuse_difference(session: Session, known: Network, said: Said) -> None:
         raise Conflict(f"network {name} is not isolated", "do not ask for an internal one", "isolated")
     if said.isolated and known.outbound:
         raise Conflict(
-            f"network {name} lets its endpoints out, and an internal one does not",
+            f"network {name} lets its endpoints reach the outside, and an internal one does not",
             f"close it with `warren network update {name} --no-outbound`, or do not ask for an internal one",
             "isolated",
         )
@@ -154,14 +155,10 @@ def _refuse_to_give(name: str, by_cidr: Mapping[IPNetwork, Subnet], text: str) -
     address = parse_address(text, "auxiliary address", "aux_addresses")
     for cidr, subnet in by_cidr.items():
         offset = int(address) - int(cidr.network_address)
-        if address.version == cidr.version and any(first <= offset <= last for first, last in _held(cidr, subnet)):
+        if address.version == cidr.version and any(first <= offset <= last for first, last in held_spans(subnet)):
             return
     raise Conflict(
         f"network {name} gives auxiliary address {text} to its endpoints",
         f"exclude it with `warren network update {name} --exclude {text}`, or leave it out",
         "aux_addresses",
     )
-
-
-def _held(cidr: IPNetwork, subnet: Subnet) -> list[Span]:
-    return held(cidr, subnet.gateway, subnet.excludes, subnet.aux)

@@ -38,7 +38,7 @@ class Conflict(DomainError):
 
 
 class CollidesElsewhere(Conflict):
-    """With what is another tenant's. `discreet` is the same for those who may not know of that one."""
+    """It collides with another tenant's object. `discreet` is the problem for those who may not know of that tenant."""
 
     def __init__(self, problem: str, remedy: str, field: str, discreet: str) -> None:
         super().__init__(problem, remedy, field)

@@ -17,9 +17,9 @@ from db.tables import Endpoint, Host, HostStatus, Network, Pool, Publication, Sh
 from db.wanted import MESH_CHANGED, PORTS_CHANGED
 
 MESH = select(func.max(Publication.mesh)).where(Publication.endpoint_id == Endpoint.id).scalar_subquery()
-"""Of an endpoint in a query: its number among those that all hosts publish, if any."""
+"""In a query for endpoints: the endpoint's number among those that all hosts publish, if it has one."""
 PUBLISHED = select(Publication.id).where(Publication.endpoint_id == Endpoint.id).correlate(Endpoint).exists()
-"""Of an endpoint in a query: whether any host publishes it."""
+"""In a query for endpoints: whether any host publishes the endpoint."""
 ANY = {"0.0.0.0": 4, "::": 6}
 
 
@@ -38,7 +38,7 @@ class Taken(NamedTuple):
 
 
 def rows() -> Select[Publication]:
-    """Publications, with their endpoints, those's tenants, hosts and networks."""
+    """Publications with their endpoints, and the endpoints' tenants, hosts and networks."""
     return (
         select(Publication)
         .join(Publication.endpoint)
@@ -58,7 +58,7 @@ def take_turn(session: Session) -> None:
 
 
 def taken(session: Session, protocol: str, host_ip: str, host_id: int | None) -> Taken:
-    """Of one host, or of any (None)."""
+    """What is taken on one host, or on any (None)."""
     there, report = rows().where(Publication.protocol == protocol), select(Host.name, HostStatus.agent_report)
     report = report.join(HostStatus, HostStatus.host_id == Host.id)
     if host_id is not None:
@@ -88,7 +88,7 @@ def check(taken: Taken, protocol: str, ports: range, endpoint: Endpoint, lead: s
             raise CollidesElsewhere(f"{problem} {whose}", remedy, "host_port", f"{problem} another tenant")
     for where, port in sorted(taken.listening):
         if port in ports:
-            problem = f"{lead}port {protocol}/{port} of host {where} is in use: a program of the host's listens"
+            problem = f"{lead}port {protocol}/{port} of host {where} is in use: a program of the host listens"
             raise Conflict(problem, remedy or "choose another port, or end that program", "host_port")
     if both := _first(taken.tunnels, ports):
         problem = f"{lead}port {protocol}/{both} of every host is for tunnels, whose packets an endpoint would get"

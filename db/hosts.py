@@ -56,7 +56,7 @@ def create(
     session.flush()
     session.add(HostTraffic(host_id=host.id))
     tx.record("host", host.id, "create", host_id=host.id)
-    _tell_others(tx)
+    tell_agents(tx)
     return host, tokens.create(tx, "enrol", name=f"enrol {name}", host_id=host.id)[1]
 
 
@@ -147,18 +147,14 @@ def _assign(tx: Transaction, host: Host, values: Mapping[str, object]) -> None:
         tx.session.flush()
         tx.record("host", host.id, "update", host_id=host.id)
     if (host.address, host.mtu) != before:
-        _tell_others(tx)
+        # Agents know the other hosts' addresses, and the MTU of endpoints everywhere follows from all hosts'.
+        tell_agents(tx)
 
 
 def _without_old_prefix(host: Host, values: dict[str, object]) -> dict[str, object]:
     """A prefix length is that of one family: when the address becomes one of the other, the agent reports the new."""
     other = host.address and "address" in values and (":" in str(values["address"])) != (":" in host.address)
     return values | {"prefix": None} if other else values
-
-
-def _tell_others(tx: Transaction) -> None:
-    """Agents know the other hosts' addresses, and endpoints everywhere have an MTU that follows from all hosts'."""
-    tell_agents(tx)
 
 
 def delete(tx: Transaction, name: str, *, force: bool = False, version: int | None = None) -> None:
@@ -184,7 +180,7 @@ def delete(tx: Transaction, name: str, *, force: bool = False, version: int | No
     session.flush()
     allocate.delete_pool(session, host.pool_id)
     tx.record("host", host.id, "delete", host_id=host.id)
-    _tell_others(tx)
+    tell_agents(tx)
 
 
 def new_enrol_token(tx: Transaction, name: str) -> str:
@@ -219,7 +215,7 @@ def enrol(
     agent_token = tokens.create(tx, "agent", name=f"agent {host.name}", host_id=host.id)[1]
     session.flush()
     tx.record("host", host.id, "update", host_id=host.id)
-    _tell_others(tx)
+    tell_agents(tx)
     return host, agent_token
 
 

@@ -38,7 +38,7 @@ from db.tables import (
 
 NEARLY_FULL = 0.9
 MOST_NAMED = 10_000
-"""In one statement: SQLite takes 32,766 values."""
+"""At most so many values in one statement: SQLite takes 32,766."""
 Kind = Literal[
     "claim-without-endpoint",
     "endpoint-without-claim",
@@ -168,7 +168,7 @@ def check(session: Session, now: datetime) -> list[Difference]:
 
 
 def collect(tx: Transaction) -> list[Difference]:
-    """Repairs what can be repaired; what was found, of which those with a `repair` are no more."""
+    """Repairs what can be repaired. Returns all differences that were found; those with a `repair` are gone now."""
     # One at a time, and nobody attaches or detaches meanwhile: what is compared must not change between two looks.
     session = tx.session
     session.execute(select(Network.id).order_by(Network.id).with_for_update())
@@ -242,7 +242,7 @@ def _claims(session: Session, name: str, subnet: Subnet) -> Iterator[Difference]
         yield Difference("claim-without-endpoint", ip, sentence, "free the address", (subnet.pool_id, number))
     for number in sorted((users_of.keys() | kept) - claimed):
         ip = str(address_at(network, number))
-        whose = f"is endpoint {users_of[number]}'s" if number in users_of else "is nobody's to have"
+        whose = f"is endpoint {users_of[number]}'s" if number in users_of else "is kept from endpoints"
         sentence = f"address {ip} of network {name} {whose}, and is not claimed"
         yield Difference("endpoint-without-claim", ip, sentence, "claim the address", (subnet.pool_id, number))
 

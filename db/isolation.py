@@ -122,7 +122,7 @@ def end_peerings(tx: Transaction, tenant: Tenant) -> None:
 def set_mode(tx: Transaction, mode: str, *, version: int | None = None) -> Isolation:
     """`flat`: every tenant's routable networks reach every other's; `multitenant`: zones and peerings decide."""
     if mode not in (FLAT, MULTITENANT):
-        raise Invalid(f"{mode!r} is no isolation", f"use {FLAT} or {MULTITENANT}", "isolation")
+        raise Invalid(f"{mode!r} is not an isolation mode", f"use {FLAT} or {MULTITENANT}", "isolation")
     zones.take_turn(tx.session)
     now = isolation(tx.session)
     check_version(now, version, "the cluster")
@@ -197,8 +197,8 @@ def _move(tx: Transaction, tenant: Tenant, zone: int) -> None:
 def _refuse_system(tenant: Tenant) -> None:
     if tenant.name == SYSTEM and tenant.zone == GLOBAL:
         raise Conflict(
-            f"tenant {SYSTEM} cannot be set apart: what all tenants need runs in it",
-            "set one of its networks apart (`warren network update --isolated`), or write a policy about its endpoints",
+            f"tenant {SYSTEM} cannot be isolated: what all tenants need runs in it",
+            "isolate one of its networks (`warren network update --isolated`), or write a policy about its endpoints",
             "tenant",
         )
 

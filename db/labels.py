@@ -46,7 +46,7 @@ def with_name(labels: Mapping[str, str], name: str) -> dict[str, str]:
 def without_name(labels: Mapping[str, str | None], name: str) -> dict[str, str | None]:
     """What is to be stored of labels that somebody gives a tenant. Its name may be among them, but no other."""
     if labels.get(NAME_LABEL, name) != name:
-        raise Invalid(f"label {NAME_LABEL} of tenant {name} is {name} and stays so", "leave it out", "labels")
+        raise Invalid(f"label {NAME_LABEL} of tenant {name} is {name} and cannot be changed", "leave it out", "labels")
     return {key: value for key, value in labels.items() if key != NAME_LABEL}
 
 
@@ -71,6 +71,6 @@ def valid_ports(ports: Iterable[Mapping[str, Any]] | None) -> list[dict[str, Any
 def _valid_key(key: str) -> None:
     prefix, slash, name = key.rpartition("/")
     if slash and (len(prefix) > 253 or not _PREFIX.fullmatch(prefix)):
-        raise Invalid(f"label {key!r} has a prefix that is no DNS name", "write it like example.org/name", "labels")
+        raise Invalid(f"label {key!r} has a prefix that is not a DNS name", "write it like example.org/name", "labels")
     if not _NAME.fullmatch(name):
         raise Invalid(f"label {key!r} is not a label name", _NAME_RULE, "labels")

@@ -65,9 +65,9 @@ class Laid(NamedTuple):
 def lay(subnets: Sequence[IPNetwork], layout: Layout) -> list[Laid]:
     """Each subnet with what was said of it. Refuses what belongs to none."""
     if layout.plan not in (SHARED, PER_HOST):
-        raise Invalid(f"{layout.plan!r} is no plan for addresses", f"use {SHARED} or {PER_HOST}", "plan")
+        raise Invalid(f"{layout.plan!r} is not an address plan", f"use {SHARED} or {PER_HOST}", "plan")
     if layout.plan == SHARED and (layout.block_sizes or layout.strict):
-        raise Invalid("a network whose hosts share its addresses has no blocks", f"use the plan {PER_HOST}", "plan")
+        raise Invalid(f"only networks with the plan {PER_HOST} have blocks", f"use the plan {PER_HOST}", "plan")
     ranges = _once(subnets, ((parse_cidr(text, "ip_ranges", "range"), text) for text in layout.ranges))
     gateways = _gateways(subnets, layout.gateways)
     excludes = _excludes(subnets, layout.excludes)
@@ -198,7 +198,7 @@ def _excludes(subnets: Sequence[IPNetwork], texts: Sequence[str]) -> dict[IPNetw
             count += one.num_addresses
         if count > MOST_EXCLUDED:
             problem = f"with {text} more than {MOST_EXCLUDED} addresses are excluded"
-            raise Invalid(problem, "say with --ip-range which ones to use", "excludes")
+            raise Invalid(problem, "give the ones to use with --ip-range", "excludes")
     return found
 
 
@@ -209,7 +209,7 @@ def _excluded(text: str) -> list[IPNetwork]:
     low = parse_address(first, "excluded", "excludes")
     high = parse_address(last, "excluded", "excludes") if dash else low
     if low.version != high.version or int(low) > int(high):
-        raise Invalid(f"{text!r} is no range of addresses", "write it like 10.20.0.10-10.20.0.20", "excludes")
+        raise Invalid(f"{text!r} is not a range of addresses", "write it like 10.20.0.10-10.20.0.20", "excludes")
     return list(ipaddress.summarize_address_range(cast(Any, low), cast(Any, high)))
 
 
@@ -262,5 +262,5 @@ def _first_free(subnet: IPNetwork, taken: list[Span]) -> IPAddress:
         if low <= first <= high:
             first = high + 1
     if first > last:
-        raise Invalid(f"nothing of subnet {subnet} is left for its gateway", "exclude less", "excludes")
+        raise Invalid(f"no address of subnet {subnet} is left for its gateway", "exclude fewer addresses", "excludes")
     return subnet[first]

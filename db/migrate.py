@@ -34,7 +34,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
 
 
 def downgrade(engine: Engine, revision: str) -> None:
-    """To an earlier revision, or `base` for nothing at all."""
+    """Back to an earlier migration, or to `base`, which is an empty database."""
     with changing(engine) as connection:
         _run(connection, lambda config: command.downgrade(config, revision))
 

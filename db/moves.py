@@ -32,7 +32,7 @@ def move(
     mac: str | None,
     entitled: bool,
 ) -> None:
-    """To where `there` says, with everything that others know it by."""
+    """Moves an endpoint to the host and container in `there`. Whatever others know it by stays."""
     session = tx.session
     endpoint = session.get(Endpoint, row.id, with_for_update=True)
     if endpoint is None:  # removed since `row` was read
@@ -50,7 +50,7 @@ def move(
     stays = old_host.id == there["host_id"]
     if not (stays or entitled or endpoint.move_to == at.host):
         problem = f"endpoint {name} is on host {old_host.name}, and host {at.host} may not take it"
-        raise Forbidden(problem, f"let it with `warren endpoint move {name} --to {at.host}`", "move")
+        raise Forbidden(problem, f"allow it with `warren endpoint move {name} --to {at.host}`", "move")
     endpoint.move_to = None
     if not stays:
         host_ports.move(tx, endpoint, session.get_one(Host, there["host_id"]))

@@ -76,7 +76,7 @@ Row = dict[str, Any]
 
 
 class Entry(NamedTuple):
-    """Of the audit log: what it is filed under, and the text around its number, the hash before it and its revision."""
+    """An entry of the audit log: its columns, and the text around its number, the previous hash and its revision."""
 
     actor: str
     noun: str

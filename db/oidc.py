@@ -47,7 +47,7 @@ def end(tx: Transaction, state: str, browser: str) -> Begun | None:
 def user(tx: Transaction, issuer: str, subject: str, name: str) -> User:
     """Who that is here; a new user when it is nobody yet. Raises Invalid and Conflict."""
     if len(subject) > 255:
-        raise Invalid("the provider's number for this person is too long", "255 characters are taken", "sub")
+        raise Invalid("the provider's identifier of this user is too long", "255 characters are accepted", "sub")
     query = select(User).join(OidcIdentity, OidcIdentity.user_id == User.id)
     known = OidcIdentity.issuer == issuer, OidcIdentity.subject == subject
     found = tx.session.execute(query.where(*known)).scalar_one_or_none()
@@ -58,7 +58,7 @@ def user(tx: Transaction, issuer: str, subject: str, name: str) -> User:
     taken = found and tx.session.execute(select(OidcIdentity.user_id).where(OidcIdentity.user_id == found.id)).first()
     if found is not None and (found.password or taken):
         raise Conflict(
-            f"there is a user {here} already, who is somebody else", "ask an administrator for another name", "name"
+            f"the user name {here} belongs to somebody else", "ask an administrator for another name", "name"
         )
     found = found or users.create(tx, here)
     tx.session.add(OidcIdentity(issuer=issuer, subject=subject, user_id=found.id))

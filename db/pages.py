@@ -16,7 +16,7 @@ Row = TypeVar("Row")
 _Text = ColumnElement[str] | InstrumentedAttribute[str] | InstrumentedAttribute[str | None]
 MAX_LIMIT = 1000
 SEPARATOR = "~"
-"""In a cursor, between the order, the value and the name."""
+"""Separates the order, the value and the name in a cursor."""
 
 
 class Page(NamedTuple, Generic[Row]):
@@ -34,7 +34,7 @@ class Sort(NamedTuple):
 
 
 def number(text: str) -> int:
-    """Of a cursor, as any database takes it."""
+    """The number in a cursor. Raises ValueError for one that no database can hold."""
     value = int(text)
     if value.bit_length() > 63:
         raise ValueError(f"{value} is too large")
@@ -49,7 +49,7 @@ def moment(text: str) -> datetime:
 
 
 def created(row: Any) -> str:
-    """Of a row, for `Sort` with `moment`."""
+    """When a row was created, as text that `moment` reads."""
     return str(row.created_at.isoformat())
 
 
@@ -81,7 +81,7 @@ def page(
     by = None if key == own else (sorts or {}).get(key)
     if by is None and key != own:
         remedy = f"use {', '.join([own, *(sorts or {})])}, with - before it the other way round"
-        raise Invalid(f"{sort!r} is no order of this list", remedy, "sort")
+        raise Invalid(f"{sort!r} is not an order of this list", remedy, "sort")
     if cursor is not None:
         ordered, _, after = cursor.partition(SEPARATOR)
         value, _, last = after.rpartition(SEPARATOR) if by is not None else ("", "", after)

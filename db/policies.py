@@ -60,7 +60,7 @@ def get(session: Session, name: str) -> Policy:
     """`TENANT/NAME`, or the name of one of the cluster's."""
     policy = session.execute(_query().where(_named(name))).scalar_one_or_none()
     if policy is None:
-        raise NotFound(f"there is no policy {name}", "`warren policy list` tells which there are", "policy")
+        raise NotFound(f"there is no policy {name}", "list them with `warren policy list`", "policy")
     return policy
 
 
@@ -99,7 +99,7 @@ def _name(row: Policy) -> str:
 
 
 def saying_names(session: Session) -> Iterator[Policy]:
-    """Those of which rules may say DNS names, and whose documents hold such a word."""
+    """Policies whose rules may have DNS names: their documents hold a field of that name."""
     words = or_(*(cast(Policy.document, String).contains(word) for word in ("dnsName", "domainNames")))
     kinds = (*FIREWALLS, "ClusterNetworkPolicy")
     return iter(session.execute(_query().where(Policy.kind.in_(kinds), words)).scalars())

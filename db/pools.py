@@ -70,7 +70,7 @@ def create(tx: Transaction, name: str, cidr: str, *, prefix: int | None = None) 
 def get(session: Session, name: str) -> AddressPool:
     pool = session.execute(select(AddressPool).where(AddressPool.name == name)).scalar_one_or_none()
     if pool is None:
-        raise NotFound(f"there is no pool {name}", "`warren pool list` shows those there are", "pool")
+        raise NotFound(f"there is no pool {name}", "list them with `warren pool list`", "pool")
     return pool
 
 
@@ -98,7 +98,7 @@ def find(
 def set_state(tx: Transaction, name: str, state: str, *, version: int | None = None) -> AddressPool:
     """What is carved of the pool stays, whatever the state."""
     if state not in STATES:
-        raise Invalid(f"{state!r} is no state of a pool", f"use {', '.join(STATES)}", "state")
+        raise Invalid(f"{state!r} is not a state of a pool", f"use {', '.join(STATES)}", "state")
     pool = get(tx.session, name)
     check_version(pool, version, f"pool {name}")
     if assign(pool, state=state):
@@ -193,7 +193,7 @@ def refuse_draining(subnet: Subnet, network: str) -> None:
 
 def draining(cidr: str, network: str) -> Conflict:
     remedy = f"add a subnet with `warren network subnet add {network}`"
-    return Conflict(f"subnet {cidr} of network {network} is of a pool that is being drained", remedy)
+    return Conflict(f"subnet {cidr} of network {network} is from a pool that is being drained", remedy)
 
 
 def used(session: Session, pools: Sequence[AddressPool]) -> dict[int, int]:

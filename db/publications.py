@@ -19,11 +19,11 @@ from db.wanted import MESH_CHANGED, goes_out
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 MOST_PORTS = 1024
-"""Of one publication."""
+"""At most so many ports in one publication."""
 CHOSEN = range(32768, 61000)
 """Where a host's port is chosen when none is asked for: where Linux chooses by itself, so that nobody counts on one."""
 AT_ONCE = 500
-"""Of ids in one query; databases take no more than some thousands."""
+"""At most so many ids in one query; databases take no more than some thousands."""
 MESH_LABEL, ALLOW = "warren/engine-mesh", "allow"
 """The label of a tenant whose runtimes may publish by all hosts, and so take ports of others than their own. Only an
 administrator labels a tenant."""
@@ -96,7 +96,7 @@ def of_endpoint(session: Session, id: int) -> list[Publication]:
 
 
 def leading_to(session: Session, ids: Iterable[int], network_ids: Iterable[int]) -> list[Publication]:
-    """Those of some endpoints, and of all of some networks."""
+    """The publications of some endpoints, and of all endpoints of some networks."""
     found: dict[int, Publication] = {}
     for column, wanted in ((Endpoint.id, sorted(ids)), (Endpoint.network_id, sorted(network_ids))):
         for first in range(0, len(wanted), AT_ONCE):
@@ -237,7 +237,7 @@ def _checked(wish: Wish) -> str:
     except ValueError:
         raise Invalid(f"{wish.host_ip!r} is not an address", "write it like 192.0.2.11", "host_ip") from None
     if wish.mesh and str(address) not in host_ports.ANY:
-        problem = f"{address} is an address of one host, and a mesh is open by all"
+        problem = f"{address} is an address of one host, and a mesh port is published on all"
         raise Invalid(problem, "leave it out, or use 0.0.0.0 or :: for one family", "host_ip")
     return str(address)
 

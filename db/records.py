@@ -50,11 +50,11 @@ def set_domain(tx: Transaction, domain: str, *, version: int | None = None) -> D
     text = domain.rstrip(".").lower()
     if len(text) > LONGEST_DOMAIN or not _DOMAIN.fullmatch(text):
         rule = f"use labels of letters, digits and '-' joined by dots, {LONGEST_DOMAIN} characters at most"
-        raise Invalid(f"{domain!r} is no DNS domain", rule, "domain")
+        raise Invalid(f"{domain!r} is not a DNS domain", rule, "domain")
     if "." not in text:
         raise Invalid(f"domain {domain!r} is a single label", "use one like warren.internal", "domain")
     if text.split(".")[-1] == "arpa":
-        raise Invalid(f"domain {domain!r} is kept for addresses", "use one like warren.internal", "domain")
+        raise Invalid(f"domain {domain!r} is reserved for reverse look-ups", "use one like warren.internal", "domain")
     if text == now.domain:
         return now
     new = Dns(text, now.version + 1)

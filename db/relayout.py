@@ -103,7 +103,8 @@ def _exclude(tx: Transaction, network: Network, subnet: Subnet, laid: Laid) -> N
 
 def _set_strict(session: Session, network: Network, strict: bool) -> None:
     if network.plan != PER_HOST:
-        raise Invalid(f"hosts share the addresses of network {network.qualified_name}", "leave it out", "strict")
+        name = network.qualified_name
+        raise Invalid(f"network {name} has no blocks, its hosts share its addresses", "leave it out", "strict")
     if strict and (borrowed := _borrowed(session, network)):
         raise Conflict(
             f"network {network.qualified_name} cannot be strict: {shortened(borrowed)}",

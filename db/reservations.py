@@ -52,7 +52,7 @@ def create(
     if expires_at is not None and expires_at.tzinfo is None:
         raise Invalid(f"{expires_at} has no time zone", "write it like 2026-12-31T12:00:00Z", "expires_at")
     if expires_at is not None and expires_at <= tx.now:
-        raise Invalid(f"{expires_at.isoformat()} is in the past", "give a time to come", "expires_at")
+        raise Invalid(f"{expires_at.isoformat()} is in the past", "give a later time", "expires_at")
     row = _locked(session, network)
     expire(session, row.id, tx.now)
     if there := of(session, row.id, name):
@@ -88,7 +88,7 @@ def find(
 
 
 def by_network(session: Session, ids: Sequence[int]) -> dict[int, list[Reservation]]:
-    """The same of several networks."""
+    """The reservations of several networks, by network id."""
     found: dict[int, list[Reservation]] = {id: [] for id in ids}
     for one in _rows(session, Subnet.network_id.in_(ids)):
         found[one.subnet.network_id].append(one)
@@ -96,7 +96,7 @@ def by_network(session: Session, ids: Sequence[int]) -> dict[int, list[Reservati
 
 
 def _rows(session: Session, *where: ColumnElement[bool]) -> Sequence[Reservation]:
-    """By name, then by subnet."""
+    """Reservations, by name and then by subnet."""
     query = select(Reservation).join(Reservation.subnet).options(contains_eager(Reservation.subnet)).where(*where)
     return session.execute(query.order_by(Reservation.name, Reservation.subnet_id)).scalars().all()
 
@@ -110,7 +110,7 @@ def remove(tx: Transaction, network: str, name: str) -> None:
     row = _locked(tx.session, network)
     keys = [(one.subnet_id, one.ip) for one in of(tx.session, row.id, name)]
     if not keys:
-        remedy = f"`warren reservation list {network}` shows those there are"
+        remedy = f"list them with `warren reservation list {network}`"
         raise NotFound(f"network {network} has no reservation for {name}", remedy, "name")
     _give_up(tx.session, keys, tx.now)
     tx.note("network", row.id, "update")

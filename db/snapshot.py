@@ -28,7 +28,7 @@ _BATCH = 500
 _PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 
 Ids = Sequence[int] | None
-"""Which rows; None is all of them."""
+"""The ids of the rows to load; None: all."""
 
 
 class _Query(NamedTuple):

@@ -30,7 +30,7 @@ def storage(session: Session) -> Storage:
 
 
 def counts(session: Session) -> dict[str, int]:
-    """Of each noun, and of endpoints that are `down`."""
+    """How many there are of each noun, and how many endpoints are `down`."""
     found = {noun: count(session, noun) for noun in ("tenants", "networks", "hosts", "endpoints", "policies")}
     down = select(func.count()).select_from(Endpoint).join(Endpoint.status).where(EndpointStatus.state == "down")
     return found | {"down": session.execute(down).scalar_one()}

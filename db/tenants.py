@@ -151,7 +151,7 @@ def _directions(given: Sequence[str]) -> list[str]:
     """Each once, ingress first."""
     for direction in given:
         if direction not in DIRECTIONS:
-            raise Invalid(f"{direction!r} is no direction", f"use {' or '.join(DIRECTIONS)}", "default_deny")
+            raise Invalid(f"{direction!r} is not a direction", f"use {' or '.join(DIRECTIONS)}", "default_deny")
     return [direction for direction in DIRECTIONS if direction in given]
 
 

@@ -46,13 +46,13 @@ def create(
     if role in ("agent", "enrol") and host_id is None:
         raise Invalid(f"a token for role {role} is bound to a host", "use `warren host token NAME`", "role")
     if role == "operator" and tenant is None:
-        raise Invalid("there is no operator of the whole cluster", "name a tenant, or use admin or viewer", "role")
+        raise Invalid("the role operator is for one tenant", "name a tenant, or use admin or viewer", "role")
     if role in ("agent", "enrol", "cni") and tenant is not None:
-        raise Invalid(f"a token for role {role} is not kept to a tenant", "leave the tenant out", "tenant")
+        raise Invalid(f"a token for role {role} is not limited to a tenant", "leave the tenant out", "tenant")
     if expires_at is not None and expires_at.tzinfo is None:
         raise Invalid(f"{expires_at} has no time zone", "write it like 2030-01-31T12:00:00Z", "expires_at")
     if expires_at is not None and expires_at <= tx.now:
-        raise Invalid(f"{expires_at.isoformat()} is in the past", "give a time to come", "expires_at")
+        raise Invalid(f"{expires_at.isoformat()} is in the past", "give a later time", "expires_at")
     secret = secrets.token_hex(32)
     token = Token(
         name=name,

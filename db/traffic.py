@@ -66,13 +66,13 @@ def carry(session: Session, tunnels: Mapping[int, Mapping[int, Sequence[int]]]) 
 
 
 def latest(session: Session) -> list[Latest]:
-    """Of all hosts."""
+    """The newest counters of all hosts."""
     t = HostTraffic
     return [Latest(*row) for row in session.execute(select(t.host_id, t.counted_at, t.endpoints, t.tunnels))]
 
 
 def of_endpoints(session: Session, endpoints: Iterable[tuple[int, int]]) -> Total:
-    """Of endpoints by their ids and their hosts'. What another host says of them is not looked at."""
+    """The total of endpoints, given with their hosts' ids. What other hosts say of an endpoint is ignored."""
     by_host: dict[int, list[int]] = {}
     for id, host_id in endpoints:
         by_host.setdefault(host_id, []).append(id)

@@ -20,7 +20,7 @@ from db.tables import Endpoint, Host, Network, Publication, Setting
 
 TUNNEL_PORTS = "tunnel_ports"
 UNDERLAY_MTU = 1500
-"""Of a cluster without hosts, in bytes."""
+"""The underlay's MTU while there are no hosts, in bytes."""
 TUNNELS_CHANGED = "tunnels"
 """The noun of a change of which tunnels bridges need; its id is the cluster's."""
 TUNNELS_REVISION = "tunnels_revision"
@@ -74,7 +74,7 @@ def mtus(session: Session) -> dict[str, int]:
 
 
 def udp_ports(session: Session) -> dict[str, int]:
-    """Of those tunnels that have one, by transport."""
+    """The UDP ports of the tunnels that have one, by transport."""
     said = session.execute(select(Setting.value).where(Setting.name == TUNNEL_PORTS)).scalar_one_or_none() or {}
     return {
         one.name: int(said.get(one.name, one.port.udp_port))
@@ -127,7 +127,7 @@ def check(network: Network) -> None:
         )
     if network.cross_subnet and network.transport != HOST_GW.name:
         raise Invalid(
-            f"network {name}: cross-subnet says what host-gw does between segments, not {network.transport}",
+            f"network {name}: cross-subnet is an option of host-gw, not of {network.transport}",
             "leave it out",
             "cross_subnet",
         )

@@ -73,5 +73,5 @@ def refuse_host(session: Session, host: str, text: str) -> None:
 
 
 def _address_of(target: str) -> str:
-    """As `tcp:192.0.2.1:6653` or `ssl:[2001:db8::1]:6653` has it."""
+    """The address in a target such as `tcp:192.0.2.1:6653` or `ssl:[2001:db8::1]:6653`."""
     return re.sub(r"^\w+:\[?|\]?:\d+$", "", target)

@@ -17,11 +17,12 @@ from lab.options import CHOSEN, DEFAULT, of_lab
 if TYPE_CHECKING:
     from lab.lab import Lab
 
-DEFAULT_PORT = 8080
+how_many = click.option("--hosts", type=click.IntRange(1, MAX_HOSTS), help="Number of hosts; default: 3.")
+at_port = click.option("--port", default=8080, show_default=True, help="Port of the API on 127.0.0.1, if it is free.")
 
 
 @click.group()
-@click.option("-l", "--name", envvar="WARREN_LAB", default=DEFAULT, show_default=True, help="Which lab.")
+@click.option("-l", "--name", envvar="WARREN_LAB", default=DEFAULT, show_default=True, help="Name of the lab.")
 @click.pass_context
 def cli(ctx: click.Context, name: str) -> None:
     """Hosts, switches and containers' namespaces on this machine, to try Warren and to test it. Needs root.
@@ -36,19 +37,17 @@ def cli(ctx: click.Context, name: str) -> None:
 
 
 @cli.command()
-@click.option("--hosts", type=click.IntRange(1, MAX_HOSTS), help="How many hosts; 3 if not given.")
-@click.option(
-    "--port", default=DEFAULT_PORT, show_default=True, help="Where people find the API on 127.0.0.1, if free."
-)
-@click.option("--docker", is_flag=True, help="A Docker engine for each host, too.")
-@click.option("--podman", is_flag=True, help="A Podman for each host, too.")
+@how_many
+@at_port
+@click.option("--docker", is_flag=True, help="Also a Docker engine for each host.")
+@click.option("--podman", is_flag=True, help="Also a Podman for each host.")
 @printing
 @of_lab
 @click.pass_obj
 def up(context: Context, lab: Lab, hosts: int | None, port: int, docker: bool, podman: bool) -> None:
     """Start a lab, or what is missing of it.
 
-    A second time is quick and harmless. More hosts may be asked for later, not fewer.
+    Doing it again is quick and harmless. The number of hosts can be raised later, but not lowered.
 
     \b
     Example:
@@ -66,9 +65,7 @@ def up(context: Context, lab: Lab, hosts: int | None, port: int, docker: bool, p
 @of_lab
 @click.pass_obj
 def down(context: Context, lab: Lab) -> None:
-    """End a lab, without remains.
-
-    No process, namespace, device or socket of it is left.
+    """End a lab. No process, namespace, device or socket of it is left.
 
     \b
     Example:
@@ -80,15 +77,13 @@ def down(context: Context, lab: Lab) -> None:
 
 
 @cli.command()
-@click.option("--hosts", type=click.IntRange(1, MAX_HOSTS), help="How many hosts; 3 if not given.")
-@click.option(
-    "--port", default=DEFAULT_PORT, show_default=True, help="Where people find the API on 127.0.0.1, if free."
-)
+@how_many
+@at_port
 @printing
 @of_lab
 @click.pass_obj
 def demo(context: Context, lab: Lab, hosts: int | None, port: int) -> None:
-    """Start a lab with two tenants and prove them apart.
+    """Start a lab with two tenants and prove that they are isolated.
 
     Both have endpoints on every host, and every endpoint asks every other by ICMP, TCP and UDP.
 

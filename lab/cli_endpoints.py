@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name")
 @click.option("--network", required=True, metavar="TENANT/NETWORK", callback=read_qualified, help="Its network.")
-@click.option("--host", metavar="HOST", help="Where it runs; else the host with the fewest endpoints.")
+@click.option("--host", metavar="HOST", help="Its host; default: the host with the fewest endpoints.")
 @label
 @click.option("--ip", "addresses", multiple=True, metavar="ADDRESS", help="Ask for this address.")
 @click.option("--port", "ports", multiple=True, metavar="NAME=PORT/PROTO", help="A named port, like http=80/tcp.")
@@ -105,9 +105,9 @@ def exec(lab: Lab, name: str, command: tuple[str, ...]) -> None:
 @click.option("--icmp", is_flag=True, help="Ask by ICMP echo.")
 @click.option("--tcp", "tcp", multiple=True, type=click.IntRange(1, 65535), metavar="PORT", help="Ask by TCP.")
 @click.option("--udp", "udp", multiple=True, type=click.IntRange(1, 65535), metavar="PORT", help="Ask by UDP.")
-@click.option("--from", "sources", multiple=True, metavar="NAME", shell_complete=complete_endpoints, help="Only from.")
-@click.option("--to", "targets", multiple=True, metavar="NAME", shell_complete=complete_endpoints, help="Only to.")
-@click.option("--family", type=click.Choice(["4", "6"]), help="Only IPv4 or IPv6; else both where there are both.")
+@click.option("--from", "sources", multiple=True, metavar="NAME", shell_complete=complete_endpoints, help="Who asks.")
+@click.option("--to", "targets", multiple=True, metavar="NAME", shell_complete=complete_endpoints, help="Who is asked.")
+@click.option("--family", type=click.Choice(["4", "6"]), help="Only IPv4 or IPv6; default: both.")
 @printing
 @of_lab
 @click.pass_obj
@@ -123,9 +123,9 @@ def probe(
 ) -> None:
     """Print who reaches whom.
 
-    Every endpoint asks every other for its name; what counts is hearing it within a second.
-    Without --icmp, --tcp and --udp it asks by all three, on port 80. An ICMP answer from a tenant that uses the same
-    addresses proves nothing and counts as neither.
+    Every endpoint asks every other for its name, and reaches it if the answer comes within a second.
+    Without --icmp, --tcp and --udp it asks by all three, on port 80. An ICMP answer does not say who sent it: where two
+    tenants use the same addresses it counts as neither.
 
     \b
     Example:

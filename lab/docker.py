@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 
 from client.rest import Problem, Rest
-from lab import image, netns, ovs
+from lab import cgroups, image, netns, ovs
 from lab.image import IMAGE
 from lab.names import HostName
 from lab.process import Daemon, Process, of_lab, stop
@@ -23,7 +22,6 @@ TENANT, NETWORK, SUBNET = "docker", "web", "10.30.0.0/24"
 RESOLVER = "169.254.53.53"
 """Warren's, in all networks."""
 ENGINE = "/usr/sbin/dockerd"
-CGROUPS = Path("/sys/fs/cgroup")
 STOP_PATIENCE = 40.0
 """Seconds: an engine gives its containers fifteen, and a plugin that is away as many for each call."""
 _MOUNTS = """
@@ -125,17 +123,13 @@ def cgroup(host: HostName) -> str:
 def sweep(lab: str, lab_dir: Path) -> bool:
     """End every engine of the lab, and its containers, also those whose engine is gone. Answers whether there were
     any. The mounts go with the last process that sees them."""
-    engines = [one for one in of_lab(lab_dir) if _command(one).startswith(("dockerd", "containerd", "docker-proxy"))]
+    engines = [one for one in of_lab(lab_dir) if one.command.startswith(("dockerd", "containerd", "docker-proxy"))]
     stop(engines, kill=True)
-    groups = [
-        group for top in (CGROUPS, *_folders(CGROUPS)) for group in top.glob(f"warren-{lab}-h*") if group.is_dir()
-    ]
+    groups = cgroups.find(f"warren-{lab}-h*")
     inside = {pid for group in groups for path in group.rglob("cgroup.procs") for pid in _pids(path)}
     stop([process for pid in inside if (process := Process.of(pid))], kill=True)
     for group in groups:
-        for place in sorted((one for one in (group, *group.rglob("*")) if one.is_dir()), reverse=True):
-            with suppress(OSError):  # a process on its way out holds it for a moment
-                place.rmdir()
+        cgroups.remove(group)
     return bool(engines or groups)
 
 
@@ -183,19 +177,8 @@ def _answers(host: HostName, lab_dir: Path) -> bool:
     return subprocess.run(asked, capture_output=True, env=settings(host, lab_dir)).returncode == 0
 
 
-def _folders(place: Path) -> list[Path]:
-    return [one for one in place.iterdir() if one.is_dir() and not one.is_symlink()] if place.is_dir() else []
-
-
 def _pids(path: Path) -> list[int]:
     try:
         return [int(line) for line in path.read_text().split()]
     except OSError:
         return []
-
-
-def _command(process: Process) -> str:
-    try:
-        return Path(f"/proc/{process.pid}/comm").read_text().strip()
-    except OSError:
-        return ""

@@ -20,7 +20,7 @@ CHOSEN = "warren.lab"
 def of_lab(command: Command) -> Command:
     """Gives a command its lab, by `--name` before or after the command's own name."""
 
-    @click.option("-l", "--name", "lab_name", metavar="LAB", help="Which lab; else WARREN_LAB, else demo.")
+    @click.option("-l", "--name", "lab_name", metavar="LAB", help="Name of the lab; default: WARREN_LAB, or demo.")
     @functools.wraps(command)
     def with_lab(*args: Any, lab_name: str | None, **options: Any) -> Any:
         from lab.lab import Lab

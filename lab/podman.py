@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from client.rest import Problem, Rest
+from lab import cgroups, image, netns
 from lab import host as hosts
-from lab import image, netns
 from lab.names import HostName, LabError
 from lab.process import Process, environment, stop
 from lab.server import warren
@@ -23,7 +23,6 @@ from lab.server import warren
 TENANT, NETWORK, SUBNET = "podman", "web", "10.31.0.0/24"
 """What a lab with Podman has from the beginning."""
 PROGRAM = "/usr/bin/podman"
-CGROUPS = Path("/sys/fs/cgroup")
 ELSEWHERE = (Path("/var/lib/cni/results"), Path("/run/runc"))
 """Where libcni and runc remember containers, by names with their id in them."""
 _CONTAINERS = """\
@@ -114,7 +113,8 @@ def sweep(places: list[Path]) -> bool:
                 netns.delete(space)
             for remains in (one for place in ELSEWHERE for one in place.glob(f"*{bundle.name}*")):
                 shutil.rmtree(remains) if remains.is_dir() else remains.unlink(missing_ok=True)
-            _remove_groups(bundle.name)
+            for group in cgroups.find(f"libpod_parent/libpod-*{bundle.name}"):
+                cgroups.remove(group)
         for mount in _mounts(at):
             with suppress(LabError):
                 netns.run("umount", "--lazy", mount)
@@ -124,7 +124,7 @@ def sweep(places: list[Path]) -> bool:
 def monitors(at: Path) -> list[Process]:
     """Each container's own, and Podman's commands under way: they have little environment, but are told the folder."""
     found = _processes(lambda entry: f"{at}/".encode() in (entry / "cmdline").read_bytes())
-    return [one for one in found if _command(one) in ("conmon", "podman")]
+    return [one for one in found if one.command in ("conmon", "podman")]
 
 
 def _inside(at: Path) -> list[Process]:
@@ -159,19 +159,3 @@ def _spaces(config: Path) -> list[str]:
 def _mounts(at: Path) -> Iterator[str]:
     places = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
     yield from sorted((place for place in places if place.startswith(f"{at}/")), reverse=True)
-
-
-def _remove_groups(container: str) -> None:
-    tops = [CGROUPS, *(one for one in CGROUPS.iterdir() if one.is_dir() and not one.is_symlink())]
-    for parent in (top / "libpod_parent" for top in tops):
-        for group in parent.glob(f"libpod-*{container}"):
-            for place in sorted((one for one in (group, *group.rglob("*")) if one.is_dir()), reverse=True):
-                with suppress(OSError):  # a process on its way out holds it for a moment
-                    place.rmdir()
-
-
-def _command(process: Process) -> str:
-    try:
-        return Path(f"/proc/{process.pid}/comm").read_text().strip()
-    except OSError:
-        return ""

@@ -31,6 +31,14 @@ class Process(NamedTuple):
     def alive(self) -> bool:
         return start_time(self.pid) == self.started
 
+    @property
+    def command(self) -> str:
+        """The program's name, as the kernel has it; empty when it has ended."""
+        try:
+            return Path(f"/proc/{self.pid}/comm").read_text().strip()
+        except OSError:
+            return ""
+
     @classmethod
     def of(cls, pid: int) -> Process | None:
         started = start_time(pid)

@@ -89,10 +89,10 @@ class Agent:
         self._rest = rest
         self._ledger = ledger = Ledger(settings.bridge, settings.datapath, settings.physical)
         self._database = Database(settings.ovsdb, lambda: self._keeper.wake())
-        self._space = space.Space(settings.bridge, settings.datapath != "netdev")
+        offload = settings.datapath != "netdev"
+        self._space = space.Space(settings.bridge, offload)
         self._resolver = dns.Server(self._space.sockets, Upstreams(settings.resolv_conf), space.addresses)
         self._names = Follower(rest, identity.host, state, self._resolver.tell)
-        offload = settings.datapath != "netdev"
         self._attacher = Attacher(
             rest, identity.host, settings.bridge, offload, self._database, ledger, state, self._names
         )

@@ -19,12 +19,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from logging import getLogger
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from client.rest import Problem, Rest, Unreachable
 from ovs_agent.confirm import FLOWS_PATIENCE, Abandoned, Confirmation
 from ovs_agent.dns.follow import Follower
-from ovs_agent.document import Endpoint, Limits
+from ovs_agent.document import Endpoint, Limits, attachment_path
 from ovs_agent.findings import port_problem
 from ovs_agent.ledger import Busy, Key, Ledger
 from ovs_agent.netlink import look, veth
@@ -135,7 +134,7 @@ class Attacher:
         with self._ledger.working(key, TURN_PATIENCE):
             if self._state.has_release(Release(*key)):
                 self._release(key)
-            body = self._rest.put(self._path(key), json=wish, timeout=patience).body
+            body = self._rest.put(attachment_path(self._host, key), json=wish, timeout=patience).body
             endpoint, revision = Endpoint.parse(body), int(body["revision"])
             self._ledger.attached(endpoint, revision)
             self._aside.submit(self._names.attached, endpoint, wish.get("aliases", ()), revision)
@@ -170,7 +169,7 @@ class Attacher:
         )
 
     def plugging(self, endpoint: Endpoint, revision: int, peer: str, scope: str) -> Future[None]:
-        """The same, begun."""
+        """Begins what `plug` does, without waiting for it."""
         return self._early.submit(self.plug, endpoint, revision, peer, scope)
 
     def unplug(self, key: Key) -> None:
@@ -293,7 +292,7 @@ class Attacher:
         spare: Spare | None,
     ) -> Attached:
         started = time.monotonic()
-        body = self._rest.put(self._path(key), json=wish, timeout=FLOWS_PATIENCE).body
+        body = self._rest.put(attachment_path(self._host, key), json=wish, timeout=FLOWS_PATIENCE).body
         given = time.monotonic()
         endpoint, revision = Endpoint.parse(body), int(body["revision"])
         self._ledger.touch(key, endpoint.port_name)
@@ -349,7 +348,7 @@ class Attacher:
         return None
 
     def _release(self, key: Key) -> int:
-        revision = int(self._rest.delete(self._path(key), timeout=RELEASE_PATIENCE).body["revision"])
+        revision = int(self._rest.delete(attachment_path(self._host, key), timeout=RELEASE_PATIENCE).body["revision"])
         self._state.remove_release(Release(*key))
         return revision
 
@@ -358,7 +357,3 @@ class Attacher:
             announce(endpoint)
         except (OSError, NoNamespace) as fault:
             log.warning("%s could not be announced: %s", endpoint.name, fault)
-
-    def _path(self, key: Key) -> str:
-        container, ifname = (quote(part, safe="") for part in key)
-        return f"/hosts/{self._host}/attachments/{container}/{ifname}"

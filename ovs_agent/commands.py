@@ -78,7 +78,7 @@ _WHICH = (
     click.option("--pid", type=click.IntRange(min=1), help="The namespace of this process."),
     click.option("--container", metavar="ID|NAME", help="A container of Docker, Podman or containerd (nerdctl)."),
     click.option("--interface", metavar="NAME", help="An interface of this host itself: a VM's tap, a NIC."),
-    click.option("--ifname", metavar="NAME", help=f"What it is called inside; {IFNAME} if not given."),
+    click.option("--ifname", metavar="NAME", help=f"The interface's name inside; default: {IFNAME}."),
     click.option(
         "--socket",
         "path",
@@ -92,7 +92,7 @@ _WHICH = (
 
 
 def which(command: Command) -> Command:
-    """Whose interface it is."""
+    """The options that say whose interface it is."""
     for option in reversed(_WHICH):
         command = option(command)
     return command
@@ -102,18 +102,18 @@ def which(command: Command) -> Command:
 @which
 @click.option("--network", required=True, metavar="TENANT/NETWORK", callback=read_qualified, help="Its network.")
 @click.option("--ip", "addresses", multiple=True, metavar="ADDRESS", help="Ask for this address; one of each family.")
-@click.option("--mac", metavar="MAC", help="Else it follows from the address. Of a VM's tap: the guest's.")
+@click.option("--mac", metavar="MAC", help="Default: made from its address. For a VM's tap: the guest's.")
 @click.option(
     "--route",
     "routes",
     multiple=True,
     metavar="CIDR[,GATEWAY]",
-    help="Reach this through the interface; by the network's gateway, if none is given.",
+    help="A route through the interface; default gateway: the network's.",
 )
-@click.option("--no-default-route", is_flag=True, help="No default route, also if there is none yet.")
+@click.option("--no-default-route", is_flag=True, help="Set no default route, even if there is none.")
 @label
-@click.option("--name", metavar="NAME", help="The endpoint's name; else the container's.")
-@click.option("--move", is_flag=True, help="The endpoint of this name comes here, as it is, from where it is.")
+@click.option("--name", metavar="NAME", help="The endpoint's name; default: the container's.")
+@click.option("--move", is_flag=True, help="Move the existing endpoint of this name here, with its addresses.")
 @waiting
 @click.pass_obj
 def attach(
@@ -133,7 +133,7 @@ def attach(
     name: str | None,
     move: bool,
 ) -> None:
-    """Give something on this host an interface on a network.
+    """Connect a namespace, container or interface of this host to a network.
 
     It returns when this host has the flows, and with --wait (default) when all hosts have them.
 
@@ -187,9 +187,9 @@ def detach(
     ifname: str | None,
     path: Path,
 ) -> None:
-    """Take away what `warren attach` gave; say which interface as you did then.
+    """Undo `warren attach`; name the interface as you did then.
 
-    An interface of the host itself is given back as it was.
+    An interface of the host itself is left as it was before.
 
     \b
     Example:
@@ -215,7 +215,7 @@ def find(
 ) -> Target:
     """The one thing that was named. A container that is gone is known by its full id still."""
     if sum(one is not None for one in (netns, pid, container, interface)) != 1:
-        raise click.UsageError("Say whose interface it is: one of --netns, --pid, --container and --interface.")
+        raise click.UsageError("Give one of --netns, --pid, --container and --interface: whose interface it is.")
     if interface is not None:
         if ifname is not None:
             raise click.UsageError("An interface of the host keeps its name: leave --ifname out.")
@@ -247,7 +247,9 @@ def _route(text: str) -> tuple[str, str | None]:
     except ValueError as fault:
         raise click.UsageError(f"Route '{text}' is not CIDR[,GATEWAY], like 10.30.0.0/16: {fault}.") from None
     if through is not None and through.version != network.version:
-        raise click.UsageError(f"Route '{text}' has a network and a gateway of two families.")
+        raise click.UsageError(
+            f"Route '{text}' mixes IPv4 and IPv6: its network and its gateway must be of one version."
+        )
     return str(network), str(through) if through else None
 
 

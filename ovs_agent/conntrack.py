@@ -59,7 +59,7 @@ def parse(said: str) -> Counter[Admitted]:
 
 
 class Connections:
-    """Of the data path that all bridges of a type share, by way of the control socket in `folder`."""
+    """Connections of the data path that all bridges of a type share, asked by the control socket in `folder`."""
 
     def __init__(self, folder: Path, datapath: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
@@ -70,7 +70,7 @@ class Connections:
         self._trouble = ""
 
     def counted(self) -> list[dict[str, Any]] | None:
-        """As a report has it; None when they cannot be counted."""
+        """The counts in the form of a report; None when connections cannot be counted."""
         if self._clock() < self._until:
             return self._counted
         try:

@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 ADDRESSES_ONLY = "ipam:"
 """How the container id of an endpoint begins whose interface another plugin makes: it never has a port."""
+
+
+def attachment_path(host: str, key: tuple[str, str]) -> str:
+    """Where the API has an interface of a host, by its container and its name there."""
+    container, ifname = (quote(part, safe="") for part in key)
+    return f"/hosts/{host}/attachments/{container}/{ifname}"
 
 
 LARGEST_MTU = 65535
@@ -130,7 +137,7 @@ class Published(NamedTuple):
 
     @property
     def ports(self) -> str:
-        """Of the host: `tcp/8080`, `udp/5000-5009`."""
+        """The host's ports as text: `tcp/8080`, `udp/5000-5009`."""
         return f"{self.protocol}/{self.host_port}" + (f"-{self.host_port + self.count - 1}" if self.count > 1 else "")
 
 

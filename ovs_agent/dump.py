@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 MOST_FLOWS = 12_000
 MOST_FOREIGN = 100
 MOST_CHARACTERS = 400
-"""Of a foreign flow. All together stays below what the API takes for one answer."""
+"""Longer foreign flows are cut. All limits together keep an answer below what the API accepts."""
 OURS = 0x77
 """The first byte of the cookies of Warren's flows."""
 
@@ -21,7 +21,7 @@ _FLOW = re.compile(
     r"(?:priority=(\d+))?(.*)"
 )
 PRIORITY = 0x8000
-"""Of a flow of which none is said."""
+"""The priority of a flow that is printed without one."""
 
 
 class Dumped(NamedTuple):

@@ -32,7 +32,7 @@ class Stray(NamedTuple):
 
 
 def states(wanted: Wanted, seen: Seen, local: Local) -> dict[int, str]:
-    """Of each endpoint, whether packets can pass its port: "up" or "down"."""
+    """The state of each endpoint, by id: "up" if packets can pass its port, else "down"."""
     return {
         endpoint.id: "up" if _is_up(endpoint, seen) else "down"
         for endpoint in endpoints(wanted, local)

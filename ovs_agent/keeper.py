@@ -247,7 +247,7 @@ def next_pause(last: float) -> float:
 
 
 def _less(step: Step | segments.AddBridge, key: str, ports: Set[str]) -> Step | segments.AddBridge:
-    """With nothing said by `key` of ports that could not be made so."""
+    """The step without the external_id `key` of ports for which what it says could not be done."""
     return step._replace(port=step.port.without(key)) if isinstance(step, PutPort) and step.port.name in ports else step
 
 

@@ -49,7 +49,7 @@ class Ledger:
 
     @property
     def revision(self) -> int | None:
-        """Of the document, when the API sent it in this run."""
+        """The document's revision, if the API sent it in this run."""
         with self._lock:
             return self._wanted.revision if self._wanted is not None and self._fresh else None
 
@@ -110,7 +110,7 @@ class Ledger:
             self._detached.add(endpoint.id)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """Those of the document, as old as it is, and those attached since."""
+        """The endpoints of the document, however old it is, and those attached since."""
         wanted, local = self.knowledge()
         return endpoints(wanted, local) if wanted is not None else tuple(e for _, e in local.attached)
 

@@ -56,7 +56,7 @@ def spare(endpoints: Iterable[Endpoint], lines: Lifelines) -> tuple[list[Endpoin
 
 
 def addresses_of(api: str) -> frozenset[str]:
-    """Of the host in a URL; none while its name is not known."""
+    """The addresses of the host in a URL; none while its name cannot be resolved."""
     try:
         found = socket.getaddrinfo(_host_of(api), None, type=socket.SOCK_STREAM)
     except OSError as fault:

@@ -33,7 +33,7 @@ def listeners(proc: Path = Path("/proc/net")) -> list[Listener]:
 
 
 def but_reserved(found: Sequence[Listener], ports: Set[Port], proc: Path = Path("/proc")) -> list[Listener]:
-    """Without those that reserve one of `ports`. Whose sockets these are is looked up only if there are any."""
+    """The listeners but for those that reserve one of `ports`. Whose sockets they are is looked up only if need be."""
     clashing = {one for one in found if (one.protocol, one.port) in ports}
     if clashing:
         held = _inodes(proc)
@@ -58,7 +58,7 @@ def _lines(path: Path) -> list[list[str]]:
 
 
 def _inodes(proc: Path) -> set[str]:
-    """Of the sockets that monitors of containers hold."""
+    """The inodes of the sockets that monitors of containers hold."""
     found = set()
     for comm in proc.glob("[0-9]*/comm"):
         try:
@@ -71,7 +71,7 @@ def _inodes(proc: Path) -> set[str]:
 
 
 def _of(path: Path, protocol: str, inodes: Set[str] | None = None) -> Iterator[Listener]:
-    """Of all sockets, or of those."""
+    """The listeners in a table of the kernel, or only those with these inodes."""
     for fields in _lines(path):
         if len(fields) > 3 and fields[3] == _STATES[protocol] and (inodes is None or fields[9] in inodes):
             address, _, port = fields[1].partition(":")

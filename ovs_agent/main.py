@@ -33,7 +33,7 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     "--ca-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     envvar="WARREN_CA",
-    help="Who signed the API's certificate, in PEM; else one of the machine's authorities.",
+    help="PEM file of the authority that signed the API's certificate; default: those that this machine trusts.",
 )
 @click.option(
     "--ca-pin",
@@ -46,21 +46,21 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("/var/lib/warren"),
     show_default=True,
-    help="What must survive a reboot.",
+    help="Directory for what must survive a reboot.",
 )
 @click.option(
     "--run-dir",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("/run/warren"),
     show_default=True,
-    help="Where the CNI socket is made.",
+    help="Directory for the CNI socket.",
 )
 @click.option(
     "--ovsdb",
     metavar="REMOTE",
     default="unix:/var/run/openvswitch/db.sock",
     show_default=True,
-    help="Open vSwitch's database.",
+    help="Address of Open vSwitch's database.",
 )
 @click.option(
     "--datapath",
@@ -71,7 +71,7 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 )
 @click.option("--bridge", metavar="NAME", default="warren0", show_default=True, help="The bridge to make and keep.")
 @click.option(
-    "--address", metavar="IP", help="Where this host's tunnels end; default: the address it reaches the API from."
+    "--address", metavar="IP", help="Address of this host's tunnels; default: the one from which it reaches the API."
 )
 @click.option(
     "--physical",
@@ -80,22 +80,22 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     multiple=True,
     envvar="WARREN_PHYSICAL",
     callback=lambda context, parameter, given: read_segments(given),
-    help="A physical segment that this host has, by the Open vSwitch bridge that joins it, or by an interface that "
-    "Warren may have for itself, on a bridge br-NAME.",
+    help="A physical segment of this host: its name, and the Open vSwitch bridge that is connected to it, or an "
+    "interface that Warren may use alone and puts on a bridge br-NAME.",
 )
 @click.option(
     "--docker-plugins",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
     envvar="WARREN_DOCKER_PLUGINS",
-    help="Serve Docker as driver `warren` there, as in /run/docker/plugins; default: not at all.",
+    help="Serve Docker's driver `warren` in this directory, like /run/docker/plugins; default: do not serve Docker.",
 )
 @click.option(
     "--docker-tenant",
     metavar="TENANT",
     envvar="WARREN_DOCKER_TENANT",
     default="",
-    help="Who owns Docker networks that name no tenant with -o tenant=.",
+    help="Tenant of Docker networks that name none with -o tenant=.",
 )
 @click.option(
     "--docker-socket",
@@ -104,7 +104,7 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     envvar="WARREN_DOCKER_SOCKET",
     default=Path("/run/docker.sock"),
     show_default=True,
-    help="Where dockerd is asked what containers are called.",
+    help="Socket of dockerd, which is asked for containers' names.",
 )
 @click.option(
     "--cni-conf-dir",
@@ -113,14 +113,14 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     envvar="WARREN_CNI_CONF_DIR",
     default=Path("/etc/cni/net.d"),
     show_default=True,
-    help="Where *.conflist.template files, as `install-cni` writes them, become *.conflist while the agent is ready.",
+    help="Directory in which the agent makes X.conflist of each X.conflist.template while it can serve containers.",
 )
 @click.option(
     "--resolv-conf",
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("/etc/resolv.conf"),
     show_default=True,
-    help="Its nameservers are asked for names that are not Warren's.",
+    help="File with the nameservers that are asked for names that are not Warren's.",
 )
 @click.pass_context
 def cli(
@@ -142,7 +142,7 @@ def cli(
     cni_conf_dir: Path,
     resolv_conf: Path,
 ) -> None:
-    """Run this host's agent: its bridge, its ports, and the CNI plugin's other end.
+    """Run this host's agent, which keeps its bridge and ports, and serves the CNI plugin and Docker.
 
     \b
       warren agent --api https://warren.example --token "$(warren host token h1)"
@@ -255,7 +255,7 @@ def _run(
     help="The agent's socket.",
 )
 @click.option(
-    "--network", metavar="TENANT/NETWORK", help="Attach everything there; default: as the pod's namespace says."
+    "--network", metavar="TENANT/NETWORK", help="Network of all containers; default: what the pod's namespace says."
 )
 @click.option(
     "--name",
@@ -263,14 +263,14 @@ def _run(
     default="warren",
     show_default=True,
     callback=lambda context, parameter, name: read_network_name(name),
-    help="What the runtime calls the network; the file is 10-NAME.conflist.",
+    help="The runtime's name for the network; the file is 10-NAME.conflist.",
 )
-@click.option("--static", is_flag=True, help="The configuration is there always, as Podman needs it.")
+@click.option("--static", is_flag=True, help="Install the configuration for good, as Podman needs it.")
 def install_cni(bin_dir: Path, conf_dir: Path, socket: Path, network: str | None, name: str, static: bool) -> None:
     """Install the CNI plugin and a configuration for it.
 
-    The configuration is a template, which the agent makes appear while it can serve containers, and takes away while
-    it cannot. One that is there already stays as it is.
+    The configuration is a template. The agent makes the real file of it while it can serve containers, and removes that
+    while it cannot. An existing configuration is not changed.
 
     \b
     Example:

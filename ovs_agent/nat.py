@@ -25,7 +25,7 @@ _MESH_ENDPOINT_BITS, _MESH_HOSTS = 12, 1 << 14
 HOST = 1
 """The low 16 bits of the host's own address there."""
 _MTU = 1280
-"""Of the resolver's port, and so of the gateway's."""
+"""The MTU of the resolver's port, which the gateway's port has, too."""
 _FAMILIES = {4: "ip", 6: "ip6"}
 _ANY = {"0.0.0.0": 4, "::": 6}
 _TCP = 6
@@ -37,7 +37,7 @@ def gateway_port(bridge: str) -> str:
 
 
 def host_addresses() -> tuple[str, ...]:
-    """With prefix length."""
+    """The host's own addresses on the gateway's interface, with prefix length."""
     return tuple(f"{network[HOST]}/{network.prefixlen}" for network in TRANSIT.values())
 
 
@@ -103,7 +103,7 @@ def called(one: Published, version: int, host: int) -> str | None:
 
 
 def closed(published: Iterable[Published], host: int, own: Set[str]) -> dict[Published, str]:
-    """Which lead nowhere on a host of this number with these addresses, and why: what follows a colon."""
+    """The published ports that lead nowhere on a host of this number with these addresses, with the reason."""
     found = {}
     for one in published:
         if one.mesh and host >= _MESH_HOSTS:
@@ -114,7 +114,7 @@ def closed(published: Iterable[Published], host: int, own: Set[str]) -> dict[Pub
 
 
 def occupied(published: Iterable[Published], listeners: Sequence[Listener]) -> dict[Published, str]:
-    """Which a program of the host was quicker to take, and which: what follows a colon."""
+    """The published ports at which a program of the host listens already, with which program as the reason."""
     found = {}
     for one in published:
         for listener in listeners:
@@ -133,7 +133,7 @@ def not_open(closed: Mapping[Published, str]) -> tuple[str, ...]:
 
 
 def own(addresses: Iterable[str]) -> tuple[str, ...]:
-    """Those by which others may know the host, of all that it has; sorted."""
+    """The addresses by which others may reach the host, of all that it has; sorted."""
     found = map(ipaddress.ip_address, addresses)
     known = (one for one in found if not (one.is_loopback or one.is_link_local or one in TRANSIT[one.version]))
     return tuple(str(one) for one in sorted(known, key=lambda one: (one.version, int(one))))
@@ -161,7 +161,7 @@ class Way(NamedTuple):
 
 
 Ways = Mapping[Way, tuple[str, int]]
-"""To which address at the gateway, and which port, each leads."""
+"""The address at the gateway, and the port, to which each way leads."""
 
 
 def ways(published: Iterable[Published], host: int) -> Ways:

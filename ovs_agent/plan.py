@@ -52,7 +52,7 @@ class Port(NamedTuple):
     error: str | None = None
 
     def without(self, key: str) -> Port:
-        """The same, with nothing said of one of its external_ids."""
+        """The port without one of its external_ids."""
         return self._replace(external_ids={name: said for name, said in self.external_ids.items() if name != key})
 
 
@@ -226,7 +226,7 @@ def limits(endpoint: Endpoint) -> str:
 
 
 def mtus(endpoint: Endpoint) -> str:
-    """Of its interface, and of its routes where that is less."""
+    """The MTU of its interface and, where it is smaller, of its routes."""
     return f"{endpoint.mtu}/{endpoint.route_mtu}" if endpoint.route_mtu < endpoint.mtu else str(endpoint.mtu)
 
 

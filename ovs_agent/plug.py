@@ -38,7 +38,7 @@ class Spare(NamedTuple):
 
 
 def spare_name(key: Key) -> str:
-    """Of the host's end of a pair whose port is not known yet: found again by whoever knows the container's end."""
+    """The name of the host's end of a pair whose port is not known yet. It follows from the container's end."""
     return f"wrn-{sha256('/'.join(key).encode()).hexdigest()[:10]}"
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 from logging import getLogger
 from typing import Any
-from urllib.parse import quote
 
 from client.rest import Problem, Rest, Unreachable
+from ovs_agent.document import attachment_path
 from ovs_agent.gateway import Ports
 from ovs_agent.ledger import Key
 from ovs_agent.listening import Port
@@ -68,10 +68,11 @@ class Publisher:
     def publish(self, key: Key, ports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """All of an interface's ports. Raises Problem, Unreachable and NotOpened; what was published goes with the
         interface."""
+        path = f"{attachment_path(self._host, key)}/publications"
         self._asked[key] = {(one["protocol"], one["host_port"]) for one in ports}
         try:
             self._report(set[Port]().union(*list(self._asked.values())))
-            reply = self._rest.put(self._path(key), json={"ports": ranges(ports)}, timeout=PATIENCE).body
+            reply = self._rest.put(path, json={"ports": ranges(ports)}, timeout=PATIENCE).body
         finally:
             self._asked.pop(key, None)
         settled = self._settled(int(reply["revision"]), PATIENCE)
@@ -85,10 +86,6 @@ class Publisher:
         if any(one["mesh"] for one in reply["ports"]):
             self._rest.get(f"/revisions/{reply['revision']}", params={"wait": MESH_PATIENCE}, timeout=PATIENCE)
         return list(reply["ports"])
-
-    def _path(self, key: Key) -> str:
-        container, ifname = (quote(part, safe="") for part in key)
-        return f"/hosts/{self._host}/attachments/{container}/{ifname}/publications"
 
     def withdraw(self, key: Key) -> None:
         """At the latest they go with the interface."""

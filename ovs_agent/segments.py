@@ -34,7 +34,7 @@ class Joint(NamedTuple):
 
 
 def plan(wanted: Wanted, seen: Seen, local: Local) -> tuple[AddBridge | PutPort | DropPort, ...]:
-    """To be carried out after the bridge's own steps."""
+    """The steps for physical segments, to be carried out after the bridge's own."""
     joints = _joints(wanted, seen, local)
     steps: list[AddBridge | PutPort | DropPort] = []
     # First: a number that another segment has now must be free before its port asks for it.

@@ -58,7 +58,7 @@ class State:
         return self.folder / "switch.key", self.folder / "switch.pem", self.folder / "switch-ca.pem"
 
     def certificate_ends(self) -> datetime | None:
-        """When to ask for another."""
+        """When to ask for a new certificate."""
         saved = read_json(self.folder / "switch.json")
         return None if saved is None else datetime.fromisoformat(saved["renew_at"])
 

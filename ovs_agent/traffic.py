@@ -25,10 +25,10 @@ QUESTION: list[Any] = [
     {"op": "select", "table": "Interface", "where": [], "columns": ["external_ids", "statistics"]},
 ]
 COUNTERS = ("tx_packets", "tx_bytes", "tx_dropped", "rx_packets", "rx_bytes", "rx_dropped")
-"""In the order in which they are told; what an endpoint receives, its port transmits: ovs-vswitchd.conf.db(5)."""
+"""In the order of the report. What an endpoint receives, its port transmits: ovs-vswitchd.conf.db(5)."""
 
 Counts = Mapping[str, Sequence[int]]
-"""By the endpoint's id."""
+"""The counters of endpoints, by the endpoint's id."""
 
 
 class Traffic:

@@ -45,7 +45,7 @@ _FAMILIES = {
 
 
 def unreachable_at(mtu: int, addresses: Sequence[str]) -> list[str]:
-    """Those that answer small packets and none of `mtu` bytes."""
+    """The addresses that answer small packets, but none of `mtu` bytes."""
     there = _answering(_SMALL, addresses)
     lost = [address for address in addresses if address in there]
     for _ in range(ATTEMPTS):

@@ -9,7 +9,7 @@ from pathlib import Path
 PATIENCE = 2.0
 """Seconds that ovs-vswitchd may be silent."""
 MOST_BYTES = 64 << 20
-"""Of an answer."""
+"""The longest answer that is read."""
 RUN_DIR = Path("/var/run/openvswitch")
 _PIECE = 1 << 16
 

@@ -20,7 +20,7 @@ from db.engine import reading
 from db.tables import Host, HostStatus
 from db.traffic import latest
 from web.live import Live
-from web.traffic import Look, Traffic
+from web.traffic import Look, Traffic, increase
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def growth(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
             if known is None or known is counts:
                 continue
             for name, count in counts.items():
-                if more := _more(known.get(name, 0), count):
+                if more := increase(known.get(name, 0), count):
                     own = grown.setdefault(host, {})
                     own[name] = own.get(name, 0) + more
     return grown
@@ -131,10 +131,6 @@ def rates(samples: Sequence[Sample], host: str | None = None) -> Rates:
             if not known or seconds > 3 * EVERY_SECONDS:
                 series[name].append(None)
                 continue
-            more = sum(_more(was.get(name, 0), now.get(name, 0)) for was, now in known if was is not now)
+            more = sum(increase(was.get(name, 0), now.get(name, 0)) for was, now in known if was is not now)
             series[name].append(round(more / seconds, 3))
     return Rates(times, series)
-
-
-def _more(before: int, after: int) -> int:
-    return after - before if after >= before else after

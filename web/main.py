@@ -136,7 +136,7 @@ class Server(BaseApplication):  # type: ignore[misc]
     help="HOST:PORT, unix:PATH or fd://N to listen on; may be given several times.",
 )  # fmt: skip
 @click.option(
-    "--threads", default=512, type=click.IntRange(2, 4096), help="Requests served at once; a waiting one counts."
+    "--threads", default=512, type=click.IntRange(2, 4096), help="Requests served at once, including waiting ones."
 )
 @click.option("--access-log", is_flag=True, help="Log each request on standard output.")
 @click.option(
@@ -149,16 +149,16 @@ class Server(BaseApplication):  # type: ignore[misc]
 @tls_dir
 @click.option(
     "--tls-name", "names", multiple=True, metavar="NAME",
-    help="Another name or address that clients know this machine by; may be given several times.",
+    help="Another name or address by which clients reach this machine; may be given several times.",
 )  # fmt: skip
 @click.option("--insecure-http", is_flag=True, help="Serve plain HTTP: for labs, or behind a proxy on this machine.")
 @click.option(
     "--asker-rate", default=USUAL.asker, type=click.FloatRange(0),
-    help="Requests a second that one user or token may send; 0: any number.",
+    help="Requests per second that one user or token may send; 0: no limit.",
 )  # fmt: skip
 @click.option(
     "--stranger-rate", default=USUAL.stranger, type=click.FloatRange(0),
-    help="The same of one address for log-ins, and for requests with no token or one that opens nothing.",
+    help="The same for one client address: log-ins, and requests with no token or an invalid one.",
 )  # fmt: skip
 @oidc.options
 def cli(
@@ -177,8 +177,8 @@ def cli(
 ) -> None:
     """Serve the REST API and the admin pages, by HTTPS.
 
-    The first start makes an authority and a certificate in --tls-dir; the log has the authority's fingerprint, which
-    clients and agents are told once (`--ca-pin`).
+    The first start makes an authority and a certificate in --tls-dir. The log has the authority's fingerprint, which
+    clients and agents need once (`--ca-pin`).
     """
     if insecure_http and certificate:
         raise click.UsageError("--insecure-http and --certificate exclude each other; leave one out.")
@@ -198,7 +198,7 @@ def cli(
         if not certificate:
             log.info("HTTPS with the authority %s, whose fingerprint is %s", authority.files.certificate, authority.pin)
     elif any(map(reachable, binds)):
-        log.warning("plain HTTP on %s: whoever is on the way reads passwords and tokens", ", ".join(binds))
+        log.warning("plain HTTP on %s: passwords and tokens can be read on the way", ", ".join(binds))
     more = (authority, certificate is None, oidc.chosen(**sign_in), Rates(asker_rate, stranger_rate))
     Server(url, list(binds), threads, options, *more).run()
 

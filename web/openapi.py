@@ -50,11 +50,14 @@ IDEMPOTENCY_KEY = {
 ETAG = {"ETag": {"description": "The object's version.", "schema": {"type": "string", "examples": ['"3"']}}}
 
 TAGS = [
-    {"name": "Tenants", "description": "Who owns networks; the unit of isolation."},
+    {"name": "Tenants", "description": "Owners of networks, isolated from each other."},
     {"name": "Isolation", "description": "Who talks to whom: joins, peerings, global tenants, the flat mode."},
     {"name": "Policies", "description": "Which connections are allowed: documents of Kubernetes and OpenShift."},
     {"name": "Networks", "description": "One segment each: a VNI and subnets."},
-    {"name": "Addresses", "description": "Pools of subnets, reservations, how full they are and what does not agree."},
+    {
+        "name": "Addresses",
+        "description": "Pools of subnets, reservations, how full they are, and differences to repair.",
+    },
     {"name": "Endpoints", "description": "One interface each of a container, pod or VM."},
     {"name": "Names", "description": "DNS: static records, Warren's domain, and who knows which names."},
     {"name": "Hosts", "description": "Machines with an agent and a bridge."},

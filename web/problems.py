@@ -36,7 +36,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "not-found": (404, "Not found"),
     "method-not-allowed": (405, "Not possible here"),
     "conflict": (409, "In conflict with what exists"),
-    "quota-exceeded": (409, "The tenant has as much as it may have"),
+    "quota-exceeded": (409, "The tenant's quota is used up"),
     "exhausted": (409, "Nothing left to give out"),
     "stale-version": (412, "Changed by someone else meanwhile"),
     "too-large": (413, "Too large"),

@@ -71,7 +71,7 @@ class Traffic:
             if before.counted_at and one.counted_at and one.counted_at > before.counted_at:
                 hosts[id] = _host_rates(before, one, (one.counted_at - before.counted_at).total_seconds(), ids.get(id))
             tunnels[id] = {
-                int(other): (_more(was[1], counts[1]) / seconds, _more(was[3], counts[3]) / seconds)
+                int(other): (increase(was[1], counts[1]) / seconds, increase(was[3], counts[3]) / seconds)
                 for other, counts in one.tunnels.items()
                 for was in (before.tunnels.get(other, (0, 0, 0, 0)),)
             }
@@ -91,7 +91,7 @@ def _host_rates(before: Latest, now: Latest, seconds: float, ids: array[int] | N
     rates = HostRates(ids, array("f"), array("f"), array("f"))
     for id in known:
         was, counts = before.endpoints[str(id)], now.endpoints[str(id)]
-        grown = [_more(old, new) / seconds for old, new in zip(was, counts, strict=True)]
+        grown = [increase(old, new) / seconds for old, new in zip(was, counts, strict=True)]
         rates.received.append(grown[1])
         rates.sent.append(grown[4])
         rates.dropped.append(grown[2] + grown[5])
@@ -130,6 +130,6 @@ def _append(found: Rates, at: float, values: Sequence[float] | None) -> None:
         series.append(value)
 
 
-def _more(before: int, after: int) -> int:
-    """A counter that fell began anew."""
+def increase(before: int, after: int) -> int:
+    """Of a counter; one that fell has begun anew."""
     return after - before if after >= before else after

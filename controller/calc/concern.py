@@ -116,6 +116,8 @@ class _Gather:
                 self._look(network.zone, Key(Part.TENANT, id))
         was, now = self.old.tenants.get(id), self.new.tenants.get(id)
         if was is None or now is None:
+            if tenant := was or now:
+                self.policies.came_or_went(tenant)
             return
         self.policies.tenant(was, now)
         if was.zone == now.zone:

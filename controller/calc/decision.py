@@ -29,6 +29,8 @@ from controller.pipeline.registers import (
 from controller.world import World
 
 _PORTS, _ICMP = (6, 17, 132), (1, 58)
+MOST_NAMES = 10_000
+"""Of ends that are remembered: there are as many addresses outside as somebody likes to try."""
 
 
 class End(NamedTuple):
@@ -179,6 +181,8 @@ def _name(world: World, end: End) -> str:
     names = _found(world).names
     if end not in names:
         endpoint = _endpoint(world, end)
+        if len(names) >= MOST_NAMES:
+            names.clear()
         names[end] = endpoint.name if endpoint else ""
     return names[end]
 

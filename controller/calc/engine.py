@@ -9,6 +9,7 @@ histories), and the work done is counted so that tests can say what a change may
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from typing import Generic, NamedTuple, TypeVar
 
 from controller.calc.concern import concern
@@ -54,10 +55,15 @@ class Engine(Generic[Compiled]):
         return flows
 
     def detach(self, host: int) -> None:
-        self._carried.pop(host, None)
+        self._forget_unused(self._carried.pop(host, ()))
 
     def carried(self, host: int) -> frozenset[Key]:
         return frozenset(self._carried[host])
+
+    @property
+    def keeps(self) -> AbstractSet[Key]:
+        """The fragments that it has compiled: those that some host carries, and no others."""
+        return self._fragments.keys()
 
     def program(self, host: int) -> Iterator[tuple[Key, tuple[Compiled, ...]]]:
         """The fragments of a followed host, in the order of their keys."""
@@ -78,18 +84,24 @@ class Engine(Generic[Compiled]):
             to_look.setdefault(host, set()).update(self._carried[host], members(world, host))
 
         deltas: dict[int, Delta[Compiled]] = {}
+        dropped: set[Key] = set()
         looks = 0
         for host, keys in to_look.items():
             looks += len(keys)
-            delta = self._look(host, keys, concerned.rewritten, outdated)
+            delta = self._look(host, keys, concerned.rewritten, outdated, dropped)
             if delta.added or delta.removed:
                 deltas[host] = delta
         self.work = self.work._replace(hosts=len(deltas), looks=looks)
-        self._forget_unused(concerned.rewritten)
+        self._forget_unused(dropped)
         return deltas
 
     def _look(
-        self, host: int, keys: set[Key], rewritten: frozenset[Key], outdated: dict[Key, tuple[Compiled, ...]]
+        self,
+        host: int,
+        keys: set[Key],
+        rewritten: frozenset[Key],
+        outdated: dict[Key, tuple[Compiled, ...]],
+        dropped: set[Key],
     ) -> Delta[Compiled]:
         seen, carried = view(self.world, host), self._carried[host]
         delta: Delta[Compiled] = Delta([], [])
@@ -98,6 +110,7 @@ class Engine(Generic[Compiled]):
             if not has:
                 if had:
                     carried.discard(key)
+                    dropped.add(key)
                     delta.removed.extend(outdated[key] if key in outdated else self._fragments[key])
                 continue
             if had and key not in rewritten:
@@ -118,6 +131,7 @@ class Engine(Generic[Compiled]):
         return compiled
 
     def _forget_unused(self, keys: Iterable[Key]) -> None:
+        """What no host carries is not named when it reads differently: kept, it would be old when carried again."""
         for key in keys:
-            if key in self._fragments and not any(key in carried for carried in self._carried.values()):
-                del self._fragments[key]
+            if not any(key in carried for carried in self._carried.values()):
+                self._fragments.pop(key, None)

@@ -148,8 +148,8 @@ def _matches(world: World, policy: Policy, rule: Rule, peer: End, called: Identi
 
 def _is(world: World, policy: Policy, candidate: Peer, end: End, asked: Asked) -> bool:
     match candidate:
-        case Members(tenants, endpoints) if end.identity is None:
-            return tenants == () == endpoints  # everybody
+        case Members() if end.identity is None:
+            return False
         case Members(tenants, endpoints):
             assert end.identity is not None
             labels = world.tenants[end.identity.tenant].labels

@@ -192,6 +192,8 @@ class Names:
         """What a value means; None: nothing that has a name."""
         if field in self._numbers and mask in (None, registers.TENANT_MASK):
             return self._numbers[field].get(value)
+        if field == registers.DESTINATION_TENANT and mask is not None:
+            return _some_tenant(mask)
         if field == registers.FLAGS and mask is not None:
             return self._flags(value, mask)
         if field == registers.SERVICE:
@@ -207,12 +209,19 @@ class Names:
 
     def _flags(self, value: int, mask: int) -> str | None:
         said = []
-        if mask & registers.TENANT_MASK:
-            said.append(f"source tenant {self._tenants.get(value & registers.TENANT_MASK, '?')}")
+        if tenant := mask & registers.TENANT_MASK:
+            whole = tenant == registers.TENANT_MASK
+            name = self._tenants.get(value & registers.TENANT_MASK, "?") if whole else _some_tenant(tenant)
+            said.append(f"source tenant {name}")
         for bit, word in FLAG_WORDS.items():
             if mask & bit:
                 said.append(word if value & bit else f"not {word}")
         return ", ".join(said) or None
+
+
+def _some_tenant(mask: int) -> str:
+    """Of the flows that take all endpoints alike, each takes the tenants with one bit."""
+    return f"any with bit {mask.bit_length() - 1} of its number"
 
 
 class Recorded(Names):

@@ -95,7 +95,7 @@ def grouped(world: World, name: Names, tenants: Collection[int] | None = None) -
 def matrix(
     world: World, groups: Mapping[str, Sequence[Class]], effort: Effort, service: tuple[int, int] | None = None
 ) -> dict[tuple[str, str], Cell]:
-    """By source and destination; about everything, or about one protocol and port as in `Asked`."""
+    """The cells by source and destination, for all services or for one protocol and port as in `Asked`."""
     return {
         (row, column): _cell(world, sources, destinations, effort, service)
         for row, sources in groups.items()

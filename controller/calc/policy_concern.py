@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from controller.calc.membership import policy_keys
 from controller.model import Policy, Tenant, Tier
 from controller.pipeline.program import Key, Part, bound
-from controller.selection import Identity, calls_names, domains, held, matches, meaning, named, subject
+from controller.selection import Identity, called, domains, held, matches, meaning, named, subject
 from controller.world import World
 
 
@@ -91,6 +91,15 @@ class PolicyConcern:
             for host in world.hosts_of_tenant.get(tenant, ()):
                 self.at.setdefault(host, set()).add(key)
 
+    def came_or_went(self, tenant: Tenant) -> None:
+        """A tenant, which rules may name whole; its endpoints speak for themselves."""
+        for label in held(tenant.labels):
+            for world in (self.old, self.new):
+                for policy in world.policies_of_label.get(label, {}).values():
+                    whole = (use.tenants for use in named(policy) if use.tenants and not use.endpoints)
+                    if any(matches(selector, tenant.labels) for selector in whole):
+                        self.policies.add(policy.id)
+
     def tenant(self, was: Tenant, now: Tenant) -> None:
         if was.default_deny != now.default_deny:
             for identity in self._identities(now.id):
@@ -151,4 +160,7 @@ def _alike(world: World, policy: Policy) -> set[int]:
 def _means(world: World, policy: Policy, identity: Identity) -> bool:
     labels = world.tenants[identity.tenant].labels
     uses = (subject(policy), *(use for use in named(policy) if use.endpoints))
-    return any(use.of(identity, labels) for use in uses) or (bool(identity.ports) and calls_names(policy))
+    return any(use.of(identity, labels) for use in uses) or any(
+        use.of(identity, labels) and any(identity.port(one.name, one.protocol) for one in rule.services or ())
+        for use, rule in (called(policy) if identity.ports else ())
+    )

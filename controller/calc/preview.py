@@ -175,7 +175,7 @@ class _Pair(NamedTuple):
 
 
 def _between(old: World, new: World, source: int, destination: int, effort: Effort) -> Iterator[Difference]:
-    """From one tenant's networks to another's, or to its own others; in one line where all change alike."""
+    """What changes from one tenant's networks to another's, or among its own; in one line where all change alike."""
     ends = [
         [network for network in new.networks_of_tenant.get(tenant, {}).values() if network.id in old.networks]
         for tenant in (source, destination)

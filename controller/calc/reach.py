@@ -20,7 +20,7 @@ class Reach(NamedTuple):
 
 
 def reach(world: World, source: Network, destination: Network) -> Reach:
-    """The same in both directions."""
+    """Whether two networks reach each other; it is the same in both directions."""
     if source.id == destination.id:
         return Reach(True, f"{source.name} is one network")
     ends = source, destination

@@ -23,7 +23,7 @@ Addressed = Block | DomainName
 
 
 def addressed(worlds: Iterable[World], tenants: Iterable[int]) -> list[Addressed]:
-    """That policies of the tenants, or of the cluster, name."""
+    """The addresses that policies of the tenants, or of the cluster, name."""
     found: dict[Addressed, None] = {}
     for world, tenant in product(worlds, {0, *tenants}):
         for policy in world.policies_of_tenant.get(tenant, {}).values():
@@ -177,7 +177,7 @@ def _in_words(found: _Found) -> list[Said]:
 
 
 def _services(by_protocol: _Ranges) -> Iterator[tuple[str, int, int | None]]:
-    """In words, and the protocol and a port of it; 0 is none, but in ICMP."""
+    """Each service in words, with its protocol and one of its ports; 0 is no port, except with ICMP."""
     if len(by_protocol) == 5 and all(ranges == _ALL for ranges in by_protocol.values()):
         yield EVERYTHING, 6, 1
         return

@@ -16,7 +16,7 @@ from controller.openflow.encode import ANY, BUNDLE, BUNDLE_FLAGS, VERSION
 from controller.pipeline.flow import ANSWERS_METER
 
 OPEN, CLOSE, COMMIT, DISCARD = 0, 2, 4, 6
-OPENED, CLOSED, COMMITTED = 1, 3, 5
+CLOSED, COMMITTED = 3, 5
 
 _CONTROL = Struct("!BBHIIHH")
 _FLOW_REQUEST = Struct("!BBHIHH4xB3xII4xQQHH4x")

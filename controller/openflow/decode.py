@@ -12,9 +12,9 @@ from typing import NamedTuple
 from controller.openflow.encode import BUNDLE_ADD, FLOW_MOD, KEY_HEAD, WRAPPING
 from controller.openflow.fields import FIELDS, ONF
 
-HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY = 0, 1, 2, 3
+ERROR, ECHO_REQUEST, ECHO_REPLY = 1, 2, 3
 PACKET_IN = 10
-MULTIPART_REPLY, BARRIER_REPLY, ROLE_REPLY, ROLE_STATUS, BUNDLE_CONTROL = 19, 21, 25, 30, 33
+MULTIPART_REPLY, ROLE_REPLY, ROLE_STATUS, BUNDLE_CONTROL = 19, 25, 30, 33
 FLOW_STATS, GROUP_DESC = 1, 7
 
 HEADER = Struct("!BBHI")
@@ -128,7 +128,7 @@ def installed_groups(message: bytes) -> list[InstalledGroup]:
 
 
 def cookie(message: bytes) -> int:
-    """Of the flow that copied the packet of a packet-in."""
+    """The cookie of the flow that sent a packet-in."""
     return int.from_bytes(message[16:24], "big")
 
 

@@ -228,7 +228,7 @@ def _nxm_bits(row: Field) -> int:
 
 def _output(action: Output) -> bytes:
     if not 0 < action.port <= ANY:
-        raise ValueError(f"{action.port} is no port to send to; ports have 32 bits and begin at 1")
+        raise ValueError(f"{action.port} is not a port to send to; ports have 32 bits and begin at 1")
     return _OUTPUT.pack(0, 16, action.port, 0)
 
 

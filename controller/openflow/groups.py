@@ -27,7 +27,7 @@ _HEAD = Struct("!BBHIIHHBBHIHBxI")
 _BUCKET = Struct("!HHII4x")
 
 Buckets = tuple[bytes, ...]
-"""Of one group, sorted."""
+"""The buckets of one group, sorted."""
 
 
 class WireBucket(NamedTuple):

@@ -12,7 +12,7 @@ from controller.openflow.events import Announced, Copied, Heard, Reading
 from controller.pipeline.flow import Kind, RuleRef
 
 MOST_COPIES = 2 * COPIES_PER_SECOND
-"""In a second: the burst and the rate that the switch was told."""
+"""At most so many copies per second are looked at: the burst and the rate of the switch's meter together."""
 
 
 class Ruled:
@@ -49,6 +49,6 @@ class Ruled:
         return [] if rule is None else [Copied(rule, packet)]
 
     def readings(self, flows: Iterable[InstalledFlow]) -> list[Reading]:
-        """Of those among all that a switch has."""
+        """The counters of the rules' flows, of all flows that a switch has."""
         rules = self._rules
         return [Reading(f.cookie, rules[f.cookie], f.packets, f.bytes) for f in flows if f.cookie in rules]

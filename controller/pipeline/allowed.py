@@ -138,7 +138,7 @@ def _who(world: World, endpoint: Endpoint, pair: Allowed) -> Flow:
 
 
 def allowed_in(pair: Allowed, field: str) -> Match:
-    """That an address is one of the pair's."""
+    """A match for an address that is one of the pair's."""
     return Match(field, pair.network, None if pair.is_address else pair.mask)
 
 

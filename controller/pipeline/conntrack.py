@@ -12,7 +12,21 @@ from collections.abc import Iterator
 
 from controller.model import Tenant
 from controller.pipeline.flow import Action, Ct, Flow, Kind, Match, Move, Reason, drop, flow
-from controller.pipeline.packet import ECHO_REPLY, ECHO_REPLY_V6, ICMP, ICMPV6, IPV4, IPV6, TCP, TIMESTAMP_REPLY
+from controller.pipeline.packet import (
+    CT_INVALID,
+    CT_NEW,
+    CT_RELATED,
+    CT_REPLY,
+    ECHO_REPLY,
+    ECHO_REPLY_V6,
+    ICMP,
+    ICMPV6,
+    IPV4,
+    IPV6,
+    TCP,
+    TIMESTAMP_REPLY,
+    tracked,
+)
 from controller.pipeline.registers import (
     DESTINATION_IDENTITY,
     DESTINATION_JUDGED,
@@ -38,7 +52,6 @@ from controller.pipeline.stages import Stage
 from controller.selection import Identity
 from controller.world import World
 
-_NEW, _RELATED, _REPLY, _INVALID, _TRACKED = 0x01, 0x04, 0x08, 0x10, 0x20  # bits of ct_state, ovs-fields(7)
 _SYN = 0x002
 _LOW, _HIGH = 0, 0x8000
 
@@ -51,10 +64,6 @@ _OPEN_AT_SOURCE = Ct(SOURCE_TENANT_BITS, commit=True, notes=_OPENED)
 _OPEN_AT_DESTINATION = Ct(DESTINATION_TENANT_BITS, commit=True, notes=_ADMITTED)
 
 
-def _state(bit: int) -> Match:
-    return Match("ct_state", bit | _TRACKED, bit | _TRACKED)
-
-
 def _of_the_unseen(source: int, destination: int) -> tuple[Match, ...]:
     """TCP of a connection whose beginning was not tracked, with each port below 32768 (`_LOW`) or above (`_HIGH`)."""
     ports = Match("tcp_src", source, _HIGH), Match("tcp_dst", destination, _HIGH)
@@ -64,7 +73,7 @@ def _of_the_unseen(source: int, destination: int) -> tuple[Match, ...]:
 def _answer_to_the_unseen() -> tuple[Match, ...]:
     """Most likely from whom such a connection was opened to. It is judged as it stands, for nobody may call a packet an
     answer to be believed; but it opens nothing, or it would turn the connection round for its whole life."""
-    return *_of_the_unseen(_LOW, _HIGH), _state(_NEW)
+    return *_of_the_unseen(_LOW, _HIGH), tracked(CT_NEW)
 
 
 def _undecided(ip: Match) -> Iterator[Flow]:
@@ -86,7 +95,7 @@ def _echoes_of_the_unseen(judged: int) -> Iterator[tuple[Match, ...]]:
         (IPV6, ICMPV6, "icmpv6_type", (ECHO_REPLY_V6,)),
     ):
         for reply in replies:
-            yield ip, icmp, flagged(judged), _state(_INVALID), Match(field, reply)
+            yield ip, icmp, flagged(judged), tracked(CT_INVALID), Match(field, reply)
 
 
 def base(world: World) -> list[Flow]:
@@ -103,11 +112,11 @@ def base(world: World) -> list[Flow]:
     ):
         flows += [
             *(flow(Kind.BASE, stage, 110, match, (), then) for match in _echoes_of_the_unseen(judged)),
-            drop(Reason.INVALID_CONNECTION, stage, 100, (_state(_INVALID),)),
-            flow(Kind.BASE, stage, 90, (_state(_RELATED),), (flag(RELATED),), then),
-            flow(Kind.BASE, stage, 80, (_state(_REPLY),), (flag(REPLY),), then),
+            drop(Reason.INVALID_CONNECTION, stage, 100, (tracked(CT_INVALID),)),
+            flow(Kind.BASE, stage, 90, (tracked(CT_RELATED),), (flag(RELATED),), then),
+            flow(Kind.BASE, stage, 80, (tracked(CT_REPLY),), (flag(REPLY),), then),
             *(flow(Kind.BASE, stage, 75, (ip, *_answer_to_the_unseen()), (), then) for ip in (IPV4, IPV6)),
-            flow(Kind.BASE, stage, 70, (_state(_NEW),), (flag(new),), then),
+            flow(Kind.BASE, stage, 70, (tracked(CT_NEW),), (flag(new),), then),
             flow(Kind.BASE, stage, 0, (), goto=then),
         ]
     for ip in (IPV4, IPV6):
@@ -148,7 +157,7 @@ def _track(
     destination: tuple[Action, ...],
 ) -> list[Flow]:
     # The source's look-up was in this zone: both ends are here and of one tenant.
-    known = (*to_here, _state(0), Match("ct_zone", zone))
+    known = (*to_here, tracked(0), Match("ct_zone", zone))
     flows = [flow(kind, Stage.TRACK_DESTINATION, priority + 5, known, destination, Stage.NORMALIZE)]
     for ip in (IPV4, IPV6):
         flows += [

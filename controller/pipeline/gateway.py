@@ -14,6 +14,12 @@ from __future__ import annotations
 from controller.model import Address, Endpoint, Network
 from controller.pipeline.flow import Action, Ct, Flow, Kind, Match, Move, Nat, Output, Reason, SetField, drop, flow
 from controller.pipeline.packet import (
+    CT_ESTABLISHED,
+    CT_INVALID,
+    CT_NEW,
+    CT_RELATED,
+    CT_REPLY,
+    CT_TRACKED,
     GATEWAY_OFPORT,
     GRE,
     IPV4,
@@ -31,6 +37,7 @@ from controller.pipeline.packet import (
     ip,
     ip_destination,
     ip_source,
+    tracked,
 )
 from controller.pipeline.registers import (
     CARRIER,
@@ -55,7 +62,6 @@ from controller.transport import transport
 from controller.transport.vxlan import VXLAN
 from controller.world import World
 
-_NEW, _ESTABLISHED, _RELATED, _REPLY, _INVALID, _TRACKED = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20  # ovs-fields(7)
 _VERSIONS = 4, 6
 _FROM_HOST = Match("in_port", GATEWAY_OFPORT)
 _OUT = SetField(DESTINATION_HOST, GATEWAY)
@@ -67,7 +73,7 @@ _LOOPBACK = IPV4, Match("ip_dst", 127 << 24, 0xFF000000)
 
 
 def zone(tenant: int) -> int:
-    """Of conntrack, where a tenant's addresses are translated. Tenants' own numbers are below."""
+    """The conntrack zone in which a tenant's addresses are translated. Tenants' own zones have smaller numbers."""
     return 0x8000 | tenant
 
 
@@ -84,8 +90,8 @@ def base(world: World) -> list[Flow]:
             drop(Reason.NO_ENDPOINT, Stage.CLASSIFY, 50, (_FROM_HOST, family), exact=field)
             for family, field in ((IPV4, "ip_dst"), (IPV6, "ipv6_dst"))
         ),
-        drop(Reason.INVALID_CONNECTION, Stage.ENTER, 100, (_state(_INVALID),)),
-        *(flow(Kind.BASE, Stage.ENTER, 90, (_state(it),), (), _JUDGE) for it in (_RELATED, _ESTABLISHED)),
+        drop(Reason.INVALID_CONNECTION, Stage.ENTER, 100, (tracked(CT_INVALID),)),
+        *(flow(Kind.BASE, Stage.ENTER, 90, (tracked(it),), (), _JUDGE) for it in (CT_RELATED, CT_ESTABLISHED)),
         drop(Reason.NO_STAGE, Stage.ENTER, 0),
         flow(Kind.BASE, Stage.OUTWARD, 0, (), goto=Stage.FIREWALL),
         *(
@@ -132,12 +138,12 @@ def network(world: World, network: Network) -> list[Flow]:
             flow(Kind.NETWORK, Stage.OUTWARD, 100, (*from_here, ip(version)), (Ct(own, table=Stage.FIREWALL),))
             for version in _VERSIONS
         ),
-        *(on(Stage.FIREWALL, 0xFFFE, _state(it), Match("ct_zone", own)) for it in (_REPLY, _RELATED)),
+        *(on(Stage.FIREWALL, 0xFFFE, tracked(it), Match("ct_zone", own)) for it in (CT_REPLY, CT_RELATED)),
         on(Stage.WAY_OUT, 100),
         *(
-            on(Stage.WAY_OUT, 120, *_to_transit(version), _state(it))
+            on(Stage.WAY_OUT, 120, *_to_transit(version), tracked(it))
             for version in _VERSIONS
-            for it in (_REPLY, _RELATED)
+            for it in (CT_REPLY, CT_RELATED)
         ),
     ]
 
@@ -197,7 +203,7 @@ def _local(world: World, endpoint: Endpoint, address: Address) -> list[Flow]:
             *entered,
             Ct(own, table=Stage.ENTER, nat=known),
         ),
-        on(Stage.ENTER, 70, (Match(OUTPUT_PORT, port), _state(_NEW)), enters),
+        on(Stage.ENTER, 70, (Match(OUTPUT_PORT, port), tracked(CT_NEW)), enters),
         on(
             Stage.COMMIT_DESTINATION,
             110,
@@ -210,13 +216,13 @@ def _local(world: World, endpoint: Endpoint, address: Address) -> list[Flow]:
         # Who went out and came back in, to an address of the host's that leads to somebody here, is known all the same.
         flow(Kind.ENDPOINT, Stage.IDENTIFY, 110, (family, flagged(FROM_GATEWAY), from_it), who, Stage.NORMALIZE),
         *(
-            flow(Kind.ENDPOINT, Stage.WAY_OUT, 130, (family, LOCAL_SOURCE, to_it, _state(it)), whom, _JUDGE)
-            for it in (_REPLY, _RELATED)
+            flow(Kind.ENDPOINT, Stage.WAY_OUT, 130, (family, LOCAL_SOURCE, to_it, tracked(it)), whom, _JUDGE)
+            for it in (CT_REPLY, CT_RELATED)
         ),
     ]
     if endpoint.mesh:
         source = "ip_src" if version == 4 else "ipv6_src"
-        answers = Match("ct_state", _TRACKED, _TRACKED | _INVALID), in_mesh("ip_src", version, endpoint.mesh)
+        answers = Match("ct_state", CT_TRACKED, CT_TRACKED | CT_INVALID), in_mesh("ip_src", version, endpoint.mesh)
         to_where_it_came = (
             SetField(DESTINATION_HOST, 0),
             Move(source, DESTINATION_HOST, MESH_HOST_BITS, MESH_ENDPOINT_BITS),
@@ -229,10 +235,6 @@ def _local(world: World, endpoint: Endpoint, address: Address) -> list[Flow]:
             on(Stage.LEAVE, 100, (here, *answers), *to_where_it_came, goto=Stage.OUTPUT),
         ]
     return flows
-
-
-def _state(bit: int) -> Match:
-    return Match("ct_state", bit | _TRACKED, bit | _TRACKED)
 
 
 def _to_transit(version: int) -> tuple[Match, Match]:

@@ -70,7 +70,7 @@ def local(world: World, endpoint: Endpoint) -> list[Flow]:
         return flow(Kind.ENDPOINT, STAGE, 100, (port, mac, *match), goto=Stage.ANSWER)
 
     def probe(*match: Match) -> Flow:
-        """Of an own address. On a physical segment somebody outside may have it, and is to be asked."""
+        """A question for an own address. On a physical segment it goes out: somebody outside may have the address."""
         if transport(world.networks[endpoint.network].transport).on_segment:
             return flow(Kind.ENDPOINT, STAGE, 150, (port, mac, *match), goto=Stage.ANSWER)
         return drop(Reason.OWN_PROBE, STAGE, 150, (port, mac, *match))

@@ -27,7 +27,7 @@ ADVERTISED_TO_ALL: tuple[Action, ...] = (
     Move(_FLAGS, "nd_reserved", 32),
     *ADVERTISED,
 )
-"""The same where who asks has no address yet."""
+"""The rest of an advertisement to somebody who has no address yet."""
 
 
 def arp_reply(
@@ -61,7 +61,7 @@ def arp_reply(
 def neighbor_reply(
     kind: Kind, asker: tuple[Match, ...], target: Match, mac: int, priority: int = 100, flags: int = 0
 ) -> Flow:
-    """As `arp_reply`, of IPv6."""
+    """The same as `arp_reply` for IPv6 (RFC 4861)."""
     match = (*asker, *icmpv6(NEIGHBOR_SOLICITATION), target)
     actions: tuple[Action, ...] = (
         *swap_ethernet(mac),

@@ -23,12 +23,15 @@ LISTENER_QUERY, LISTENER_REPORT, LISTENER_DONE, LISTENER_REPORT_V2 = 130, 131, 1
 ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT = 133, 134  # RFC 4861
 NEIGHBOR_SOLICITATION, NEIGHBOR_ADVERTISEMENT, REDIRECT = 135, 136, 137
 
+CT_NEW, CT_ESTABLISHED, CT_RELATED, CT_REPLY, CT_INVALID, CT_TRACKED = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+"""Bits of ct_state, ovs-fields(7)."""
+
 MULTICAST = Match("eth_dst", 1 << 40, 1 << 40)  # the group bit: broadcast too
 ROUTER_MAC = 0x02776172726E
 """The MAC of every network's gateway on every host: 02:77:61:72:72:6e."""
 TO_ROUTER = Match("eth_dst", ROUTER_MAC)
 RESOLVER_MAC = 0x02776172646E
-"""Of the resolver's end behind every bridge: 02:77:61:72:64:6e."""
+"""The MAC of the resolver behind every bridge: 02:77:61:72:64:6e."""
 
 GATEWAY_OFPORT, RESOLVER_OFPORT = 2, 3
 """Ports that every host's bridge has, besides those of transports; endpoints' ports are numbered from 100."""
@@ -80,3 +83,8 @@ def link_local(mac: int) -> int:
     """The IPv6 link-local address that follows from a MAC (RFC 4291, appendix A: modified EUI-64)."""
     high, low = mac >> 24, mac & 0xFFFFFF
     return (0xFE80 << 112) | ((high ^ 0x020000) << 40) | (0xFFFE << 24) | low
+
+
+def tracked(bit: int) -> Match:
+    """That conntrack was asked and says this of the packet; 0: that it was asked."""
+    return Match("ct_state", bit | CT_TRACKED, bit | CT_TRACKED)

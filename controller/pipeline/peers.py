@@ -6,7 +6,7 @@ things, and not as many as there are endpoints. A port that is named is looked u
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from controller.model import Block, Direction, DomainName, Members, Peer, Policy, Rule, Service
@@ -17,6 +17,8 @@ from controller.pipeline.registers import (
     DESTINATION_TENANT,
     SERVICE,
     SOURCE_IDENTITY,
+    SOURCE_TENANT,
+    TENANT_WIDTH,
     is_identity,
     source_tenant,
 )
@@ -27,11 +29,13 @@ Matches = tuple[Match, ...]
 
 
 class Atom(NamedTuple):
-    """One thing that a peer may be. `identity` and `tenant` say which one it is, when it is one of these."""
+    """One thing that a peer may be. `identity` and `tenant` say which one it is, when it is one of these; `inside`: it
+    is part of what says that it is an endpoint, whichever."""
 
     match: Matches
     identity: Identity | None = None
     tenant: int | None = None
+    inside: bool = False
 
 
 ANYBODY = Atom(())
@@ -45,8 +49,7 @@ def peers(world: World, policy: Policy, rule: Rule, direction: Direction) -> lis
     """Each atom once, in a fixed order."""
     if rule.peers is None:
         return [ANYBODY]
-    found = {atom.match: atom for peer in rule.peers for atom in _atoms(world, policy, peer, direction)}
-    return [ANYBODY] if () in found else list(found.values())
+    return list({atom.match: atom for peer in rule.peers for atom in _atoms(world, policy, peer, direction)}.values())
 
 
 def _atoms(world: World, policy: Policy, peer: Peer, direction: Direction) -> Iterator[Atom]:
@@ -57,9 +60,9 @@ def _atoms(world: World, policy: Policy, peer: Peer, direction: Direction) -> It
         case DomainName():
             for version, value in world.addresses_of(peer):
                 yield Atom(_block(version, value, 32 if version == 4 else 128, direction))
+        case Members((), ()):
+            yield from _inside(direction)
         case Members(tenants, ()):
-            if tenants == ():
-                yield ANYBODY
             numbers = [policy.tenant] if tenants is None else sorted(t.id for t in world.tenants_matching(tenants))
             for tenant in numbers:
                 its = source_tenant(tenant) if direction is Direction.INGRESS else Match(DESTINATION_TENANT, tenant)
@@ -68,6 +71,14 @@ def _atoms(world: World, policy: Policy, peer: Peer, direction: Direction) -> It
             use = Use(policy.tenant, tenants, endpoints)
             for identity in sorted(world.identities_of_use(use), key=lambda identity: identity.id):
                 yield called_or_calling(identity, direction)
+
+
+def _inside(direction: Direction) -> Iterator[Atom]:
+    """All endpoints: who is outside, a host or a stranger on a physical segment, has no tenant, and so no bit of a
+    tenant's number."""
+    register = SOURCE_TENANT if direction is Direction.INGRESS else DESTINATION_TENANT
+    for bit in range(TENANT_WIDTH):
+        yield Atom((Match(register, 1 << bit, 1 << bit),), inside=True)
 
 
 def called_or_calling(identity: Identity, direction: Direction) -> Atom:
@@ -99,7 +110,7 @@ def _without(network: int, prefix: int, excepts: list[tuple[int, int]], bits: in
 
 
 def services(rule: Rule) -> list[Matches]:
-    """Of those that go by number. Nothing is matched where everything is meant."""
+    """The rule's services that are given by number; an empty match where it means everything."""
     if rule.services is None:
         return [()]
     found = {match: None for service in rule.services if not service.name for match in _numbers(service)}
@@ -122,24 +133,30 @@ def ranges(service: Service) -> Iterator[tuple[int, int]]:
         low += size
 
 
-def named_services(rule: Rule, identity: Identity) -> list[Matches]:
-    """What the rule's named ports are at those of an identity."""
-    found: dict[Matches, None] = {}
-    for service in rule.services or ():
-        port = identity.port(service.name, service.protocol) if service.name else None
-        if port is not None:
-            found[(Match(SERVICE, service.protocol << 16 | port),)] = None
-    return list(found)
+def named_ports(rule: Rule) -> frozenset[tuple[str, int]]:
+    """Those that go by name, each with its protocol."""
+    return frozenset((service.name, service.protocol) for service in rule.services or () if service.name)
 
 
-def named_at_peers(world: World, rule: Rule, atoms: list[Atom]) -> Iterator[Matches]:
-    """Each peer together with what the rule's named ports are there."""
-    if not any(service.name for service in rule.services or ()):
-        return
-    for identity in sorted(world.identities.values(), key=lambda identity: identity.id):
-        for service in named_services(rule, identity) if identity.ports else ():
-            its = is_identity(DESTINATION_IDENTITY, identity.id)
-            for atom in atoms:
-                if atom.identity in (None, identity) and atom.tenant in (None, identity.tenant):
-                    own = () if atom.identity or atom.tenant else atom.match
-                    yield *its, *own, *service
+def named_services(names: frozenset[tuple[str, int]], identity: Identity) -> list[Matches]:
+    """What the named ports are at those of an identity."""
+    its = (port for port in identity.ports if (port.name, port.protocol) in names)
+    return [(Match(SERVICE, port.protocol << 16 | port.port),) for port in its]
+
+
+def named_at_peers(world: World, names: frozenset[tuple[str, int]], atoms: list[Atom]) -> Iterator[Matches]:
+    """Each peer together with what the named ports are there."""
+    for atom in {ANYBODY if atom.inside else atom: None for atom in atoms} if names else ():
+        own = () if atom.identity or atom.tenant else atom.match
+        for identity in _identities(world, atom):
+            for service in named_services(names, identity):
+                yield *is_identity(DESTINATION_IDENTITY, identity.id), *own, *service
+
+
+def _identities(world: World, atom: Atom) -> Iterable[Identity]:
+    """Of whom it may be."""
+    if atom.identity is not None:
+        return [atom.identity]
+    if atom.tenant is not None:
+        return world.identities_of_tenant.get(atom.tenant, {}).values()
+    return world.identities.values()

@@ -10,7 +10,7 @@ its tenant's policies, and no flow is ever shared by two policies. In the cluste
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from controller.mark import mark
@@ -32,6 +32,7 @@ from controller.pipeline.peers import (
     Atom,
     Matches,
     named_at_peers,
+    named_ports,
     named_services,
     peers,
     services,
@@ -52,6 +53,8 @@ from controller.selection import Identity, subject
 from controller.world import World
 
 LOG_BYTES = 128
+MOST_CONJUNCTIONS = 3_000
+"""Of a policy in one direction: a flow has an action of 16 bytes for each that it is a part of, and one message."""
 _TOP, _TENANTS, _DENIED = 65_000, 100, 10
 
 _STAGES = {
@@ -117,11 +120,10 @@ def binding(world: World, policy: Policy, identity: Identity) -> list[Flow]:
                     book.plain(plan, (*its, *atom.match, *service))
         if plan.ref.direction is Direction.INGRESS:
             for atom in plan.peers:
-                for service in named_services(plan.rule, identity):
+                for service in named_services(plan.names, identity):
                     book.plain(plan, (*its, *atom.match, *service))
-        else:
-            for called in named_at_peers(world, plan.rule, plan.peers):
-                book.plain(plan, (*its, *called))
+        for called in plan.called:
+            book.plain(plan, (*its, *called))
     return book.flows()
 
 
@@ -142,7 +144,7 @@ def clauses(world: World, policy: Policy) -> list[Flow]:
 
 class _Plan(NamedTuple):
     """How one rule is written. `conjunction` is its number, 0 for single flows; `peers` and `services` are what must
-    hold one of each."""
+    hold one of each. `names` are the ports that it names, `called` whom it may call by them, each with the port."""
 
     stage: Stage
     priority: int
@@ -152,6 +154,8 @@ class _Plan(NamedTuple):
     peers: list[Atom]
     services: list[Matches]
     conjunction: int
+    names: frozenset[tuple[str, int]]
+    called: list[Matches]
 
     @property
     def dimensions(self) -> list[list[Matches]]:
@@ -163,32 +167,48 @@ class _Plan(NamedTuple):
 def _plans(world: World, policy: Policy) -> list[_Plan]:
     """All rules of a policy. They are asked for once for each of its subjects, one after the other."""
     global _latest
-    if _latest is None or _latest[0] is not world or _latest[1] is not policy:
-        _latest = world, policy, list(_planned(world, policy))
-    return _latest[2]
+    latest = _latest  # another thread may put its own there at any moment
+    if latest is None or latest[0] is not world or latest[1] is not policy:
+        _latest = latest = world, policy, list(_planned(world, policy))
+    return latest[2]
 
 
 _latest: tuple[World, Policy, list[_Plan]] | None = None
 
 
 def _planned(world: World, policy: Policy) -> Iterator[_Plan]:
-    subjects: int | None = None
     for direction in Direction:
-        priorities = _priorities(world, policy, direction)
-        for index, rule in enumerate(policy.rules(direction) or ()):
-            found, asked = peers(world, policy, rule, direction), services(rule)
-            number = 0
-            if len(found) * len(asked) > 1:
-                if subjects is None:
-                    subjects = sum(1 for _ in world.identities_of_use(subject(policy)))
-                single, apart = subjects * len(found) * len(asked), subjects + len(found) + len(asked) + 1
-                number = policy.ordinal << 16 | index if apart < single else 0
+        priorities, rules = _priorities(world, policy, direction), policy.rules(direction) or ()
+        named = [(peers(world, policy, rule, direction), services(rule)) for rule in rules]
+        numbers = _conjunctions(world, policy, named)
+        for index, (rule, (found, asked)) in enumerate(zip(rules, named, strict=True)):
             ref, its = RuleRef(policy.id, direction, index), mark(policy.id, direction, rule)
-            yield _Plan(_STAGES[direction, policy.tier], priorities[index], rule, ref, its, found, asked, number)
+            names, stage = named_ports(rule), _STAGES[direction, policy.tier]
+            calls = list(named_at_peers(world, names, found)) if direction is Direction.EGRESS else []
+            yield _Plan(stage, priorities[index], rule, ref, its, found, asked, numbers.get(index, 0), names, calls)
+
+
+def _conjunctions(world: World, policy: Policy, named: list[tuple[list[Atom], list[Matches]]]) -> dict[int, int]:
+    """Their numbers, by the index of the rule: of rules that are fewer flows so, and if these are too many, of those
+    that gain most by it."""
+    if all(len(found) * len(asked) < 2 for found, asked in named):
+        return {}
+    subjects = sum(1 for _ in world.identities_of_use(subject(policy)))
+    spared: dict[int, int] = {}
+    for index, (found, asked) in enumerate(named):
+        single, apart = subjects * len(found) * len(asked), subjects + len(found) + len(asked) + 1
+        if apart < single:
+            spared[index] = single - apart
+    chosen = sorted(sorted(spared, key=lambda index: -spared[index])[:MOST_CONJUNCTIONS])
+    # Places in the document stay as they are when another rule comes to be one, but there are only so many numbers.
+    places: Iterable[tuple[int, int]] = zip(chosen, chosen, strict=True)
+    if len(named) > 1 << 16:
+        places = enumerate(chosen)
+    return {index: policy.ordinal << 16 | place for place, index in places}
 
 
 def _priorities(world: World, policy: Policy, direction: Direction) -> list[int]:
-    """Of each rule. Among policies of a cluster's tier with one priority the name decides."""
+    """The priority of each rule's flows. Among policies of one tier and priority the policy's name decides."""
     count = len(policy.rules(direction) or ())
     if policy.tier is Tier.TENANT:
         return [_TENANTS + policy.ordinal] * count

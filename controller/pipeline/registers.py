@@ -14,6 +14,7 @@ SOURCE_ZONE = "metadata"
 SOURCE_TENANT = "reg0"  # [0..15] the source's tenant number
 SOURCE_TENANT_BITS = "reg0[0..15]"
 TENANT_MASK = 0xFFFF
+TENANT_WIDTH = 15  # bits of a tenant's number, which is 0 for who is no endpoint
 FLAGS = "reg0"
 FROM_TUNNEL = 1 << 16  # the packet came from another host, or from nobody who is known
 SOURCE_JUDGED = 1 << 17  # a policy may be about the source, which is here, or whose broadcast this is

@@ -75,7 +75,7 @@ class HostGw(Transport):
         ]
 
     def to_host(self, world: World, network: Network, host: Host) -> tuple[Action, ...]:
-        """By tunnel: on the segment a packet to all would have to bear the MAC of one."""
+        """By tunnel: without one, a broadcast would have to bear the MAC of a single host."""
         actions = super().to_host(world, network, host)
         return (SetField(CARRIER, VXLAN.number), *actions) if actions else ()
 

@@ -53,7 +53,7 @@ def attached(
 
 
 def addresses(call: Call, endpoint: Endpoint) -> dict[str, Any]:
-    """Of an IPAM plugin, which has no interface and no resolver to name. Routes are the configuration's business."""
+    """The result of an IPAM plugin: no interface and no resolver. Routes are given by the configuration."""
     routes = _listed(_routes(mapping(call.config, "ipam").get("routes"), "ipam.routes"))
     return {"cniVersion": call.version, "ips": _ips(call, endpoint, None), "routes": routes, "dns": {}}
 

@@ -63,7 +63,7 @@ def capabilities(call: Call) -> Mapping[str, Any]:
 
 
 def network(call: Call) -> str:
-    """As the configuration says, else the first rule that fits, else by the pod's namespace."""
+    """The network: as the configuration says, else by the first rule that fits, else by the pod's namespace."""
     block = mapping(call.config, "ipam") if call.is_ipam else call.config
     field = "ipam." if call.is_ipam else ""
     if (rules := block.get("rules")) is not None:
@@ -80,7 +80,7 @@ def network(call: Call) -> str:
 
 
 def bandwidth(call: Call) -> Limits:
-    """As the runtime says, else the configuration's own."""
+    """The bandwidth limits that the runtime gives, else those of the configuration."""
     runtime = capabilities(call)
     field, block = "runtimeConfig.bandwidth", mapping(runtime, "bandwidth", "runtimeConfig.bandwidth")
     if not block:

@@ -19,7 +19,7 @@ TTL = 1
 
 
 class Answer(NamedTuple):
-    """Of Warren's own: a name it is the authority for, or a refusal. `records` are in no order."""
+    """An answer about Warren's own names, or a refusal. `records` are in no order."""
 
     rcode: int
     records: tuple[bytes, ...] = ()
@@ -34,7 +34,7 @@ class Answer(NamedTuple):
 
 
 def answer(names: Names, view: View, query: Query) -> Answer | None:
-    """None for what is to be passed on."""
+    """The answer to a query; None if it is to be passed on to other servers."""
     if query.opcode:
         return Answer(wire.NOTIMP, authority=False)
     if query.edns is not None and query.edns.version:

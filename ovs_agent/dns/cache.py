@@ -35,7 +35,7 @@ class Cache:
         return len(self._kept)
 
     def find(self, key: Key, now: float) -> tuple[Reply, int] | None:
-        """With the seconds that have passed since it came."""
+        """A kept reply, with the seconds that have passed since it came."""
         kept = self._kept.get(key)
         if kept is None:
             return None

@@ -108,7 +108,7 @@ class Names:
         return cls(*_frame(document), {key: Entry.parse(one) for key, one in document["names"].items()})
 
     def changed(self, document: Mapping[str, Any]) -> Names:
-        """With what `document` says is new, other (`names`) or gone (null). Raises Incomplete."""
+        """These names with the changes in `document`: new or changed ones, null for those gone. Raises Incomplete."""
         frame = _frame(document)
         networks = frame[2]
         if not networks.keys() <= {*self._networks, *document.get("new", ())}:
@@ -126,7 +126,7 @@ class Names:
         return Names(*frame, kept)
 
     def including(self, own: Own) -> Names:
-        """The same with one endpoint more, or one less. What else is known is shared, not gone through."""
+        """These names with one endpoint more, or one less. All else is shared and not copied."""
         other = copy(self)
         other._entries, other._places = dict(self._entries), dict(self._places)
         other._held, other._pointers = dict(self._held), dict(self._pointers)

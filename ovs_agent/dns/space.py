@@ -36,7 +36,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def addresses(port: int) -> tuple[str, ...]:
-    """From where an asker's queries come, as a socket of both families says it."""
+    """The addresses from which an asker's queries come, as a socket for both IP versions shows them."""
     v4, v6, anywhere = (str(ipaddress.ip_address(base) + port) for base in (*ASKERS, ANYWHERE_ASKERS))
     return f"::ffff:{v4}", v6, f"::ffff:{anywhere}"
 

@@ -187,7 +187,7 @@ def peer_of(endpoint: Endpoint) -> str:
 
 
 def _bare(address: str) -> str:
-    """Without the prefix length, and written as Docker and the API write it."""
+    """An address without its prefix length, written as Docker and the API write it."""
     return str(ipaddress.ip_interface(address).ip)
 
 

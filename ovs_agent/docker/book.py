@@ -54,6 +54,11 @@ class Joint(NamedTuple):
     way_in: bool = False
     mesh: bool = False  # all hosts publish them
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """As `Endpoint.key`."""
+        return self.container_id, self.ifname
+
 
 class Row(Protocol):
     @property
@@ -119,5 +124,5 @@ class Book:
 
 
 def _plain(value: Any) -> Any:
-    """As it was before it became JSON."""
+    """A value read from JSON, as it was before it was written: lists become tuples again."""
     return tuple(value) if isinstance(value, list) else value

@@ -96,7 +96,7 @@ class Driver:
         """Give back what dockerd could not."""
         gone = set(self._addresses.sweep(time.monotonic()))
         for joint in self._book.joints.all():
-            if (joint.container_id, joint.ifname) in gone:
+            if joint.key in gone:
                 self._plugging.pop(joint.id, None)
                 self._book.joints.drop(joint.id)
         for net in self._book.nets.all():
@@ -277,7 +277,7 @@ class Driver:
             # Docker comes back for the interface in Join, and has other things to do until then.
             self._plugging[known.id] = self._plug(claim)
         else:
-            claim = self._addresses.renew((known.container_id, known.ifname), known.wish)
+            claim = self._addresses.renew(known.key, known.wish)
         interface: dict[str, str] = {} if asked.mac else {"MacAddress": claim.endpoint.mac}
         if not asked.addresses:
             for address in known.addresses:
@@ -286,7 +286,7 @@ class Driver:
 
     def _join(self, asked: messages.Join) -> Reply:
         net, joint = self._net(asked.network), self._joint(asked.id)
-        claim = self._addresses.current((joint.container_id, joint.ifname), joint.wish)
+        claim = self._addresses.current(joint.key, joint.wish)
         (self._plugging.pop(joint.id, None) or self._plug(claim)).result()
         self._keep_ports(joint, asked.ports, joint.way_in)
         self._joined()
@@ -307,7 +307,7 @@ class Driver:
         plugging = self._plugging.pop(joint.id, None)
         if plugging is not None and not plugging.cancel():
             wait([plugging])
-        self._attacher.unplug((joint.container_id, joint.ifname))
+        self._attacher.unplug(joint.key)
 
     def _publish(self, asked: messages.Publish) -> None:
         joint = self._book.joints.get(asked.id)
@@ -318,7 +318,7 @@ class Driver:
                 ports = [
                     {**port._asdict(), "host_ip": port.host_ip or None, **more} for port in asked.ports if port.port
                 ]
-                self._publisher.publish((joint.container_id, joint.ifname), ports)
+                self._publisher.publish(joint.key, ports)
 
     def _keep_ports(self, joint: Joint, ports: tuple[tuple[Any, ...], ...], way_in: bool) -> None:
         kept = joint._replace(ports=ports or joint.ports, way_in=way_in)
@@ -333,7 +333,7 @@ class Driver:
         match asked.method:
             case messages.REVOKE:
                 if joint.way_in and joint.ports:
-                    self._publisher.withdraw((joint.container_id, joint.ifname))
+                    self._publisher.withdraw(joint.key)
                 self._keep_ports(joint, joint.ports, False)
             case messages.LEAVE:
                 self._unplug(joint)
@@ -373,7 +373,7 @@ class Driver:
         return joint
 
     def _taken(self, key: Key) -> bool:
-        return any((joint.container_id, joint.ifname) == key for joint in self._book.joints.all())
+        return any(joint.key == key for joint in self._book.joints.all())
 
     def _look_up(self, network: str) -> Mapping[str, Any] | None:
         try:

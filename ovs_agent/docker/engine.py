@@ -70,7 +70,7 @@ class Engine:
         return [str(name) for name in dict.fromkeys(found)]
 
     def _get(self, path: str) -> Any:
-        """None for what there is not."""
+        """The answer of dockerd; None if there is no such object."""
         line = _Line(self._path)
         try:
             line.request("GET", path)

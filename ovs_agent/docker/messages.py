@@ -317,7 +317,7 @@ def _auxiliary(subnets: tuple[Subnet, ...]) -> dict[str, str]:
     for subnet in subnets:
         for name, address in subnet.aux.items():
             if name in found:
-                raise Refused(f"Auxiliary addresses {found[name]} and {address} are both named {name}; name one anew.")
+                raise Refused(f"Auxiliary addresses {found[name]} and {address} are both named {name}; rename one.")
             found[name] = address
     return found
 
@@ -327,7 +327,7 @@ def _ports(options: Mapping[str, Any]) -> tuple[Port, ...]:
     for one in fields.items(options, PORTMAP):
         if not isinstance(one, dict) or one.get("Proto") not in tuple(PROTOCOLS):
             raise Refused(
-                f"{PORTMAP} holds {str(one)[: fields.TEXT_LIMIT]!r}, which is no port of TCP, UDP or SCTP.", 400
+                f"{PORTMAP} holds {str(one)[: fields.TEXT_LIMIT]!r}, which is not a port of TCP, UDP or SCTP.", 400
             )
         numbers = [one.get(key, 0) for key in ("Port", "HostPort", "HostPortEnd")]
         if any(type(number) is not int or not 0 <= number <= 65535 for number in numbers):

@@ -11,12 +11,12 @@ import threading
 import time
 from collections.abc import Iterable
 from logging import getLogger
-from urllib.parse import quote
 
 from client.rest import Problem, Rest, Unreachable
 from ovs_agent.docker.book import Joint, Shelf
 from ovs_agent.docker.engine import Engine, Running, Silent
 from ovs_agent.docker.fields import is_name
+from ovs_agent.document import attachment_path
 
 log = getLogger(__name__)
 INTERVAL = 10.0
@@ -75,7 +75,7 @@ class Naming:
                 continue
             names = labels(self._engine.names(container.id, id))
             joint = joints[id]
-            path = f"/hosts/{self._host}/attachments/{quote(joint.container_id)}/{quote(joint.ifname)}/aliases"
+            path = f"{attachment_path(self._host, joint.key)}/aliases"
             try:
                 self._rest.put(path, json={"aliases": names}, timeout=PATIENCE)
             except Problem as problem:

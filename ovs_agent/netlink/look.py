@@ -12,7 +12,7 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -198,21 +198,15 @@ def _link(body: bytes) -> tuple[int, dict[int, bytes]]:
 
 
 def own_addresses() -> set[str]:
-    """All of this namespace's."""
-    found = set()
-    for body in dump(Request("list addresses", rtnl.RTM_GETADDR, ifaddrmsg())):
-        attributed = attributes(body, IFADDR.size)
-        found.add(str(ipaddress.ip_address(attributed.get(IFA_LOCAL) or attributed[IFA_ADDRESS])))
-    return found
+    """All addresses in this thread's namespace."""
+    return {str(ipaddress.ip_address(_own(attributed))) for _, _, attributed in _address_rows()}
 
 
 def addressed() -> list[tuple[str, str]]:
     """Each interface's name with an address of it, and the prefix length; of a line to a single neighbour, also that
     one's."""
     found = []
-    for body in dump(Request("list addresses", rtnl.RTM_GETADDR, ifaddrmsg())):
-        _, prefix, _, _, index = IFADDR.unpack_from(body)
-        attributed = attributes(body, IFADDR.size)
+    for index, prefix, attributed in _address_rows():
         with suppress(OSError):  # gone meanwhile
             name = socket.if_indextoname(index)
             ends = {attributed[key] for key in (IFA_ADDRESS, IFA_LOCAL) if key in attributed}
@@ -221,14 +215,24 @@ def addressed() -> list[tuple[str, str]]:
 
 
 def _addresses(index: int) -> set[str]:
-    """With prefix length, as the API writes them."""
-    found = set()
+    """The addresses of an interface with their prefix lengths, as the API writes them."""
+    return {
+        f"{ipaddress.ip_address(_own(attributed))}/{prefix}"
+        for link, prefix, attributed in _address_rows()
+        if link == index
+    }
+
+
+def _address_rows() -> Iterator[tuple[int, int, dict[int, bytes]]]:
+    """The interface's index, the prefix length and the attributes of each address in this thread's namespace."""
     for body in dump(Request("list addresses", rtnl.RTM_GETADDR, ifaddrmsg())):
-        _, prefix, _, _, link = IFADDR.unpack_from(body)
-        if link == index:
-            attributed = attributes(body, IFADDR.size)
-            found.add(f"{ipaddress.ip_address(attributed.get(IFA_LOCAL) or attributed[IFA_ADDRESS])}/{prefix}")
-    return found
+        _, prefix, _, _, index = IFADDR.unpack_from(body)
+        yield index, prefix, attributes(body, IFADDR.size)
+
+
+def _own(attributed: dict[int, bytes]) -> bytes:
+    """The interface's own address; of a line to a single neighbour IFA_ADDRESS is that one's."""
+    return attributed.get(IFA_LOCAL) or attributed[IFA_ADDRESS]
 
 
 def _default_gateways(index: int) -> set[str]:

@@ -62,7 +62,7 @@ class _Route(NamedTuple):
 
 
 def _routes(index: int) -> Iterator[_Route]:
-    """Those of the main table that leave by an interface to a gateway."""
+    """The routes of the main table through an interface that have a gateway."""
     for family in (socket.AF_INET, socket.AF_INET6):
         query = rtmsg()
         query["family"] = family

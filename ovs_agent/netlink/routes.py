@@ -20,7 +20,7 @@ from ovs_agent.netlink.wire import CREATE, Request, attributes, change, dump
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 PROTOCOL = 119
-"""In `ip route`: `proto 119`. Numbers from 5 on are whoever's takes them."""
+"""Shown by `ip route` as `proto 119`. Numbers from 5 on are free for anybody to use."""
 _ROUTE = struct.Struct("=BBBBBBBBI")  # family, lengths, service, table, protocol, scope, type, flags
 _MAIN, _UNICAST, _LINK = 254, 1, 253
 _TABLE_LOCAL, _LOCAL = 255, 2

@@ -76,7 +76,7 @@ def parameters(rate: int, burst: int, mtu: int) -> dict[str, int]:
 
 
 def _inside(endpoint: Endpoint, work: Callable[[int | None], T]) -> T:
-    """With the index of the container's end, whatever it is called there."""
+    """Does `work` in the container's namespace with the index of its interface, whatever that is called there."""
     if endpoint.netns:
         return inside(endpoint.netns, lambda: work(index_of(endpoint.ifname)))
     pair = pair_of(endpoint.port_name)

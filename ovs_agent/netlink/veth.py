@@ -254,7 +254,7 @@ def _new_address(index: int, interface: ipaddress.IPv4Interface | ipaddress.IPv6
 def _new_route(
     index: int, gateway: str, interfaces: Sequence[Any], mtu: int | None, cidr: str | None = None
 ) -> Request:
-    """To `cidr`, or a default route."""
+    """A request for a route to `cidr`, or for a default route."""
     address = ipaddress.ip_address(gateway)
     message = rtmsg()
     message["family"] = _family(address)

@@ -41,7 +41,7 @@ class OvsdbFault(Exception):  # noqa: N818
 
 
 class Rejected(OvsdbFault):
-    """It refused a change."""
+    """The database refused a change."""
 
 
 class Watch(NamedTuple):
@@ -284,7 +284,7 @@ class Database:
 
 
 def _taken(waiting: queue.SimpleQueue[tuple[T, Future[Any], float]]) -> list[tuple[T, Future[Any]]]:
-    """Those that somebody still waits for."""
+    """The queued items that somebody still waits for."""
     found = []
     with suppress(queue.Empty):
         while True:

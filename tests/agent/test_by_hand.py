@@ -145,13 +145,13 @@ def test_without_an_engine_the_remedy_is_said(host: Host, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "Say whose interface it is"),
-        (("--pid", "1", "--netns", "x"), "Say whose interface it is"),
+        ((), "Give one of --netns"),
+        (("--pid", "1", "--netns", "x"), "Give one of --netns"),
         (("--netns", "none-such"), "Network namespace /run/netns/none-such does not exist"),
         (("--interface", "none0"), "This host has no interface none0"),
         (("--interface", "none0", "--ifname", "eth3"), "leave --ifname out"),
         (("--netns", "x", "--route", "10.0.0.1/8"), "is not CIDR"),
-        (("--netns", "x", "--route", "10.0.0.0/8,fd00::1"), "of two families"),
+        (("--netns", "x", "--route", "10.0.0.0/8,fd00::1"), "mixes IPv4 and IPv6"),
     ],
 )
 def test_what_cannot_be_is_refused_in_words(host: Host, arguments: tuple[str, ...], words: str) -> None:

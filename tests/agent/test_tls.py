@@ -96,7 +96,7 @@ def test_another_fingerprint_ends_the_agent_before_it_tells_its_token(secure: Si
 
 
 @pytest.mark.parametrize(
-    ("given", "sentence"), [("3f1c", "'3f1c' is no fingerprint"), ("sha256:xyz", "is no fingerpr")]
+    ("given", "sentence"), [("3f1c", "'3f1c' is not a fingerprint"), ("sha256:xyz", "is not a fingerprint")]
 )
 def test_what_is_no_fingerprint_is_said_to_be_none(secure: Site, given: str, sentence: str) -> None:
     code, said = ended(Host(secure).agent_with("--token", "wrn_1_x", "--ca-pin", given))

@@ -130,8 +130,8 @@ def test_declaring_the_same_again_takes_no_revision(engine: Engine, h1: Host) ->
         ("10.21.0.9", None, r"10.21.0.9 is outside of network acme/web; choose addresses in 10.20.0.0/24"),
         ("10.0.0.0/8", None, "is outside of network acme/web"),
         ("10.20.0.255", None, "is the network or broadcast address"),
-        (VIP, "02:00:00:00:00:07", "looks like one that Warren makes"),
-        (VIP, "01:00:5e:00:00:01", "is not one interface's address"),
+        (VIP, "02:00:00:00:00:07", "looks like one that Warren derives"),
+        (VIP, "01:00:5e:00:00:01", "is a multicast address"),
     ],
 )
 def test_what_cannot_be_declared_is_refused_in_words(

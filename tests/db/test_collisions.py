@@ -40,7 +40,7 @@ def test_two_tenants_with_the_same_private_addresses_cannot_join_or_peer(three: 
     lan(three, "beta", "10.20.0.0/16")
     collision = (
         "10.20.0.0/24 of network acme/lan overlaps 10.20.0.0/16 of network beta/lan, and tenant acme would reach both; "
-        "make one of them anew elsewhere, or set one apart (`warren network update acme/lan --isolated`)"
+        "create one of them with other addresses, or isolate one (`warren network update acme/lan --isolated`)"
     )
     before = steps.revision(three)
     for act, sentence in (
@@ -108,8 +108,8 @@ def test_a_flat_cluster_has_no_private_network_that_hides_a_routable_one(three: 
         do(three, isolation.set_mode, "flat")
     assert str(refused.value) == (
         "the cluster cannot be flat: 10.20.0.0/24 of network beta/lan overlaps 10.20.0.0/24 of network acme/web, "
-        "and tenant beta would reach both; make one of them anew elsewhere, "
-        "or set one apart (`warren network update beta/lan --isolated`)"
+        "and tenant beta would reach both; create one of them with other addresses, "
+        "or isolate one (`warren network update beta/lan --isolated`)"
     )
     do(three, networks.update, "beta/lan", isolated=True)
     do(three, isolation.set_mode, "flat")

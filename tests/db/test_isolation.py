@@ -172,7 +172,7 @@ def test_what_is_so_already_is_done_without_a_revision(three: Engine, act: Calla
             (
                 act,
                 Conflict,
-                "tenant system cannot be set apart: what all tenants need runs in it; set one of its networks apart "
+                "tenant system cannot be isolated: what all tenants need runs in it; isolate one of its networks "
                 "(`warren network update --isolated`), or write a policy about its endpoints",
             )
             for act in (("isolate", "system"), ("join", "system", "acme"))
@@ -183,7 +183,7 @@ def test_what_is_so_already_is_done_without_a_revision(three: Engine, act: Calla
             "tenant system is global: acme reaches it already, and it has no zone to share; "
             "make acme global too (`warren tenant global acme`)",
         ),
-        (("set_mode", "open"), Invalid, "'open' is no isolation; use flat or multitenant"),
+        (("set_mode", "open"), Invalid, "'open' is not an isolation mode; use flat or multitenant"),
     ],
 )
 def test_what_cannot_be_is_refused_in_words_and_changes_nothing(
@@ -292,7 +292,7 @@ def test_every_tenant_has_its_name_for_a_label_and_nobody_changes_it(engine: Eng
     for wrong in ("beta", "", None):
         with pytest.raises(Invalid) as refused:
             do(engine, tenants.update, "acme", labels={name: wrong})
-        assert str(refused.value) == f"label {name} of tenant acme is acme and stays so; leave it out"
+        assert str(refused.value) == f"label {name} of tenant acme is acme and cannot be changed; leave it out"
     with pytest.raises(Invalid, match="of tenant gamma is gamma"):
         steps.tenant(engine, "gamma", labels={name: "other"})
     before = steps.revision(engine)

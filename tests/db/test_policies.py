@@ -146,7 +146,7 @@ def test_lists_come_in_pages_and_by_tenant(two: Engine) -> None:
         (
             [document("a"), document("b", ingress=[{"ports": [{"port": 70000}]}])],
             Invalid,
-            "NetworkPolicy acme/b: spec.ingress[0].ports[0].port: 70000 is no port; "
+            "NetworkPolicy acme/b: spec.ingress[0].ports[0].port: 70000 is not a port; "
             "use 1 to 65535 or the name of a port",
         ),
         (
@@ -154,7 +154,7 @@ def test_lists_come_in_pages_and_by_tenant(two: Engine) -> None:
             Invalid,
             "NetworkPolicy a: apiVersion: it is missing; add it",
         ),
-        ([document("a"), 5], Invalid, "document 2: the document: 5 is no mapping; write KEY: VALUE lines below it"),
+        ([document("a"), 5], Invalid, "document 2: the document: 5 is not a mapping; write KEY: VALUE lines below it"),
         (
             [document("a"), document("a", "beta"), document("a", ingress=[{}])],
             Invalid,
@@ -299,7 +299,7 @@ def test_a_tenant_denies_by_default_what_it_is_told_to(engine: Engine) -> None:
     assert denied(1) == set(Direction)
     do(engine, tenants.update, "acme", default_deny=[])
     assert denied(1) == frozenset()
-    with pytest.raises(Invalid, match="'all' is no direction; use ingress or egress"):
+    with pytest.raises(Invalid, match="'all' is not a direction; use ingress or egress"):
         do(engine, tenants.update, "acme", default_deny=["all"])
 
 

@@ -73,13 +73,13 @@ def test_a_draining_pool_gives_no_address_and_another_subnet_takes_over(engine: 
     steps.attach(engine, h1, "web1", "acme/default")
     state(engine, "p0", pools.DRAINING)
     for asked in ([], ["10.99.0.9"]):
-        with pytest.raises(Conflict, match=r"subnet 10\.99\.0\.0/24 .* is of a pool that is being drained"):
+        with pytest.raises(Conflict, match=r"subnet 10\.99\.0\.0/24 .* is from a pool that is being drained"):
             steps.attach(engine, h1, "web2", "acme/default", addresses=asked)
     steps.do(engine, reservations.create, "acme/default", "web1", addresses=["10.99.0.2"])  # which has it
     for asked in ([], ["10.99.0.9"]):
-        with pytest.raises(Conflict, match=r"subnet 10\.99\.0\.0/24 .* is of a pool that is being drained"):
+        with pytest.raises(Conflict, match=r"subnet 10\.99\.0\.0/24 .* is from a pool that is being drained"):
             steps.do(engine, reservations.create, "acme/default", "later", addresses=asked)
-    with pytest.raises(Conflict, match=r"subnet 10\.99\.0\.0/24 .* is of a pool that is being drained"):
+    with pytest.raises(Conflict, match=r"subnet 10\.99\.0\.0/24 .* is from a pool that is being drained"):
         steps.do(engine, endpoints.update, "acme/web1", allowed=[{"address": "10.99.0.9"}])
     steps.do(engine, networks.add_subnet, "acme/default", None)
     steps.do(engine, reservations.create, "acme/default", "later")

@@ -119,6 +119,6 @@ def test_ranges_and_strictness_of_blocks(engine: Engine, h1: Host) -> None:
 
 def test_strictness_is_of_blocks(engine: Engine, h1: Host) -> None:
     steps.network(engine, "acme/web", "10.20.0.0/24")
-    with pytest.raises(Invalid, match="hosts share the addresses of network acme/web"):
+    with pytest.raises(Invalid, match="network acme/web has no blocks, its hosts share its addresses"):
         change(engine, strict=True)
     assert change(engine, strict=False) == steps.revision(engine)

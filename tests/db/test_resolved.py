@@ -230,6 +230,18 @@ def test_whoever_owns_a_domain_cannot_fill_the_switches_with_it(site: Site, monk
     assert site.known[WWW] == [ONE], "other names have room"
 
 
+def test_whoever_owns_a_domain_cannot_fill_the_database_with_names_of_one_address(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolver, "MOST_ADDRESSES", 3)
+    for number in range(9):
+        name = f"n{number}.shop.example.org"
+        site.hear(name, (name, 100, "A", ONE))
+    assert len(site.known) == 3
+    site.hear("n0.shop.example.org", ("n0.shop.example.org", 100, "A", TWO))
+    assert site.known["n0.shop.example.org"] == [ONE, TWO], "of a name that is known there may be more"
+
+
 def test_answers_that_come_together_are_one_revision(site: Site) -> None:
     before = steps.revision(site.engine)
     site.resolver.start()

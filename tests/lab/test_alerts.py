@@ -102,7 +102,7 @@ def test_tunnel_packets_of_a_machine_that_is_no_host(lab: Lab, world: World, say
     outer = Ether(dst=mac) / IP(src="198.18.0.99", dst=h2.address) / UDP(sport=5555, dport=4789)
     with tap(fabric_netns(lab.name), "underlay") as underlay:
         underlay.send(bytes(outer / VXLAN(vni=vni, flags=8) / Ether() / IP() / UDP()))
-    says(r"h2 dropped \d+ tunnel packets? of a machine that is no host", "tcpdump -ni any udp port 4789 on h2")
+    says(r"h2 dropped \d+ tunnel packets? from a machine that is not a host", "tcpdump -ni any udp port 4789 on h2")
 
 
 def test_bytes_that_were_sent_are_told_at_both_ends_and_between(lab: Lab, world: World) -> None:

@@ -8,8 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -26,6 +25,7 @@ from lab.names import LabError, endpoint_netns
 from lab.process import environment
 from lab.state import Placed
 from tests.lab.test_spoofing import ip
+from tests.lab.waiting import until
 from tests.lab.wire import tap
 from tests.lab.world import World
 
@@ -73,13 +73,6 @@ def by_hand(lab: Lab, world: World) -> Iterator[ByHand]:
         yield hand
     finally:
         hand.clear()
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.05)
 
 
 def answering(space: str, address: str, seconds: float = 20) -> str:

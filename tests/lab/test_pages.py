@@ -191,7 +191,7 @@ def test_an_administrators_journey(traveller: Traveller, world: World) -> None:
     expect(page.locator(".lead.ok")).to_contain_text("is live")
     assert reaches(world, one, other, 80)
     traveller.follow("Undo it")
-    expect(page.locator("main")).to_contain_text(f"It parts from {beta}: their connections stop.")
+    expect(page.locator("main")).to_contain_text(f"It leaves {beta}: their connections stop.")
     traveller.look("isolate-preview")
     traveller.done("Isolate")
     assert not reaches(world, one, other, 80)

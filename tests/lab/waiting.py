@@ -1,4 +1,4 @@
-"""Waiting for what container engines and their networks come to."""
+"""Waiting for what a lab comes to."""
 
 from __future__ import annotations
 

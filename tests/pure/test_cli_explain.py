@@ -94,8 +94,8 @@ def test_options_say_what_is_asked(api: ScriptedApi, arguments: list[str], asked
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "Say one of --tcp PORT"),
-        (["--tcp", "1", "--udp", "1"], "Say one of --tcp PORT"),
+        ([], "Give one of --tcp PORT"),
+        (["--tcp", "1", "--udp", "1"], "Give one of --tcp PORT"),
         (["--tcp", "0"], "0"),
         (["--icmp", "8:x"], "'8:x' is not TYPE or TYPE:CODE"),
         (["--icmp", "256"], "'256' is not TYPE or TYPE:CODE"),

@@ -127,9 +127,9 @@ def test_the_cluster_is_shown(api: ScriptedApi, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("typed", "named"),
     [
-        ("cluster set isolation open", "'open' is no isolation; use flat or multitenant"),
+        ("cluster set isolation open", "'open' is not an isolation mode; use flat or multitenant"),
         ("cluster set colour flat", "'colour' is not one of 'isolation', 'vxlan-port'"),
-        ("network update acme/web", "Say what to change; see `warren network update --help`"),
+        ("network update acme/web", "Nothing to change: give at least one option; see `warren network update --help`"),
         ("tenant join acme", "Missing argument 'OTHER'"),
         ("tenant peer acme a/b", "'a/b' is not a name"),
     ],

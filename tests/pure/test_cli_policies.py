@@ -178,13 +178,16 @@ def test_merge_keys_and_anchors_are_yaml_as_everywhere(api: ScriptedApi, tmp_pat
             ", line 4, column 3: key 'ingress' stands there twice; leave one out.",
         ),
         ('{"kind": "X", "kind": "Y"}', ": key 'kind' stands twice in one object; leave one out."),
-        ("kind: X\nspec: {1: a}\n", ", line 2, column 8: key '1' is no string; put it in quotes."),
-        ("kind: X\nspec: {on: a}\n", ", line 2, column 8: key 'on' is no string; put it in quotes."),
-        ("kind: X\nspec: {[a]: b}\n", ", line 2, column 8: a key is no string; write one."),
+        ("kind: X\nspec: {1: a}\n", ", line 2, column 8: key '1' is not a string; put it in quotes."),
+        ("kind: X\nspec: {on: a}\n", ", line 2, column 8: key 'on' is not a string; put it in quotes."),
+        ("kind: X\nspec: {[a]: b}\n", ", line 2, column 8: a key is not a string; write one."),
         ("kind: X\nspec: !!python/name:os.system\n", ", line 2, column 7: could not determine a constructor"),
         ("kind: X\n---\nspec: !!binary YQ==\n", ", line 3: it holds what JSON has no word for"),
         ("kind: X\n---\nspec: &a [*a]\n", ", line 3: it holds what JSON has no word for"),
-        ("kind: X\n---\n- a\n", ", line 3: this document is no mapping; begin it with apiVersion, kind and metadata."),
+        (
+            "kind: X\n---\n- a\n",
+            ", line 3: this document is not a mapping; begin it with apiVersion, kind and metadata.",
+        ),
         ("kind: X\n---\nkind: List\n", ", line 3: a List has items, a list of documents; add it."),
         ("kind: X\n---\nkind: List\nitems: [5]\n", ", line 3: a List has items, a list of documents; add it."),
         (
@@ -286,12 +289,12 @@ def test_a_direction_that_is_not_named_stays_as_it_is(
 @pytest.mark.parametrize(
     ("typed", "named"),
     [
-        ("tenant deny acme", "Say --ingress, --egress, --no-ingress or --no-egress"),
+        ("tenant deny acme", "Give --ingress, --egress, --no-ingress or --no-egress"),
         ("policy apply", "Missing option '-f'"),
         ("policy diff", "Missing option '-f'"),
         ("policy delete a/b/c", "'a/b/c' is neither TENANT/NAME nor NAME"),
         ("policy get ../tokens", "'../tokens' is neither TENANT/NAME nor NAME"),
-        ("policy get acme/db --tenant acme", "Say --tenant only without a name"),
+        ("policy get acme/db --tenant acme", "Give --tenant only without a name"),
         ("policy apply -f x -n a/b", "'a/b' is not a name"),
     ],
 )

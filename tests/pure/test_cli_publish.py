@@ -26,5 +26,5 @@ def test_ports_are_read_as_dockers(text: str, ports: Ports) -> None:
 
 @pytest.mark.parametrize("text", ["", "http", "80:", ":80", "80/icmp", "90-80", "8000-8010:80", "8080:80-81", "1:2:3"])
 def test_others_are_refused_with_the_value(text: str) -> None:
-    with pytest.raises(click.BadParameter, match=r"is not HOSTPORT:PORT|different numbers"):
+    with pytest.raises(click.BadParameter, match=r"is not HOSTPORT:PORT|different number"):
         read_ports(click.Context(publish), _PARAMETER, text)

@@ -8,6 +8,7 @@ import struct
 
 import pytest
 
+import controller.calc.decision as told
 from controller.account import LINES, MOST_DECISIONS, WRITE_SECONDS, Account, sentence
 from controller.calc.decision import Decision, Packet, decision, packet
 from controller.model import Action, Direction, Members, Policy, Rule, Service, Tier
@@ -187,6 +188,18 @@ def test_a_copied_packet_is_read_with_whatever_fields_it_has() -> None:
     body = struct.pack("!IHBBQ", 0xFFFFFFFF, 9, 1, 80, 0x77DF) + match + bytes(2) + b"the frame"
     read = packet_in(struct.pack("!BBHI", 5, 10, 8 + len(body), 0) + body)
     assert (read.cookie, read.fields, read.packet) == (0x77DF, {"reg0": 5, "metadata": 9, "in_port": 3}, b"the frame")
+
+
+def test_addresses_that_somebody_tries_one_after_the_other_are_not_all_remembered(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(told, "MOST_NAMES", 4)
+    read = copied(world, 6, 1)
+    for number in range(20):
+        outside = read.source._replace(network=0, tenant=0, address=(4, number))
+        made = decision(world, 2, NOBODY, read._replace(source=outside))
+        assert made is not None and (made.source, made.destination) == ("", "e101")
+        assert len(told._found(world).names) <= 4
 
 
 class Clock:

@@ -19,9 +19,9 @@ MANY = ", ".join(["{namespaces: {}}"] * 26)
         ("tier: null", "spec.tier: it is missing; add it"),
         ("tier: admin", 'spec.tier: "admin" is not possible; use Admin or Baseline'),
         ("priority: null", "spec.priority: it is missing; add it"),
-        ("priority: 1001", "spec.priority: 1001 is no priority; use 0 to 1000"),
-        ("priority: -1", "spec.priority: -1 is no priority; use 0 to 1000"),
-        ("priority: '5'", 'spec.priority: "5" is no priority; use 0 to 1000'),
+        ("priority: 1001", "spec.priority: 1001 is not a priority; use 0 to 1000"),
+        ("priority: -1", "spec.priority: -1 is not a priority; use 0 to 1000"),
+        ("priority: '5'", 'spec.priority: "5" is not a priority; use 0 to 1000'),
         ("subject: null", "spec.subject: it is missing; add it"),
         ("subject: {}", "spec.subject: it has nothing; give exactly one of namespaces, pods"),
         (
@@ -74,12 +74,12 @@ MANY = ", ".join(["{namespaces: {}}"] * 26)
         ),
         (
             TO % "{domainNames: [a.*.org]}",
-            'spec.egress[0].to[0].domainNames[0]: "a.*.org" is no DNS name; '
+            'spec.egress[0].to[0].domainNames[0]: "a.*.org" is not a DNS name; '
             "write it like www.example.org, or *.example.org for all below it",
         ),
         (
             TO % "{domainNames: [org]}",
-            'spec.egress[0].to[0].domainNames[0]: "org" is no DNS name; '
+            'spec.egress[0].to[0].domainNames[0]: "org" is not a DNS name; '
             "write it like www.example.org, or *.example.org for all below it",
         ),
         (
@@ -117,7 +117,7 @@ MANY = ", ".join(["{namespaces: {}}"] * 26)
         ),
         (
             ABOUT % "{tcp: {destinationPort: {number: 0}}}",
-            f"{AT}.tcp.destinationPort.number: 0 is no port; use 1 to 65535",
+            f"{AT}.tcp.destinationPort.number: 0 is not a port; use 1 to 65535",
         ),
         (
             ABOUT % "{tcp: {destinationPort: {range: {start: 1}}}}",
@@ -133,10 +133,10 @@ MANY = ", ".join(["{namespaces: {}}"] * 26)
         ),
         (
             ABOUT % "{destinationNamedPort: A}",
-            f'{AT}.destinationNamedPort: "A" is no name of a port; {PORT_NAME}',
+            f'{AT}.destinationNamedPort: "A" is not a port name; {PORT_NAME}',
         ),
         (ABOUT % "{icmp: {code: 1}}", f"{AT}.icmp.code: 1 is the code of no type; give type, too"),
-        (ABOUT % "{icmpv6: {type: x}}", f'{AT}.icmpv6.type: "x" is no ICMP type; use 0 to 255'),
+        (ABOUT % "{icmpv6: {type: x}}", f'{AT}.icmpv6.type: "x" is not an ICMP type; use 0 to 255'),
     ],
 )
 def test_what_a_cluster_policy_may_not_say(spec: str, sentence: str) -> None:
@@ -171,7 +171,7 @@ WHERE = "write it like www.example.org, or *.example.org for all below it"
         (
             "EgressNetworkPolicy",
             "egress: [{type: Deny, to: {dnsName: a_.org}}]",
-            f'spec.egress[0].to.dnsName: "a_.org" is no DNS name; {WHERE}',
+            f'spec.egress[0].to.dnsName: "a_.org" is not a DNS name; {WHERE}',
         ),
         (
             "EgressNetworkPolicy",
@@ -197,7 +197,7 @@ WHERE = "write it like www.example.org, or *.example.org for all below it"
         (
             "EgressFirewall",
             "egress: [{type: Deny, to: {cidrSelector: 10.0.0.0/8}, ports: [{protocol: TCP, port: http}]}]",
-            'spec.egress[0].ports[0].port: "http" is no port; use 1 to 65535',
+            'spec.egress[0].ports[0].port: "http" is not a port; use 1 to 65535',
         ),
     ],
 )

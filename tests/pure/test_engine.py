@@ -166,6 +166,7 @@ def follow(history: list[list[Change]]) -> tuple[Engine[Item], dict[int, dict[It
                 del switch[flow]
             for flow in delta.added:
                 switch[flow] = 1
+        assert engine.keeps == {key for host in HOSTS for key in engine.carried(host)}
     return engine, switches
 
 
@@ -228,6 +229,19 @@ def test_undoing_a_change_brings_every_flow_back() -> None:
         for host in there:
             assert set(there[host].added) == set(back[host].removed)
             assert set(there[host].removed) == set(back[host].added)
+
+
+def test_a_host_that_is_followed_no_more_leaves_nothing_behind_but_what_others_carry() -> None:
+    """Pages show flows of one host after the other."""
+    world = worlds.world(*worlds.two_tenants())
+    engine: Engine[Item] = Engine(world, fragment)
+    for host in HOSTS:
+        engine.attach(host)
+    engine.detach(1)
+    assert engine.keeps == members(world, 2) | members(world, 3)
+    for host in HOSTS[1:]:
+        engine.detach(host)
+    assert not engine.keeps
 
 
 def large_world(hosts: int, tenants: int, endpoints: int, hosts_per_tenant: int) -> World:

@@ -7,7 +7,7 @@ import ipaddress
 import pytest
 
 from controller.calc.membership import members
-from controller.model import Action, Allowed, Block, Change, Direction, Endpoint, Policy, Rule, Service, Tier
+from controller.model import Action, Allowed, Block, Change, Direction, Endpoint, Members, Policy, Rule, Service, Tier
 from controller.pipeline.flow import Reason
 from controller.pipeline.packet import GATEWAY_OFPORT, ROUTER_MAC, TRANSIT
 from controller.pipeline.program import program
@@ -209,6 +209,24 @@ def test_ingress_policies_judge_who_enters_by_address() -> None:
     assert host.enter(101, FAR[4], port=81).reason is Reason.INGRESS_POLICY
     assert host.enter(101, "203.0.113.1").reason is Reason.INGRESS_POLICY
     assert host.enter(101, str(ipaddress.ip_address(TRANSIT[4] | 1))).reason is Reason.INGRESS_POLICY, "the host, too"
+
+
+@BOTH
+def test_all_endpoints_of_all_tenants_are_not_everybody(version: int) -> None:
+    """`namespaceSelector: {}` and `namespaces: {}` say all pods in Kubernetes, and neither hosts nor the outside."""
+    all_endpoints = Rule("", Action.ACCEPT, (Members((), ()),), None)
+    host = Host(*worlds.outbound(), policy(Direction.EGRESS, (all_endpoints,)))
+    assert host.out(101, FAR[version]).reason is Reason.EGRESS_POLICY
+    host = Host(*worlds.outbound(), policy(Direction.INGRESS, (all_endpoints,)))
+    assert host.enter(101, FAR[version]).reason is Reason.INGRESS_POLICY
+    itself = str(ipaddress.ip_address(TRANSIT[version] | 1))
+    assert host.enter(101, itself).reason is Reason.INGRESS_POLICY, "the host is none, too"
+    wall = Policy(2, "wall", 0, Tier.ADMIN, 1, 0, (), (), *[(all_endpoints._replace(action=Action.DENY),)] * 2)
+    host = Host(*worlds.outbound(), worlds.policy(wall))
+    assert host.out(101, FAR[version]).port == GATEWAY_OFPORT
+    assert host.enter(101, FAR[version]).port == host.world.endpoints[101].ofport
+    again = TRANSIT[version] | host.world.endpoints[201].ofport
+    assert host.enter(101, str(ipaddress.ip_address(again))).reason is Reason.INGRESS_POLICY, "whom it knows is one"
 
 
 def test_the_egress_firewall_judges_what_is_opened_and_no_answers() -> None:

@@ -300,7 +300,7 @@ def test_a_match_that_cannot_be_said_is_refused_with_its_value(match: tuple[Matc
         (SetField("reg0", 1 << 32), "does not fit into reg0"),
         (SetField("reg0", 1, 1 << 40), "does not fit into reg0"),
         (SetField("reg0", 1, 0), "reg0 is set in no bit"),
-        (Output(0), "0 is no port to send to"),
+        (Output(0), "0 is not a port to send to"),
         (Move("eth_src", "reg0", 48), "48 bits from bit 0 do not exist in reg0"),
         (Ct("reg0"), "is not 16 bits of a field"),
         (Ct("reg0[0..7]"), "is not 16 bits of a field"),

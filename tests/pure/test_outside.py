@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import ipaddress
+from itertools import product
+from random import Random
 
 import pytest
 
 from controller.calc.explain import Fate
-from controller.calc.judge import Asked
+from controller.calc.judge import Asked, End, decide
+from controller.calc.membership import members
 from controller.calc.outside import explain_outside, judge_outside, packet_outside
-from controller.model import Action, Block, Change, Direction, Members, Rule, Service
+from controller.model import Action, Block, Change, Direction, Members, Network, Rule, Service
 from controller.pipeline.flow import Kind, Reason
-from controller.pipeline.packet import GATEWAY_OFPORT
+from controller.pipeline.packet import GATEWAY_OFPORT, TRANSIT
+from controller.pipeline.program import program
 from controller.pipeline.stages import Stage
+from tests.policies import case, policies_of
 from tests.pure import worlds
+from tests.pure.connections import Connections
+from tests.pure.softswitch import Switch
 from tests.pure.test_firewall import block, firewall, rule
-from tests.pure.test_gateway import FAR, Host, policy
+from tests.pure.test_gateway import FAR, Host, entering, leaving, policy
 
 HTTPS = Asked(4, 6, 443)
 ADDRESS = int(ipaddress.ip_address(FAR[4]))
@@ -46,6 +53,7 @@ def egress(*rules: Rule) -> Change:
         ((egress(Rule("", Action.ACCEPT, (TO_FAR,), None)),), "egress", True, "by policy a/p egress rule 1"),
         ((egress(Rule("", Action.ACCEPT, (TO_FAR,), (Service(6, 80, 80),))),), "egress", False, "no egress rule"),
         ((egress(Rule("", Action.ACCEPT, (Members(None, ()),), None)),), "egress", False, "no egress rule"),
+        ((egress(Rule("", Action.ACCEPT, (Members((), ()),), None)),), "egress", False, "no egress rule"),
         ((egress(Rule("", Action.ACCEPT, None, None)),), "egress", True, "by policy a/p egress rule 1"),
     ],
 )
@@ -58,6 +66,29 @@ def test_the_model_and_the_flows_agree(changes: tuple[Change, ...], stage: str, 
     fate = Fate(sent.path[-1], 0 if sent.reason is None else (Kind.DROP + sent.reason) << 48, frozenset(sent.ports))
     said = explain_outside(host.world, source, decisions, fate)
     assert (said.agreement, said.hosts[0].allowed) == ("confirmed", allowed), said
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_model_and_the_flows_agree_about_random_policies_both_ways(seed: int) -> None:
+    drawn = case(Random(seed))
+    changes = [
+        change._replace(value=change.value._replace(outbound=True)) if isinstance(change.value, Network) else change
+        for change in drawn.plan.changes()
+    ]
+    world = worlds.world(*changes, *map(worlds.policy, policies_of(drawn.before, drawn.plan)))
+    for endpoint in world.endpoints.values():
+        switch = Switch(program(world, members(world, endpoint.host)))
+        own = End.of(world, endpoint, 4), End.of(world, endpoint, 6)
+        for text, port in product(("10.99.0.9", "198.51.100.7", "fd00:99::9", "2001:db8::7"), (53, 80, 5432)):
+            address = ipaddress.ip_address(text)
+            asked = Asked(address.version, 6, port)
+            out = switch.send(leaving(world, endpoint, text, port, 40_000), Connections())
+            goes = judge_outside(world, endpoint, int(address), asked)[-1]
+            assert (out.port == GATEWAY_OFPORT) == goes.allowed, (seed, endpoint.name, asked, out.path, goes)
+            called = TRANSIT[address.version] | endpoint.ofport
+            came = switch.send(entering(int(address), called, 50_000, port, address.version == 6), Connections())
+            comes = decide(world, Direction.INGRESS, End(None, int(address)), own[address.version == 6], asked)
+            assert (came.port == endpoint.ofport) == comes.allowed, (seed, endpoint.name, asked, came.path, comes)
 
 
 def test_what_a_switch_does_instead_is_said() -> None:

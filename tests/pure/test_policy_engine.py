@@ -35,13 +35,15 @@ from tests.sites import ENDPOINT_LABELS, HOSTS, TENANT_LABELS
 TABLES = {noun: f"{noun}s" for noun in ("tenant", "network", "host", "endpoint", "peering", "cluster")}
 STEPS = (
     *("policy", "policy-", "firewall", "domains", "name", "relabel", "relabel tenant", "deny", "move", "leave"),
-    *("rezone", "broadcast"),
+    *("rezone", "broadcast", "return", "tenant", "settle", "tenant-"),
 )
+NEWCOMERS = (8, 9)
+"""Tenants that sites do not have; each may get a network and an endpoint."""
 TABLES |= {"policy": "policies", "name": "names"}
 
 
-def step(random: Random, world: World, spare: list[Policy]) -> list[Change]:
-    """One thing that somebody does."""
+def step(random: Random, world: World, spare: list[Policy], homes: dict[int, Endpoint]) -> list[Change]:
+    """One thing that somebody does. `homes`: endpoints as they were, so that those who left may come again."""
     endpoint, tenant = random.choice(list(world.endpoints.values())), random.choice(list(world.tenants.values()))
     match random.choice(STEPS):
         case "policy":
@@ -69,8 +71,27 @@ def step(random: Random, world: World, spare: list[Policy]) -> list[Change]:
             return [Change("tenant", tenant.id, tenant._replace(default_deny=deny))]
         case "move":
             return [Change("endpoint", endpoint.id, endpoint._replace(host=random.choice(HOSTS)))]
-        case "leave" if len(world.endpoints) > 2:
+        case "leave" if len(world.endpoints.keys() & homes.keys()) > 2:
             return [Change("endpoint", endpoint.id, None)]
+        case "return" if left := sorted(homes.keys() - world.endpoints.keys()):
+            return [Change("endpoint", id, homes[id]) for id in left]
+        case "tenant" if absent := [id for id in NEWCOMERS if id not in world.tenants]:
+            labels = tuple((key, random.choice(values)) for key, values in sorted(TENANT_LABELS.items()))
+            return [worlds.tenant(random.choice(absent), labels=labels)]
+        case "settle" if news := [id for id in NEWCOMERS if id in world.tenants and id not in world.networks_of_tenant]:
+            id = random.choice(news)
+            zone = world.tenants[id].zone
+            app = (("app", random.choice(ENDPOINT_LABELS["app"])),)
+            return [
+                worlds.network(50 + id, id, zone=zone),
+                worlds.endpoint(500 + id, 50 + id, random.choice(HOSTS), 11, labels=app),
+            ]
+        case "tenant-" if news := [id for id in NEWCOMERS if id in world.tenants]:
+            id = random.choice(news)
+            its = [Change("network", network, None) for network in world.networks_of_tenant.get(id, ())]
+            its += [Change("endpoint", one.id, None) for one in world.endpoints.values() if one.network == 50 + id]
+            its += [Change("policy", policy, None) for policy in world.policies_of_tenant.get(id, ())]
+            return [*its, Change("tenant", id, None)]
         case "rezone" if not any(network.private for network in world.networks.values()):
             zone = random.choice((0, tenant.id, 1))
             networks = [n for n in world.networks.values() if n.tenant == tenant.id and n.zone == tenant.zone]
@@ -111,9 +132,14 @@ def test_step_by_step_equals_a_recompute(seed: int) -> None:
     spare = [*first, *second]
     world = World().apply(1, [*drawn.plan.changes(), *map(worlds.policy, first)])
     engine: Engine[Item] = Engine(world, fragment)
+    homes = dict(world.endpoints)
     switches = {host: set(engine.attach(host)) for host in HOSTS}
-    for revision in range(2, 14):
-        changes = {(c.noun, c.id): c for _ in range(random.randint(1, 2)) for c in step(random, engine.world, spare)}
+    for revision in range(2, 18):
+        draft, changes = engine.world, dict[tuple[str, int], Change]()
+        for _ in range(random.randint(1, 2)):
+            news = step(random, draft, spare, homes)
+            draft = draft.apply(revision, news)
+            changes |= {(change.noun, change.id): change for change in news}
         for host, delta in engine.advance(engine.world.apply(revision, changes.values()), changes.values()).items():
             assert switches[host] >= set(delta.removed), "what is taken away was there"
             switches[host] -= set(delta.removed)
@@ -121,10 +147,83 @@ def test_step_by_step_equals_a_recompute(seed: int) -> None:
         for host in HOSTS:
             assert engine.carried(host) == members(engine.world, host)
             assert switches[host] == program(engine.world, members(engine.world, host)), (seed, revision, changes)
+        assert engine.keeps == {key for host in HOSTS for key in engine.carried(host)}
     objects = [
         Change(noun, id, value) for noun, table in TABLES.items() for id, value in getattr(engine.world, table).items()
     ]
     assert engine.world == World().apply(engine.world.revision, objects), "a world is its objects, not its history"
+
+
+def follow(world: World, *steps: list[Change]) -> Engine[Item]:
+    """An engine that took the steps one by one; after each it must have for every host what a recompute says."""
+    engine: Engine[Item] = Engine(world, fragment)
+    switches = {host: set(engine.attach(host)) for host in world.hosts}
+    for changes in steps:
+        for host, delta in engine.advance(engine.world.apply(engine.world.revision + 1, changes), changes).items():
+            switches[host] = switches[host] - set(delta.removed) | set(delta.added)
+        for host, switch in switches.items():
+            assert switch == program(engine.world, members(engine.world, host)), changes
+    return engine
+
+
+@pytest.mark.parametrize("deny", ["policy", "default"])
+def test_who_comes_again_is_under_the_policies_of_now_and_not_of_then(deny: str) -> None:
+    """The last endpoint of its labels leaves, and before another one comes it is denied what it was allowed."""
+    egress = Policy(1, "p1", 1, Tier.TENANT, 1, 0, None, APP_DB, None, ())
+    ingress = egress._replace(id=2, name="p2", ordinal=2, ingress=(), egress=None)
+    db = worlds.endpoint(101, 10, 1, 11, labels=(("app", "db"),))
+    by_default = worlds.tenant(1, default_deny=frozenset({Direction.INGRESS}))
+    denied = worlds.policy(ingress) if deny == "policy" else by_default
+    world = worlds.world(worlds.tenant(1), worlds.network(10, 1), worlds.host(1), db, worlds.policy(egress))
+    follow(world, [Change("endpoint", 101, None)], [denied], [db])
+
+
+def test_labels_that_nobody_has_any_more_are_not_kept() -> None:
+    """Pods have labels of their own, and come and go as long as the controller runs."""
+    policy = worlds.policy(Policy(1, "p1", 1, Tier.TENANT, 1, 0, None, (), (), None))
+    world = worlds.world(worlds.tenant(1), worlds.network(10, 1), worlds.host(1), policy)
+    kept: list[Key] = []
+
+    def compile(world: World, key: Key) -> tuple[Item, ...]:
+        kept.append(key)
+        return fragment(world, key)
+
+    engine: Engine[Item] = Engine(world, compile)
+    engine.attach(1)
+    come, go = worlds.endpoint(101, 10, 1, 11, labels=(("pod", "x"),)), Change("endpoint", 101, None)
+    for times in (1, 2):
+        for change in (come, go):
+            engine.advance(engine.world.apply(engine.world.revision + 1, [change]), [change])
+        assert sum(key.part is Part.SUBJECT for key in kept) == times, "made anew, as nothing was kept"
+
+
+@pytest.mark.parametrize("selector", [("In", ("red",)), ("NotIn", ("blue",)), ("Exists", ())])
+def test_a_rule_that_names_tenants_means_those_too_that_come_later_and_none_that_went(
+    selector: tuple[str, tuple[str, ...]],
+) -> None:
+    rule = Rule("", Action.ACCEPT, (Members((Requirement("team", *selector),), ()),), None)
+    policy = Policy(1, "p1", 1, Tier.TENANT, 1, 0, None, (), (rule,), (rule,))
+    world = worlds.world(
+        *(worlds.tenant(1), worlds.network(10, 1), worlds.host(1), worlds.endpoint(101, 10, 1, 11)),
+        worlds.policy(policy),
+    )
+    red = worlds.tenant(2, labels=(("team", "red"),))
+    endpoint = worlds.endpoint(201, 11, 1, 12)
+    gone = [Change("endpoint", 201, None), Change("network", 11, None), Change("tenant", 2, None)]
+    engine = follow(world, [red], [worlds.network(11, 2), endpoint], gone)
+    assert engine.world.tenants.keys() == {1}
+
+
+def test_a_tenant_that_no_rule_names_rewrites_no_rule() -> None:
+    anybody, blue = Members((), ()), Members((Requirement("team", "In", ("blue",)),), ())
+    rules = tuple(Rule("", Action.ACCEPT, (peer,), None) for peer in (anybody, blue))
+    policy = Policy(1, "p1", 1, Tier.TENANT, 1, 0, None, (), rules, None)
+    world = worlds.world(
+        *(worlds.tenant(1), worlds.network(10, 1), worlds.host(1), worlds.endpoint(101, 10, 1, 11)),
+        worlds.policy(policy),
+    )
+    engine = follow(world, [worlds.tenant(2, labels=(("team", "red"),))])
+    assert engine.work.fragments == 0
 
 
 APP_WEB = (Requirement("app", "In", ("web",)),)

@@ -323,9 +323,12 @@ def policy(direction: Direction, *rules: Rule) -> Change:
 STRANGERS = Block(4, STRANGER & ~0xF, 28)
 ALLOWED = Rule("", Action.ACCEPT, (STRANGERS,), None)
 OWN = Rule("", Action.ACCEPT, (Members(None, ()),), None)
+ALL = Rule("", Action.ACCEPT, (Members((), ()),), None)
 
 
-@pytest.mark.parametrize(("rule", "from_stranger", "from_far_endpoint"), [(ALLOWED, True, False), (OWN, False, True)])
+@pytest.mark.parametrize(
+    ("rule", "from_stranger", "from_far_endpoint"), [(ALLOWED, True, False), (OWN, False, True), (ALL, False, True)]
+)
 def test_policies_judge_strangers_by_address_and_other_hosts_endpoints_by_what_they_are(
     rule: Rule, from_stranger: bool, from_far_endpoint: bool
 ) -> None:
@@ -338,7 +341,7 @@ def test_policies_judge_strangers_by_address_and_other_hosts_endpoints_by_what_t
     assert send(flows(world), answer, TRACKED | REPLY).delivered == from_stranger
 
 
-@pytest.mark.parametrize("rule", [ALLOWED, OWN])
+@pytest.mark.parametrize("rule", [ALLOWED, OWN, ALL])
 def test_policies_judge_what_goes_outside(rule: Rule) -> None:
     world = site(policy(Direction.EGRESS, rule))
     packet = udp(world.endpoints[101], world.endpoints[102]) | {"eth_dst": STRANGER_MAC}

@@ -41,7 +41,7 @@ def test_each_has_a_remedy() -> None:
         ("h3", "h3's bridge has no controller: it goes on with the flows it has."),
         ("h4", "h4's bridge refused a change: OFPBMC_BAD_FIELD"),
         (None, "Subnet 10.0.0.0/24 of network acme/web has 3 of 254 addresses left."),
-        ("h5", "h5 dropped 7 tunnel packets of a machine that is no host, in the last hour."),
+        ("h5", "h5 dropped 7 tunnel packets from a machine that is not a host, in the last hour."),
         ("h5", "2 flows were changed on h5 by somebody else, and put right within the last hour."),
         ("h6", "1 flow was changed on h6 by somebody else, and put right within the last hour."),
     ]

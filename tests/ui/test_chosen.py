@@ -50,10 +50,10 @@ def test_with_nothing_ticked_the_list_is_there_again_and_says_so(two: Site, many
     (back,) = re.findall(r'name="back" value="([^"]+)"', page)
     went = many.ask("/tenants/isolation", [], 303, back=back).headers["Location"]
     again = many.open(went)
-    assert "Nothing is chosen; tick some in the list." in words(again)
+    assert "Nothing is selected; tick some rows of the list." in words(again)
     assert 'id="tenant-gamma"' in again and 'id="tenant-beta"' not in again
     assert "sort=-name" in went and 'aria-sort="descending"' in again
-    assert "Nothing is chosen" not in page
+    assert "Nothing is selected" not in page
     for elsewhere in ("//evil.example", "https://evil.example/"):
         assert many.ask("/tenants/isolation", [], 303, back=elsewhere).headers["Location"] == "/"
 
@@ -79,7 +79,7 @@ def test_tenants_are_isolated_together_and_who_is_so_already_stays(two: Site, ma
     before = two.revision()
     answer = many.ask("/tenants/isolation", ["acme", "beta", "gamma", "system"])
     page = words(answer.text)
-    assert "beta : It parts from gamma: their connections stop." in page
+    assert "beta : It leaves gamma: their connections stop." in page
     assert "acme stays: nothing would change: it is so already" in page
     assert "gamma stays: nothing would change" in page  # once beta has left
     assert "1 tenant will be isolated, all of them or none. 3 tenants must stay for now." in page
@@ -101,7 +101,7 @@ def test_tenants_with_endpoints_stay_and_the_others_are_removed_all_or_none(two:
     answer = many.ask("/tenants/removal", ["acme", "gamma", "delta"])
     page = words(answer.text)
     assert "acme stays: Tenant acme has endpoints in acme/web; remove the endpoints first." in page
-    assert "gamma : Its 1 network, its policies and the roles in it go, too. beta lose sight of it." in page
+    assert "gamma : Its 1 network, its policies and the roles in it go, too. beta no longer reach it." in page
     assert "This cannot be undone." in page
     two.admin.patch("/tenants/delta", {"labels": {"new": "label"}})
     many.confirm_all(answer, 412)

@@ -112,7 +112,7 @@ def test_files_go_in_and_come_out(shop: Site, boss: Visitor) -> None:
         ("a: [", "line 1, column 5"),
         ("", "holds no document"),
         ("just words", "begin it with apiVersion"),
-        (LOCK.replace("5432", "70000"), "spec.ingress[0].ports[0].port: 70000 is no port"),
+        (LOCK.replace("5432", "70000"), "spec.ingress[0].ports[0].port: 70000 is not a port"),
         (LOCK.replace("acme", "nobody"), "there is no tenant nobody"),
         (LOCK.replace("ports:", "portz:"), "portz"),
         ("a: &a [x]\nb: *a\n", "write out what they stand for"),
@@ -171,7 +171,7 @@ def test_the_matrix_groups_and_asks_about_one_service(shop: Site, boss: Visitor)
     boss.open("/policies/matrix?protocol=tcp&port=much", 422)
     boss.open("/policies/matrix?tenants=nobody", 404)
     for asked, status, said in (
-        ("by=label&label=tier&protocol=tcp&port=99999", 422, "'99999' is no port; use 1 to 65535."),
+        ("by=label&label=tier&protocol=tcp&port=99999", 422, "'99999' is not a port; use 1 to 65535."),
         ("by=label&label=tier&tenants=nobody", 404, "There is no tenant nobody"),
     ):
         page = boss.open(f"/policies/matrix?{asked}", status)

@@ -48,8 +48,8 @@ def test_a_record_is_made_changed_and_deleted(two: Site, boss: Visitor, scope: s
     assert f"undo=/records/{scope}/db/edit" in went
     assert (record(two, scope) or {})["addresses"] == ["198.18.5.2"]
     page = words(boss.open(f"/records/{scope}/db/delete"))
-    assert f"Who asks for {full} is told that it is no name, not 198.18.5.2." in page
-    assert f"{full} is no name any more." in page
+    assert f"Who asks for {full} is told that there is no such name, not 198.18.5.2." in page
+    assert f"{full} is not a name any more." in page
     went = boss.send(f"/records/{scope}/db/delete", 303, step="apply").headers["Location"]
     assert record(two, scope) is None
     undo = unescape(re.findall(r'href="(/new/record[^"]*)">Undo it', boss.open(went))[0])

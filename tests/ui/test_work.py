@@ -64,7 +64,7 @@ def test_who_reaches_whom_is_told_before_it_is_done(two: Site, boss: Visitor) ->
     assert tenant(two)["joined"] == ["beta"]
     assert went == f"/changes/{two.revision()}?back=/tenants/acme&undo=/tenants/acme/isolate"
     seen = words(boss.open("/tenants/acme/isolate"))
-    assert "It parts from beta: their connections stop." in seen
+    assert "It leaves beta: their connections stop." in seen
     assert "acme/* to beta/* allowed → denied" in seen
     boss.send("/tenants/acme/isolate", 303, step="apply")
     assert tenant(two)["joined"] == []
@@ -170,7 +170,7 @@ def test_a_refused_form_stays_refused_and_tells_what_is_there_now(
         assert version_in(refused) == sent["version"]
         assert "ui=1" in refused
         assert "What it is now" in refused and "Labels other=1" in words(refused)
-        assert f'href="{path}">Open it afresh' in refused
+        assert f'href="{path}">Open it again' in refused
         assert 'name="step"' not in refused
     assert two.admin.get(api).get_json()["labels"].get("other") == "1"
     boss.send(path, 303, **typed | {"labels": "ui=1 other=1", "version": version_in(boss.open(path)), "step": "apply"})

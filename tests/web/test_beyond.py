@@ -125,4 +125,4 @@ def test_a_name_is_said_to_stand_and_to_end(open_port: Site, scope: str, full: s
     assert told["words"] == [f"{full}.warren.internal stands for 192.0.2.9.", NOTHING]
     assert open_port.admin.put(path, body).status_code == 201
     told = open_port.admin.delete(f"{path}?dry_run=true").get_json()
-    assert told["words"] == [f"{full}.warren.internal is no name any more.", NOTHING]
+    assert told["words"] == [f"{full}.warren.internal is not a name any more.", NOTHING]

@@ -296,7 +296,7 @@ def test_an_endpoint_is_allowed_further_addresses_and_moves_with_them(any_site: 
     ]
     refused = h2.put("/hosts/h2/attachments/c2/eth0", {**asked, "move": True})
     assert refused.status_code == 403, "an agent's token alone draws nothing to its host"
-    assert "let it with `warren endpoint move acme/lb1 --to h2`" in refused.get_json()["detail"]
+    assert "allow it with `warren endpoint move acme/lb1 --to h2`" in refused.get_json()["detail"]
     assert any_site.admin.patch("/endpoints/acme/lb1", {"move_to": "h2"}).get_json()["move_to"] == "h2"
     moved = h2.put("/hosts/h2/attachments/c2/eth0", {**asked, "move": True})
     assert moved.status_code == 200

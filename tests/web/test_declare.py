@@ -119,7 +119,7 @@ def test_a_tenants_people_export_what_they_may_read(cli: Cli, everything: Path) 
     cli("apply", "-f", str(everything), "--no-wait")
     token = json.loads(cli("token", "create", "ci", "--role", "viewer", "--tenant", "acme", "-o", "json"))["token"]
     said = cli("--token", token, "export")
-    assert "Left out, as whoever asks may not read it: Pool" in said
+    assert "Left out, because you may not read them: Pool" in said
     assert "name: acme" in said and "beta" not in said.replace("- beta", "")
 
 

@@ -295,7 +295,7 @@ def test_a_tenants_own_label_can_be_asked_for_and_not_changed(tenants: Site) -> 
     assert [(one["name"], one["labels"]) for one in found] == [("beta", {NAME: "beta"})]
     refused = tenants.admin.patch("/tenants/beta", {"labels": {NAME: None}})
     assert refused.status_code == 422
-    assert f"label {NAME} of tenant beta is beta and stays so" in refused.get_json()["detail"].lower()
+    assert f"label {NAME} of tenant beta is beta and cannot be changed" in refused.get_json()["detail"].lower()
 
 
 def test_two_dry_runs_and_a_change_at_once_do_not_disturb_each_other(tenants: Site, pool: ThreadPoolExecutor) -> None:

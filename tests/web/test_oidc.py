@@ -107,7 +107,7 @@ def test_a_person_is_known_by_number_and_nobody_takes_anothers_name(there: Site,
     for name in ("admin", "ada"):  # has a password; is somebody else
         provider.person = {"sub": "1002", "preferred_username": name}
         answer = come_back(there.browser(), provider)
-        assert answer.status_code == 403 and f"a user {name} already, who is somebody else" in answer.text
+        assert answer.status_code == 403 and f"user name {name} belongs to somebody else" in answer.text
     provider.person = {"sub": "1003", "preferred_username": "Eve@example.org"}  # was made here for whoever comes
     browser = there.browser()
     come_back(browser, provider)

@@ -132,7 +132,7 @@ def test_one_bad_document_of_many_refuses_all_and_is_named(tenants: Site) -> Non
         problem = answer.get_json()
         assert (answer.status_code, answer.mimetype) == (422, "application/problem+json")
         assert problem["detail"] == (
-            "NetworkPolicy acme/b: spec.ingress[0].ports[1].port: 70000 is no port; "
+            "NetworkPolicy acme/b: spec.ingress[0].ports[1].port: 70000 is not a port; "
             "use 1 to 65535 or the name of a port."
         )
         assert problem["errors"][0]["field"] == "documents.1.spec.ingress.0.ports.1.port"
@@ -147,7 +147,7 @@ def test_one_bad_document_of_many_refuses_all_and_is_named(tenants: Site) -> Non
         ({"documents": [[]]}, 422, "'documents.0' is []; it must be"),
         ({"documents": [named("a", "nobody")]}, 404, "There is no tenant nobody"),
         ({"documents": [named("a"), named("a")]}, 422, "in the same request"),
-        ({"documents": [{**EXAMPLE, "kind": "Pod"}]}, 422, '"Pod" is no kind of policy'),
+        ({"documents": [{**EXAMPLE, "kind": "Pod"}]}, 422, '"Pod" is not a kind of policy'),
         ({"documents": [{**EXAMPLE, "status": {"a": 2**64}}]}, 422, "more than 64 bits"),
         ({"documents": [named("b")], "tenant": "acme"}, 422, "'tenant' is not known here"),
     ],
@@ -176,9 +176,7 @@ def test_a_deleted_policy_is_gone(tenants: Site) -> None:
             answer = tenants.admin(method, path)
             assert answer.status_code == 404
             name = path.removeprefix("/policies/")
-            assert answer.get_json()["detail"] == (
-                f"There is no policy {name}; `warren policy list` tells which there are."
-            )
+            assert answer.get_json()["detail"] == (f"There is no policy {name}; list them with `warren policy list`.")
     assert listed(tenants) == []
 
 

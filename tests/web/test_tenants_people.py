@@ -270,13 +270,13 @@ def test_somebody_always_administers_the_cluster(acme: People) -> None:
         admin.delete("/users/boss"),
         admin.post("/role-bindings", {"role": "viewer", "user": "boss"}),
     ):
-        assert_problem(answer, 409, "obody would be left", "another user")
+        assert_problem(answer, 409, "would be left without an admin", "another user")
     admin.made("/groups", {"name": "admins"})
     admin.put("/groups/admins/members/op")
     admin.made("/role-bindings", {"role": "admin", "group": "admins"})
     assert admin.delete(f"/role-bindings/{first['id']}").status_code == 200
-    assert_problem(admin.delete("/groups/admins/members/op"), 409, "obody would be left")
-    assert_problem(admin.delete("/groups/admins"), 409, "obody would be left")
+    assert_problem(admin.delete("/groups/admins/members/op"), 409, "would be left without an admin")
+    assert_problem(admin.delete("/groups/admins"), 409, "would be left without an admin")
 
 
 def test_a_new_password_ends_the_sessions(acme: People) -> None:

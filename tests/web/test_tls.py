@@ -170,7 +170,7 @@ def test_a_hosts_certificate_is_its_own_and_never_sent_in_clear(site: Site, fold
     assert_problem(site.nobody.get("/../../ca.pem"), 404)
     app = create_app(str(site.engine.url), authority=Authority(folder), shown=False)
     agent.client = other.client = app.test_client()
-    assert_problem(agent.post("/hosts/h1/certificate"), 409, "in clear")
+    assert_problem(agent.post("/hosts/h1/certificate"), 409, "unencrypted")
     secure = {"base_url": "https://localhost"}
     assert_problem(other.post("/hosts/h1/certificate", **secure), 403, "speaks for host 'h2' only")
     signed = agent.post("/hosts/h1/certificate", **secure).get_json()

@@ -24,9 +24,9 @@ from web.state import changing, noting, reading, state
 blueprint = APIBlueprint("agents", __name__, tag="Agents")
 
 GATHER_SECONDS = 0.05
-"""How long news for an agent wait for more: many changes at once are one document."""
+"""How long news for an agent is held back for more, so that many changes at once are one document."""
 OWN_GATHER_SECONDS = 0.25
-"""The same where there is nothing but its own attachments, of which it knows: the time is theirs."""
+"""The same for its own attachments, which it knows already: they get the time instead."""
 
 
 @blueprint.post("/enrol")
@@ -78,17 +78,17 @@ def get_wanted(host: str, query: WantedQuery) -> Json | Response:
 
 
 def concerns(changes: Sequence[Change], host_id: int) -> bool:
-    """Whether a look at the database is worth it; networks may be this host's or not."""
+    """Whether the changes may concern the host: a network may have endpoints there or not, which is not known here."""
     return any(change.host_id == host_id or change.noun in ("network", *wanted.OF_ALL_HOSTS) for change in changes)
 
 
 def concerns_more(changes: Sequence[Change], host_id: int) -> bool:
-    """The same of what its agent did not do itself."""
+    """The same without the changes that the host's own agent made."""
     return concerns([one for one in changes if not is_own(one, host_id)], host_id)
 
 
 def is_own(change: Change, host_id: int) -> bool:
-    """Whether an endpoint came to the host or went, as its agent attaches and detaches."""
+    """Whether an endpoint came to the host or went, which its own agent does by attaching and detaching."""
     return change.noun == "endpoint" and change.host_id == host_id and change.op != "update"
 
 

@@ -33,7 +33,7 @@ def added(
     beside: bool = True,
     tells: Tells | None = None,
 ) -> Answer | Response:
-    """The same of a new object, made once for each Idempotency-Key. `secret` names the field that is shown once."""
+    """As `applied`, for a new object, made once per Idempotency-Key. `secret` names the field that is shown once."""
     if query.dry_run:
         if (key := request.headers.get("Idempotency-Key")) is not None:
             idempotency.check(key)
@@ -51,7 +51,7 @@ def added(
 def removed(
     delete: Callable[[Transaction], object], query: ChangeQuery, tells: Tells | None = None
 ) -> Answer | Response:
-    """The same of an object that goes; `tells` is asked about what `delete` returns."""
+    """As `applied`, for an object that is deleted; `tells` is given what `delete` returns."""
     if query.dry_run:
         return previewed(delete, tells)
 

@@ -87,7 +87,7 @@ def detach(host: str, container_id: str, ifname: str) -> Json:
 def rename(host: str, container_id: str, ifname: str, body: Aliases) -> Json:
     """Give an attached interface other names
 
-    They are all that its endpoint has besides its own from now on; sent again they change nothing.
+    They replace all names of its endpoint besides its own; sent again they change nothing.
     """
     with changing() as tx:
         row = attachments.row(tx.session, host_id(tx.session, host), container_id, ifname)

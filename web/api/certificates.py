@@ -17,7 +17,7 @@ from web.state import reading
 blueprint = APIBlueprint("certificates", __name__, tag="Agents")
 authority = APIBlueprint("authority", __name__, tag="Access")
 AUTHORITY, SHOWN = "WARREN_AUTHORITY", "WARREN_SHOWS_AUTHORITY"
-"""Of the application: who signs (`Authority` or None), and whether the API's own certificate is of it."""
+"""Settings of the application: the `Authority` that signs, or None; and whether it signed the API's own certificate."""
 
 
 @authority.get("/ca.pem")
@@ -45,7 +45,7 @@ def sign(host: str) -> Json:
     if signer is None:
         raise Conflict("this API signs no certificates", "give the bridge one with `ovs-vsctl set-ssl`", "host")
     if not request.is_secure:
-        raise Conflict("a private key is not sent in clear", "ask by https://", "host")
+        raise Conflict("a private key is not sent unencrypted", "ask over https://", "host")
     signed = signer.sign(host)
     return {
         "certificate": signed.certificate,

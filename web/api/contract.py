@@ -24,7 +24,7 @@ from web.problems import FieldFault, Problem
 JSON_TYPES = ("application/json", "application/merge-patch+json")
 SHOWN_FAULTS = 3
 SECRET = re.compile("password|token|secret")
-"""In the names of fields whose values no answer repeats."""
+"""A field with one of these words in its name is secret: no answer repeats its value."""
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 

@@ -52,7 +52,7 @@ REPLACED: dict[int | str, dict[str, str | dict[str, dict[str, Any]]]] = {
 @allow(READERS)
 @blueprint.output(Dns)
 def get() -> Answer:
-    """Show what holds for all names"""
+    """Show the DNS settings"""
     return shown(lambda session: records.settings(session)._asdict())
 
 
@@ -64,9 +64,9 @@ def get() -> Answer:
 @conditional
 @previewable
 def set_domain(body: DnsChange, query: ChangeQuery) -> Answer | Response:
-    """Change what holds for all names
+    """Change the DNS settings
 
-    Containers that run keep the search domains that they were started with.
+    Running containers keep the search domains with which they were started.
     """
     return applied(lambda tx: records.set_domain(tx, body.domain, version=if_match())._asdict(), query, beside=False)
 
@@ -239,4 +239,4 @@ def stands(made: Json) -> list[str]:
 
 
 def ends(item: Json) -> str:
-    return f"{item['full_name']} is no name any more."
+    return f"{item['full_name']} is not a name any more."

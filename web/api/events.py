@@ -53,8 +53,8 @@ blueprint = APIBlueprint("events", __name__, tag="Revisions")
 def stream(query: EventsQuery) -> Response:
     """Follow what changes
 
-    Continues after the revision in `Last-Event-ID` or `after`; without either it begins now. Who says a `pulse` is told
-    of changes in turns, together with all others who do.
+    Continues after the revision in `Last-Event-ID` or `after`; without either it begins now. Whoever gives a `pulse`
+    is told of changes in turns, together with all others who do.
     """
     live = state().live
     known = last_event_id()
@@ -84,7 +84,7 @@ def last_event_id() -> int | None:
 
 
 def seen_tenants() -> frozenset[int] | None:
-    """Of what the asker is told; the answer goes on when the request is over."""
+    """The tenants of which the asker is told, read now: the stream goes on after the request."""
     found = sight()
     return None if found is None else frozenset(found.values())
 

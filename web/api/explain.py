@@ -38,7 +38,7 @@ IN_WORDS = {"tcp": "TCP", "udp": "UDP", "sctp": "SCTP", "icmp": "ICMP", "icmpv6"
 ECHO = {"icmp": 8, "icmpv6": 128}
 OF_VERSION = {"icmp": 4, "icmpv6": 6}
 UNSEEN = "No switch was asked: its answer would tell where other tenants' networks are. What is theirs is not reached."
-"""To a tenant's people, of every address outside and of every one of networks that they neither see nor reach."""
+"""What a tenant's people are told of every address that is outside, or in a network that they neither see nor reach."""
 UNJUDGED = frozenset({*range(130, 138), 143})
 """ICMPv6 between an endpoint and its network: multicast listeners, routers and neighbours."""
 
@@ -50,7 +50,7 @@ UNJUDGED = frozenset({*range(130, 138), 143})
 def ask(body: Explain) -> Json:
     """Explain a connection
 
-    By the model, and by asking the switches of both hosts what they would do with its first packet. Changes nothing.
+    Answered by the model, and by the switches of both hosts, which say what they would do with its first packet.
     """
     return answered(body)
 
@@ -142,7 +142,7 @@ def _asked(body: Explain, source: Endpoint, families: Set[int]) -> Asked:
     protocol, number, named = body.protocol, NUMBERS[body.protocol], IN_WORDS[body.protocol]
     if protocol in ECHO:
         if body.port is not None:
-            raise Invalid(f"{named} has no port {body.port}", "say a type and a code, or neither", "port")
+            raise Invalid(f"{named} has no port {body.port}", "give a type and a code, or neither", "port")
         if body.version not in (None, OF_VERSION[protocol]):
             raise Invalid(f"there is no {named} over IPv{body.version}", "leave out the version", "version")
         type, code = ECHO[protocol] if body.type is None else body.type, body.code or 0
@@ -155,9 +155,9 @@ def _asked(body: Explain, source: Endpoint, families: Set[int]) -> Asked:
         return Asked(OF_VERSION[protocol], number, type << 8 | code)
     for field in ("type", "code"):
         if getattr(body, field) is not None:
-            raise Invalid(f"{named} has no {field}", "say a port", field)
+            raise Invalid(f"{named} has no {field}", "give a port instead", field)
     if body.port is None:
-        raise Invalid(f"{named} needs a port", "say which one, like 443", "port")
+        raise Invalid(f"{named} needs a port", "give one, like 443", "port")
     if body.version is not None:
         return Asked(body.version, number, body.port)
     versions = [address.version for address in source.addresses]

@@ -43,7 +43,7 @@ def usage(query: UsageQuery) -> Json:
 @allow(READERS)
 @blueprint.output(Warnings)
 def warnings() -> Json:
-    """Tell what is nearly full"""
+    """List what is nearly full"""
     with reading() as session:
         return {"warnings": ipam.warnings(session, datetime.now(UTC))}
 
@@ -54,7 +54,7 @@ def warnings() -> Json:
 def check() -> Json:
     """Compare the database, Open vSwitch and containers
 
-    Lists every difference. Of the last two it knows what agents report, every 10 seconds or sooner.
+    Lists every difference. Open vSwitch and containers are known from agents' reports, every 10 seconds or sooner.
     """
     with reading() as session:
         return {"items": present.differences(ipam.check(session, datetime.now(UTC)))}
@@ -65,9 +65,9 @@ def check() -> Json:
 @blueprint.input(ChangeQuery, "query", "query")
 @blueprint.output(after(Collected))
 def collect(query: ChangeQuery) -> Json:
-    """Repair what does not agree
+    """Repair differences
 
-    Frees addresses, numbers and blocks that nobody has, and removes endpoints whose container is gone.
+    Frees addresses, numbers and blocks that nobody uses, and removes endpoints whose container is gone.
     """
     if query.dry_run:
         with reading() as session:
@@ -84,7 +84,7 @@ def collect(query: ChangeQuery) -> Json:
 @allow(READERS)
 @blueprint.doc(responses=TEXT)
 def prometheus() -> Response:
-    """Tell how full pools and subnets are, and hosts' traffic, in Prometheus' text format"""
+    """Show how full pools and subnets are, and hosts' traffic, in Prometheus' text format"""
     with reading() as session:
         return Response("".join(f"{line}\n" for line in _lines(session)), content_type=TEXT_FORMAT)
 

@@ -27,7 +27,7 @@ blueprint = APIBlueprint("isolation", __name__, tag="Isolation")
 def join(tenant: str, body: Join, query: ChangeQuery) -> Answer | Response:
     """Join a tenant to another
 
-    Moves it into the other's zone, so that all networks of the two that are not isolated talk, and those of whoever
+    Moves it into the other's zone: all networks of the two that are not isolated reach each other, and those of whoever
     else is in that zone. The tenant leaves those it was joined with before.
     """
     return applied(lambda tx: _tenant(tx, isolation.join(tx, tenant, body.to, version=if_match())), query)
@@ -42,7 +42,7 @@ def join(tenant: str, body: Join, query: ChangeQuery) -> Answer | Response:
 def isolate(tenant: str, query: ChangeQuery) -> Answer | Response:
     """Give a tenant a zone of its own
 
-    It parts from those it was joined with, and is not global any more. Its peerings stay.
+    It leaves those it was joined with, and is not global any more. Its peerings stay.
     """
     return applied(lambda tx: _tenant(tx, isolation.isolate(tx, tenant, version=if_match())), query)
 
@@ -71,7 +71,7 @@ def make_global(tenant: str, query: ChangeQuery) -> Answer | Response:
 def peer(tenant: str, body: Peer, query: ChangeQuery) -> Answer | Response:
     """Let two tenants reach each other
 
-    Nobody else gains anything by it, not even who is joined or peers with one of them.
+    It opens nothing to others, not even to tenants that are joined or peer with one of them.
     """
     return applied(lambda tx: _tenant(tx, isolation.peer(tx, tenant, body.other, version=if_match())), query)
 
@@ -91,7 +91,7 @@ def unpeer(tenant: str, peer: str, query: ChangeQuery) -> Answer | Response:
 @allow(READERS)
 @blueprint.output(Cluster)
 def cluster() -> Answer:
-    """Show what holds for all tenants"""
+    """Show the settings for all tenants"""
     return shown(lambda session: _cluster(session, settings.isolation(session)))
 
 
@@ -103,7 +103,7 @@ def cluster() -> Answer:
 @conditional
 @previewable
 def set_cluster(body: ClusterChange, query: ChangeQuery) -> Answer | Response:
-    """Change what holds for all tenants"""
+    """Change the settings for all tenants"""
     return applied(lambda tx: altered(tx, body, if_match()), query)
 
 

@@ -20,6 +20,6 @@ blueprint = APIBlueprint("names", __name__, tag="Policies")
 def find(query: ResolvedNameQuery) -> Json:
     """List DNS names
 
-    Those that policies say and an endpoint was told an address of, which still counts.
+    Names in policies for which an endpoint was told an address that is still valid.
     """
     return listed(lambda session: resolved.find(session, **query.model_dump()), present.names)

@@ -54,7 +54,7 @@ def find_users(query: UserQuery) -> Json:
 def create_user(body: UserCreate, query: ChangeQuery) -> Answer | Response:
     """Create a user
 
-    Who may do nothing yet: roles are given by role bindings.
+    The user may do nothing yet: roles are given by role bindings.
     """
     return added(lambda tx: present.user(tx.session, users.create(tx, body.name, body.password)), query, beside=False)
 

@@ -83,7 +83,7 @@ def update(pool: str, body: PoolChange, query: ChangeQuery) -> Answer | Response
 @conditional
 @previewable
 def delete(pool: str, query: ChangeQuery) -> Answer | Response:
-    """Delete a pool of which no network has a subnet"""
+    """Delete a pool without subnets in use"""
     return removed(lambda tx: pools.delete(tx, pool, version=if_match()), query)
 
 
@@ -125,7 +125,7 @@ def reserve(tenant: str, network: str, body: ReservationCreate, query: ChangeQue
 @blueprint.output(Gone)
 @previewable
 def unreserve(tenant: str, network: str, reservation: str, query: ChangeQuery) -> Answer | Response:
-    """Give up a reservation
+    """Delete a reservation
 
     An endpoint that has its addresses keeps them.
     """

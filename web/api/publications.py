@@ -54,8 +54,8 @@ def find(query: PublicationQuery) -> Json:
 def create(body: PublicationCreate, query: ChangeQuery) -> Answer | Response:
     """Publish a port
 
-    Who reaches the host by it, or any host with `mesh`, reaches the endpoint, whose policies judge by the client's own
-    address.
+    Who connects to it on the host, or on any host with `mesh`, reaches the endpoint, whose policies apply to the
+    client's own address.
     """
     return added(lambda tx: made(tx, body), query, beside=False, tells=opens)
 

@@ -121,11 +121,11 @@ def if_match() -> int | None:
         return None
     tag = header.strip()
     if re.fullmatch(r'(W/)?"[!#-~]*"', tag) is None:
-        message = f'If-Match {header!r} is no ETag; send one like "3", with its quotes, as the last answer had it.'
+        message = f'If-Match {header!r} is not an ETag; send one like "3", with its quotes, as the last answer had it.'
         raise Problem("malformed", message, [FieldFault("If-Match", message)])
     found = re.fullmatch(r'"(\d{1,9})"', tag)
     if found is None:
-        raise StaleVersion(f"If-Match {header} is no ETag of this API", "send that of the last answer")
+        raise StaleVersion(f"If-Match {header} is not an ETag of this API", "send that of the last answer")
     return int(found[1])
 
 

@@ -82,7 +82,7 @@ def progress(session: Session, revision: int, host: str | None = None) -> Json:
 
 
 def unaware(session: Session, revision: int, hosts: frozenset[int]) -> list[str]:
-    """Those of `hosts` that answer from names older than `revision`."""
+    """The hosts, of these, whose resolvers answer from names older than `revision`."""
     return of_own_hosts(session, directory.behind(session, revision, hosts, datetime.now(UTC)))
 
 
@@ -96,7 +96,7 @@ def all_but(session: Session, host: str | None, of: frozenset[int]) -> frozenset
 
 
 def of_own_hosts(session: Session, names: Sequence[str]) -> list[str]:
-    """Those of the hosts that the asker may know of: others would tell of other tenants' endpoints."""
+    """The hosts, of these, that the asker may know of: others would tell of other tenants' endpoints."""
     if whoever().role != MEMBER:
         return list(names)
     own = hosts.of_tenants(session, [own.id for own in whoever().grants.tenants.values()])

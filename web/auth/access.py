@@ -197,7 +197,7 @@ def sight() -> Sight | None:
 
 def unseen(tenant: str) -> Problem:
     """What somebody is told of a tenant that is not theirs, be it there or not."""
-    return Problem("not-found", f"There is no tenant {tenant} that you may see; `warren tenant list` shows yours.")
+    return Problem("not-found", f"There is no tenant {tenant} that you may see; list yours with `warren tenant list`.")
 
 
 def _too_little(roles: frozenset[str], principal: Principal) -> Problem:

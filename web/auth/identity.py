@@ -21,7 +21,7 @@ def identify() -> Principal | None:
         return sessions.current()
     scheme, _, text = header.partition(" ")
     if scheme.lower() != "bearer" or not text.strip():
-        raise unauthenticated(f"'{scheme[:20]}' is no way in here: send 'Authorization: Bearer wrn_...'.")
+        raise unauthenticated(f"'{scheme[:20]}' is not accepted here: send 'Authorization: Bearer wrn_...'.")
     try:
         with asking() as connection:
             token = tokens.bearer(connection, text.strip(), datetime.now(UTC))

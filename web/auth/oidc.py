@@ -155,7 +155,7 @@ class Provider:
         if not isinstance(name, str) or not name:
             raise Refused(f"The ID token has no {own.name_claim}; name another claim with --oidc-name-claim.")
         if groups is not None and not (isinstance(groups, list) and all(isinstance(one, str) for one in groups)):
-            raise Refused(f"{own.groups_claim} of the ID token is no list of names.")
+            raise Refused(f"{own.groups_claim} of the ID token is not a list of names.")
         return Identity(str(claims["sub"]), name, None if groups is None else tuple(groups))
 
     def _metadata(self) -> Json:
@@ -171,7 +171,7 @@ class Provider:
             )
         for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
             if urlsplit(str(said.get(name, ""))).scheme not in ("https", urlsplit(issuer).scheme):
-                raise Refused(f"{name} of {issuer} is {said.get(name)!r}, which is no HTTPS.")
+                raise Refused(f"{name} of {issuer} is {said.get(name)!r}, which is not HTTPS.")
         with self._lock:
             self._said = time.monotonic() + KEPT_SECONDS, said
         return said

@@ -12,15 +12,15 @@ import click
 from web.auth.oidc import Settings
 
 HELP = {
-    "issuer": "OpenID Connect provider at which people log in, too, exactly as it calls itself.",
-    "client_id": "What the provider calls us.",
-    "secret_file": "File with the secret that the provider gave us; none: a public client.",
-    "public_url": "Our own address in browsers, like https://warren.example; the provider sends them back there.",
-    "scopes": "What to ask for.",
-    "name_claim": "Claim of the ID token with the user's name; of an address, what is before the @.",
+    "issuer": "Issuer URL of an OpenID Connect provider at which people may log in, exactly as the provider writes it.",
+    "client_id": "The client ID that the provider gave Warren.",
+    "secret_file": "File with the client secret; default: none, as for a public client.",
+    "public_url": "Address of Warren in browsers, like https://warren.example; the provider sends them back there.",
+    "scopes": "Scopes to ask for.",
+    "name_claim": "Claim of the ID token with the user's name; of a mail address the part before the @ is used.",
     "groups_claim": "Claim of the ID token with the names of groups.",
-    "label": "What the link on the log-in page says.",
-    "ca_file": "Who signed the provider's certificate; else one of the machine's authorities.",
+    "label": "Text of the link on the log-in page.",
+    "ca_file": "Authority that signed the provider's certificate; default: those that this machine trusts.",
 }
 FILES = ("secret_file", "ca_file")
 

@@ -78,7 +78,7 @@ def reserve(tenant: str, network: str) -> Response | str:
     work = _of_network(tenant, network, "Reserve addresses", "They are kept for the endpoint of that name.", "Reserve")
     fields = (
         Field("name", "Name", hint="Of the endpoint that gets them.", required=True),
-        Field("addresses", "Addresses", "lines", "At most one of each family; empty: the next free ones."),
+        Field("addresses", "Addresses", "lines", "At most one per IP version; empty: the next free ones."),
         Field("expires_at", "Until", "moment", "Empty: for ever. A day, ending at midnight UTC."),
     )
 
@@ -97,8 +97,8 @@ def reserve(tenant: str, network: str) -> Response | str:
 @blueprint.route("/networks/<tenant>/<network>/reservations/<reservation>/end", methods=BOTH)
 @allow(TENANT_ADMINS)
 def unreserve(tenant: str, network: str, reservation: str) -> Response | str:
-    lead = "An endpoint that has its addresses keeps them; nobody else is held off them any more."
-    work = _of_network(tenant, network, f"Give up the reservation of {reservation}", lead, "Give up")
+    lead = "An endpoint that uses its addresses keeps them. Free ones may be given to others."
+    work = _of_network(tenant, network, f"Delete the reservation of {reservation}", lead, "Delete")
 
     def make(values: Values) -> Change:
         return lambda tx: reservations.remove(tx, f"{tenant}/{network}", reservation)
@@ -109,10 +109,10 @@ def unreserve(tenant: str, network: str, reservation: str) -> Response | str:
 @blueprint.route("/networks/<tenant>/<network>/extend", methods=BOTH)
 @allow(TENANT_ADMINS)
 def extend(tenant: str, network: str) -> Response | str:
-    work = _of_network(tenant, network, f"Add a subnet to {tenant}/{network}", "It stays one segment.", "Add")
+    work = _of_network(tenant, network, f"Add a subnet to {tenant}/{network}", "The network stays one segment.", "Add")
     fields = (
         Field("subnet", "Subnet", hint="Like 10.21.0.0/24; empty: the next of a pool."),
-        Field("family", "Family", "select", "Of the pool, when no subnet is chosen.", (("4", "IPv4"), ("6", "IPv6"))),
+        Field("family", "Family", "select", "Of a subnet from a pool.", (("4", "IPv4"), ("6", "IPv6"))),
         *LAYOUT,
     )
 
@@ -127,7 +127,7 @@ def extend(tenant: str, network: str) -> Response | str:
 @allow(TENANT_ADMINS)
 def shrink(tenant: str, network: str, address: str, prefix: int) -> Response | str:
     cidr = f"{address}/{prefix}"
-    work = _of_network(tenant, network, f"Remove {cidr}", "No endpoint may have an address of it.", "Remove")
+    work = _of_network(tenant, network, f"Remove {cidr}", "No endpoint may have an address in it.", "Remove")
     breaks = ["The reservations in it go, too. This cannot be undone."]
     return carried_out(
         work._replace(danger=True, breaks=breaks),
@@ -149,7 +149,7 @@ def new_pool() -> Response | str:
         Field("cidr", "Addresses", hint="Like 10.132.0.0/14.", required=True),
         Field("prefix", "Prefix length of its subnets", "number", "Empty: 24 or 64."),
     )
-    work = Work("Addresses", "New pool", "Networks without subnets of their own get some of it.", "Create", *_BACK)
+    work = Work("Addresses", "New pool", "Networks created without a subnet get one from it.", "Create", *_BACK)
 
     def make(values: Values) -> Change:
         wanted = body(PoolCreate, name=values["name"], cidr=values["cidr"], prefix=number(values["prefix"]))
@@ -165,7 +165,7 @@ _BACK = ("/addresses", "Addresses")
 @allow(CHANGERS)
 def edit_pool(pool: str) -> Response | str:
     item = _pool(pool)
-    lead = "What was carved of it stays, whatever becomes of it."
+    lead = "Subnets that it has given out stay."
     work = Work("Addresses", f"Edit pool {pool}", lead, "Save", *_BACK, version=item["version"])
     work = work._replace(fields=(Field("state", "State", "select", choices=STATES),), values={"state": item["state"]})
 
@@ -180,7 +180,7 @@ def edit_pool(pool: str) -> Response | str:
 @allow(CHANGERS)
 def delete_pool(pool: str) -> Response | str:
     item = _pool(pool)
-    lead = "No network may have a subnet of it. Nothing else is lost by it."
+    lead = "No network may have a subnet from it. Nothing else is lost."
     work = Work("Addresses", f"Delete pool {pool}", lead, "Delete", *_BACK, danger=True, version=item["version"])
     return carried_out(work, lambda values: lambda tx: pools.delete(tx, pool, version=seen_version()), previewed=False)
 
@@ -204,8 +204,8 @@ def repair_addresses() -> Response | str:
     with reading() as session:
         found = present.differences(ipam.check(session, datetime.now(UTC)))
     will = [f"{one['subject']}: {one['repair']}." for one in found if one["repair"]]
-    lead = "Frees what nobody has, and removes endpoints whose container is gone. This cannot be undone."
-    work = Work("Addresses", "Repair", lead, "Repair", "/addresses/check", "What does not agree", breaks=will)
+    lead = "Frees what nobody uses, and removes endpoints whose container is gone. This cannot be undone."
+    work = Work("Addresses", "Repair", lead, "Repair", "/addresses/check", "Differences", breaks=will)
 
     def collect(tx: Transaction) -> Json:
         return {"items": present.differences(ipam.collect(tx))}

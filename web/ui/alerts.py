@@ -90,9 +90,9 @@ def _counted(grown: Mapping[str, Mapping[str, int]]) -> Iterator[Alert]:
         if packets := counts.get(UNKNOWN_TUNNEL_SOURCE):
             yield Alert(
                 "wrong",
-                f"{host} dropped {many(packets, 'tunnel packet')} of a machine that is no host, in the last hour.",
-                f"Look for who it is with `tcpdump -ni any udp port 4789` on {host}. If it is one of your hosts, "
-                "`warren host update NAME --address ...` gives it its address.",
+                f"{host} dropped {many(packets, 'tunnel packet')} from a machine that is not a host, in the last hour.",
+                f"Find out which with `tcpdump -ni any udp port 4789` on {host}. If it is one of your hosts, correct "
+                "the tunnel address on its page.",
                 host,
             )
         if flows := counts.get(REPAIRED):

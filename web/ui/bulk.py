@@ -34,7 +34,7 @@ def relabelling(values: Values) -> dict[str, str | None]:
         pairs("\n".join(one for one in given if "=" in one or one[-1] != "-"), "labels")
     )
     if not given or found.keys() & set(gone):
-        raise invalid("labels", "Say which labels to set or to take away, each once.")
+        raise invalid("labels", "Give the labels to set or to take away, each once.")
     found |= dict.fromkeys(gone)
     return body(EndpointChange, labels=found).labels
 

@@ -47,7 +47,7 @@ REACH = (("", "All of its tenant's networks"), ("on", "Only itself: isolated"))
 NETWORK_FIELDS = (
     LABELS,
     Field("isolated", "Reaches", "select", choices=REACH),
-    Field("outbound", "Way out", "check", "Its endpoints reach what their host reaches, with the host's address."),
+    Field("outbound", "Way out", "check", "Its endpoints reach the outside, with their host's address."),
     Field("broadcast", "Broadcast and multicast", "check", "What is sent to all reaches all of its endpoints."),
     Field("transport", "Transport", "select", choices=[(name, name) for name in TRANSPORTS]),
     Field("physical", "Physical segment", hint="Only for vlan: the name that hosts have for it.", rare=True),
@@ -55,25 +55,25 @@ NETWORK_FIELDS = (
     Field("cross_subnet", "Tunnel to other segments", "check", "Only for host-gw.", rare=True),
     Field("mtu", "MTU", "number", "Empty: what the transport leaves.", rare=True),
 )
-RANGES = Field("ip_ranges", "Addresses are chosen of", "lines", "Like 10.20.0.128/25; empty: all.", rare=True)
+RANGES = Field("ip_ranges", "Addresses are chosen from", "lines", "Like 10.20.0.128/25; empty: all.", rare=True)
 EXCLUDES = Field("excludes", "Nobody gets", "lines", "Addresses, and ranges like 10.20.0.8-10.20.0.15.", rare=True)
 STRICT = Field(
-    "strict", "Hosts keep to their blocks", "check", "Only with blocks: none borrows of another's.", rare=True
+    "strict", "Hosts keep to their blocks", "check", "Only with blocks: none takes addresses from another's.", rare=True
 )
 LAYOUT = (
     Field("gateways", "Gateways", "lines", "Empty: the first usable address of each subnet.", rare=True),
     RANGES,
     EXCLUDES,
     Field("aux_addresses", "Used by others", "lines", "By name, one a line, like router=10.20.0.254.", rare=True),
-    Field("block_sizes", "Blocks of hosts", "lines", "Prefix lengths, one of each family; empty: 26 122.", rare=True),
+    Field("block_sizes", "Blocks of hosts", "lines", "Prefix lengths, one per IP version; empty: 26 122.", rare=True),
 )
 """Of subnets that are new."""
 PLANS = ((SHARED, "Hosts share the addresses of each subnet"), (PER_HOST, "Each host has blocks of its own"))
 
 
 ALLOWED = (
-    "Addresses of its network besides its own, or ranges; a MAC behind one where it has another, "
-    "`active` where it takes one over that others declare, too."
+    "Further addresses of its network, or ranges, one per line. After an address its MAC if that is another, and "
+    "`active` to take over an address that others may use, too."
 )
 
 
@@ -104,13 +104,13 @@ def new_network() -> Response | str:
     fields = (
         Field("tenant", "Tenant", "suggest", choices=choices, required=True),
         Field("name", "Name", hint="Within the tenant: lower-case letters, digits and hyphens.", required=True),
-        Field("subnets", "Subnets", "lines", "Like 10.20.0.0/24; empty: one of each family out of the pools."),
+        Field("subnets", "Subnets", "lines", "Like 10.20.0.0/24; empty: an IPv4 and an IPv6 one from the pools."),
         Field("private", "Private", "check", "May overlap other tenants' subnets; only its own zone reaches it."),
         *NETWORK_FIELDS,
-        Field("plan", "Plan of addresses", "select", choices=PLANS, rare=True),
+        Field("plan", "Address plan", "select", choices=PLANS, rare=True),
         *LAYOUT,
         STRICT,
-        Field("of_pools", "Subnets of pools", "check", "Those above may be some that pools give out.", rare=True),
+        Field("of_pools", "Subnets from pools", "check", "Those above may be ones that pools give out.", rare=True),
     )
     work = Work(
         "Networks",

@@ -22,7 +22,7 @@ from web.ui.forms import Field, Values, away, faults_of, given, seen_ahead
 from web.ui.frame import blueprint, render
 
 MOST = 100
-SO_ALREADY = "nothing would change: it is so already, or by what becomes of the others."
+SO_ALREADY = "nothing would change: it is so already, or becomes so by what is done to the others."
 
 
 class Looked(NamedTuple):
@@ -83,7 +83,7 @@ def named(by_tenant: bool) -> list[str]:
     if not names:
         raise Invalid("nothing is chosen", "tick some in the list", "name")
     if len(names) > MOST:
-        raise Invalid(f"{len(names)} are too many at once", f"choose {MOST} at most", "name")
+        raise Invalid(f"{len(names)} are too many at once", f"select at most {MOST}", "name")
     seen = sight()
     for name in names:
         tenant = name.partition("/")[0]
@@ -153,7 +153,7 @@ def lead(bulk: Bulk, gone: Sequence[Looked], kept: Sequence[Looked]) -> str:
 def done(bulk: Bulk) -> Response:
     names, versions = named(bulk.noun != "hosts"), request.form.getlist("version")
     if len(versions) != len(names) or not all(version.isascii() and version.isdigit() for version in versions):
-        raise Invalid("the form is not the one that was shown", "choose again in the list", "version")
+        raise Invalid("the list has changed since the form was shown", "select again in the list", "version")
     what = bulk.read(given(bulk.fields))
     with changing() as tx:
         for name, version in zip(names, versions, strict=True):

@@ -1,4 +1,4 @@
-"""Pages that change hosts: one is expected, said anew, or given up; its agent's token is shown once."""
+"""Pages that create, change and delete hosts, and make enrolment tokens, which are shown once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from web.ui.forms import (
 )
 from web.ui.frame import blueprint, render
 
-MTU = Field("mtu", "MTU of the underlay", "number", "Empty: as its agent finds it.")
+MTU = Field("mtu", "MTU of the underlay", "number", "Empty: what its agent finds.")
 
 
 @blueprint.route("/new/host", methods=BOTH)
@@ -109,7 +109,7 @@ def delete_host(host: str) -> Response | str:
 @allow(CHANGERS)
 def host_token(host: str) -> Response | str:
     work = _of_host(
-        _host(host), f"New token for {host}", "To enrol its agent anew. Earlier ones no longer work.", "Make"
+        _host(host), f"New token for {host}", "To enrol its agent again. Earlier tokens no longer work.", "Make"
     )
     make = work._replace(version=None)
     return carried_out(

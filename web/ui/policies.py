@@ -71,7 +71,7 @@ spec:
   subject:
     namespaces: {}
   ingress:
-  - name: own-tenant-only
+  - name: closed-by-default
     action: Deny
     from:
     - namespaces: {}

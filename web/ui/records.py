@@ -105,7 +105,9 @@ def delete_record(tenant: str, name: str, network: str = "") -> Response | str:
     work = _of_record(item, f"Delete {full}", "What is connected stays connected.", "Delete")
     again = url_for("ui.new_record", scope=item["scope"], name=name, addresses=" ".join(addresses))
     work = work._replace(
-        danger=True, undo=again, breaks=[f"Who asks for {full} is told that it is no name, not {', '.join(addresses)}."]
+        danger=True,
+        undo=again,
+        breaks=[f"Who asks for {full} is told that there is no such name, not {', '.join(addresses)}."],
     )
 
     def gone(tx: Transaction) -> None:

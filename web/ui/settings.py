@@ -81,7 +81,7 @@ PASSWORD = Field("password", "Password", "password", "At least 8 characters.")
 @blueprint.route("/new/user", methods=BOTH)
 @allow(CHANGERS)
 def new_user() -> Response | str:
-    work = _work("New user", "Who may do nothing yet: give a role next.", "Create", NAME, PASSWORD)
+    work = _work("New user", "The user may do nothing yet: give a role next.", "Create", NAME, PASSWORD)
 
     def make(values: Values) -> Change:
         wanted = body(UserCreate, name=values["name"], password=values["password"] or None)
@@ -109,7 +109,7 @@ def new_password(user: str) -> Response | str:
 def delete_user(user: str) -> Response | str:
     _known(user)
     work = _work(f"Delete {user}", "This cannot be undone.", "Delete", danger=True)
-    work = work._replace(breaks=["Its sessions end, its tokens open nothing, and its roles go."])
+    work = work._replace(breaks=["Its sessions end, its tokens stop working, and its roles go."])
     return carried_out(work, lambda values: lambda tx: users.delete(tx, user), previewed=False)
 
 
@@ -121,7 +121,7 @@ def _known(user: str) -> None:
 @blueprint.route("/new/group", methods=BOTH)
 @allow(CHANGERS)
 def new_group() -> Response | str:
-    work = _work("New group", "People who may do the same.", "Create", NAME)
+    work = _work("New group", "Its members have the group's roles.", "Create", NAME)
 
     def make(values: Values) -> Change:
         wanted = body(GroupCreate, name=values["name"])
@@ -137,7 +137,7 @@ def add_member(group: str) -> Response | str:
         inside = {member.name for member in groups.get(session, group).members}
         names = [row.name for row in users.find(session, limit=SHOWN).items if row.name not in inside]
     known = Field("user", "User", "suggest", choices=[(name, name) for name in names], required=True)
-    work = _work(f"Put somebody into {group}", "They may do what the group may.", "Add", known)
+    work = _work(f"Put somebody into {group}", "They get the group's roles.", "Add", known)
     return carried_out(
         work, lambda values: lambda tx: present.group(groups.add(tx, group, values["user"])), previewed=False
     )
@@ -147,7 +147,7 @@ def add_member(group: str) -> Response | str:
 @allow(CHANGERS)
 def remove_member(group: str, user: str) -> Response | str:
     _known(user)
-    work = _work(f"Take {user} out of {group}", "What only the group may is not theirs any more.", "Take out")
+    work = _work(f"Take {user} out of {group}", "They lose the roles that only the group gives them.", "Take out")
     return carried_out(
         work._replace(danger=True),
         lambda values: lambda tx: present.group(groups.remove(tx, group, user)),
@@ -161,7 +161,7 @@ def delete_group(group: str) -> Response | str:
     with reading() as session:
         members = [member.name for member in groups.get(session, group).members]
     work = _work(f"Delete group {group}", "This cannot be undone.", "Delete", danger=True)
-    lost = [f"{', '.join(members)} lose what only the group may."] if members else []
+    lost = [f"{', '.join(members)} lose the roles that only the group gives them."] if members else []
     return carried_out(work._replace(breaks=lost), lambda values: lambda tx: groups.delete(tx, group), previewed=False)
 
 
@@ -170,7 +170,7 @@ def delete_group(group: str) -> Response | str:
 def new_role() -> Response | str:
     work = _work(
         "Give a role",
-        "In place of the one that the user or group has there. Either a user or a group.",
+        "To a user or to a group. It replaces the role that they have in that tenant, or in the cluster.",
         "Give",
         Field("user", "User"),
         Field("group", "Group"),
@@ -212,19 +212,19 @@ def revoke_role(binding: int) -> Response | str:
 @blueprint.route("/new/token", methods=BOTH)
 @allow(TENANT_ADMINS, by=SIGHT)
 def new_token() -> Response | str:
-    cni = [("cni", "cni (a machine's)")] if sight() is None else []
+    whole = sight() is None
+    cni = [("cni", "cni (a machine's)")] if whole else []
+    host = [Field("host", "Host", hint="Limits it to one host; for the role cni.")] if whole else []
     work = _work(
         "New token",
-        "For a program; it reaches no further than you do. It is shown once.",
+        "For a program. It can do no more than you can, and is shown once.",
         "Create",
         Field("name", "Name", hint="What it is for.", required=True),
         Field("role", "Role", "select", choices=[*ROLES, *cni]),
-        _tenant("Keeps it to one tenant; needed for the role operator."),
-        Field("host", "Host", hint="Binds it to one host; for the role cni.") if cni else Field("host", "Host"),
+        _tenant("Limits it to one tenant; needed for the role operator."),
+        *host,
         Field("expires_at", "Until", "moment", "Empty: for ever. A day, ending at midnight UTC."),
     )
-    if not cni:
-        work = work._replace(fields=[field for field in work.fields if field.name != "host"])
 
     def make(values: Values) -> Change:
         until = f"{values['expires_at']}T00:00:00Z" if values["expires_at"] else None
@@ -274,8 +274,8 @@ def cluster_isolation() -> Response | str:
     with reading() as session:
         now, ports = settings.isolation(session), transport.udp_ports(session)
     work = _work(
-        "What holds for all tenants",
-        "Flat lets all routed networks of all tenants talk until a policy says otherwise.",
+        "Settings for all tenants",
+        "Flat lets all routed networks of all tenants reach each other, as far as policies allow it.",
         "Change",
         Field("isolation", "Tenants are", "select", choices=MODES),
         Field(

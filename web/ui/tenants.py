@@ -40,10 +40,10 @@ TENANT_FIELDS = (
     LABELS,
     Field("deny_ingress", "Deny ingress by default", "check", "Nobody may call an endpoint that no policy selects."),
     Field("deny_egress", "Deny egress by default", "check", "An endpoint that no policy selects may call nobody."),
-    Field("track_all", "Track every connection", "check", "Costs throughput; only policies need it."),
-    *(Field(f"quota_{noun}", label, "number", "Empty: no bound.") for noun, label in QUOTAS.items()),
+    Field("track_all", "Track every connection", "check", "Costs throughput, and only policies need it."),
+    *(Field(f"quota_{noun}", label, "number", "Empty: no limit.") for noun, label in QUOTAS.items()),
 )
-BARE = Field("without_network", "Without a network", "check", "Not even the one called `default`.", rare=True)
+BARE = Field("without_network", "Without a network", "check", "Not even the network `default` is created.", rare=True)
 
 
 @blueprint.route("/new/tenant", methods=BOTH)
@@ -128,7 +128,7 @@ def join_tenant(tenant: str) -> Response | str:
     work = _of_tenant(
         item,
         f"Join {tenant} to another tenant",
-        "All networks of the two that are not isolated will talk, and those of whoever else is joined with the other.",
+        "All of their networks that are not isolated will reach each other, also those of tenants already joined.",
         "Join",
     )._replace(
         fields=(Field("to", "Tenant to join", "suggest", choices=others(tenant), required=True),),
@@ -177,7 +177,7 @@ def globalise_tenant(tenant: str) -> Response | str:
 @allow(CHANGERS)
 def peer_tenant(tenant: str) -> Response | str:
     item, _ = _tenant(tenant)
-    lead = "The two will reach each other. Nobody else gains anything by it."
+    lead = "The two will reach each other. It opens nothing to any other tenant."
     other = Field("with", "Tenant to peer with", "suggest", choices=others(tenant), required=True)
     work = _of_tenant(item, f"Peer {tenant} with another tenant", lead, "Peer")._replace(fields=(other,))
 
@@ -193,7 +193,7 @@ def peer_tenant(tenant: str) -> Response | str:
 def unpeer_tenant(tenant: str, peer: str) -> Response | str:
     item, _ = _tenant(tenant)
     work = _of_tenant(
-        item, f"End the peering of {tenant} and {peer}", "Unless they are joined, they cease to talk.", "End it"
+        item, f"End the peering of {tenant} and {peer}", "They no longer reach each other, unless joined.", "End it"
     )._replace(danger=True, undo=f"/tenants/{tenant}/peer?with={peer}")
     return carried_out(work, lambda values: lambda tx: isolation.unpeer(tx, tenant, peer, version=seen_version()))
 
@@ -204,14 +204,14 @@ def unpeer_tenant(tenant: str, peer: str) -> Response | str:
 def lost_with(item: Json) -> list[str]:
     lost = [f"Its {words.many(item['networks'], 'network')}, its policies and the roles in it go, too."]
     if item["joined"] or item["peers"]:
-        lost.append(f"{', '.join([*item['joined'], *item['peers']])} lose sight of it.")
+        lost.append(f"{', '.join([*item['joined'], *item['peers']])} no longer reach it.")
     return lost
 
 
 def lost_by_isolation(item: Json) -> list[str]:
     if item["isolation"] == "global":
-        return ["It is global no more: nobody but its peers reaches it."]
-    return [f"It parts from {', '.join(item['joined'])}: their connections stop."] if item["joined"] else []
+        return ["It is no longer global: only its peers reach it."]
+    return [f"It leaves {', '.join(item['joined'])}: their connections stop."] if item["joined"] else []
 
 
 def lost_by_opening(item: Json) -> list[str]:

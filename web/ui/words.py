@@ -100,7 +100,7 @@ def hosts(items: Sequence[Item]) -> str:
     if not items:
         return "A host is a Linux machine with Open vSwitch and Warren's agent."
     if states["up"] == len(items):
-        return "Each is heard, connected and without complaint."
+        return "All of them report, are connected and have no problem."
     said = [f"{count} {state}" for state, count in states.items() if count]
     return f"{', '.join(said)}." if said else "None has an agent that reports yet."
 
@@ -214,12 +214,12 @@ def change(progress: Item) -> Lead:
     if failed:
         said = "; ".join(f"{host['host']}: {host['error']}" for host in failed[:NAMES_IN_A_SENTENCE])
         return Lead(
-            f"Change {number} was refused by {many(len(failed), 'host')}.", f"{said}. Undo it, or mend the host."
+            f"Change {number} was refused by {many(len(failed), 'host')}.", f"{said}. Undo it, or repair the host."
         )
     if progress["state"] == "applied":
         if behind := progress.get("unaware"):
-            said = f"{names([{'name': name} for name in behind])} may still answer from older ones."
-            return Lead(f"Change {number} is live but for names.", said, "changing")
+            said = f"{names([{'name': name} for name in behind])} may still answer with older ones."
+            return Lead(f"Change {number} is live, except for DNS names.", said, "changing")
         where = f"live on {many(len(hosts), 'host')}" if hosts else "live; no host had to change"
         return Lead(f"Change {number} is {where}.", mark="ok")
     away = [host["host"] for host in hosts if host["state"] == "disconnected"]

@@ -32,7 +32,7 @@ def read(document: Any) -> Draft:
     version, kind = (text(needed(found, name, ()), (name,)) for name in ("apiVersion", "kind"))
     if kind not in KINDS:
         known = ", ".join(f"{version} {kind}" for version, kind in _READERS)
-        refuse(("kind",), f"{shown(kind)} is no kind of policy", f"known are {known}")
+        refuse(("kind",), f"{shown(kind)} is not a kind of policy", f"known are {known}")
     if version != KINDS[kind]:
         refuse(("apiVersion",), f"{shown(version)} is not read for a {kind}", f"write it as {KINDS[kind]}")
     return _READERS[version, kind](found)

@@ -43,7 +43,7 @@ def read(document: dict[str, Any]) -> Draft:
     path: Path = ("spec",)
     spec = fields(head.spec, path, _SPEC)
     tier = _TIERS[choice(needed(spec, "tier", path), (*path, "tier"), _TIERS)]
-    priority = integer(needed(spec, "priority", path), (*path, "priority"), "priority", 0, LAST_PRIORITY)
+    priority = integer(needed(spec, "priority", path), (*path, "priority"), "a priority", 0, LAST_PRIORITY)
     subject = fields(needed(spec, "subject", path), (*path, "subject"), _MEMBERS)
     tenants, endpoints = _members(subject, only(subject, (*path, "subject"), _MEMBERS), (*path, "subject"))
     ingress = [
@@ -110,7 +110,7 @@ def _peers(value: Any, path: Path, action: Action, kinds: tuple[str, ...]) -> li
 
 
 def _each(value: Any, path: Path, read_one: Any) -> list[Peer]:
-    """Of a list in which nothing may stand twice."""
+    """Reads each item of a list in which nothing may stand twice."""
     seen: dict[str, Peer] = {}
     for at, item in items(value, path, least=1, most=MOST):
         peer = read_one(item, at)
@@ -121,7 +121,7 @@ def _each(value: Any, path: Path, read_one: Any) -> list[Peer]:
 
 
 def _members(found: dict[str, Any], kind: str, path: Path) -> tuple[Selector, Selector]:
-    """Of tenants, and of endpoints in them."""
+    """The selectors of tenants, and of endpoints in them."""
     at = (*path, kind)
     if kind == "namespaces":
         return selector(found[kind], at), ()

@@ -26,7 +26,7 @@ def read_network_policy(document: dict[str, Any]) -> Draft:
 
 
 def read_firewall(document: dict[str, Any]) -> Draft:
-    """The same, with ports."""
+    """An EgressFirewall: as an EgressNetworkPolicy, but its rules may have ports."""
     return _read(document, frozenset({"type", "to", "ports"}))
 
 

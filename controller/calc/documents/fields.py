@@ -52,7 +52,7 @@ def shown(value: object) -> str:
 
 def mapping(value: Any, path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
-        refuse(path, f"{shown(value)} is no mapping", "write KEY: VALUE lines below it")
+        refuse(path, f"{shown(value)} is not a mapping", "write KEY: VALUE lines below it")
     return value
 
 
@@ -88,7 +88,7 @@ def items(value: Any, path: Path, *, least: int = 0, most: int | None = None) ->
     if value is None:
         value = []
     if not isinstance(value, list):
-        refuse(path, f"{shown(value)} is no list", 'write a list, with "- " before each item')
+        refuse(path, f"{shown(value)} is not a list", 'write a list, with "- " before each item')
     if len(value) < least:
         refuse(path, "it is empty", "give at least one item")
     if most is not None and len(value) > most:
@@ -97,16 +97,16 @@ def items(value: Any, path: Path, *, least: int = 0, most: int | None = None) ->
         yield (*path, number), item
 
 
-def text(value: Any, path: Path, what: str = "string") -> str:
+def text(value: Any, path: Path, what: str = "a string") -> str:
     if not isinstance(value, str):
         scalar = isinstance(value, bool | int | float)
-        refuse(path, f"{shown(value)} is no {what}", "put it in quotes" if scalar else "write a string")
+        refuse(path, f"{shown(value)} is not {what}", "put it in quotes" if scalar else "write a string")
     return value
 
 
 def integer(value: Any, path: Path, what: str, low: int, high: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        refuse(path, f"{shown(value)} is no {what}", f"use {low} to {high}")
+        refuse(path, f"{shown(value)} is not {what}", f"use {low} to {high}")
     return value
 
 

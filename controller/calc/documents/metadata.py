@@ -25,7 +25,7 @@ class Head(NamedTuple):
 
 
 def of_tenant(document: dict[str, Any]) -> Head:
-    """Of a document that lives in a tenant, its namespace."""
+    """The head of a document that belongs to a tenant, which it calls its namespace."""
     found, metadata = _parts(document)
     namespace = needed(metadata, "namespace", ("metadata",), "name the tenant that the policy is for")
     return _head(found, metadata, tenant_name(namespace, ("metadata", "namespace")))

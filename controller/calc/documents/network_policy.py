@@ -80,6 +80,6 @@ def _block(value: Any, path: Path) -> Block:
             or part.prefix <= whole.prefix
             or part.network >> after != whole.network >> after
         ):
-            refuse(at, f"{item} is no part of {cidr}", "except only smaller blocks inside it")
+            refuse(at, f"{item} is not part of {cidr}", "except only smaller blocks inside it")
         excepts.add((part.network, part.prefix))
     return whole._replace(excepts=tuple(sorted(excepts)))

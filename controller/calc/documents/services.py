@@ -93,16 +93,16 @@ def _icmp(protocol: int, found: dict[str, Any], path: Path) -> Service:
         if "code" in found:
             refuse((*path, "code"), f"{shown(found['code'])} is the code of no type", "give type, too")
         return Service(protocol)
-    kind = integer(found["type"], (*path, "type"), "ICMP type", 0, 255)
+    kind = integer(found["type"], (*path, "type"), "an ICMP type", 0, 255)
     if "code" not in found:
         return Service(protocol, kind << 8, kind << 8 | 255)
-    code = integer(found["code"], (*path, "code"), "ICMP code", 0, 255)
+    code = integer(found["code"], (*path, "code"), "an ICMP code", 0, 255)
     return Service(protocol, kind << 8 | code, kind << 8 | code)
 
 
 def _port(value: Any, path: Path, otherwise: str = "") -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LAST_PORT:
-        refuse(path, f"{shown(value)} is no port", f"use 1 to {LAST_PORT}{otherwise}")
+        refuse(path, f"{shown(value)} is not a port", f"use 1 to {LAST_PORT}{otherwise}")
     return value
 
 

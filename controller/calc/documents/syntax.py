@@ -29,7 +29,7 @@ def policy_name(value: Any, path: Path) -> str:
     name = text(value, path)
     if len(name) > LONGEST_NAME or not _SUBDOMAIN.fullmatch(name):
         rule = 'lower-case letters, digits, "-" and ".", beginning and ending with a letter or digit'
-        refuse(path, f"{shown(name)} is no name of a policy", f"use at most {LONGEST_NAME} {rule}")
+        refuse(path, f"{shown(name)} is not a policy name", f"use at most {LONGEST_NAME} {rule}")
     return name
 
 
@@ -37,7 +37,7 @@ def tenant_name(value: Any, path: Path) -> str:
     name = text(value, path)
     if len(name) > LONGEST_TENANT or not _DNS_LABEL.fullmatch(name):
         rule = 'lower-case letters, digits and "-", beginning and ending with a letter or digit'
-        refuse(path, f"{shown(name)} is no name of a tenant", f"use at most {LONGEST_TENANT} {rule}")
+        refuse(path, f"{shown(name)} is not a tenant name", f"use at most {LONGEST_TENANT} {rule}")
     return name
 
 
@@ -45,38 +45,38 @@ def label_key(value: Any, path: Path) -> str:
     key = text(value, path)
     prefix, slash, word = key.rpartition("/")
     if slash and (len(prefix) > LONGEST_NAME or not _SUBDOMAIN.fullmatch(prefix)):
-        refuse(path, f"{shown(key)} has a prefix that is no DNS name", "write it like example.org/name")
+        refuse(path, f"{shown(key)} has a prefix that is not a DNS name", "write it like example.org/name")
     if not _WORD.fullmatch(word):
-        refuse(path, f"{shown(key)} is no label's name", _WORD_RULE)
+        refuse(path, f"{shown(key)} is not a label name", _WORD_RULE)
     return key
 
 
 def label_value(value: Any, path: Path) -> str:
     label = text(value, path)
     if label and not _WORD.fullmatch(label):
-        refuse(path, f"{shown(label)} is no label's value", _WORD_RULE)
+        refuse(path, f"{shown(label)} is not a label value", _WORD_RULE)
     return label
 
 
 def port_name(value: Any, path: Path) -> str:
     name = text(value, path)
     if name.isdigit():
-        refuse(path, f"{shown(name)} is no name of a port", "for the number write it without quotes")
+        refuse(path, f"{shown(name)} is not a port name", "for the number write it without quotes")
     if len(name) > LONGEST_PORT_NAME or not _PORT_NAME.fullmatch(name):
         rule = 'lower-case letters, digits and single "-" between them, with at least one letter'
-        refuse(path, f"{shown(name)} is no name of a port", f"use at most {LONGEST_PORT_NAME} {rule}")
+        refuse(path, f"{shown(name)} is not a port name", f"use at most {LONGEST_PORT_NAME} {rule}")
     return name
 
 
 def block(value: Any, path: Path) -> Block:
     """A CIDR without exceptions. Bits after its prefix count for nothing, as in Kubernetes."""
-    cidr = text(value, path, "CIDR")
+    cidr = text(value, path, "a CIDR")
     try:
         if not _CIDR.fullmatch(cidr):
             raise ValueError
         network = ipaddress.ip_network(cidr, strict=False)
     except ValueError:
-        refuse(path, f"{shown(cidr)} is no CIDR", "write it like 10.0.0.0/8 or fd00::/8")
+        refuse(path, f"{shown(cidr)} is not a CIDR", "write it like 10.0.0.0/8 or fd00::/8")
     if isinstance(network, ipaddress.IPv6Network) and (inner := network.network_address.ipv4_mapped):
         bits = max(network.prefixlen - 96, 0)
         refuse(path, f"{shown(cidr)} is IPv4 written as IPv6", f"write it like {inner}/{bits}")
@@ -86,7 +86,6 @@ def block(value: Any, path: Path) -> Block:
 def domain_name(value: Any, path: Path) -> DomainName:
     name = text(value, path).lower().removesuffix(".")
     if len(name) > LONGEST_NAME or not _DOMAIN.fullmatch(name):
-        refuse(
-            path, f"{shown(value)} is no DNS name", "write it like www.example.org, or *.example.org for all below it"
-        )
+        remedy = "write it like www.example.org, or *.example.org for all below it"
+        refuse(path, f"{shown(value)} is not a DNS name", remedy)
     return DomainName(name)

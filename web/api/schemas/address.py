@@ -1,4 +1,4 @@
-"""Addresses: pools, reservations, how full everything is, and what does not agree."""
+"""Addresses: pools, reservations, how full everything is, and differences to repair."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Pool(Contract):
     prefix: int = Field(description="Prefix length of its subnets.", examples=[24])
     state: State
     size: int = Field(description="How many subnets it has.", examples=[1024])
-    used: int = Field(description="How many networks have.", examples=[3])
+    used: int = Field(description="The number of subnets that networks have.", examples=[3])
     nearly_full: bool
     version: Version
     revision: Revision
@@ -83,8 +83,8 @@ class ReservationCreate(Contract):
 
     model_config = ConfigDict(json_schema_extra=example({"name": "db1", "addresses": ["10.20.0.50"]}))
 
-    name: Name = Field(description="Of the endpoint that gets them, or what another asks for them by.")
-    addresses: list[Ip] = Field([], max_length=2, description="At most one per family; empty: the next free ones.")
+    name: Name = Field(description="Name of the endpoint that gets them, or by which another asks for them.")
+    addresses: list[Ip] = Field([], max_length=2, description="At most one per IP version; empty: the next free ones.")
     expires_at: datetime | None = Field(None, strict=False, description="Null: never.")
 
 
@@ -123,8 +123,8 @@ class SubnetUsage(Contract):
     cidr: Cidr
     gateway: Ip | None = Field(description="Null on a physical segment without an outside router.")
     size: int = Field(examples=[253])
-    used: int = Field(description="By endpoints and reservations.", examples=[3])
-    resting: int = Field(description="Freed a moment ago.", examples=[0])
+    used: int = Field(description="Addresses that endpoints and reservations have.", examples=[3])
+    resting: int = Field(description="Addresses that were freed a moment ago.", examples=[0])
     nearly_full: bool
     blocks: list[BlockUsage]
 
@@ -160,7 +160,7 @@ class Warnings(Contract):
 
 
 class Difference(Contract):
-    """Something that does not agree between the database, Open vSwitch and containers."""
+    """A difference between the database, Open vSwitch and containers."""
 
     kind: str = Field(examples=["container-gone"])
     subject: str = Field(examples=["acme/web1"])
@@ -169,7 +169,7 @@ class Difference(Contract):
 
 
 class Differences(Contract):
-    """All that does not agree."""
+    """All differences."""
 
     items: list[Difference]
 

@@ -32,7 +32,9 @@ class Enrol(Contract):
 
     model_config = ConfigDict(json_schema_extra=example({"address": "198.18.0.11", "datapath_type": "system"}))
 
-    address: Ip | None = Field(None, description="Where its tunnels end; left out: as said when the host was made.")
+    address: Ip | None = Field(
+        None, description="Address of its tunnels; left out: as given when the host was created."
+    )
     datapath_type: Literal["system", "netdev"] = "system"
     facts: Facts = Field({}, description="Whatever helps people: kernel, versions, MTU.")
 
@@ -48,8 +50,8 @@ class HostCertificate(Contract):
     """What a bridge shows to controllers, in PEM."""
 
     certificate: str
-    key: str = Field(description="Shown once.")
-    authority: str = Field(description="Who signed the controllers' certificates.")
+    key: str = Field(description="The secret, shown once.")
+    authority: str = Field(description="Authority of the controllers' certificates, in PEM.")
     renew_at: datetime = Field(description="When to ask for another.")
 
 
@@ -89,7 +91,7 @@ class Attach(Contract):
 class Aliases(Contract):
     """Names in DNS besides an endpoint's own."""
 
-    aliases: list[Name] = Field(max_length=16, description="All of them; several endpoints may share one.")
+    aliases: list[Name] = Field(max_length=16, description="All aliases; several endpoints may share one.")
 
 
 class Renamed(Contract):
@@ -126,7 +128,7 @@ class WantedEndpoint(Contract):
     interface: str
     from_host: bool = Field(description="Whether the host itself reaches it by its own addresses.")
     dns: ResolvConf
-    limits: Bandwidth = Field(description="What to hold it to.")
+    limits: Bandwidth = Field(description="The limits to enforce.")
 
 
 class Attached(WantedEndpoint):
@@ -145,8 +147,8 @@ class WantedHost(Contract):
 class Tunnel(Contract):
     """A port of the bridge that joins it with all other hosts."""
 
-    type: str = Field(description="Open vSwitch's name for it.", examples=["vxlan"])
-    suffix: str = Field(description="Of the port's name, after the bridge's.", examples=["tun"])
+    type: str = Field(description="The name in Open vSwitch.", examples=["vxlan"])
+    suffix: str = Field(description="The end of the port's name, after the bridge's.", examples=["tun"])
     port: int | None = Field(description="UDP port; null for a protocol of IP's own.", examples=[4789])
     ofport: int
 
@@ -154,9 +156,7 @@ class Tunnel(Contract):
 class Segment(Contract):
     """A port of the bridge to a physical segment, on hosts that have it."""
 
-    name: str = Field(
-        examples=["lan"], description="As agents call it; `underlay` is the one that the host's address is on."
-    )
+    name: str = Field(examples=["lan"], description="The segment's name; `underlay` is the one of the host's address.")
     ofport: int
 
 
@@ -183,7 +183,7 @@ class Traced(Contract):
 
     table: int | None = Field(None, ge=0, le=255, description="Where it ends; null when the switch did not say.")
     cookie: Annotated[str, Field(pattern="^0x[0-9a-f]{1,16}$")] | None = Field(
-        None, description="Of the last flow that it matches; null when none does."
+        None, description="Cookie of the last flow that it matches; null: none."
     )
     outputs: list[Annotated[int, Field(ge=0, le=2**32 - 1)]] = Field(
         [], max_length=64, description="The ports by which it leaves."
@@ -209,7 +209,7 @@ class Dumped(Contract):
         [], max_length=12_000, description="Warren's own: cookie, table, priority, packets and bytes of each."
     )
     foreign: list[Annotated[str, Field(max_length=400)]] = Field(
-        [], max_length=100, description="Flows whose cookie is none of Warren's, as ovs-ofctl says them."
+        [], max_length=100, description="Flows whose cookie is not Warren's, as ovs-ofctl prints them."
     )
     left_off: int = Field(0, ge=0, le=2**31, description="How many more there are.")
     trouble: Long = Field("", description="Why the switch gave no answer.")
@@ -228,10 +228,10 @@ class PublishedPort(Contract):
     id: int
     endpoint: QualifiedName
     ofport: int = Field(description="0: the endpoint is elsewhere.")
-    mesh: int = Field(description="Of an endpoint elsewhere: its number among those that all hosts publish.")
+    mesh: int = Field(description="For an endpoint elsewhere: its number among those that all hosts publish.")
     families: list[Literal[4, 6]] = Field(description="IP versions of its addresses.")
     protocol: Literal["tcp", "udp", "sctp"]
-    host_ip: str = Field(description="Empty: any address of the host; 0.0.0.0 and ::: any of that family.")
+    host_ip: str = Field(description="Address of the host; empty: any; 0.0.0.0 or ::: any of that IP version.")
     host_port: int
     port: int
     count: int
@@ -249,7 +249,7 @@ class Wanted(Contract):
     endpoints: list[WantedEndpoint]
     peers: list[Peer] = Field(description="All other hosts that have an address.")
     published: list[PublishedPort] = Field(description="Ports of this host that lead to endpoints.")
-    tunnels_revision: int = Field(description="Of the newest change of `tunnels`, `segments` or `peers`.")
+    tunnels_revision: int = Field(description="Revision of the newest change of `tunnels`, `segments` or `peers`.")
     traces: list[TraceAsked] = Field([], description="Packets that wait for this agent's answer.")
     dumps: list[DumpAsked] = Field([], description="Questions for its flows that wait for this agent's answer.")
 
@@ -271,7 +271,7 @@ class Underlay(Contract):
 
     interface: Short
     mtu: int = Field(ge=68, le=65535, examples=[1500])
-    prefix: int = Field(ge=0, le=128, description="Of its subnet.", examples=[24])
+    prefix: int = Field(ge=0, le=128, description="The prefix length of its subnet.", examples=[24])
     bridged: bool = Field(False, description="Whether Warren's bridge has a way to it, as host-gw networks need.")
 
 
@@ -289,9 +289,9 @@ Ids = Annotated[list[Annotated[int, Field(ge=0, le=2**53)]], Field(max_length=40
 class Admitted(Contract):
     """Connections that are open, and that a rule admitted which is about an endpoint of the tenant here."""
 
-    tenant: int = Field(ge=0, le=0xFFFF, description="Its number.")
+    tenant: int = Field(ge=0, le=0xFFFF, description="The tenant's number.")
     direction: Literal["ingress", "egress"]
-    mark: int = Field(ge=1, le=0xFFFFFFFF, description="Of the rule, as the connections' labels bear it.")
+    mark: int = Field(ge=1, le=0xFFFFFFFF, description="The rule's number in the connections' labels.")
     open: int = Field(ge=1, le=2**32)
 
 
@@ -319,27 +319,27 @@ class Report(Contract):
     )
 
     agent: AgentFacts
-    bridge: Facts = Field({}, description="What people may want to know of the bridge.")
+    bridge: Facts = Field({}, description="Facts about the bridge, for people.")
     underlay: Underlay | None = Field(None, description="Null while no interface has the host's address.")
     ports: dict[str, Literal["up", "down"]] = Field({}, max_length=4096, description="State by endpoint id.")
-    revision: int | None = Field(None, ge=0, le=2**53, description="That of `wanted` which the host was compared with.")
+    revision: int | None = Field(None, ge=0, le=2**53, description="The revision with which the host was compared.")
     tunnels_revision: int | None = Field(
-        None, ge=0, le=2**53, description="The newest of whose tunnels and segments the bridge has all ports."
+        None, ge=0, le=2**53, description="The newest revision for whose tunnels and segments the bridge has all ports."
     )
     limits_revision: int | None = Field(
-        None, ge=0, le=2**53, description="The newest to whose limits all endpoints are held."
+        None, ge=0, le=2**53, description="The newest revision whose bandwidth limits all endpoints have."
     )
     ports_revision: int | None = Field(
         None,
         ge=0,
         le=2**53,
-        description="The newest whose published ports lead to their endpoints, but those `closed`.",
+        description="The newest revision whose published ports are open, except those in `closed`.",
     )
     closed: dict[str, Long] = Field(
         {}, max_length=4096, description="Why a published port is not open on the host, by its id."
     )
     addresses: list[Ip] | None = Field(
-        None, max_length=4096, description="By which others know the host; null: not looked yet."
+        None, max_length=4096, description="Addresses by which others reach the host; null: not yet known."
     )
     missing: Ids = Field([], description="Ids of endpoints without a port.")
     gone: Ids = Field([], description="Ids of endpoints whose container's network namespace is no more.")

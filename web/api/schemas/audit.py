@@ -19,7 +19,7 @@ Image = dict[str, Any]
 
 class AuditQuery(PageQuery):
     sort: Literal["created", "-created"] | SkipJsonSchema[None] = Field(
-        None, description="`created`: as it happened; `-created`, if not said: the newest first."
+        None, description="`created`: the oldest first; `-created`, the default: the newest first."
     )
     tenant: Name | SkipJsonSchema[None] = Field(None, description="Only changes in this tenant.")
     actor: Annotated[str, Field(max_length=127)] | SkipJsonSchema[None] = Field(
@@ -54,7 +54,7 @@ class AuditEntry(Contract):
     tenant: str | None
     before: Image | None = Field(description="What it was; of an update, the fields that changed.")
     after: Image | None = Field(description="What it became; of an update, the fields that changed.")
-    previous: str = Field(description="`hash` of the entry before.")
+    previous: str = Field(description="`hash` of the previous entry.")
     hash: str
 
 
@@ -65,5 +65,5 @@ class AuditPage(Page):
 class AuditVerification(Contract):
     intact: bool
     entries: int = Field(description="How many follow each other as they were written.")
-    hash: str = Field(description="Of the last of these. Keep it elsewhere: a log written anew has another.")
+    hash: str = Field(description="Hash of the last of these. Keep it elsewhere: in a rewritten log it differs.")
     problem: str | None = Field(description="What is wrong; null: nothing.")

@@ -76,7 +76,7 @@ Interface = Annotated[str, WithJsonSchema({"type": "string", "examples": ["10.20
 Version = Annotated[int, Field(description="Grows with each change of this object; the ETag. For If-Match.")]
 Revision = Annotated[
     int,
-    Field(description="The database's revision that includes this. GET /revisions/{n} tells where it is live."),
+    Field(description="The revision that includes this. GET /revisions/{n} tells where it is live."),
 ]
 Moment = datetime
 Known = Annotated[int, Field(ge=0, le=2**53)]
@@ -118,13 +118,13 @@ class Query(BaseModel):
 class PageQuery(Query):
     limit: int = Field(100, ge=1, le=MOST_PER_PAGE, description="How many items at most.")
     cursor: Annotated[str, Field(max_length=400)] | SkipJsonSchema[None] = Field(
-        None, description="`next` of the page before."
+        None, description="`next` of the previous page."
     )
 
 
 class TextQuery(PageQuery):
     text: Annotated[str, Field(max_length=253)] | SkipJsonSchema[None] = Field(
-        None, description="Only items that have this in what they are called, or in an address or range of theirs."
+        None, description="Only items with this text in their name, or in an address or range."
     )
 
 
@@ -164,7 +164,7 @@ class ProblemDocument(BaseModel):
     type: str = Field(examples=["/problems/not-found"])
     title: str = Field(examples=["Not found"])
     status: int = Field(examples=[404])
-    detail: str = Field(examples=["There is no tenant 'acme'; `warren tenant list` shows those there are."])
+    detail: str = Field(examples=["There is no tenant 'acme'; create it with `warren tenant create acme`."])
     instance: str = Field(examples=["/api/v1/tenants/acme"])
     errors: list[FieldError] = Field([], description="What is wrong, field by field.")
 

@@ -28,7 +28,7 @@ Domain = Annotated[str, Field(max_length=255, examples=["warren.internal"])]
 
 
 class Dns(Contract):
-    """What holds for all names."""
+    """Settings for all DNS names."""
 
     domain: Domain = Field(description="What full names end in: `web1.web.acme.warren.internal`.")
     version: Version
@@ -92,7 +92,7 @@ class Names(Contract):
 
     revision: Revision
     whole: bool = Field(description="False: `names` are those that changed since `after`, null for one that is gone.")
-    new: list[int] = Field(description="Networks that the host may see only since then: of these all names are told.")
+    new: list[int] = Field(description="Networks that the host sees only since then; all their names are in `names`.")
     domain: Domain
     networks: dict[str, SeenNetwork] = Field(description="Those that some endpoint of the host may see, by id.")
     seen: dict[str, list[int]] = Field(description="Of each network with endpoints on the host, the others it may see.")
@@ -118,4 +118,4 @@ class NamesKnown(Contract):
     """Which hosts answer from older names than a revision's."""
 
     revision: Revision
-    waiting: list[Name] = Field(description="Hosts that may be asked for what it changed, and do not know of it yet.")
+    waiting: list[Name] = Field(description="Hosts that may be asked for the changed names and do not know them yet.")

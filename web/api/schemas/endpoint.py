@@ -44,14 +44,14 @@ class Allow(Contract):
     )
     mac: Mac | None = Field(None, description="The MAC that goes with it; left out: the endpoint's own.")
     active: bool = Field(
-        False, description="True takes an address over that others declare, too. Left out, who has it keeps it."
+        False, description="True: take the address over from others that declare it. Left out: no change."
     )
 
 
 class Allowed(Contract):
     address: str = Field(examples=["10.20.0.100"])
     mac: Mac
-    active: bool = Field(description="Whether it has the address, of those that declare it.")
+    active: bool = Field(description="Whether it has the address now, among those that declare it.")
 
 
 Bits = Annotated[int, Field(ge=0, le=2**53, examples=[10_000_000])]

@@ -34,7 +34,7 @@ class Explain(AboutTenants):
     type: Byte | SkipJsonSchema[None] = Field(None, description="For ICMP and ICMPv6; left out: an echo request.")
     code: Byte | SkipJsonSchema[None] = Field(None, description="For ICMP and ICMPv6; left out: 0.")
     version: Literal[4, 6] | SkipJsonSchema[None] = Field(
-        None, description="Of the addresses; left out: the first that both have."
+        None, description="IP version; left out: the first that both ends have."
     )
 
     def tenants(self) -> Iterable[str]:
@@ -46,8 +46,8 @@ class End(Contract):
     """One end of the connection."""
 
     name: str = Field(description="An endpoint's, or an address outside.", examples=["acme/web1"])
-    host: Name | None = Field(description="Null outside.")
-    address: Interface | Ip | None = Field(description="Of the family asked for; null when it has none.")
+    host: Name | None = Field(description="Its host; null for an address outside.")
+    address: Interface | Ip | None = Field(description="Its address of the IP version asked for; null: it has none.")
 
 
 class StageDecision(Contract):
@@ -61,7 +61,7 @@ class StageDecision(Contract):
     policy: str | None = Field(
         description="The policy that decided; null when none did.", examples=["acme/db-lockdown"]
     )
-    rule: int | None = Field(description="The number of its rule in that direction, from 1.", examples=[2])
+    rule: int | None = Field(description="The number of the policy's rule, from 1.", examples=[2])
     reason: str = Field(examples=["by policy acme/db-lockdown: no ingress rule allows it"])
 
 
@@ -76,7 +76,7 @@ class HostSays(Contract):
         examples=["ingress_policy"],
     )
     table: str | None = Field(description="The stage where it ends.", examples=["INGRESS_TENANT"])
-    agrees: bool | None = Field(description="With the model; null when there is nothing to compare.")
+    agrees: bool | None = Field(description="Whether it agrees with the model; null: there is nothing to compare.")
     words: str = Field(examples=["drops it in INGRESS_TENANT (ingress policy)"])
 
 
@@ -87,12 +87,12 @@ class Explained(Contract):
     destination: End
     connection: str = Field(examples=["tcp/5432"])
     version: Literal[4, 6]
-    verdict: Verdict = Field(description="By the model.")
+    verdict: Verdict = Field(description="What the model decides.")
     decisions: list[StageDecision]
     hosts: list[HostSays] = Field(description="In the order in which the packet comes to them.")
     agreement: Literal["confirmed", "disagreement", "unconfirmed"] = Field(
         description="`unconfirmed`: a host concerned gave no answer, or none had to be asked."
     )
-    remarks: list[str] = Field(description="What there is to say of it unless it is confirmed.")
-    words: list[str] = Field(description="All of this in sentences.")
+    remarks: list[str] = Field(description="Why it is not confirmed, in sentences.")
+    words: list[str] = Field(description="The whole answer in sentences.")
     revision: Revision

@@ -33,7 +33,9 @@ class HostCreate(Contract):
     model_config = ConfigDict(json_schema_extra=example({"name": "h1", "address": "198.18.0.11"}))
 
     name: Name
-    address: Ip | None = Field(None, description="Where its tunnels end; left out: what the agent says on enrolling.")
+    address: Ip | None = Field(
+        None, description="Address of its tunnels; left out: what the agent reports when it enrols."
+    )
     mtu: Mtu | None = Field(None, description="MTU of the underlay; null: as the agent finds it, until then 1500.")
     labels: Labels = Field({})
 

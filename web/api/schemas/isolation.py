@@ -91,7 +91,7 @@ TunnelPorts = Annotated[
 
 
 class Cluster(Contract):
-    """What holds for all tenants."""
+    """Settings for all tenants."""
 
     isolation: Mode = Field(
         description="`multitenant`: tenants are apart unless they are joined, peer, or one is global. "

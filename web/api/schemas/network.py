@@ -54,7 +54,7 @@ class SubnetLayout(Contract):
         "outside routers; left out: none.",
     )
     ip_ranges: list[Cidr] = Field(
-        [], max_length=16, description="Where addresses are chosen when none is asked for; left out: the whole subnet."
+        [], max_length=16, description="Range in which addresses are chosen if none is asked for; left out: the subnet."
     )
     excludes: list[Excluded] = Field(
         [], max_length=256, description="Addresses, CIDRs and ranges FIRST-LAST that nobody gets.", examples=[[]]
@@ -63,7 +63,7 @@ class SubnetLayout(Contract):
         {}, max_length=64, description="Addresses that others use, by name; no endpoint gets them.", examples=[{}]
     )
     block_sizes: list[BlockSize] = Field(
-        [], max_length=2, description="Prefix lengths of hosts' blocks, one per family; left out: 26 and 122."
+        [], max_length=2, description="Prefix lengths of hosts' blocks, one per IP version; left out: 26 and 122."
     )
 
 
@@ -83,16 +83,14 @@ class NetworkCreate(SubnetLayout, AboutTenants):
 
     name: QualifiedName
     subnets: list[Cidr] | None = Field(
-        None, max_length=16, description="Of one family or of both; left out: one of each from the cluster's pools."
+        None, max_length=16, description="IPv4, IPv6 or both; left out: one of each from the cluster's pools."
     )
     plan: Plan = "shared"
     strict: bool = Field(False, description="A host never takes an address of another's block.")
-    private: bool = Field(
-        False, description="May overlap other tenants' subnets, and is reachable from its own zone only."
-    )
+    private: bool = Field(False, description="May overlap other tenants' subnets; only its own zone reaches it.")
     isolated: bool = Field(False, description="Has a zone of its own instead of its tenant's.")
     broadcast: bool = Field(False, description="Broadcast and multicast reach all of its endpoints.")
-    outbound: bool = Field(True, description="Its endpoints reach what their host reaches, with the host's address.")
+    outbound: bool = Field(True, description="Its endpoints reach the outside, with their host's address.")
     mtu: Mtu | None = Field(None, description="Null: what the underlay leaves.")
     transport: Transport = Field("vxlan", description="What carries its packets from host to host.")
     physical: Segment | None = Field(None, description="For vlan: the physical segment that it sits on.")
@@ -123,18 +121,18 @@ class NetworkChange(Contract):
         None, description="Whether broadcast and multicast reach all of its endpoints; null or left out: as it is."
     )
     outbound: bool | None = Field(
-        None, description="Whether its endpoints reach what their host reaches; null or left out: as it is."
+        None, description="Whether its endpoints reach the outside; null or left out: as it is."
     )
     ip_ranges: list[Cidr] | None = Field(
         None,
         max_length=16,
-        description="Where addresses are chosen from now on, in all its subnets; empty: anywhere; null: as they are.",
+        description="Ranges in which addresses are chosen from now on; empty: everywhere; null: no change.",
         examples=[["10.20.0.128/25"]],
     )
     excludes: list[Excluded] | None = Field(
         None,
         max_length=256,
-        description="All that nobody gets from now on, refused where somebody has it; null: as they are.",
+        description="Addresses that no endpoint gets from now on, none of them in use; null: no change.",
         examples=[["10.20.0.8/31"]],
     )
     strict: bool | None = Field(
@@ -149,7 +147,9 @@ class EngineNetwork(Contract):
 
     subnets: list[Cidr] | None = Field(None, max_length=2)
     gateways: list[Ip] = Field([], max_length=2)
-    ip_ranges: list[Cidr] = Field([], max_length=2, description="Where addresses are chosen when none is asked for.")
+    ip_ranges: list[Cidr] = Field(
+        [], max_length=2, description="Range in which addresses are chosen if none is asked for."
+    )
     aux_addresses: dict[Name, Ip] = Field(
         {}, max_length=64, description="Addresses that others use, by name; no endpoint gets them.", examples=[{}]
     )
@@ -170,13 +170,17 @@ class Subnet(Contract):
 
     cidr: Cidr
     gateway: Ip | None = Field(description="Null on a physical segment without an outside router.")
-    ip_range: Cidr | None = Field(description="Where addresses are chosen when none is asked for; null: anywhere.")
-    excludes: list[str] = Field(description="What nobody gets.", examples=[["10.20.0.8/31"]])
+    ip_range: Cidr | None = Field(
+        description="Range in which addresses are chosen if none is asked for; null: everywhere."
+    )
+    excludes: list[str] = Field(description="Addresses that no endpoint gets.", examples=[["10.20.0.8/31"]])
     aux_addresses: dict[Name, Ip] = Field(examples=[{"router": "10.20.0.254"}])
-    block_size: int | None = Field(description="Prefix length of hosts' blocks; null: they share.", examples=[26])
+    block_size: int | None = Field(
+        description="Prefix length of hosts' blocks; null: hosts share the subnet.", examples=[26]
+    )
     pool: Name | None = Field(description="The pool it is of; null: somebody chose it.")
     size: int = Field(description="How many addresses endpoints can have.", examples=[253])
-    used: int = Field(description="How many of them are taken.", examples=[3])
+    used: int = Field(description="The number of them in use.", examples=[3])
 
 
 class Network(Contract):

@@ -35,7 +35,7 @@ class UserCreate(Contract):
     model_config = ConfigDict(json_schema_extra=example({"name": "ada", "password": "correct horse battery"}))
 
     name: Name
-    password: Password | None = Field(None, description="Left out: nobody logs in with one.")
+    password: Password | None = Field(None, description="Left out: nobody logs in with a password.")
 
 
 class User(Contract):
@@ -43,7 +43,9 @@ class User(Contract):
 
     name: Name
     has_password: bool
-    role: Literal["admin", "viewer"] | None = Field(description="In the cluster, by itself or as a member of a group.")
+    role: Literal["admin", "viewer"] | None = Field(
+        description="The role in the cluster, given directly or through a group."
+    )
     tenants: dict[Name, RoleName] = Field(description="Roles in tenants, by tenant.")
     created_at: Moment
     revision: Revision

@@ -120,7 +120,7 @@ class Policy(Contract):
     subject: str = Field(description="Whom it selects, in words.", examples=["endpoints app=db"])
     ingress: Rules
     egress: Rules
-    document: Document = Field(description="As it was given.")
+    document: Document = Field(description="The document as it was given.")
     version: Version
     revision: Revision
     created_at: Moment

@@ -32,14 +32,14 @@ class ReachChange(Contract):
         description="A network, `TENANT/*` for all networks of a tenant; where policies change, or deny some of what "
         "isolation allows, also an endpoint, or `TENANT/NETWORK/*` for all of a network's.",
     )
-    to: str = Field(description="The same.")
+    to: str = Field(description="The other end, likewise.")
     service: str | None = Field(
         description="What connections are opened to: `tcp/80`, `udp/1000-2000`, `icmp/8`, `everything`. Null between "
         "networks, where no policy makes a difference."
     )
     before: Verdict
     after: Verdict
-    reason: str = Field(description="Why it is so afterwards.")
+    reason: str = Field(description="The reason afterwards.")
 
 
 class GoneEndpoint(Contract):

@@ -33,13 +33,13 @@ class Published(Contract):
     """A port of the endpoint's host, or several that follow each other, that lead to the endpoint's."""
 
     protocol: Protocol = "tcp"
-    port: Port = Field(description="The endpoint's; of several the first.")
-    host_port: AnyPort = Field(0, description="The host's; 0: one that is free is chosen.")
-    count: int = Field(1, ge=1, le=1024, description="How many.")
+    port: Port = Field(description="The endpoint's port; of several the first.")
+    host_port: AnyPort = Field(0, description="The host's port; 0: a free one is chosen.")
+    count: int = Field(1, ge=1, le=1024, description="The number of consecutive ports.")
     host_ip: Ip | None = Field(
         None, description="Which address of the host; null: any, 0.0.0.0 and ::: any of that family."
     )
-    mesh: bool = Field(False, description="By all hosts, wherever the endpoint is.")
+    mesh: bool = Field(False, description="Publish on all hosts, wherever the endpoint is.")
 
 
 class PublicationCreate(AboutTenants, Published):

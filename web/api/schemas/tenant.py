@@ -44,7 +44,7 @@ Quotas = Annotated[
 ]
 QuotaChanges = Annotated[
     dict[Bounded, Most | None],
-    Field(description="Bounds to set; null takes one away. Those not named stay.", examples=[{"endpoints": 500}]),
+    Field(description="Limits to set; null lifts one. Those not named stay.", examples=[{"endpoints": 500}]),
 ]
 
 
@@ -79,7 +79,7 @@ class TenantChange(Contract):
 
 
 class ListedTenant(Contract):
-    """Who owns networks; the unit of isolation."""
+    """An owner of networks; the unit of isolation."""
 
     name: Name
     id: int = Field(description="15-bit number; the tenant's conntrack zone on every host.", examples=[7])

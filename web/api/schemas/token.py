@@ -32,8 +32,8 @@ class TokenCreate(AboutTenants):
 
     name: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[ -~]+$", examples=["ci"])]
     role: Literal["admin", "operator", "viewer", "cni"] = "viewer"
-    tenant: Name | None = Field(None, description="Keep it to one tenant; needed for role `operator`.")
-    host: Name | None = Field(None, description="Bind it to one host, for role `cni`.")
+    tenant: Name | None = Field(None, description="Limit it to one tenant; needed for role `operator`.")
+    host: Name | None = Field(None, description="Limit it to one host, for role `cni`.")
     expires_at: Moment | None = Field(None, description="Left out: it does not expire.")
 
     def tenants(self) -> Iterable[str]:
@@ -46,8 +46,8 @@ class Token(Contract):
     id: int
     name: str
     role: Literal["admin", "operator", "viewer", "agent", "enrol", "cni"]
-    tenant: Name | None = Field(description="The only tenant it reaches; null: as far as its role does.")
-    user: Name | None = Field(description="Whose it is; it reaches no further than that user and goes with it.")
+    tenant: Name | None = Field(description="The only tenant it may act on; null: whatever its role allows.")
+    user: Name | None = Field(description="Its owner; it can do no more than that user and is deleted with it.")
     host: Name | None
     created_at: Moment
     expires_at: Moment | None

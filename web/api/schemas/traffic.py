@@ -19,9 +19,9 @@ class LastHour(Contract):
     """What this server saw: null where it knows nothing. It begins when the server began."""
 
     times: list[Moment]
-    received: list[float | None] = Field(description="Bytes a second.")
-    sent: list[float | None] = Field(description="Bytes a second.")
-    dropped: list[float | None] = Field(description="Packets a second.")
+    received: list[float | None] = Field(description="Bytes per second.")
+    sent: list[float | None] = Field(description="Bytes per second.")
+    dropped: list[float | None] = Field(description="Packets per second.")
 
 
 class Traffic(Contract):
