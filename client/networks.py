@@ -313,7 +313,7 @@ def add(context: Context, name: str, subnet: str | None, ipv6: bool, **layout: A
 @changing
 @click.pass_obj
 def remove(context: Context, name: str, subnet: str) -> None:
-    """Remove a subnet. Refused while an endpoint has an address in it.
+    """Remove a subnet. Refused while an endpoint has an address in it, or declares one.
 
     \b
     Example:

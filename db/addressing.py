@@ -25,6 +25,9 @@ _RESERVED: tuple[tuple[IPNetwork, str], ...] = tuple(
         ("::/64", "loopback and unspecified"),
         ("::ffff:0:0/96", "IPv4-mapped"),
         ("fe80::/10", "link-local"),
+        # As 240.0.0.0/4 and 169.254.0.0/16 are, of which the same is said in `controller.pipeline`.
+        ("fd77:6172:7265:6e::/64", "what endpoints are called at the resolver"),
+        ("fd77:6172:7265:6f75::/64", "what endpoints are called at their hosts' gateway"),
         ("ff00::/8", "multicast"),
     )
 )

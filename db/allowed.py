@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from db import allocate
+from db import allocate, pools
 from db.addressing import (
     IPAddress,
     IPNetwork,
@@ -27,7 +27,7 @@ from db.addressing import (
 )
 from db.changes import Transaction
 from db.errors import Conflict, Invalid
-from db.tables import AllowedAddress, Endpoint, Subnet, Tenant
+from db.tables import AllowedAddress, Endpoint, Network, Subnet, Tenant
 
 FIELD = "allowed"
 MOST = 64
@@ -44,7 +44,10 @@ def declare(tx: Transaction, endpoint: Endpoint, asked: Sequence[Mapping[str, An
 
     Each is an `address` (`10.20.0.100` or `10.20.0.96/28`), a `mac`, and `active`, which takes a shared address over.
     """
-    session, subnets = tx.session, {subnet.ip_network: subnet for subnet in endpoint.network.subnets}
+    session, network = tx.session, endpoint.network
+    # Whoever removes a subnet holds the row against this lock.
+    session.execute(select(Network.id).where(Network.id == network.id).with_for_update(read=True, key_share=True))
+    subnets = {subnet.ip_network: subnet for subnet in network.subnets}
     pairs = [_pair(endpoint, one, list(subnets)) for one in asked]
     if len({pair.cidr for pair in pairs}) < len(pairs):
         raise Invalid("an address is given twice", "give each address once", FIELD)
@@ -134,6 +137,14 @@ def declarer(session: Session, subnet_id: int, address: IPAddress) -> str | None
     return f"{found[0]}/{found[1]}" if found else None
 
 
+def declarers(session: Session, network_id: int, within: IPNetwork) -> list[str]:
+    """The endpoints of a network that declare addresses of a subnet."""
+    query = select(Tenant.name + "/" + Endpoint.name, AllowedAddress.cidr).select_from(Endpoint).join(Endpoint.tenant)
+    query = query.join(AllowedAddress, AllowedAddress.endpoint_id == Endpoint.id)
+    rows = session.execute(query.where(AllowedAddress.network_id == network_id))
+    return [name for name, cidr in rows if overlap(ipaddress.ip_network(cidr), within)]
+
+
 def _pair(endpoint: Endpoint, asked: Mapping[str, Any], subnets: Sequence[IPNetwork]) -> Pair:
     text = asked["address"]
     try:
@@ -168,6 +179,7 @@ def _reserve(session: Session, endpoint: Endpoint, cidr: IPNetwork, subnets: Map
                 raise Conflict(problem, f"declare {other}, or choose a range beside it", FIELD)
         return
     subnet = _around(cidr, subnets)
+    pools.refuse_draining(subnets[subnet], name)
     address = cidr.network_address
     if not allocate.claim_exact(session, subnets[subnet].pool_id, offset_of(address, subnet)):
         problem = f"address {address} of network {name} is an endpoint's own or the gateway's"

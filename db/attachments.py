@@ -181,7 +181,7 @@ def attach(
     if known := _known(taken, f"{tenant}/{name}", request, move):
         return Attached(wanted.endpoint(session, known), created=False)
     if interface:
-        _refuse_taken_interface(session, host_id, interface)
+        _refuse_taken_interface(session, host_id, interface, [row.id for row in taken if move])
     if move:
         if not taken:
             raise NotFound(f"there is no endpoint {tenant}/{name} to move", "attach it without moving", "name")
@@ -361,11 +361,11 @@ def _mac(session: Session, network_id: int, network: str, wanted: str | None, fi
     return own
 
 
-def _refuse_taken_interface(session: Session, host_id: int, interface: str) -> None:
+def _refuse_taken_interface(session: Session, host_id: int, interface: str, but: Sequence[int]) -> None:
     if interface.startswith("wrn"):
         raise Invalid(f"interface {interface} has a name that Warren gives", "attach the container's end", "interface")
     query = _NAMES.where(Endpoint.host_id == host_id, Endpoint.interface == interface)
-    for tenant, name in session.execute(query):
+    for tenant, name in session.execute(query.where(Endpoint.id.not_in(but))):
         raise Conflict(f"interface {interface} is endpoint {tenant}/{name}'s", "detach that first", "interface")
 
 

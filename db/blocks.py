@@ -59,16 +59,8 @@ def claim(session: Session, place: Place, now: datetime) -> int:
     for number in session.execute(_OF_HOST, place._asdict()).scalars().all():
         if (offset := _claim_in(session, place, number, now)) is not None:
             return offset
-    for _ in range(2):
-        try:
-            number = allocate.claim(session, place.block_pool_id, now, what=place.what, remedy="")
-        except Exhausted:
-            if not give_back(session, place.subnet_id, now):
-                break
-            continue
-        session.execute(_TAKE, {"subnet_id": place.subnet_id, "number": number, "host_id": place.host_id})
-        if (offset := _claim_in(session, place, number, now)) is not None:
-            return offset
+    if (offset := _claim_in_new(session, place, now)) is not None:
+        return offset
     if not place.strict:
         if (offset := allocate.claim_within(session, place.pool_id, place.first, place.last, now)) is not None:
             return offset
@@ -128,8 +120,9 @@ def usage(session: Session, subnet: Subnet, now: datetime, host_id: int | None =
     found = []
     for number, host in blocks:
         first, last = block_span(subnet.ip_network, subnet.block_size, number)
-        kept = count_within(held, first, last)
         used, resting = _counts(session, subnet.pool_id, first, last, now)
+        first, last = (end % (1 << 64) for end in (first, last))  # numbers of the upper half of a /64 are negative
+        kept = count_within(held, first, last)
         cidr = block_cidr(subnet.ip_network, subnet.block_size, number)
         low, high = max(first, usable(subnet.ip_network)[0]), min(last, usable(subnet.ip_network)[1])
         size = high - low + 1 - count_within(held, low, high)
@@ -145,6 +138,26 @@ def _counts(session: Session, pool_id: int, first: int, last: int, now: datetime
     )
     both, used = session.execute(query).one()
     return used, both - used
+
+
+def _claim_in_new(session: Session, place: Place, now: datetime) -> int | None:
+    """An offset of a block that becomes the host's. Passes over blocks of which all is excluded, reserved or rests."""
+    passed: list[int] = []
+    offset: int | None = None
+    while offset is None:
+        try:
+            number = allocate.claim(session, place.block_pool_id, now, what=place.what, remedy="")
+        except Exhausted:
+            if not give_back(session, place.subnet_id, now):
+                break
+            continue
+        if (offset := _claim_in(session, place, number, now)) is None:
+            passed.append(number)
+        else:
+            session.execute(_TAKE, {"subnet_id": place.subnet_id, "number": number, "host_id": place.host_id})
+    for number in passed:
+        allocate.release(session, place.block_pool_id, number, now)
+    return offset
 
 
 def _claim_in(session: Session, place: Place, number: int, now: datetime) -> int | None:

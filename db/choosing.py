@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from db import allocate, blocks, subnetting
 from db.addressing import IPAddress, address_at, offset_of
 from db.errors import Conflict, Exhausted
-from db.pools import DRAINING
+from db.pools import DRAINING, draining
 from db.tables import Address
 
 
@@ -70,7 +70,7 @@ def _exact(
         used = select(Address.ip).where(Address.subnet_id == row.subnet_id, Address.ip == reserved)
         free = session.execute(used).scalar() is None
     elif row.pool_state == DRAINING:
-        raise _draining(row, network)
+        raise draining(row.cidr, network)
     elif row.block_size is not None:
         free = blocks.claim_exact(session, _block_place(row, host_id, network), offset_of(address, subnet))
     else:
@@ -82,7 +82,7 @@ def _exact(
 
 def _next(session: Session, now: datetime, host_id: int, row: Any, network: str) -> Given:
     if row.pool_state == DRAINING:
-        raise _draining(row, network)
+        raise draining(row.cidr, network)
     subnet = ipaddress.ip_network(row.cidr)
     if row.block_size is not None:
         number = blocks.claim(session, _block_place(row, host_id, network), now)
@@ -110,11 +110,6 @@ def _block_place(row: Any, host_id: int, network: str) -> blocks.Place:
 
 def _what(row: Any, network: str) -> str:
     return f"subnet {row.cidr} of network {network}"
-
-
-def _draining(row: Any, network: str) -> Conflict:
-    remedy = f"add a subnet with `warren network subnet add {network}`"
-    return Conflict(f"{_what(row, network)} is from a pool that is being drained", remedy)
 
 
 def _all_full(place: Sequence[Any], family: int, first: Conflict, network: str) -> Conflict:

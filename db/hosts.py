@@ -122,10 +122,7 @@ def update(
     if mtu is not None:
         found = dict(host.status.agent_report.get("underlay") or {}).get("mtu", host.mtu)
         values |= {"mtu": _valid_mtu(mtu or found), "mtu_fixed": mtu != 0}
-    if host.address and (":" in str(values["address"])) != (":" in host.address):
-        # Its length is of the other family; the agent reports the new one.
-        values["prefix"] = None
-    _assign(tx, host, values)
+    _assign(tx, host, _without_old_prefix(host, values))
     return host
 
 
@@ -138,6 +135,8 @@ def is_new_underlay(session: Session, host_id: int, prefix: int | None, mtu: int
 def set_underlay(tx: Transaction, host_id: int, prefix: int | None, mtu: int) -> None:
     """What the agent found. An MTU that leaves too little for tunnels changes nothing: the agent reports it."""
     host = tx.session.get_one(Host, host_id)
+    if prefix is not None and prefix > 32 and ":" not in (host.address or ""):
+        prefix = None  # of an address of the other family, which the host had as its agent looked
     follow = not host.mtu_fixed and mtu >= LEAST_MTU
     _assign(tx, host, {"prefix": prefix, "mtu": mtu if follow else host.mtu})
 
@@ -150,6 +149,12 @@ def _assign(tx: Transaction, host: Host, values: Mapping[str, object]) -> None:
     if (host.address, host.mtu) != before:
         # Agents know the other hosts' addresses, and the MTU of endpoints everywhere follows from all hosts'.
         tell_agents(tx)
+
+
+def _without_old_prefix(host: Host, values: dict[str, object]) -> dict[str, object]:
+    """A prefix length is that of one family: when the address becomes one of the other, the agent reports the new."""
+    other = host.address and "address" in values and (":" in str(values["address"])) != (":" in host.address)
+    return values | {"prefix": None} if other else values
 
 
 def delete(tx: Transaction, name: str, *, force: bool = False, version: int | None = None) -> None:
@@ -205,7 +210,7 @@ def enrol(
     values: dict[str, object] = {"datapath_type": datapath_type, "facts": dict(facts or {}), "enrolled_at": tx.now}
     if address is not None:
         values["address"] = _free_address(session, address, host)
-    assign(host, **values)
+    assign(host, **_without_old_prefix(host, values))
     tokens.revoke_of_host(tx, host.id, "agent")
     agent_token = tokens.create(tx, "agent", name=f"agent {host.name}", host_id=host.id)[1]
     session.flush()

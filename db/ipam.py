@@ -298,22 +298,26 @@ def _hosts(session: Session, now: datetime) -> Iterator[Difference]:
 
 
 def _of_host(session: Session, host: str, report: dict[str, Any], there: dict[int, str]) -> Iterator[Difference]:
-    for id in sorted(set(report["gone"]) & there.keys()):
+    since = report.get("revision")
+    known = {
+        id for id in (*report["gone"], *report["missing"]) if id in there and not _changed_since(session, id, since)
+    }
+    for id in sorted(known.intersection(report["gone"])):
         sentence = f"the container of endpoint {there[id]} on host {host} is gone"
         yield Difference("container-gone", there[id], sentence, "remove the endpoint", (id,))
-    for id in sorted(set(report["missing"]) & there.keys()):
+    for id in sorted(known.intersection(report["missing"])):
         sentence = f"endpoint {there[id]} has no port on its host {host}"
         yield Difference("port-missing", there[id], f"{sentence}; its agent makes one while the container is there", "")
     for port in report["strays"]:
         id = port.get("endpoint")
-        if id in there or (id is not None and _removed_since(session, id, report.get("revision"))):
+        if id in there or (id is not None and _changed_since(session, id, since)):
             continue
         whose = f", of container {port['container_id']}" if port.get("container_id") else ""
         sentence = f"port {port['name']} on host {host}{whose} belongs to no endpoint"
         yield Difference("port-without-endpoint", f"{host}:{port['name']}", f"{sentence}; see who made it", "")
 
 
-def _removed_since(session: Session, id: int, revision: int | None) -> bool:
-    """Whether the endpoint went after the agent last heard from us."""
-    gone = select(ChangeRow.revision).where(ChangeRow.noun == "endpoint", ChangeRow.id == id, ChangeRow.op == "delete")
-    return session.execute(gone.where(ChangeRow.revision > (revision or 0))).first() is not None
+def _changed_since(session: Session, id: int, revision: int | None) -> bool:
+    """Whether the endpoint went, moved or got another container after the agent last heard from us."""
+    changed = select(ChangeRow.revision).where(ChangeRow.noun == "endpoint", ChangeRow.id == id)
+    return session.execute(changed.where(ChangeRow.revision > (revision or 0)).limit(1)).first() is not None

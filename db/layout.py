@@ -91,7 +91,8 @@ def lay(subnets: Sequence[IPNetwork], layout: Layout) -> list[Laid]:
 
 
 def held(subnet: IPNetwork, gateway: str | None, excludes: Iterable[str], aux: Mapping[str, str]) -> list[Span]:
-    """The offsets that no endpoint gets, in order and without overlaps."""
+    """The offsets that no endpoint gets, in order and without overlaps; none goes on over the middle of a /64, from
+    where their numbers are negative (`addressing.offset_of`)."""
     base = int(subnet.network_address)
     spans = [(int(one[0]) - base, int(one[-1]) - base) for one in map(ipaddress.ip_network, excludes)]
     for text in (*aux.values(), *([gateway] if gateway else [])):
@@ -99,7 +100,7 @@ def held(subnet: IPNetwork, gateway: str | None, excludes: Iterable[str], aux: M
         spans.append((offset, offset))
     merged: list[Span] = []
     for first, last in sorted(spans):
-        if merged and first <= merged[-1][1] + 1:
+        if merged and first <= merged[-1][1] + 1 and first != 1 << 63:
             merged[-1] = merged[-1][0], max(last, merged[-1][1])
         else:
             merged.append((first, last))

@@ -18,7 +18,7 @@ from sqlalchemy import delete
 from db import allocate, host_ports
 from db.addressing import parse_mac
 from db.changes import Transaction
-from db.errors import Conflict, Forbidden
+from db.errors import Conflict, Forbidden, NotFound
 from db.tables import Endpoint, EndpointStatus, Host
 
 
@@ -34,7 +34,9 @@ def move(
 ) -> None:
     """Moves an endpoint to the host and container in `there`. Whatever others know it by stays."""
     session = tx.session
-    endpoint = session.get_one(Endpoint, row.id, with_for_update=True)
+    endpoint = session.get(Endpoint, row.id, with_for_update=True)
+    if endpoint is None:  # removed since `row` was read
+        raise NotFound(f"there is no endpoint {row.name} any more to move", "attach it without moving", "name")
     name, network = f"{endpoint.tenant.name}/{endpoint.name}", endpoint.network.qualified_name
     if endpoint.network_id != at.network_id:
         raise Conflict(f"endpoint {name} is on network {network}", f"move it within {network}", "network")

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session, contains_eager, joinedload, selectinload, undefer, undefer_group
 
-from db import allocate, collisions, host_ports, quotas, relayout, segments, subnetting, transport, zones
+from db import allocate, allowed, collisions, host_ports, quotas, relayout, segments, subnetting, transport, zones
 from db.addressing import IPNetwork
 from db.changes import Transaction
 from db.collisions import Place
@@ -179,8 +179,8 @@ def update(
         values["broadcast"] = broadcast
     if outbound is not None:
         values["outbound"] = outbound
-    if carried_by is not None:
-        values |= {"transport": transport.valid(carried_by), "cross_subnet": False}
+    if carried_by is not None and transport.valid(carried_by) != network.transport:
+        values |= {"transport": carried_by, "cross_subnet": False}
     if cross_subnet is not None:
         values["cross_subnet"] = cross_subnet
     if carried_by is not None or physical is not None or vlan is not None:
@@ -267,7 +267,7 @@ def add_subnet(tx: Transaction, name: str, subnet: str | None, *, family: int = 
 
 
 def remove_subnet(tx: Transaction, name: str, cidr: str) -> Network:
-    """Refused while an endpoint has an address of it, or when it is the last."""
+    """Refused while an endpoint has an address of it or declares one, or when it is the last."""
     zones.take_turn(tx.session)
     network = get(tx.session, name)
     tx.session.execute(select(Network.id).where(Network.id == network.id).with_for_update())
@@ -278,9 +278,10 @@ def remove_subnet(tx: Transaction, name: str, cidr: str) -> Network:
     if len(network.subnets) == 1:
         raise Conflict(f"{cidr} is the only subnet of network {name}", "add another one first", "subnet")
     held = select(Tenant.name + "/" + Endpoint.name).join(Endpoint).join(Address).where(Address.subnet_id == subnet.id)
-    if names := tx.session.execute(held.order_by(Endpoint.name)).scalars().all():
+    users = {*tx.session.execute(held).scalars(), *allowed.declarers(tx.session, network.id, subnet.ip_network)}
+    if names := sorted(users):
         problem = f"subnet {cidr} of network {name} is in use by {shortened(names)}"
-        raise Conflict(problem, "remove the endpoints first", "subnet")
+        raise Conflict(problem, "remove the endpoints first, or what they declare", "subnet")
     tx.session.delete(subnet)
     tx.session.flush()
     tx.session.expire(network, ["subnets"])

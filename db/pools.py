@@ -185,6 +185,17 @@ def overlapping(session: Session, subnet: IPNetwork) -> AddressPool | None:
     return session.execute(query).scalar_one_or_none()
 
 
+def refuse_draining(subnet: Subnet, network: str) -> None:
+    """Before an address of a subnet is promised to somebody."""
+    if subnet.address_pool is not None and subnet.address_pool.state == DRAINING:
+        raise draining(subnet.cidr, network)
+
+
+def draining(cidr: str, network: str) -> Conflict:
+    remedy = f"add a subnet with `warren network subnet add {network}`"
+    return Conflict(f"subnet {cidr} of network {network} is from a pool that is being drained", remedy)
+
+
 def used(session: Session, pools: Sequence[AddressPool]) -> dict[int, int]:
     """How many subnets are carved of each pool, by its id."""
     query = select(Claim.pool_id, func.count()).where(Claim.pool_id.in_([pool.id for pool in pools]))

@@ -84,20 +84,20 @@ def _exclude(tx: Transaction, network: Network, subnet: Subnet, laid: Laid) -> N
     session, pool = tx.session, subnet.pool_id
     # Auxiliary addresses are the subnet's still.
     held = laid._replace(aux=subnet.aux).held
-    before = set(offsets(subnetting.held_spans(subnet)))
-    after = set(offsets(held))
+    before = set(map(number_of, offsets(subnetting.held_spans(subnet))))
+    after = set(map(number_of, offsets(held)))
     for first, last in held:
-        used = select(Claim.number).where(Claim.pool_id == pool, Claim.released_at.is_(None))
-        for number in session.execute(used.where(Claim.number.between(first, last))).scalars():
+        within = Claim.pool_id == pool, Claim.number.between(number_of(first), number_of(last))
+        used = select(Claim.number).where(*within, Claim.released_at.is_(None))
+        for number in session.execute(used).scalars():
             if number not in before:
                 why = subnetting.taken(session, subnet.id, str(laid.subnet[number]), network.qualified_name)
                 raise Conflict(f"{why.problem}: it cannot be excluded", "remove or release that first", "excludes")
-        resting = Claim.released_at.is_not(None), Claim.number.between(first, last)
-        session.execute(delete(Claim).where(Claim.pool_id == pool, *resting))
+        session.execute(delete(Claim).where(*within, Claim.released_at.is_not(None)))
     if new := after - before:
-        session.execute(insert(Claim), [{"pool_id": pool, "number": number_of(offset)} for offset in sorted(new)])
-    for offset in before - after:
-        allocate.release(session, pool, number_of(offset), tx.now)
+        session.execute(insert(Claim), [{"pool_id": pool, "number": number} for number in sorted(new)])
+    for number in before - after:
+        allocate.release(session, pool, number, tx.now)
     subnet.excludes = laid.excludes
 
 

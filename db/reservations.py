@@ -16,10 +16,10 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, bindparam, delete, or_, select
 from sqlalchemy.orm import Session, contains_eager
 
-from db import allocate, networks, subnetting
+from db import allocate, networks, pools, subnetting
 from db.addressing import address_at, check_usable, offset_of, parse_address
 from db.changes import Transaction
-from db.errors import Conflict, Exhausted, Invalid, NotFound
+from db.errors import Conflict, Invalid, NotFound
 from db.layout import subnet_of
 from db.names import dns_label
 from db.pages import MAX_LIMIT, Page, containing, page
@@ -176,7 +176,9 @@ def _chosen(tx: Transaction, network: Network, name: str, texts: Sequence[str]) 
             raise Invalid(problem, "an endpoint has one address of each family: reserve one", "addresses")
         subnet = subnets[within]
         number = offset_of(address, within)
-        if not allocate.claim_exact(tx.session, subnet.pool_id, number):
+        if allocate.claim_exact(tx.session, subnet.pool_id, number):
+            pools.refuse_draining(subnet, network.qualified_name)
+        else:
             user = _user(tx.session, subnet.id, str(address))
             gone = user is None and allocate.claim_exact(tx.session, subnet.pool_id, number)  # at this very moment
             if not gone and (user is None or (user.name, user.tenant_id) != (name, network.tenant_id)):
@@ -191,17 +193,18 @@ def _chosen(tx: Transaction, network: Network, name: str, texts: Sequence[str]) 
 def _next(tx: Transaction, network: Network) -> list[tuple[Subnet, str]]:
     """One of each family, of the first subnet with room. In a network with blocks it is of no host's."""
     found: dict[int, tuple[Subnet, str]] = {}
-    full: dict[int, Exhausted] = {}
+    full: dict[int, Conflict] = {}
     for subnet in network.subnets:
         if subnet.family in found:
             continue
         what = f"subnet {subnet.cidr} of network {network.qualified_name}"
         try:
+            pools.refuse_draining(subnet, network.qualified_name)
             number = allocate.claim(
                 tx.session, subnet.pool_id, tx.now, what=what, remedy="remove endpoints or add a subnet"
             )
-        except Exhausted as refused:
-            full[subnet.family] = refused
+        except Conflict as refused:
+            full.setdefault(subnet.family, refused)
             continue
         found[subnet.family] = subnet, str(address_at(subnet.ip_network, number))
     for family, why in full.items():

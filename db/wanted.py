@@ -114,6 +114,7 @@ def wanted(session: Session, host_id: int) -> Wanted:
             "datapath_id": f"{host.datapath_id:016x}",
             "address": host.address,
             "mtu": host.mtu,
+            "least_mtu": session.execute(select(func.min(Host.mtu))).scalar_one(),
         },
         list(session.execute(select(Controller.target).order_by(Controller.name)).scalars()),
         transport.tunnels(session),

@@ -20,6 +20,9 @@ def attachment_path(host: str, key: tuple[str, str]) -> str:
     return f"/hosts/{host}/attachments/{container}/{ifname}"
 
 
+LARGEST_MTU = 65535
+
+
 class Tunnel(NamedTuple):
     """A port that joins the bridge with other hosts; `suffix` is its name's, after the bridge's."""
 
@@ -153,6 +156,7 @@ class Wanted(NamedTuple):
     peers: tuple[Peer, ...] = ()
     published: tuple[Published, ...] = ()
     tunnels_revision: int = 0  # that of their newest change
+    least_mtu: int = LARGEST_MTU  # of all hosts' underlays, in bytes
 
     @property
     def number(self) -> int:
@@ -176,4 +180,5 @@ class Wanted(NamedTuple):
             peers=tuple(Peer(peer["name"], peer["address"]) for peer in document["peers"]),
             published=tuple(Published.parse(one) for one in document.get("published", ())),
             tunnels_revision=int(document["tunnels_revision"]),
+            least_mtu=int(host.get("least_mtu", LARGEST_MTU)),
         )

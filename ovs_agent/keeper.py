@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ovs_agent import segments
-from ovs_agent.document import Peer
+from ovs_agent.document import LARGEST_MTU, Peer
 from ovs_agent.findings import Stray, missing, problems, states, strays
 from ovs_agent.ledger import Ledger
 from ovs_agent.netlink import look, mtu, shape, veth
@@ -105,10 +105,10 @@ class Keeper:
         self._stopping = True
         self.wake()
 
-    def surroundings(self) -> tuple[Sequence[Peer], look.Underlay | None]:
-        """The other hosts, and the underlay as it was last seen."""
+    def surroundings(self) -> tuple[Sequence[Peer], look.Underlay | None, int]:
+        """The other hosts, the underlay as it was last seen, and the least MTU of all hosts."""
         wanted, _ = self._ledger.knowledge()
-        return (wanted.peers if wanted else ()), self._last.underlay
+        return (wanted.peers, self._last.underlay, wanted.least_mtu) if wanted else ((), None, LARGEST_MTU)
 
     def beyond(self, way: str, problems: tuple[str, ...]) -> None:
         """What is wrong on the way to other hosts, or out."""

@@ -201,10 +201,9 @@ def plan(wanted: Wanted, seen: Seen, local: Local) -> tuple[Step, ...]:
 
 
 def endpoints(wanted: Wanted, local: Local) -> tuple[Endpoint, ...]:
-    """The document's endpoints and those attached since it was written."""
-    known = {endpoint.id for endpoint in wanted.endpoints}
-    newer = [e for revision, e in local.attached if e.id not in known and revision > wanted.revision]
-    return (*wanted.endpoints, *newer)
+    """The document's endpoints, and those attached since it was written: some may have left another container."""
+    newer = {e.id: e for revision, e in local.attached if revision > wanted.revision}
+    return (*(newer.pop(one.id, one) for one in wanted.endpoints), *newer.values())
 
 
 def endpoint_port(endpoint: Endpoint) -> Port:

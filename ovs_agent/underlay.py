@@ -100,10 +100,11 @@ def _request(family: _Family, mark: bytes, body: bytes) -> bytes:
 
 
 class Prober:
-    """Asks in rounds. `whom` tells the other hosts and the underlay at that moment, `told` gets the sentences."""
+    """Asks in rounds. `whom` tells the other hosts, the underlay and the least MTU of all hosts at that moment, `told`
+    gets the sentences."""
 
     def __init__(
-        self, whom: Callable[[], tuple[Sequence[Peer], Underlay | None]], told: Callable[[tuple[str, ...]], None]
+        self, whom: Callable[[], tuple[Sequence[Peer], Underlay | None, int]], told: Callable[[tuple[str, ...]], None]
     ) -> None:
         self._whom = whom
         self._told = told
@@ -117,18 +118,21 @@ class Prober:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            peers, underlay = self._whom()
+            peers, underlay, least = self._whom()
             if underlay is not None:
                 try:
-                    self._told(self._round(peers, underlay))
+                    self._told(self._round(peers, underlay, least))
                 except OSError as fault:
                     log.warning("the underlay cannot be tried: %s", fault)
             self._ended.wait(EVERY if underlay is not None else 1.0)
 
-    def _round(self, peers: Sequence[Peer], underlay: Underlay) -> tuple[str, ...]:
+    def _round(self, peers: Sequence[Peer], underlay: Underlay, least: int) -> tuple[str, ...]:
+        """Networks leave room for the least MTU of all hosts: that larger packets do not pass is nobody's trouble."""
         names: Mapping[str, str] = {peer.address: peer.name for peer in peers}
+        size = min(underlay.mtu, least)
+        whose = f"the MTU of {underlay.interface}" if size == underlay.mtu else "the least MTU of all hosts"
         return tuple(
-            f"Packets of {underlay.mtu} bytes, the MTU of {underlay.interface}, do not come to {names[address]} "
+            f"Packets of {size} bytes, {whose}, do not come to {names[address]} "
             f"({address}) and back, and small ones do: raise the MTU on the way, or lower that of the interface."
-            for address in unreachable_at(underlay.mtu, list(names))
+            for address in unreachable_at(size, list(names))
         )

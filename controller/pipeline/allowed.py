@@ -13,7 +13,15 @@ from typing import NamedTuple
 from controller.model import Allowed, Endpoint
 from controller.pipeline.flow import Action, Flow, Kind, Match, Reason, SetField, ToController, drop, flow
 from controller.pipeline.neighbor import arp_reply, neighbor_reply
-from controller.pipeline.packet import ARP, NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION, icmpv6, ip, ip_source
+from controller.pipeline.packet import (
+    ARP,
+    MULTICAST,
+    NEIGHBOR_ADVERTISEMENT,
+    NEIGHBOR_SOLICITATION,
+    icmpv6,
+    ip,
+    ip_source,
+)
 from controller.pipeline.registers import (
     DESTINATION_HOST,
     DESTINATION_IDENTITY,
@@ -44,7 +52,7 @@ _FIELDS = {4: _Fields("ip_src", "ip_dst", "arp_tpa"), 6: _Fields("ipv6_src", "ip
 
 
 def local(world: World, endpoint: Endpoint) -> list[Flow]:
-    return [flow for pair in endpoint.allowed for flow in _local(world, endpoint, pair)]
+    return [*_to_many(endpoint), *(flow for pair in endpoint.allowed for flow in _local(world, endpoint, pair))]
 
 
 def remote(world: World, endpoint: Endpoint) -> list[Flow]:
@@ -61,13 +69,28 @@ def remote(world: World, endpoint: Endpoint) -> list[Flow]:
     ]
 
 
+def other_macs(endpoint: Endpoint) -> set[int]:
+    """That it may use besides its own."""
+    return {pair.mac for pair in endpoint.allowed} - {endpoint.mac}
+
+
+def _to_many(endpoint: Endpoint) -> list[Flow]:
+    """VRRP speaks to its group from the router's own address with the virtual MAC (RFC 5798 section 7.2)."""
+    port = Match("in_port", endpoint.ofport)
+    return [
+        flow(Kind.ENDPOINT, Stage.GUARD, 90, (port, Match("eth_src", mac), MULTICAST, *own), goto=Stage.ANSWER)
+        for mac in sorted(other_macs(endpoint))
+        for own in ((ip(one.version), ip_source(one.version, one.value)) for one in endpoint.addresses)
+    ]
+
+
 def _local(world: World, endpoint: Endpoint, pair: Allowed) -> list[Flow]:
     port, fields, priority = Match("in_port", endpoint.ofport), _FIELDS[pair.version], _priority(pair)
     probe = (ARP,) if pair.version == 4 else (*icmpv6(NEIGHBOR_SOLICITATION), Match("ipv6_src", 0))
     own = drop(Reason.OWN_PROBE, Stage.ANSWER, priority + _PROBE_ABOVE, (port, *probe, allowed_in(pair, fields.asked)))
     here = port, Match("eth_src", pair.mac)
     if not pair.active:
-        announced = (*here, *_announcement(pair))
+        announced = (*here, *announcement(pair))
         return [own, flow(Kind.ANNOUNCEMENT, Stage.GUARD, priority, announced, (ToController(WHOLE),))]
 
     def allow(*match: Match) -> Flow:
@@ -84,7 +107,7 @@ def _local(world: World, endpoint: Endpoint, pair: Allowed) -> list[Flow]:
     return [*flows, _answer(world, endpoint, pair), _deliver(world, endpoint, pair, where)]
 
 
-def _announcement(pair: Allowed) -> tuple[Match, ...]:
+def announcement(pair: Allowed) -> tuple[Match, ...]:
     """Gratuitous ARP names the address as sender and as target (RFC 5227); an advertisement names it as target."""
     if pair.version == 4:
         return ARP, allowed_in(pair, "arp_spa"), allowed_in(pair, "arp_tpa"), Match("arp_sha", pair.mac)

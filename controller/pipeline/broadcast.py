@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controller.model import Endpoint, Host, Network
+from controller.pipeline.allowed import other_macs
 from controller.pipeline.flow import (
     Bucket,
     Flow,
@@ -28,7 +29,7 @@ from controller.pipeline.flow import (
     drop,
     flow,
 )
-from controller.pipeline.packet import IPV4, IPV6, MULTICAST, UDP, ip_destination, ip_source, link_local
+from controller.pipeline.packet import IPV4, IPV6, MULTICAST, UDP, ip, ip_destination, ip_source, link_local
 from controller.pipeline.registers import (
     DESTINATION_IDENTITY,
     DESTINATION_JUDGED,
@@ -144,13 +145,22 @@ def local(world: World, endpoint: Endpoint) -> Iterator[Item]:
         yield flow(Kind.ENDPOINT, Stage.GUARD, 100, (*mine, *nobody), goto=Stage.ANSWER)
     if 6 in versions:
         on_link = IPV6, ip_source(6, link_local(endpoint.mac)), _IPV6_MULTICAST
-        yield flow(Kind.ENDPOINT, Stage.GUARD, 100, (*mine, *on_link), goto=Stage.ANSWER)
+        for mac in (endpoint.mac, *sorted(other_macs(endpoint))):
+            bears = Match("in_port", endpoint.ofport), Match("eth_src", mac), MULTICAST
+            yield flow(Kind.ENDPOINT, Stage.GUARD, 100, (*bears, *on_link), goto=Stage.ANSWER)
 
 
 def remote(world: World, endpoint: Endpoint) -> Iterator[Flow]:
-    """Who speaks, of an endpoint on another host: its MAC tells, guarded there, for a broadcast is never routed."""
+    """Who speaks, of an endpoint on another host: its MAC tells, guarded there, for a broadcast is never routed; or its
+    address, where it may use other MACs."""
     network = world.networks[endpoint.network]
     if network.broadcast:
-        source = Match(SOURCE_NETWORK, network.vni), Match("eth_src", endpoint.mac)
+        source, mac = Match(SOURCE_NETWORK, network.vni), Match("eth_src", endpoint.mac)
         its = set_identity(SOURCE_IDENTITY, world.identity_of(endpoint).id)
-        yield flow(Kind.ENDPOINT, Stage.HEAR, 100, source, its, STAGE)
+        yield flow(Kind.ENDPOINT, Stage.HEAR, 100, (source, mac), its, STAGE)
+        # A MAC that was declared may be others', too.
+        own = {(address.version, address.value) for address in endpoint.addresses}
+        own |= {(6, link_local(endpoint.mac)) for version, _ in own if version == 6}
+        for version, value in sorted(own) if other_macs(endpoint) else ():
+            address = ip(version), ip_source(version, value)
+            yield flow(Kind.ENDPOINT, Stage.HEAR, 90, (source, *address), its, STAGE)

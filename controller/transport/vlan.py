@@ -9,7 +9,7 @@ What came from the segment goes to endpoints here and nowhere else. To other net
 from __future__ import annotations
 
 from controller.model import Endpoint, Host, Network
-from controller.pipeline.allowed import allowed_in
+from controller.pipeline.allowed import WHOLE, allowed_in, announcement
 from controller.pipeline.flow import (
     Action,
     Flow,
@@ -22,6 +22,7 @@ from controller.pipeline.flow import (
     Reason,
     Resubmit,
     SetField,
+    ToController,
     drop,
     flow,
     read,
@@ -192,11 +193,18 @@ class _Vlan(Transport):
                 flows += [
                     liar(*_ANSWER, target),
                     neighbor_reply(Kind.ENDPOINT, its, target, endpoint.mac, 120),
-                    flow(Kind.ENDPOINT, Stage.ANSWER, 110, (port, *_QUESTION, target), out),
+                    *(flow(Kind.ENDPOINT, Stage.ANSWER, 110, (port, *it, target), out) for it in (_QUESTION, _ANSWER)),
                 ]
         for pair in endpoint.allowed:
+            # What is outside learns by announcements, and by nothing else, that an address has come to another host.
             if not pair.active:
+                takes_over = port, Match("eth_src", pair.mac), *announcement(pair)
+                above = 91 if pair.is_address else 81
+                flows.append(flow(Kind.ANNOUNCEMENT, Stage.GUARD, above, takes_over, (ToController(WHOLE), *out)))
                 continue
+            said = (ARP,) if pair.version == 4 else _ANSWER
+            about = allowed_in(pair, "arp_tpa" if pair.version == 4 else "nd_target")
+            flows.append(flow(Kind.ENDPOINT, Stage.ANSWER, 110, (port, *said, about), out))
             priority = 119 if pair.is_address else 117
             if pair.version == 4:
                 asked = allowed_in(pair, "arp_tpa")

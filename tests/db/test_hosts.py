@@ -7,10 +7,12 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import Engine, select
 
+from controller import model
 from db import controllers, endpoints, hosts, networks, tenants, tokens, wanted
 from db.changes import transaction
 from db.engine import reading, writing
 from db.errors import Conflict, EnrolTokenUsed, Invalid, NotFound, Unauthenticated
+from db.snapshot import snapshot
 from db.tables import Host, HostStatus, Token, utcnow
 from tests.db import steps
 
@@ -81,7 +83,9 @@ def test_no_two_hosts_have_one_name_or_address(engine: Engine) -> None:
         steps.host(engine, "h4", "fd00:0:0::0:11")
 
 
-@pytest.mark.parametrize("address", ["rubbish", "0.0.0.0", "224.0.0.1", "::1", "fe80::1", "198.18.0.11/24"])
+@pytest.mark.parametrize(
+    "address", ["rubbish", "0.0.0.0", "224.0.0.1", "::1", "fe80::1", "fd00::1%eth0", "198.18.0.11/24"]
+)
 def test_an_address_that_no_tunnel_can_end_at_is_refused(engine: Engine, address: str) -> None:
     with pytest.raises(Invalid):
         created(engine, "h1", address=address)
@@ -138,6 +142,7 @@ def test_a_hosts_state_is_one_word_that_tells_who_complains(engine: Engine) -> N
 
 def test_an_agent_is_told_its_bridge_its_controllers_and_its_endpoints(engine: Engine) -> None:
     h1, h2 = steps.host(engine), steps.host(engine, "h2", "fd00:198:18::12")
+    steps.do(engine, hosts.update, "h2", mtu=1400)
     with writing(engine) as session:
         controllers.seen(session, "ctl1", "tcp:198.18.0.1:6653", 0, utcnow())
     steps.tenant(engine)
@@ -153,6 +158,7 @@ def test_an_agent_is_told_its_bridge_its_controllers_and_its_endpoints(engine: E
             "datapath_id": f"7761{h1.id:012x}",
             "address": "198.18.0.11",
             "mtu": 1500,
+            "least_mtu": 1400,
         },
         "controllers": ["tcp:198.18.0.1:6653"],
         "tunnels": [{"type": "vxlan", "suffix": "tun", "port": 4789, "ofport": 1}],
@@ -161,7 +167,7 @@ def test_an_agent_is_told_its_bridge_its_controllers_and_its_endpoints(engine: E
         "endpoints": [mine._asdict()],
         "peers": [{"name": "h2", "address": "fd00:198:18::12"}],
         "published": [],
-        "tunnels_revision": 4,
+        "tunnels_revision": 5,
     }
     with pytest.raises(NotFound), reading(engine) as session:
         wanted.wanted(session, 999)
@@ -220,3 +226,24 @@ def test_a_host_whose_address_changes_family_is_still_understood(engine: Engine)
             hosts.set_underlay(tx, host.id, prefix, 1500)
     with transaction(engine) as tx:
         assert hosts.update(tx, "six", address="198.18.0.66").prefix is None
+
+
+def test_a_host_that_is_enrolled_anew_by_an_address_of_the_other_family_is_understood(engine: Engine) -> None:
+    host = steps.host(engine, "six", "fd00:18::66")
+    steps.do(engine, hosts.set_underlay, host.id, 64, 1500)
+    with transaction(engine) as tx:
+        token = hosts.new_enrol_token(tx, "six")
+    enrol(engine, token, "198.18.0.66")
+    assert segment_of(engine) is None
+    steps.do(engine, hosts.set_underlay, host.id, 64, 1500)  # a report that was under way
+    assert segment_of(engine) is None
+    steps.do(engine, hosts.set_underlay, host.id, 24, 1500)
+    assert segment_of(engine) == (4, 198 << 24 | 18 << 16, 24)
+
+
+def segment_of(engine: Engine) -> object:
+    """Of the one host, as the controller has it."""
+    with reading(engine) as session:
+        (host,) = (change.value for change in snapshot(session)[1] if change.noun == "host")
+    assert isinstance(host, model.Host)
+    return host.segment

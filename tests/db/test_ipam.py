@@ -111,6 +111,18 @@ def test_what_changed_since_a_host_spoke_is_no_difference(engine: Engine, h1: Ho
     assert found(engine) == {"port-without-endpoint": f"h1:{a.port_name}"}
 
 
+def test_a_container_that_came_back_since_its_host_spoke_is_not_gone(engine: Engine, h1: Host) -> None:
+    a = steps.attach(engine, h1, "a", netns="/proc/7/ns/net")
+    report(engine, h1, gone=[a.id], missing=[a.id])
+    assert found(engine) == {"container-gone": "acme/a", "port-missing": "acme/a"}
+    steps.attach(engine, h1, "a", netns="/proc/9/ns/net", move=True)
+    assert found(engine) == {}
+    with transaction(engine) as tx:
+        assert ipam.collect(tx) == []
+    report(engine, h1, gone=[a.id])
+    assert found(engine) == {"container-gone": "acme/a"}
+
+
 def test_a_host_that_is_silent_is_not_judged(engine: Engine, h1: Host) -> None:
     a = steps.attach(engine, h1, "a")
     report(engine, h1, gone=[a.id])

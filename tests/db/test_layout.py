@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from db import attachments, blocks, hosts, ipam, networks, subnetting
+from db import attachments, blocks, endpoints, hosts, ipam, networks, subnetting
 from db.changes import transaction
 from db.engine import create_engine, reading
 from db.errors import Conflict, Exhausted, Invalid
@@ -87,6 +87,8 @@ def test_nobody_gets_what_is_excluded_or_auxiliary(engine: Engine, h1: Host) -> 
         (["10.20.0.0/24"], {"aux": {"a": "10.20.0.1"}, "gateways": ["10.20.0.1"]}, "a=10.20.0.1 is the gateway"),
         (["10.20.0.0/24"], {"aux": {"a": "10.20.0.9", "b": "10.20.0.9"}}, "10.20.0.9 has two names"),
         (["10.20.0.0/24"], {"aux": {"a": "fd00::9"}}, "auxiliary address a fd00::9 is IPv6, and the network has no"),
+        (["fd00:20::/64"], {"gateways": ["fd00:20::1%eth0"]}, "gateway 'fd00:20::1%eth0' is not an address"),
+        (["fd00:20::/64"], {"aux": {"a": "fd00:20::9%eth0"}}, "a 'fd00:20::9%eth0' is not an address"),
         (["10.20.0.0/24"], {"plan": "ring"}, "'ring' is not an address plan; use shared or per-host"),
         (["10.20.0.0/24"], {"strict": True}, "use the plan per-host"),
         (["10.20.0.0/24"], {"plan": "per-host", "block_sizes": [26, 27]}, "are both IPv4"),
@@ -147,6 +149,18 @@ def test_subnets_come_and_go_with_a_revision(engine: Engine, h1: Host) -> None:
     steps.network(engine, "acme/other", "10.20.0.0/24")  # which is nobody's now
 
 
+def test_a_subnet_of_which_an_endpoint_declares_addresses_stays(engine: Engine, h1: Host) -> None:
+    network(engine, "10.20.0.0/24", "10.21.0.0/24")
+    steps.attach(engine, h1, "lb")
+    for declared in ("10.21.0.100", "10.21.0.64/28"):
+        steps.do(engine, endpoints.update, "acme/lb", allowed=[{"address": declared}])
+        with pytest.raises(Conflict, match=r"subnet 10\.21\.0\.0/24 of network acme/web is in use by acme/lb"):
+            steps.do(engine, networks.remove_subnet, "acme/web", "10.21.0.0/24")
+    steps.do(engine, endpoints.update, "acme/lb", allowed=[])
+    steps.do(engine, networks.remove_subnet, "acme/web", "10.21.0.0/24")
+    assert steps.detach(engine, h1, "lb")
+
+
 def test_each_host_has_blocks_of_its_own_and_another_when_they_are_full(engine: Engine, h1: Host) -> None:
     h2 = steps.host(engine, "h2", "198.18.0.12")
     network(engine, "10.20.0.0/27", plan="per-host", block_sizes=[29])
@@ -186,6 +200,36 @@ def test_a_block_is_given_back_when_its_last_address_is_free_and_rested(engine: 
         given = attachments.attach(tx, h2.id, "c", "eth0", network="acme/web", name="c").endpoint.addresses
     assert given == ["10.20.0.8/28"]
     assert owned(engine) == {"10.20.0.0/29": "h1", "10.20.0.8/29": "h2"}
+
+
+def test_blocks_of_which_nobody_gets_an_address_are_passed_over(engine: Engine, h1: Host) -> None:
+    h2, h3 = steps.host(engine, "h2", "198.18.0.12"), steps.host(engine, "h3", "198.18.0.13")
+    layout = {"plan": "per-host", "block_sizes": [28], "strict": True}
+    network(engine, "10.20.0.0/25", excludes=["10.20.0.16-10.20.0.79"], **layout)
+    given = [steps.attach(engine, on, name).addresses for on, name in ((h1, "a"), (h2, "b"), (h3, "c"))]
+    assert given == [["10.20.0.2/25"], ["10.20.0.80/25"], ["10.20.0.96/25"]]
+    for number in range(16):
+        steps.attach(engine, h3, f"more{number}")
+    assert owned(engine) == {
+        "10.20.0.0/28": "h1",
+        "10.20.0.80/28": "h2",
+        "10.20.0.96/28": "h3",
+        "10.20.0.112/28": "h3",
+    }
+    with pytest.raises(Exhausted, match="no block left for host h2"):
+        for number in range(16):
+            steps.attach(engine, h2, f"last{number}")
+    with reading(engine) as session:
+        kinds = {one.kind for one in ipam.check(session, datetime.now(UTC))}
+    assert kinds <= {"host-unheard"}, "what was passed over is nobody's"
+
+
+def test_the_upper_half_of_a_subnet_has_blocks_as_the_lower(engine: Engine, h1: Host) -> None:
+    network(engine, "fd00:20::/64", plan="per-host", gateways=["fd00:20::8000:0:0:1"])
+    steps.attach(engine, h1, "a", addresses=["fd00:20::8000:0:0:9"])
+    with reading(engine) as session:
+        (one,) = blocks.usage(session, networks.get(session, "acme/web").subnets[0], datetime.now(UTC))
+    assert (one.cidr, one.size, one.used) == ("fd00:20:0:0:8000::/122", 63, 1)
 
 
 def test_removing_a_host_frees_its_blocks(engine: Engine, h1: Host) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Any
+from unittest.mock import patch
+
 import pytest
 from sqlalchemy import Engine
 
-from db import attachments, endpoints, hosts, wanted
+from db import attachments, endpoints, hosts, moves, wanted
 from db.changes import transaction
 from db.engine import reading
 from db.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
@@ -123,6 +128,26 @@ def test_a_move_that_cannot_be_is_refused_and_changes_nothing(engine: Engine, tw
     assert steps.revision(engine) == revision and on(engine, h1) == ["acme/web1"]
 
 
+def test_what_is_removed_at_the_same_moment_does_not_move(engine: Engine, two: tuple[Host, Host]) -> None:
+    h1, h2 = two
+    steps.attach(engine, h1, "web1")
+    reached, really = Event(), moves.move
+
+    def slowly(*args: Any, **more: Any) -> None:
+        reached.set()
+        really(*args, **more)
+
+    with patch("db.moves.move", slowly), ThreadPoolExecutor(1) as threads:
+        with transaction(engine) as tx:
+            assert attachments.detach(tx, h1.id, "web1", "eth0")
+            moving = threads.submit(move, engine, h2, "web1")
+            if engine.dialect.name == "postgresql":  # on SQLite it waits for its turn before it looks
+                assert reached.wait(60)
+        with pytest.raises(NotFound, match="there is no endpoint"):
+            moving.result()
+    assert on(engine, h2) == []
+
+
 def test_a_container_that_was_started_anew_gets_its_endpoint_back(engine: Engine, two: tuple[Host, Host]) -> None:
     h1, _ = two
     was = steps.attach(engine, h1, "web1", netns="/proc/7/ns/net")
@@ -149,6 +174,8 @@ def test_the_port_of_a_hosts_own_interface_has_its_name(engine: Engine, two: tup
     with pytest.raises(Conflict, match="interface tap0 is endpoint acme/vm1's"):
         steps.attach(engine, h1, "vm2", interface="tap0")
     assert steps.attach(engine, h2, "vm2", interface="tap0").port_name == "tap0"
+    again = steps.attach(engine, h1, "vm1", interface="tap0", mac=tap.mac, move=True)
+    assert again == tap, "it is there already"
     with pytest.raises(Invalid, match="a name that Warren gives"):
         steps.attach(engine, h1, "vm3", interface="wrn7")
 

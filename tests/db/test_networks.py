@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import Engine
 
+from controller.pipeline.packet import MESH, TRANSIT
+from controller.pipeline.resolver import ASKERS
 from db import networks, subnetting, tenants, transport, wanted
+from db.addressing import parse_subnet
 from db.changes import Transaction, current_revision, transaction
 from db.engine import reading
 from db.errors import Conflict, Invalid, NotFound, StaleVersion
@@ -106,6 +110,9 @@ def test_two_who_create_overlapping_networks_at_once_do_not_both_succeed(engine:
         ("fd00:20::%x/64", "'fd00:20::%x/64' is not a subnet"),
         ("10.20.0.0", "subnet '10.20.0.0' has no prefix length"),
         ("10.20.0.9/24", "subnet 10.20.0.9/24 has bits set after its prefix; did you mean 10.20.0.0/24?"),
+        ("fd00:20::%eth0/64", "'fd00:20::%eth0/64' is not a subnet"),
+        ("fd77:6172:7265:6f75::/64", "which is what endpoints are called at their hosts' gateway"),
+        ("fd77:6172:7265:6e::/96", "which is what endpoints are called at the resolver"),
         ("127.1.0.0/16", "subnet 127.1.0.0/16 overlaps 127.0.0.0/8, which is loopback"),
         ("169.254.7.0/24", "which is link-local"),
         ("224.0.0.0/24", "which is multicast"),
@@ -125,6 +132,14 @@ def test_a_subnet_that_cannot_be_is_refused(engine: Engine, subnet: str, sentenc
     assert sentence in str(refused.value)
     assert refused.value.field == "subnets" and refused.value.remedy
     assert steps.revision(engine) == before
+
+
+@pytest.mark.parametrize("calls", [TRANSIT, MESH, ASKERS])
+def test_what_hosts_call_endpoints_is_no_endpoints_own_address(calls: dict[int, int]) -> None:
+    """The flows look up networks first: every tenant's answers to its host would go to such a network."""
+    for version, base in calls.items():
+        with pytest.raises(Invalid, match="overlaps"):
+            parse_subnet(str(ipaddress.ip_network((base, 24 if version == 4 else 120))))
 
 
 def test_nobody_takes_a_subnet_out_of_the_cluster_pool_by_hand(engine: Engine) -> None:
@@ -323,6 +338,8 @@ def test_a_network_that_may_need_a_tunnel_leaves_room_for_it(engine: Engine) -> 
     steps.tenant(engine)
     steps.network(engine, "acme/web", "10.20.0.0/24", carried_by="host-gw", cross_subnet=True)
     assert steps.attach(engine, h1, "c1").mtu == 1450
+    before = steps.revision(engine)
+    assert steps.do(engine, networks.update, "acme/web", carried_by="host-gw") == before, "it is carried so already"
     with transaction(engine) as tx:
         networks.update(tx, "acme/web", cross_subnet=False)
     assert steps.attach(engine, h1, "c2").mtu == 1500

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine, text
 
-from db import migrate, networks, pools
+from db import endpoints, migrate, networks, pools, reservations
 from db.changes import transaction
 from db.engine import create_engine, reading, writing
 from db.errors import Conflict, Exhausted, Invalid, NotFound
@@ -75,8 +75,16 @@ def test_a_draining_pool_gives_no_address_and_another_subnet_takes_over(engine: 
     for asked in ([], ["10.99.0.9"]):
         with pytest.raises(Conflict, match=r"subnet 10\.99\.0\.0/24 .* is from a pool that is being drained"):
             steps.attach(engine, h1, "web2", "acme/default", addresses=asked)
+    steps.do(engine, reservations.create, "acme/default", "web1", addresses=["10.99.0.2"])  # which has it
+    for asked in ([], ["10.99.0.9"]):
+        with pytest.raises(Conflict, match=r"subnet 10\.99\.0\.0/24 .* is from a pool that is being drained"):
+            steps.do(engine, reservations.create, "acme/default", "later", addresses=asked)
+    with pytest.raises(Conflict, match=r"subnet 10\.99\.0\.0/24 .* is from a pool that is being drained"):
+        steps.do(engine, endpoints.update, "acme/web1", allowed=[{"address": "10.99.0.9"}])
     steps.do(engine, networks.add_subnet, "acme/default", None)
-    assert steps.attach(engine, h1, "web2", "acme/default").addresses == ["10.98.0.2/24"]
+    steps.do(engine, reservations.create, "acme/default", "later")
+    assert steps.attach(engine, h1, "later", "acme/default").addresses == ["10.98.0.2/24"]
+    assert steps.attach(engine, h1, "web2", "acme/default").addresses == ["10.98.0.3/24"]
     with pytest.raises(Conflict, match=r"subnet 10\.99\.0\.0/24 .* is in use by acme/web1"):
         steps.do(engine, networks.remove_subnet, "acme/default", "10.99.0.0/24")
     with pytest.raises(Conflict, match="pool p0 is in use by acme/default"):

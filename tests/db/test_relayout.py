@@ -79,6 +79,21 @@ def test_what_somebody_has_cannot_be_excluded_and_what_is_free_can(engine: Engin
     assert whole(engine)
 
 
+def test_exclusions_of_an_ipv6_subnet_with_addresses_in_its_upper_half(engine: Engine, h1: Host) -> None:
+    gateway, far = "fd00:20::ffff:ffff:ffff:ffff", "fd00:20::8000:0:0:9"
+    steps.network(engine, "acme/web", "fd00:20::/64", layout=Layout(gateways=[gateway]))
+    assert steps.attach(engine, h1, "a", addresses=[far]).addresses == [f"{far}/64"]
+    with pytest.raises(Conflict, match=f"address {far} .* is endpoint acme/a's: it cannot be excluded"):
+        change(engine, excludes=[far])
+    change(engine, excludes=["fd00:20::7fff:ffff:ffff:fffe-fd00:20::8000:0:0:1"])
+    for address in ("fd00:20::7fff:ffff:ffff:ffff", "fd00:20::8000:0:0:0"):
+        with pytest.raises(Conflict, match="is excluded"):
+            steps.attach(engine, h1, "b", addresses=[address])
+    change(engine, excludes=[])
+    assert steps.attach(engine, h1, "b", addresses=["fd00:20::8000:0:0:1"])
+    assert whole(engine)
+
+
 def test_ranges_and_strictness_of_blocks(engine: Engine, h1: Host) -> None:
     h2 = steps.host(engine, "h2", "198.18.0.12")
     blocked = Layout(plan=PER_HOST, block_sizes=[30])

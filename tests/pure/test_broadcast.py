@@ -104,6 +104,26 @@ def test_every_other_endpoint_of_the_network_gets_one_copy_and_nobody_else(to: i
     assert lost(world, 101, packet) == [Reason.OWN_BROADCAST]
 
 
+@pytest.mark.parametrize("active", [True, False])
+@pytest.mark.parametrize(("group", "version"), [(0xE0000012, 4), ((0xFF02 << 112) | 0x12, 6)])
+def test_vrrp_with_a_virtual_mac_is_heard_by_the_others(group: int, version: int, active: bool) -> None:
+    """Its packets have the router's own address, whoever has the shared one."""
+    routers = [site().endpoints[id] for id in (101, 102)]
+    pair = worlds.allowed(7, 100, version, mac=0x00005E000133, active=active)
+    shared = [(routers[0], pair), (routers[1], pair._replace(active=not active))]
+    world = site(*(Change("endpoint", one.id, one._replace(allowed=(its,))) for one, its in shared))
+    says = broadcast(routers[0], group, version) | {"eth_src": pair.mac, "ip_proto": 112}
+    assert heard(world, 101, says) == {111: 1, 102: 1, 103: 1}
+    if version == 6:
+        assert heard(world, 101, says | {"ipv6_src": link_local(routers[0].mac)}) == {111: 1, 102: 1, 103: 1}
+    field = "ip_src" if version == 4 else "ipv6_src"
+    another = next(address.value for address in routers[1].addresses if address.version == version)
+    assert lost(world, 101, says | {field: another}) == [Reason.SPOOFED]
+    assert lost(world, 101, says | {"eth_src": pair.mac + 1}) == [Reason.SPOOFED]
+    assert lost(world, 111, says | {"in_port": world.endpoints[111].ofport}) == [Reason.SPOOFED]
+    assert lost(world, 101, says | {"eth_dst": routers[1].mac}) == [Reason.SPOOFED]
+
+
 def test_another_host_gets_one_copy_however_many_endpoints_it_has_and_sends_none_on() -> None:
     world = site(*(worlds.endpoint(120 + n, NETWORK_A, 2, 40 + n, third=7) for n in range(5)))
     source = world.endpoints[101]

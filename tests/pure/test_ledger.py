@@ -31,3 +31,16 @@ def test_what_comes_back_under_its_old_number_is_there() -> None:
     ledger.forget(endpoint(1))
     ledger.attached(endpoint(1), 12)
     assert ids(ledger) == {1}
+
+
+def test_what_was_moved_to_another_container_is_there_and_no_longer_where_the_document_has_it() -> None:
+    """Or the end of the container that it left would take it away from the new one."""
+    ledger = Ledger("warren0", "netdev", {})
+    ledger.received(wanted(1, 2, revision=10), fresh=True)
+    left = endpoint(1)
+    moved = left._replace(container_id="new", netns="/run/netns/new")
+    ledger.attached(moved, 11)
+    assert ledger.find(left.key) is None and ledger.find(moved.key) == moved
+    assert ledger.endpoints() == (moved, endpoint(2))
+    ledger.received(wanted(1, 2, revision=12), fresh=True)  # it went back
+    assert ledger.endpoints() == (left, endpoint(2))

@@ -18,6 +18,7 @@ from controller.world import World
 from tests.pure import worlds
 from tests.pure.connections import NEW, REPLY, TRACKED, Packet
 from tests.pure.softswitch import PRESENT, Always, Outcome, Switch, arrive, send
+from tests.pure.test_allowed import announcement, neighbor
 from tests.pure.test_explain import told
 from tests.pure.test_packets import BROADCAST, arp, solicit, udp
 
@@ -184,6 +185,28 @@ def test_the_hosts_own_endpoints_are_found_from_outside_and_no_others() -> None:
     assert (probed.port, probed.packet["ipv6_dst"]) == (SEGMENT, (0xFF02 << 112) | 1), "who has no address is told, too"
     assert SEGMENT not in send(flows(world), asks(a2.addresses[0].value)).ports, "its own host answers"
     assert not send(flows(world), solicits(a2.addresses[1].value)).delivered
+
+
+@pytest.mark.parametrize("active", [True, False])
+@pytest.mark.parametrize("version", [4, 6])
+def test_who_shares_an_address_announces_it_outside_too(version: int, active: bool) -> None:
+    """Else neighbours outside would go on sending to the one who had it before."""
+    pair = worlds.allowed(10, 100, version, active=active)
+    endpoint = site().endpoints[101]._replace(allowed=(pair,))
+    world = site(Change("endpoint", 101, endpoint))
+    went = send(flows(world), announcement(endpoint, version))
+    assert (went.ports, went.packet["vlan_vid"], went.packet["eth_src"]) == ((SEGMENT,), PRESENT | TAG, pair.mac)
+    assert went.logged is not active, "who has it already tells the controller nothing new"
+    for lie in ({"eth_src": STRANGER_MAC}, {"arp_spa": STRANGER} if version == 4 else {"nd_target": STRANGER6}):
+        assert not send(flows(world), announcement(endpoint, version) | lie).ports
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_an_endpoint_that_came_here_announces_its_own_addresses_outside(version: int) -> None:
+    a1 = site().endpoints[101]
+    own = a1.addresses[0 if version == 4 else 1].value
+    said = arp(a1, own, sender=own) if version == 4 else neighbor(a1, a1.mac, own, own, type=136)
+    assert send(flows(site()), said).ports == (SEGMENT,)
 
 
 def test_what_nobody_here_has_is_asked_for_outside() -> None:

@@ -211,6 +211,13 @@ def test_an_agent_makes_networks_only_where_a_tenant_allows_it(any_site: Site, a
         ({"vlan": 7}, "has VLAN tag none, not 7"),
     ):
         assert_problem(second.put(f"/hosts/h2{path}", wrong), 409, said)
+    for malformed, said in (
+        ({"subnets": ["rubbish"]}, "'rubbish' is not a subnet"),
+        ({"gateways": ["10.20.0"]}, "'10.20.0' is not an address"),
+        ({"ip_ranges": ["10.20.0.65/26"]}, "did you mean 10.20.0.64/26?"),
+        ({"aux_addresses": {"printer": "fd00::9%eth0"}}, "'fd00::9%eth0' is not an address"),
+    ):
+        assert_problem(second.put(f"/hosts/h2{path}", malformed), 422, said)
     assert_problem(second.put(f"/hosts/h1{path}", {}), 403, "'h2' only", "'h1'")
     assert_problem(second.delete(f"/hosts/h2{path}"), 403, "not made by host h2")
     assert_problem(first.delete("/hosts/h1/networks/acme/default"), 403, "not made by host h1")

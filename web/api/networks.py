@@ -148,7 +148,7 @@ def extended(tx: Transaction, name: str, body: SubnetCreate) -> Json:
 def remove_subnet(tenant: str, network: str, address: str, prefix: int, query: ChangeQuery) -> Answer | Response:
     """Remove a subnet of a network
 
-    Refused while an endpoint has an address of it.
+    Refused while an endpoint has an address of it, or declares one.
     """
     return removed(lambda tx: networks.remove_subnet(tx, f"{tenant}/{network}", f"{address}/{prefix}"), query)
 

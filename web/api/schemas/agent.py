@@ -141,6 +141,7 @@ class WantedHost(Contract):
     datapath_id: str
     address: Ip | None
     mtu: int = Field(description="MTU of the underlay.")
+    least_mtu: int = Field(description="The least of all hosts': what goes from host to host is no larger.")
 
 
 class Tunnel(Contract):
