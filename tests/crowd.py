@@ -17,6 +17,8 @@ from db.tables import Endpoint, Host, HostStatus, utcnow
 from tests.db import steps
 
 A_BATCH = 500
+BEGAN = utcnow() - timedelta(hours=8)
+"""Since when there has been traffic."""
 NAMES = ("acme", "globex", "initech", "umbrella", "hooli", "stark", "wayne", "tyrell", "cyberdyne", "soylent")
 APPS = ("web", "db", "cache", "queue")
 
@@ -56,8 +58,8 @@ def fill(engine: Engine, *, host_count: int, tenant_count: int, endpoint_count: 
 
 
 def _carry(session: Session, host: int, ends: Sequence[int], others: Sequence[int], now: datetime) -> None:
-    """Counters that have grown since the day began, for each endpoint and other host at a speed of its own."""
-    seconds = now.hour * 3600 + now.minute * 60 + now.second
+    """Counters that have grown since `BEGAN`, for each endpoint and other host at a speed of its own."""
+    seconds = int((now - BEGAN).total_seconds())
     counts = {}
     for end in ends:
         # Faster and slower in turn, and never backwards.

@@ -85,7 +85,7 @@ def stop(folder: Path) -> None:
         return
     os.kill(pid, signal.SIGINT)  # fast shutdown: connections are ended
     deadline = time.monotonic() + 60
-    while _pid(folder) == pid:
+    while _serves(folder, pid):  # it takes its file away before it ends
         if time.monotonic() > deadline:
             os.kill(pid, signal.SIGQUIT)
             return
@@ -104,10 +104,16 @@ def clean_up_after_killed_runs() -> None:
 def _pid(folder: Path) -> int | None:
     try:
         pid = int((folder / "data" / "postmaster.pid").read_text().splitlines()[0])
-        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError, IndexError):
         return None
-    return pid if str(folder / "data").encode() in arguments else None
+    return pid if _serves(folder, pid) else None
+
+
+def _serves(folder: Path, pid: int) -> bool:
+    try:
+        return str(folder / "data").encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
 
 
 def _as_nobody(folder: Path, program: str, *arguments: str) -> None:

@@ -90,16 +90,18 @@ def docker(tmp_path: Path, container: NewContainer) -> Iterator[tuple[dict[str, 
     """An engine that knows one container, `db1`, and says of it what Docker does."""
     one = container()
     process = subprocess.Popen(["ip", "netns", "exec", one.netns, "sleep", "600"])
-    told = [{"Id": "f" * 64, "Name": "/db1", "State": {"Pid": process.pid}}]
-    (tmp_path / "docker").write_text(
-        f"#!/bin/sh\n[ \"$3\" = db1 ] && echo '{json.dumps(told)}' && exit\n"
-        'echo "Error: No such container: $3" >&2; exit 1\n'
-    )
-    (tmp_path / "docker").chmod(0o755)
-    until(lambda: Path(f"/proc/{process.pid}/ns/net").stat().st_ino == Path(one.path).stat().st_ino, "it is there")
-    yield {"PATH": f"{tmp_path}:{os.environ['PATH']}"}, one
-    process.kill()
-    process.wait()
+    try:
+        told = [{"Id": "f" * 64, "Name": "/db1", "State": {"Pid": process.pid}}]
+        (tmp_path / "docker").write_text(
+            f"#!/bin/sh\n[ \"$3\" = db1 ] && echo '{json.dumps(told)}' && exit\n"
+            'echo "Error: No such container: $3" >&2; exit 1\n'
+        )
+        (tmp_path / "docker").chmod(0o755)
+        until(lambda: Path(f"/proc/{process.pid}/ns/net").stat().st_ino == Path(one.path).stat().st_ino, "it is there")
+        yield {"PATH": f"{tmp_path}:{os.environ['PATH']}"}, one
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_container_is_found_by_what_its_engine_calls_it(host: Host, docker: tuple[dict[str, str], Container]) -> None:

@@ -29,9 +29,9 @@ def interface(host: Host, port: str) -> Any:
     return shown["data"][0] if shown["data"] else None
 
 
-def reaches(one: Container, two: Container) -> bool:
+def reaches(one: Container, two: Container, seconds: int = 5) -> bool:
     there = next(line.split()[3] for line in two.ip("-4", "-o", "address", "show", "dev", "eth0").splitlines())
-    ping = ["ip", "netns", "exec", one.netns, "ping", "-c1", "-W5", there.split("/")[0]]
+    ping = ["ip", "netns", "exec", one.netns, "ping", "-c1", f"-W{seconds}", there.split("/")[0]]
     return subprocess.run(ping, capture_output=True).returncode == 0
 
 
@@ -40,7 +40,7 @@ def pair(container: NewContainer) -> tuple[Container, Container]:
     """Two containers that reach each other."""
     one, two = container(), container()
     one.add(), two.add()
-    assert reaches(one, two)
+    assert reaches(one, two, 30)
     return one, two
 
 
@@ -95,7 +95,7 @@ def test_what_people_added_stays(host: Host) -> None:
 
 def test_the_bridge_follows_its_controllers(host: Host) -> None:
     ovs = host.site.ovs
-    assert ovs.vsctl("get-controller", host.bridge).split() == [host.site.target]
+    until(lambda: ovs.vsctl("get-controller", host.bridge).split() == [host.site.target], "it has its controller")
     ovs.vsctl("set-controller", host.bridge, "tcp:127.0.0.1:1")
     until(lambda: ovs.vsctl("get-controller", host.bridge).split() == [host.site.target], "the target is right again")
     shown = ovs.vsctl("get", "controller", host.bridge, "connection_mode", "max_backoff", "inactivity_probe")
@@ -124,12 +124,12 @@ def test_a_restart_of_the_agent_touches_nothing(
     host.make_it_look()  # what is to be done is done before
     before, done = [interface(host, port) for port in sorted(host.ports())], steps()
     host.agent.stop(number)
-    assert reaches(*pair)
+    assert reaches(*pair, 30)
     host.start()
     until(lambda: host.report().get("agent", {}).get("pid") == host.agent.pid, "the new agent has reported")
     assert [interface(host, port) for port in sorted(host.ports())] == before
     assert steps() == done
-    assert reaches(*pair)
+    assert reaches(*pair, 30)
 
 
 def test_an_endpoint_deleted_by_people_is_unplugged(host: Host, container: NewContainer) -> None:
@@ -185,5 +185,5 @@ def test_the_api_learns_of_a_number_that_open_vswitch_withholds(host: Host, cont
     host.start()
     until(lambda: any(port in sentence for sentence in host.report().get("problems", [])), "it is reported")
     ovs.vsctl("del-port", host.bridge, "thief")
-    until(lambda: interface(host, port)[1] == number, "the port has its number")
+    until(lambda: (now := interface(host, port)) and now[1] == number, "the port has its number")
     until(lambda: not host.report()["problems"], "there is no problem any more")

@@ -17,7 +17,7 @@ from db.layout import Layout
 from db.tables import Host
 from tests.db import steps
 
-LATER = datetime.now(UTC) + timedelta(hours=1)
+LATER = datetime.now(UTC) + timedelta(days=1)
 
 
 @pytest.fixture

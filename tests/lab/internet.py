@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 
@@ -151,9 +152,10 @@ class Line:
         return self._line.recv(100).decode().partition(" ")[0]
 
     def falls_silent(self) -> bool:
-        """Whether there is no answer any more, but for one that was on its way: a switch's cache takes a moment."""
+        """Whether there is no answer any more, but for those of the first seconds: a switch's cache takes a moment."""
         self._line.settimeout(2.0)
-        for _ in range(5):
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
             try:
                 self.ask()
             except TimeoutError:

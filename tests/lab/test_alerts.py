@@ -55,7 +55,8 @@ def test_a_host_that_falls_silent(lab: Lab, world: World, says: Says) -> None:
     agent = lab.part("agent:h3")
     agent.stop(kill=True)
     try:
-        says(r"h3 is silent for \d+ s: 1 endpoint out of sight\.", "Look whether it is up and warren agent runs there")
+        silent = r"h3 is silent for \d+ (?:s|min): 1 endpoint out of sight\."
+        says(silent, "Look whether it is up and warren agent runs there")
     finally:
         agent.start()
     until(lambda: "h3 is silent" not in page(world))

@@ -198,6 +198,7 @@ def test_what_is_denied_is_told_with_all_names(pair: Pair, family: int, hosts: t
     def denied() -> list[Json]:
         return sorted(rest.items("/denials", {"tenant": tenant}), key=lambda denial: str(denial["protocol"]))
 
+    until(lambda: [(one["protocol"], one["count"]) for one in denied() if one["protocol"] == "udp"], [("udp", 3)])
     until(lambda: len(denied()), 3)
     icmp, tcp, udp = denied()
     for denial in (icmp, tcp, udp):
@@ -301,6 +302,7 @@ def test_what_the_egress_firewall_denied_is_counted_and_told(pair: Pair) -> None
         for _ in range(3):
             line.sendto(b"who?", ("198.18.200.7", 99))
     until(lambda: packets(pair, "default"), [0, 3])
+    until(lambda: [one["count"] for one in world.rest.items("/denials", {"tenant": tenant})], [3])
     (denial,) = world.rest.items("/denials", {"tenant": tenant})
     assert (denial["source"], denial["destination"]) == (f"{tenant}/{pair.web.name}", None)
     assert (denial["destination_address"], denial["protocol"], denial["port"]) == ("198.18.200.7", "udp", 99)

@@ -236,7 +236,7 @@ def test_an_address_that_another_tenant_has_too_is_not_taken_for_its_endpoint(wo
 
 def meddling(its: Scene, host: str, flow: str, port: int) -> dict[str, Any]:
     """What is said while somebody's flow is there: the controller may have removed it before it was seen."""
-    for _ in range(3):
+    for _ in range(10):
         with its.meddled(host, flow):
             said = its.ask(port)
         if said["agreement"] == "disagreement":

@@ -18,6 +18,7 @@ from lab.state import Placed
 from tests.lab.test_first_packet import ask
 from tests.lab.test_spoofing import ip
 from tests.lab.world import World
+from tests.ovs import wait_for
 
 RATE = 200
 
@@ -66,13 +67,25 @@ def test_no_packet_is_lost_and_no_flow_is_sent(lab: Lab, world: World, part: str
     with streams((one, two), (two, three), (three, one)) as results:
         lab.restart(part, kill=kill)
         connected(lab)
+        sent = resumed(lab, at) if part == "controller" else []
         time.sleep(1)
     assert all(answered > RATE for answered, _ in results), "the streams ran"
     assert [lost for _, lost in results] == [set(), set(), set()]
     said = log.read_bytes()[at:].decode()
-    counts = [int(n) for n in re.findall(r"flow-mods: (\d+)", said)]
-    assert counts == ([0, 0, 0] if part == "controller" else []), said
+    assert sent == [0, 0, 0] if part == "controller" else "flow-mods" not in said, said
     assert "repaired" not in said
+
+
+def resumed(lab: Lab, at: int) -> list[int]:
+    """How many flows and groups the controller sent to each bridge as it came back, by its log from there on. What the
+    API says of connections is what the one before has said."""
+
+    def counts() -> list[int]:
+        said = (lab.folder / "controller.log").read_bytes()[at:].decode()
+        return [int(number) for number in re.findall(r"flow-mods: (\d+)", said)]
+
+    wait_for(lambda: len(counts()) >= len(lab.hosts), "return of every bridge")
+    return counts()
 
 
 def connected(lab: Lab) -> None:
@@ -95,10 +108,10 @@ def test_changes_made_while_the_controller_is_down_converge_when_it_returns(lab:
     controller.daemon.stop(kill=True)
     new: list[Placed] = []
     try:
+        world.remove(go)
         # Attaching waits for its flows, so it ends only when the controller is back.
         attaching = threading.Thread(target=lambda: new.append(world.endpoint(network, "h3")))
         attaching.start()
-        world.remove(go)
         attaching.join(1)
         assert attaching.is_alive(), "nobody can have confirmed the flows"
     finally:
@@ -116,7 +129,7 @@ def test_traffic_returns_within_five_seconds_of_a_killed_vswitchd_without_touchi
     before = interface(one)
     took: list[float] = []
     while not took or min(took) > 5:  # a machine that is busy with something else may take longer at times
-        assert len(took) < 3, f"traffic was back after {took} s"
+        assert len(took) < 6, f"traffic was back after {took} s"
         lab.restart("ovs:h1", kill=True)
         back = time.monotonic()
         while ask(one, two, 0.1) is None:

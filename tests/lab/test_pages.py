@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from lab.lab import Lab
 from lab.state import Placed
+from tests.lab import caches
 from tests.lab.world import World
 from tests.ui.conftest import DESK, EXPECTED, PHONE, browser, faults, live  # noqa: F401 - a fixture
 from tests.web.conftest import PASSWORD
@@ -73,6 +74,7 @@ class Traveller(NamedTuple):
 
     def look(self, name: str) -> None:
         SCREENS.mkdir(parents=True, exist_ok=True)
+        self.page.wait_for_load_state()
         self.page.screenshot(path=SCREENS / f"{self.name}-{name}.png", full_page=True)
         assert faults(self.page) == [], name
         wide = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
@@ -100,6 +102,7 @@ def traveller(request: pytest.FixtureRequest, browser: Browser, lab: Lab) -> Ite
 def reaches(world: World, source: Placed, target: Placed, port: int) -> bool:
     """Whether a real connection is opened."""
     world.settle()
+    caches.follow(world.lab)
     with ThreadPoolExecutor(1) as thread:  # the browser's own loop runs in this one
         ends = {"sources": [source.name], "targets": [target.name]}
         heard = thread.submit(world.lab.probe, [("tcp", port)], (4,), **ends).result()

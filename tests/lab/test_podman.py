@@ -89,7 +89,7 @@ class Site:
         for host, container in reversed(self._containers):
             self.podman(host, "rm", "-f", "-t", "0", container)
         for tenant in self.tenants:
-            assert self.endpoints(tenant) == []
+            until(lambda tenant=tenant: not self.endpoints(tenant), "their endpoints are gone")
             for network in list(self.rest.items("/networks", {"tenant": tenant})):
                 self.rest.delete(f"/networks/{network['name']}")
             self.rest.delete(f"/tenants/{tenant}")
@@ -222,7 +222,7 @@ def test_many_containers_at_once_have_addresses_of_their_own(site: Site) -> None
         found = list(pool.map(lambda n: site.run(hosts[n], f"many{n}", tenant, command="sleep 1000"), range(16)))
         assert len(set(found)) == 16
         list(pool.map(lambda n: site.remove(hosts[n], f"many{n}"), range(16)))
-    assert site.endpoints(tenant) == []
+    until(lambda: not site.endpoints(tenant), "all are gone")
     for host in site.lab.hosts:
         assert "wrn" not in netns.run("ip", "-n", host.netns, "-o", "link", "show", "type", "veth")
 

@@ -18,12 +18,13 @@ from lab import netns
 from lab.host import conf_dir, plugin
 from lab.lab import Lab
 from lab.state import Placed
+from tests.lab import caches
 from tests.lab.internet import FAR, ROUTER, ROUTER6, Internet, Line, asked, asked_udp, rules, serving
 from tests.lab.outside import pings
 from tests.lab.rules import apply, policy
 from tests.lab.sctp import asked_sctp, serving_sctp
 from tests.lab.test_gateway import overlapping, ports
-from tests.lab.world import World
+from tests.lab.world import SECONDS, World
 from tests.ovs import wait_for
 
 SERVED = 8001
@@ -33,7 +34,7 @@ SERVED = 8001
 def publish(world: World, placed: Placed, host_port: int, port: int, **more: Any) -> dict[str, Any]:
     """Open when this returns."""
     body = {"endpoint": f"{placed.tenant}/{placed.name}", "host_port": host_port, "port": port, **more}
-    made = dict(world.rest.post("/publications", body, params={"wait": 20}, timeout=30).body)
+    made = dict(world.rest.post("/publications", body, params={"wait": SECONDS}, timeout=2 * SECONDS).body)
     assert made["live"]["state"] == "applied", made["live"]
     assert placed.host in {one["host"] for one in made["live"]["hosts"]}
     return made
@@ -61,7 +62,7 @@ def test_a_published_port_is_reached_with_the_clients_address_and_unpublished_ag
         (listed,) = [o for o in world.rest.items("/publications", {"tenant": one.tenant}) if o["id"] == made["id"]]
         assert (listed["host"], listed["host_port"], listed["port"]) == ("h1", 18080, SERVED)
         own = f"/publications/{one.tenant}/{one.name}/{made['id']}"
-        gone = world.rest.delete(own, params={"wait": 20}, timeout=30).body
+        gone = world.rest.delete(own, params={"wait": SECONDS}, timeout=2 * SECONDS).body
         assert gone["state"] == "applied"
         assert asked(there.netns, h1.address, 18080, seconds=0.5) is None
         assert asked_udp(there.netns, h1.address, 18080) == ROUTER
@@ -129,7 +130,7 @@ def test_what_only_the_agent_finds_out_makes_a_change_failed(lab: Lab, world: Wo
 
     def asked_for(host_port: int, **more: Any) -> dict[str, Any]:
         body = {"endpoint": name, "host_port": host_port, "port": SERVED, **more}
-        return dict(world.rest.post("/publications", body, params={"wait": 20}, timeout=30).body)
+        return dict(world.rest.post("/publications", body, params={"wait": SECONDS}, timeout=2 * SECONDS).body)
 
     def problems() -> list[str]:
         return [p for o in world.rest.items("/publications", {"tenant": one.tenant}) for p in o["problems"]]
@@ -147,11 +148,11 @@ def test_what_only_the_agent_finds_out_makes_a_change_failed(lab: Lab, world: Wo
             assert (pending["state"], pending["hosts"][0]["state"]) == ("pending", "pending")
         finally:
             os.kill(agent.pid, signal.SIGCONT)
-        said = world.rest.get(f"/revisions/{revision}", params={"wait": 20}, timeout=30).body
+        said = world.rest.get(f"/revisions/{revision}", params={"wait": SECONDS}, timeout=2 * SECONDS).body
         assert said["state"] == "failed" and "listens at tcp/18011" in said["hosts"][0]["error"], said
         assert "tcp . 18011" not in rules(h1.netns)
         assert any("listens at tcp/18011" in problem for problem in problems())
-    wait_for(lambda: not problems(), "the port to open once the program has ended", 30)
+    wait_for(lambda: not problems(), "the port to open once the program has ended")
     netns.batch(h1.netns, [f"addr add {second}/24 dev br-phy"])
     try:
         wait_for(lambda: second in lab.rest.get("/hosts/h1").body["agent"]["addresses"], "the report of it")
@@ -214,6 +215,7 @@ def test_sctp_comes_in_and_its_answer_gets_out(lab: Lab, world: World, there: In
         assert asked_sctp(there.netns, h2.address, 18080, seconds=0.5) is None and len(heard) == count
         block = {"from": [{"ipBlock": {"cidr": "203.0.113.0/24"}}], "ports": [{"port": SERVED, "protocol": "SCTP"}]}
         apply(world, policy(one.tenant, ingress=[block]))
+        caches.follow(lab)
         assert asked_sctp(there.netns, h1.address, 18080, 41_000, seconds=0.5) is None and len(heard) == count
 
 
@@ -247,23 +249,27 @@ def test_policies_judge_whom_a_published_port_leads_to_and_by_the_clients_addres
     beside = world.endpoint(network, "h1", labels={"app": "client"})
     h1 = lab.host("h1")
 
-    def heard() -> list[bool]:
+    def are_heard(*expected: bool) -> bool:
+        """Outside, the host itself and who is beside: whoever ought to be has time for it."""
+        caches.follow(lab)
         spaces = (there.netns, h1.netns, beside.netns)
-        return [asked(space, h1.address, 18080, seconds=3) is not None for space in spaces]
+        seconds = (30 if ought else 3 for ought in expected)
+        said = [asked(space, h1.address, 18080, its) for space, its in zip(spaces, seconds, strict=True)]
+        return [address is not None for address in said] == list(expected)
 
     with serving(one.netns, SERVED):
         publish(world, one, 18080, SERVED)
-        assert heard() == [True, True, True]
+        assert are_heard(True, True, True)
         with closing(Line(there.netns, h1.address, 18080)) as line:
             assert line.ask() == ROUTER
             apply(world, policy(one.tenant, ingress=[{"from": [{"podSelector": {"matchLabels": {"app": "client"}}}]}]))
             assert line.falls_silent()
-        assert heard() == [False, False, True], "who comes from beside is known"
+        assert are_heard(False, False, True), "who comes from beside is known"
         block = {"from": [{"ipBlock": {"cidr": f"{ROUTER}/32"}}], "ports": [{"port": SERVED}]}
         apply(world, policy(one.tenant, ingress=[block]))
-        assert heard() == [True, False, False], "by the endpoint's port, not the host's"
+        assert are_heard(True, False, False), "by the endpoint's port, not the host's"
         apply(world, policy(one.tenant, ingress=[{"from": [{"ipBlock": {"cidr": "240.119.0.1/32"}}]}]))
-        assert heard() == [False, True, False], "the host by its own address there"
+        assert are_heard(False, True, False), "the host by its own address there"
 
 
 def test_the_host_reaches_its_endpoints_and_they_reach_it(lab: Lab, world: World, there: Internet) -> None:

@@ -11,6 +11,7 @@ import pytest
 from lab import responder
 from lab.lab import Lab
 from lab.state import Placed
+from tests.lab import caches
 from tests.lab.asking import disagreements, fresh
 from tests.lab.rules import apply, called, delete
 from tests.lab.standing import join, make_global, peer, set_mode
@@ -151,3 +152,4 @@ def replace(world: World, old: list[Document], new: list[Document]) -> None:
     for document in old:
         if called(document) not in kept:
             delete(world, document)
+    caches.follow(world.lab)

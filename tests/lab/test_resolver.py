@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import socket
 import time
@@ -24,6 +25,7 @@ from lab import netns
 from lab.lab import Lab
 from lab.names import FABRIC_ADDRESS, fabric_netns
 from lab.state import Placed
+from ovs_agent.confirm import PEERS_AWAY
 from tests.lab.dns import Server, Zone, server
 from tests.lab.world import SECONDS, World
 
@@ -96,6 +98,14 @@ def test_an_endpoint_of_another_host_has_a_name(scene: Scene, family: int, tcp: 
         assert message.answer[0].ttl <= 1
 
 
+def test_in_a_network_of_several_subnets_each_gateway_answers_its_own(scene: Scene) -> None:
+    wide = scene.world.network(scene.red, "wide", "10.63.0.0/24", "10.64.0.0/24", private=True)
+    for subnet in ("63", "64"):
+        one = scene.world.endpoint(wide, "h1", addresses=[f"10.{subnet}.0.9"])
+        assert one.result is not None and one.result["dns"]["nameservers"] == [gateway(4, subnet)]
+        assert found(ask(one, one.name, subnet=subnet)) == {ip(one)}
+
+
 def test_the_c_library_of_a_container_finds_names_by_its_resolv_conf(scene: Scene) -> None:
     text = scene.here.result["dns"] if scene.here.result else {}
     assert text["nameservers"] == ["10.61.0.1", "fd00:61::1"]
@@ -152,14 +162,33 @@ def test_a_name_is_right_in_the_moment_an_attach_returns_and_gone_in_the_moment_
     """Each round the name is on another host and another address, and is asked for everywhere at once."""
     askers = [scene.here, scene.there, scene.world.endpoint(scene.web, "h3")]
     name = f"turn-{secrets.token_hex(3)}"
-    for turn in range(12):
+    if late(scene.lab):
+        time.sleep(PEERS_AWAY)  # for so long nobody waits for others
+    turn = tries = 0
+    while turn < 12:
+        tries += 1
+        assert tries < 24, "resolvers are late too often"
+        before = late(scene.lab)
         placed = scene.world.endpoint(scene.web, f"h{turn % 3 + 1}", name)
-        for asker in askers:
-            assert found(ask(asker, name)) == {ip(placed)}, f"turn {turn}, asked from {asker.host}"
-        assert found(ask(placed, scene.there.name)) == {ip(scene.there)}, "the new one is answered as soon"
+        if late(scene.lab) == before:
+            for asker in askers:
+                assert found(ask(asker, name)) == {ip(placed)}, f"turn {turn}, asked from {asker.host}"
+            assert found(ask(placed, scene.there.name)) == {ip(scene.there)}, "the new one is answered as soon"
         scene.world.remove(placed)
-        for asker in askers:
-            assert ask(asker, name).rcode() == NXDOMAIN, f"turn {turn}, asked from {asker.host}"
+        if late(scene.lab) == before:
+            for asker in askers:
+                assert ask(asker, name).rcode() == NXDOMAIN, f"turn {turn}, asked from {asker.host}"
+            turn += 1
+        else:
+            time.sleep(PEERS_AWAY)
+
+
+def late(lab: Lab) -> int:
+    """How often hosts have said that another's resolver had not heard in time: a slow one holds nobody up."""
+    said = ((host.folder / "agent.log").read_text(errors="replace") for host in lab.hosts)
+    return sum(
+        len(re.findall(r"names of revision \d+ are (?:not known yet|known cannot be seen)", one)) for one in said
+    )
 
 
 def test_many_of_one_alias_are_shuffled_and_a_long_answer_comes_by_tcp(scene: Scene) -> None:
@@ -219,9 +248,9 @@ def awaits(condition: Any, seconds: float = 90) -> None:
 
 # -- names of others ------------------------------------------------------------------------------------------------
 
-WWW = "www.example.org"
+WWW = "www.example.net"
 ZONE: Zone = {
-    (WWW, "A"): [(WWW, 60, "A", "203.0.113.7")],
+    (WWW, "A"): [(WWW, 60, "A", "203.0.113.27")],
     ("long.example.org", "A"): [("long.example.org", 60, "A", f"203.0.113.{n}") for n in range(100, 160)],
     ("short.example.org", "A"): [("short.example.org", 1, "A", "203.0.113.8")],
 }
@@ -258,8 +287,8 @@ def test_others_names_are_asked_for_once_and_own_ones_never(scene: Scene) -> Non
     zone = Counting(ZONE)
     with upstream(scene.lab, zone):
         for family in (4, 6):
-            message = ask(scene.here, "WWW.example.org", family=family)
-            assert found(message) == {"203.0.113.7"} and not message.flags & AA
+            message = ask(scene.here, "WWW.example.net", family=family)
+            assert found(message) == {"203.0.113.27"} and not message.flags & AA
         assert zone.asked == [WWW]
         long = ask(scene.here, "long.example.org")
         assert long.flags & TC and len(found(ask(scene.here, "long.example.org", tcp=True))) == 60
@@ -320,8 +349,8 @@ def test_what_the_resolver_passes_on_counts_for_policies_and_own_names_do_not(sc
     known(scene.lab, made.body["revision"])
     with upstream(scene.lab, dict(ZONE)):
         assert found(ask(scene.here, "evil.web")) == {"203.0.113.66"}
-        assert found(ask(scene.here, WWW)) == {"203.0.113.7"}
-        awaits(lambda: "203.0.113.7" in told(world))
+        assert found(ask(scene.here, WWW)) == {"203.0.113.27"}
+        awaits(lambda: "203.0.113.27" in told(world))
         assert "203.0.113.66" not in told(world), "a tenant could allow itself whatever it likes"
 
 

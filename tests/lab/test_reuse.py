@@ -11,6 +11,7 @@ def test_an_address_freed_by_one_tenant_and_given_to_another_is_reachable_only_b
     red, blue = world.tenant("red"), world.tenant("blue")
     first = world.network(red, "net", "10.49.0.0/24")
     old, red_friend = world.endpoint(first, "h1", addresses=["10.49.0.50"]), world.endpoint(first, "h2")
+    world.settle()
     assert ask(red_friend, old) == old.name.encode()
     world.remove(old)
     second = world.network(blue, "net", "10.49.0.0/24", private=True)

@@ -212,7 +212,7 @@ def test_a_network_changes_its_transport_while_it_is_used(lab: Lab, world: World
             with netns.inside(its.one.netns):
                 far = its.far.addresses[0].partition("/")[0]
                 stream = subprocess.Popen(
-                    ["ping", "-i", "0.01", "-c", "300", far],
+                    ["ping", "-i", "0.02", "-c", "300", far],
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     text=True,
@@ -225,7 +225,7 @@ def test_a_network_changes_its_transport_while_it_is_used(lab: Lab, world: World
             finally:
                 stream.kill()
             received = int(said.partition(" received")[0].rpartition(" ")[2])
-            print(f"to {transport}: {300 - received} of 300 lost, 10 ms apart")
+            print(f"to {transport}: {300 - received} of 300 lost, 20 ms apart")
             assert received > 200, f"a short interruption at most: {said[-200:]}"
             list(nic.waiting())
             assert seen(outer(nic, its), transport) == its.vni

@@ -13,6 +13,7 @@ from lab.endpoint import Wanted
 from lab.lab import Lab
 from lab.probe import Answer
 from lab.state import Placed
+from tests.lab import caches
 
 SECONDS = 50.0
 """In which every change is live: a minute is the most that the API waits."""
@@ -63,8 +64,10 @@ class World:
         change.wait(self.rest, self.rest.get("/revisions", params={"limit": 1}).body["revision"], SECONDS)
 
     def probe(self, *placed: Placed, **more: Any) -> list[Answer]:
-        """Everybody of `placed` (all of this world if none) asks everybody else of them, once all is settled."""
+        """Everybody of `placed` (all of this world if none) asks everybody else of them, once all is settled, also in
+        the switches' caches."""
         self.settle()
+        caches.follow(self.lab)
         names = [one.name for one in placed] or list(self._endpoints)
         return self.lab.probe(sources=names, targets=names, **more)
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from lab import server
+from tests.ports import own_port
 
 
 def port_of(one: socket.socket) -> int:
@@ -14,8 +15,7 @@ def port_of(one: socket.socket) -> int:
 
 
 def test_labs_that_start_at_once_get_a_port_each_and_one_of_them_the_wanted() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        wanted = port_of(free)
+    wanted = own_port()
     with ExitStack() as stack, ThreadPoolExecutor(8) as pool:
         held = [stack.enter_context(one) for one in pool.map(lambda _: server.listen(wanted), range(8))]
         ports = [port_of(one) for one in held]

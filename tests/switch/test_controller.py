@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,6 +23,7 @@ from db.changes import transaction
 from db.engine import create_engine, reading
 from db.tables import HostStatus
 from tests.ovs import Ovs
+from tests.ports import own_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,14 +33,6 @@ def until(condition: Callable[[], object], what: str, seconds: float = 90) -> No
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
         time.sleep(0.01)
-
-
-def own_port() -> int:
-    """Below those that the kernel gives to whoever asks for none: it stays free while the controller is away."""
-    for port in random.sample(range(20_000, 32_000), 100):
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise AssertionError("no port is free")
 
 
 class Site:
@@ -73,7 +63,8 @@ class Site:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "client", "controller", "--insecure-tcp", "--db", self.url, "--name", "c1"),
+                    *("setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "client", "controller", "--insecure-tcp"),
+                    *("--db", self.url, "--name", "c1"),
                     *("--listen", f"127.0.0.1:{self.port}", "--audit-seconds", "1"),
                 ],
                 cwd=ROOT,

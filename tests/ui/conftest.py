@@ -6,7 +6,8 @@ its content security policy too, fails the test. `faults(page)` is what axe-core
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,7 +65,7 @@ def browser() -> Iterator[Browser]:
     """No longer than that: Playwright keeps an event loop in this thread, where tests of others run theirs."""
     assert CHROMIUM.exists(), "install Debian's `chromium`: the pages are tested in a real browser"
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS), timeout=2 * SOON_MILLISECONDS)
         yield opened
         opened.close()
 
@@ -98,6 +99,14 @@ def log_in(page: Page, user: str = "admin", password: str = PASSWORD) -> None:
     page.get_by_label("User").fill(user)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Log in").click()
+    page.wait_for_load_state()  # scripts come last: a click before that is nobody's
+
+
+def until(page: Page, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SOON_MILLISECONDS / 1000
+    while not condition():
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(20)
 
 
 def live(page: Page) -> None:
@@ -111,6 +120,7 @@ def _axe() -> str:
 
 def faults(page: Page) -> list[str]:
     """What axe-core finds serious or critical on the page as it is shown now, one line each."""
+    page.wait_for_load_state()  # with its styles
     page.evaluate(_axe())  # in the page's world, but not by a script element: its policy forbids those
     found: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [

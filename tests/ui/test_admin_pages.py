@@ -142,7 +142,7 @@ def test_users_groups_and_roles(two: Site, boss: Visitor) -> None:
     assert "at least 8" in faults(short)["password"] and 'short"' not in short.text
     assert "team" in boss.open("/groups/team/members/ada/remove")
     boss.send("/groups/team/members/ada/remove", 303)
-    assert "lose what only the group may" not in boss.open("/groups/team/delete")
+    assert "lose the roles that only the group gives" not in boss.open("/groups/team/delete")
     boss.send("/groups/team/delete", 303)
     boss.send("/users/ada/delete", 303)
     assert two.admin.get("/users/ada").status_code == 404

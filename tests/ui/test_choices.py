@@ -37,10 +37,12 @@ def test_one_tenant_is_chosen_at_the_top_and_stays_chosen_in_lists(filled: Stage
     expect(page).to_have_url(f"{filled.server.url}/networks?tenant=globex")
     expect(chooser).to_have_value("globex")
     page.locator("#network-globex-in-web a").first.click()
+    page.wait_for_load_state()  # without the script it would lead to the list
     expect(chooser).to_have_value("globex")
     chooser.fill("initech")
     chooser.press("Enter")
     expect(page).to_have_url(f"{filled.server.url}/tenants/initech")
+    page.wait_for_load_state()
     chooser.fill("")
     chooser.press("Enter")
     expect(page).to_have_url(f"{filled.server.url}/tenants?q=")

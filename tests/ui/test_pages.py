@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Route, expect
 
-from tests.ui.conftest import PHONE, Stage, attach, enrolled, live, log_in, report
+from tests.ui.conftest import PHONE, Stage, attach, enrolled, live, log_in, report, until
 
 
 def test_a_wrong_password_says_so_and_the_right_one_opens_the_overview(stage: Stage) -> None:
@@ -33,8 +33,9 @@ def test_a_refresh_that_finds_the_session_ended_does_not_lead_back_from_logging_
     live(page)
     held: list[Route] = []
     page.route("**/logout", lambda route: held.append(route))
-    page.evaluate("setTimeout(() => document.body.dispatchEvent(new Event('refresh')), 1000)")
+    page.evaluate("setInterval(() => document.body.dispatchEvent(new Event('refresh')), 200)")
     page.get_by_role("button", name="Log out").click(no_wait_after=True)
+    until(page, lambda: bool(held))
     page.context.request.post(f"{stage.server.url}/logout", headers={"Origin": stage.server.url})
     page.wait_for_timeout(2000)
     assert page.url == f"{stage.server.url}/tenants"
@@ -166,8 +167,7 @@ def test_it_can_be_used_with_the_keyboard_alone(stage: Stage) -> None:
         stage.admin.post("/tenants", {"name": name})
     log_in(page)
     live(page)
-    page.keyboard.press("g")
-    page.keyboard.press("t")
+    page.keyboard.type("gt")  # at one go: the first is forgotten after a second
     expect(page).to_have_url(f"{stage.server.url}/tenants")
     live(page)
     page.keyboard.press("ArrowDown")

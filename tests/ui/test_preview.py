@@ -33,6 +33,7 @@ def test_what_differs_is_hatched_and_said(stage: Stage, size: dict[str, int], th
     page.goto("/new/policy")
     page.get_by_label("Documents").fill(LOCK)
     page.get_by_role("button", name="Show what changes").click()
+    page.wait_for_load_state()  # with its styles
     table = page.get_by_role("region", name="Who reaches whom, before and after")
     # More than twelve endpoints: those of the same labels are one.
     cell = table.locator(".cell.differs", has_text="acme app=db to acme app=web: before allowed, then partly")

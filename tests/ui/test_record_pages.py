@@ -302,8 +302,7 @@ def test_names_and_ports_in_a_browser(stage: Stage) -> None:
     attach(enrolled(stage, "h1", "198.18.0.11"), "h1", "acme/default", "web1")
     log_in(page)
     live(page)
-    page.keyboard.press("g")
-    page.keyboard.press("d")
+    page.keyboard.type("gd")
     expect(page).to_have_url(f"{stage.server.url}/records")
     expect(page.locator(".empty")).to_contain_text("No records yet")
     assert faults(page) == []
@@ -345,5 +344,6 @@ def test_names_and_ports_in_a_browser(stage: Stage) -> None:
     page.get_by_role("link", name="Unpublish").click()
     expect(page.locator(".breaks")).to_contain_text("end at once")
     page.get_by_role("button", name="Unpublish").click()
+    expect(page).to_have_url(re.compile("/changes/"))
     page.goto("/publications")
     expect(page.locator(".empty")).to_contain_text("No port is published yet")

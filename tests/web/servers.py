@@ -92,6 +92,9 @@ def serving(url: str, folder: Path, *more: str) -> Iterator[Server]:
     try:
         yield server
     finally:
-        if server.process.poll() is None:
-            server.stop()
-        server.listener.close()
+        try:
+            if server.process.poll() is None:
+                server.stop()
+        finally:
+            server.process.kill()
+            server.listener.close()

@@ -94,7 +94,7 @@ REFUSALS = {
         422,
         "2020-01-01",
         "past",
-        "a time to come",
+        "a later time",
     ),
     "a token that ends at no moment": Refusal(
         "POST", "/tokens", {"name": "x", "expires_at": "2099-01-01T00:00:00"}, 422, "2099-01-01", "time zone", "Z"

@@ -48,6 +48,11 @@ def agents(any_site: Site) -> tuple[Caller, Caller]:
     return first, second
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "PATIENCE", SOON_SECONDS)  # the agents here are threads of many
+
+
 def delivered(site: Site, endpoint: str = "acme/db1") -> Json:
     port = site.admin.get(f"/endpoints/{endpoint}").get_json()["ofport"]
     return {"table": Stage.OUTPUT, "cookie": hex(Kind.BASE << 48), "outputs": [port]}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.web.conftest import Caller, Json, Site
-from tests.web.test_waiting import Progress, attach, confirm, waiting
+from tests.web.test_waiting import SOON_SECONDS, Progress, attach, confirm, waiting
 
 NAME = "kubernetes.io/metadata.name"
 
@@ -136,11 +136,11 @@ def test_the_answer_names_each_host_concerned_and_what_it_says(tenants: Site) ->
 def test_who_waits_hears_when_every_host_concerned_has_confirmed(tenants: Site, pool: ThreadPoolExecutor) -> None:
     confirm(tenants, tenants.revision(), h1=Progress(), h2=Progress())
     before = tenants.revision()
-    asked = waiting(tenants, pool, lambda: tenants.admin.post("/tenants/acme/peer?wait=20", {"with": "beta"}))
+    asked = waiting(tenants, pool, lambda: tenants.admin.post("/tenants/acme/peer?wait=58", {"with": "beta"}))
     assert tenants.revision() == before + 1
     confirm(tenants, before + 1, h1=Progress(wanted=before + 1))
     confirm(tenants, before + 1, h1=Progress(wanted=before + 1, confirmed=before + 1))
-    reply = ok(asked.result(10))
+    reply = ok(asked.result(SOON_SECONDS))
     assert (reply["state"], reply["hosts"]) == ("applied", [{"host": "h1", "state": "applied", "error": ""}])
 
 

@@ -15,7 +15,7 @@ from controller.model import Direction
 from db import counters, denials, policies
 from db.engine import writing
 from tests.web.conftest import Json, Site
-from tests.web.test_waiting import Progress, attach, confirm, waiting
+from tests.web.test_waiting import SOON_SECONDS, Progress, attach, confirm, waiting
 from web.api.schemas.policy import EXAMPLE
 
 ADMIN: Json = {
@@ -184,10 +184,10 @@ def test_who_waits_hears_when_the_hosts_concerned_have_confirmed(tenants: Site, 
     confirm(tenants, tenants.revision(), h1=Progress(), h2=Progress())
     before = tenants.revision()
     body = {"documents": [EXAMPLE]}
-    asked = waiting(tenants, pool, lambda: tenants.admin.post("/policies?wait=20", body))
+    asked = waiting(tenants, pool, lambda: tenants.admin.post("/policies?wait=58", body))
     confirm(tenants, before + 1, h1=Progress(wanted=before + 1))
     confirm(tenants, before + 1, h1=Progress(wanted=before + 1, confirmed=before + 1))
-    reply = ok(asked.result(10))
+    reply = ok(asked.result(SOON_SECONDS))
     assert (reply["state"], reply["hosts"]) == ("applied", [{"host": "h1", "state": "applied", "error": ""}])
 
 

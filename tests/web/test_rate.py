@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,8 +46,9 @@ def test_it_does_not_grow_without_end() -> None:
 
 
 @pytest.fixture
-def slow(people: Site) -> Site:
-    """A second in which one asker may send one request, in a burst of five."""
+def slow(people: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """Each may send one request in a hundred seconds, and the clock stands."""
+    monkeypatch.setattr("web.auth.access.time", SimpleNamespace(monotonic=lambda: 1000.0))
     app = create_app(str(people.engine.url), rates=Rates(asker=0.01, stranger=0.01))
     return people._replace(
         app=app,

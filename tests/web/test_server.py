@@ -17,7 +17,7 @@ import urllib3
 from db.engine import create_engine
 from tests.agent.site import until
 from tests.web.conftest import bootstrap
-from tests.web.servers import COMMAND, Server, gone, serving
+from tests.web.servers import COMMAND, START_SECONDS, Server, gone, serving
 from web.main import without_delay
 
 SOON_SECONDS = 40.0
@@ -38,10 +38,10 @@ def server(sqlite_url: str, tmp_path: Path, tokens: tuple[str, str]) -> Iterator
 
 
 def asked(server: Server) -> int:
-    """Connections that the server has read all of (proc_net_tcp(5): established, nothing in the queue)."""
-    port = f":{server.listener.getsockname()[1]:04X}"
-    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines())
-    return sum(line[1].endswith(port) and line[3] == "01" and line[4].endswith(":00000000") for line in lines)
+    """Connections of which something has come to the server, which has read all of it (ss(8))."""
+    own = ("state", "established", "sport", "=", f":{server.listener.getsockname()[1]}")
+    said = subprocess.run(["ss", "-tniHO", *own], check=True, capture_output=True, text=True).stdout
+    return sum(line.split()[0] == "0" and "bytes_received:" in line for line in said.splitlines())
 
 
 def test_it_ends_at_once_though_many_wait(server: Server, tokens: tuple[str, str]) -> None:
@@ -75,7 +75,8 @@ def test_a_request_that_comes_while_it_restarts_is_answered(server: Server, toke
     """The socket belongs to who started the server; what arrives meanwhile waits there."""
     server.stop()
     answers: list[int] = []
-    asking = threading.Thread(target=lambda: answers.append(server.rest(tokens[0]).get("/whoami").status))
+    rest = server.rest(tokens[0])
+    asking = threading.Thread(target=lambda: answers.append(rest.get("/whoami", timeout=2 * START_SECONDS).status))
     asking.start()
     server.restart()
     asking.join(SOON_SECONDS)

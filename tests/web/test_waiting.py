@@ -305,8 +305,8 @@ def test_a_reader_who_comes_back_misses_nothing(any_site: Site) -> None:
 
 
 def test_a_reader_from_before_the_log_is_told_to_look_at_everything(any_site: Site) -> None:
-    any_site.admin.made("/tenants", {"name": "acme"})
-    revision = any_site.state().live.seen().revision
+    revision = any_site.admin.made("/tenants", {"name": "acme"})["revision"]
+    until(lambda: any_site.state().live.seen().revision == revision)
     stream = any_site.viewer.get("/events", headers={"Last-Event-ID": "0"}, buffered=False)
     event = next(events(stream))
     assert (event.name, event.id) == ("reset", str(revision))

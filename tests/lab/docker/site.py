@@ -11,7 +11,7 @@ from client.rest import Problem
 from lab import docker, image
 from lab.lab import Lab
 from lab.names import LabError
-from tests.lab.waiting import BOUND, SOON
+from tests.lab.waiting import BOUND, SOON, until
 
 WARREN = ("--driver", "warren", "--ipam-driver", "warren")
 
@@ -79,7 +79,7 @@ class Site:
         for host, network in self._networks:
             self.docker(host, "network", "rm", network)
         for tenant in self.tenants:
-            assert self.endpoints(tenant) == []
+            until(lambda tenant=tenant: not self.endpoints(tenant), "their endpoints are gone")
             for network in list(self.rest.items("/networks", {"tenant": tenant})):
                 self.rest.delete(f"/networks/{network['name']}")
             try:

@@ -12,6 +12,7 @@ from lab import host as hosts
 from lab.names import HostName
 from tests.lab.docker.site import Site
 from tests.lab.waiting import NEVER, until
+from tests.lab.world import SECONDS
 
 WEB = ("httpd", "-f", "-h", "/www")
 
@@ -56,7 +57,7 @@ def test_published_ports_lead_to_containers_as_long_as_they_are_there(site: Site
     assert "Port tcp/18080 of host h1 is published for" in site.fails("h1", *taken)
     site.remove("h1", "server")
     assert not site.hears("h2", "client", f"{address}:18080", NEVER)
-    assert not list(site.rest.items("/publications", {"tenant": tenant}))
+    until(lambda: not list(site.rest.items("/publications", {"tenant": tenant})), "they went with it")
     site.run("h1", "server", "open", "-p", "18080:80")
     assert site.hears("h2", "client", f"{address}:18080")
 
@@ -102,7 +103,7 @@ def test_limits_of_a_container_hold_as_soon_as_it_runs(site: Site) -> None:
 
     until(lambda: "rate 8Mbit" in limit(), "the limit")
     changed = {"quota": {"bandwidth": 4_000_000}}
-    live = site.rest.patch(f"/tenants/{tenant}", changed, params={"wait": 20}, timeout=30).body["live"]
+    live = site.rest.patch(f"/tenants/{tenant}", changed, params={"wait": SECONDS}, timeout=2 * SECONDS).body["live"]
     assert (live["state"], [one["host"] for one in live["hosts"]]) == ("applied", ["h1"])
     assert "rate 4Mbit" in limit(), "when the answer comes"
 
@@ -130,12 +131,12 @@ def test_two_hundred_containers_eight_at_a_time(site: Site) -> None:
         list(pool.map(start_and_stop, range(60)))  # caches and pools grow to what eight at a time need
         before = [needs(host) for host in site.lab.hosts]
         list(pool.map(start_and_stop, range(60, 200)))
+    until(lambda: not site.endpoints(tenant), "all are gone")
     for host, (memory, files) in zip(site.lab.hosts, before, strict=True):
         assert needs(host)[0] - memory < 6 * 1024
         until(lambda host=host, files=files: needs(host)[1] <= files + 4, f"files of {host.name}'s agent are closed")
         assert "wrn" not in netns.run("ip", "-n", host.netns, "-o", "link", "show", "type", "veth")
         assert not list((host.folder / "agent" / "docker" / "endpoints").iterdir())
-    assert site.endpoints(tenant) == []
 
 
 def needs(host: HostName) -> tuple[int, int]:
