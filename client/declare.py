@@ -42,7 +42,7 @@ def apply(context: Context, files: tuple[str, ...], tenant: str | None, prune: b
 
     wished = declared.wanted(manifests.located(files, tenant))
     there = declared.present(context.rest, {one.kind for one in wished})
-    found = steps.steps(wished, there, prune)
+    found = steps.steps(wished, declared.alike(there, wished), prune)
     if context.dry_run:
         _try(context, found)
         return

@@ -51,6 +51,19 @@ SPEC = {
     "RoleBinding": {key: key for key in ("role", "user", "group", "tenant")},
 }
 """The fields of `spec` by kind, and what the API calls them."""
+_SHAPES: Mapping[type, tuple[str, frozenset[str]]] = {
+    str: ("text", frozenset({"network", "expiresAt", "role", "user", "group", "tenant", "name", "namespace"})),
+    list: (
+        "a list",
+        frozenset({"subnets", "gateways", "ipRanges", "excludes", "blockSizes", "addresses", "defaultDeny"})
+        | {"tenants", "joined", "global", "members"},
+    ),
+    dict: ("a mapping", frozenset({"quota", "auxAddresses", "tunnelPorts", "labels"})),
+}
+"""What fields are that are looked into before the API sees them."""
+_NAMES = frozenset({"tenants", "global", "members"})
+_UNSAID = (_SHAPES[list][1] | _SHAPES[dict][1]) - {"tenants", "joined", "global"}
+"""What is not named where nothing stands behind it."""
 
 
 class Object(NamedTuple):
@@ -80,18 +93,19 @@ def wanted(documents: Iterable[Found]) -> list[Object]:
 
 def _object(document: Json) -> Object:
     kind, metadata, spec = document.get("kind"), document.get("metadata") or {}, document.get("spec") or {}
+    if not isinstance(kind, str | None):
+        raise click.ClickException(f"kind is {kind!r}; write text.")
     if not isinstance(metadata, dict) or not isinstance(spec, dict):
         raise click.ClickException(f"metadata and spec of {kind} are mappings; write fields and values.")
     if document.get("apiVersion") != API:
         name = "/".join(str(metadata[key]) for key in ("namespace", "name") if metadata.get(key))
         return Object(POLICY, name, document)
-    if not isinstance(metadata.get("labels", {}), dict):
-        raise click.ClickException(f"metadata.labels of {kind} is a mapping; write keys and values.")
     if kind not in SPEC:
         raise click.ClickException(f"{API} has no kind {kind!r}; there are {', '.join(SPEC)}.")
     unknown = sorted(set(spec) - set(SPEC[kind])) + sorted(set(metadata) - {"name", "namespace", "labels"})
     if unknown:
         raise click.ClickException(f"{kind} has no field '{unknown[0]}'; there are {', '.join(SPEC[kind]) or 'none'}.")
+    spec = _shaped(kind, metadata, spec)
     fields = {SPEC[kind][key]: value for key, value in spec.items()}
     if kind == CLUSTER:
         return Object(kind, "", _standings(fields))
@@ -108,9 +122,22 @@ def _object(document: Json) -> Object:
     place = [metadata["namespace"]] if within else []
     place += [fields.pop("network")] if fields.get("network") else []
     name = "/".join((*place, metadata["name"]))
-    if "labels" in metadata:
+    if metadata.get("labels") is not None:
         fields["labels"] = {key: value for key, value in metadata["labels"].items() if key != NAME_LABEL}
     return Object(kind, name, fields)
+
+
+def _shaped(kind: str, metadata: Json, spec: Json) -> Json:
+    """What `spec` names, when what is looked into is as it should be."""
+    for key, value in {**metadata, **spec}.items():
+        for shape, (words, keys) in _SHAPES.items():
+            if key in keys and not isinstance(value, shape | None):
+                raise click.ClickException(f"{key} of {kind} is {value!r}; write {words}.")
+        lists = value if key == "joined" else [value] if key in _NAMES else []
+        for names in lists or ():
+            if not isinstance(names, list | None) or not all(isinstance(name, str) for name in names or ()):
+                raise click.ClickException(f"{key} of {kind} is {value!r}; write names.")
+    return {key: value for key, value in spec.items() if value is not None or key not in _UNSAID}
 
 
 def _standings(fields: Json) -> Json:
@@ -147,6 +174,13 @@ def present(rest: Rest, kinds: Iterable[str]) -> Iterator[Object]:
         if kind in kinds:
             # By name and not by age: files are compared, and kept with their history.
             yield from sorted(_READERS[kind](rest), key=lambda one: (one.name, what(one)))
+
+
+def alike(there: Iterable[Object], wished: Iterable[Object]) -> Iterator[Object]:
+    """What files may be about: of policies only those of their kinds, as others have files of their own."""
+    policies = [one for one in wished if one.kind == POLICY]
+    names, kinds = {one.name for one in policies}, {one.fields.get("kind") for one in policies}
+    return (one for one in there if one.kind != POLICY or one.name in names or one.fields["kind"] in kinds)
 
 
 def _tenants(rest: Rest) -> Iterator[Object]:

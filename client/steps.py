@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -49,22 +50,29 @@ def steps(wished: Iterable[Object], there: Iterable[Object], prune: bool) -> lis
     has = {(one.kind, one.name): one for one in there}
     asked = sorted(wished, key=lambda one: (ORDER.index(one.kind), one.name))
     names = {(one.kind, one.name) for one in asked}
-    # A new tenant brings a network of this name along, which would have a subnet that another one shall have.
+    # A new tenant brings a network of this name along, which would have a subnet that another one shall have; or which
+    # nobody named, and so would go the next time.
+    pruned = prune and any(one.kind == "Network" for one in asked)
     asked = [
         one._replace(fields={**one.fields, "default_network": False})
-        if one.kind == "Tenant" and ("Network", f"{one.name}/default") in names
+        if one.kind == "Tenant"
+        and (("Network", f"{one.name}/default") in names or (pruned and not one.fields.get("default_network")))
         else one
         for one in asked
     ]
     found = [step._replace(place=one.place) for one in asked if (step := _step(one, has.get((one.kind, one.name))))]
     if prune:
+        names |= {("Network", f"{one.name}/default") for one in asked if one.fields.get("default_network")}
         gone = [one for key, one in has.items() if key not in names and one.kind != CLUSTER]
         # A tenant takes along what is in it.
         tenants = {one.name for one in gone if one.kind == "Tenant"}
         gone = [one for one in gone if not _within(one, tenants)]
-        # Who parts from others first is at another version then.
+        # Who parts from others first is at another version then, as are the networks.
         moved = {path.split("/")[2] for step in found for _, path, *_ in step.requests if path.startswith("/tenants/")}
-        gone = [one._replace(version=None) if one.kind == "Tenant" and one.name in moved else one for one in gone]
+        gone = [
+            one._replace(version=None) if one.kind in ("Tenant", "Network") and _owner(one) in moved else one
+            for one in gone
+        ]
         found += [_removal(one) for one in sorted(gone, key=lambda one: (-ORDER.index(one.kind), one.name))]
     return found
 
@@ -74,7 +82,11 @@ def _within(one: Object, tenants: set[str]) -> bool:
         return not tenants.isdisjoint(one.fields["tenants"])
     if one.kind == "RoleBinding":
         return one.fields.get("tenant") in tenants
-    return "/" in one.name and one.name.partition("/")[0] in tenants
+    return "/" in one.name and _owner(one) in tenants
+
+
+def _owner(one: Object) -> str:
+    return one.name.partition("/")[0]
 
 
 def _step(one: Object, there: Object | None) -> Step | None:
@@ -157,7 +169,9 @@ def _agree(field: str, asked: Any, has: Any) -> bool:
     if field == "members":
         return set(asked) == set(has)
     if field == "expires_at" and asked and has:
-        return datetime.fromisoformat(asked) == datetime.fromisoformat(has)
+        with suppress(ValueError):  # what is no moment is the API's to refuse
+            return datetime.fromisoformat(asked) == datetime.fromisoformat(has)
+        return False
     if field in ("subnets", "ip_ranges", "excludes", "addresses", "cidr"):
         asked, has = ([one] if isinstance(one, str) else one for one in (asked, has))
         return _all(asked) == _all(has)

@@ -122,9 +122,13 @@ def grant(
         raise Invalid("a role is given to a user or to a group", "name one of them", "user")
     row = _there(session, user, group, tenant)
     if row is None:
+        # Who gives the same at the same moment comes before or after: of roles in the cluster two would be kept.
+        subject = (User, user, "user") if user is not None else (Group, group, "group")
+        whom = _named(session, *subject, lock=True)
+        row = _there(session, user, group, tenant)
+    if row is None:
         row = RoleBinding(role=role, created_at=tx.now)
-        row.user = _named(session, User, user, "user") if user is not None else None
-        row.group = _named(session, Group, group, "group") if group is not None else None
+        row.user, row.group = (whom, None) if user is not None else (None, whom)
         row.tenant = _named(session, Tenant, tenant, "tenant") if tenant is not None else None
         session.add(row)
         session.flush()
@@ -184,6 +188,9 @@ def admins(session: Session) -> set[int]:
 @contextmanager
 def keeping_an_admin(tx: Transaction) -> Iterator[None]:
     """Refuses a change after which nobody would administer the cluster any more."""
+    # Of two who would each leave the other one, the second looks when the first is done.
+    turn = select(RoleBinding.id).where(RoleBinding.tenant_id.is_(None), RoleBinding.role == ADMIN)
+    tx.session.execute(turn.order_by(RoleBinding.id).with_for_update())
     before = admins(tx.session)
     yield
     tx.session.flush()
@@ -213,8 +220,9 @@ def _there(session: Session, user: str | None, group: str | None, tenant: str | 
     return found
 
 
-def _named(session: Session, table, name: str, noun: str):  # type: ignore[no-untyped-def]
-    row = session.execute(select(table).where(table.name == name)).scalar_one_or_none()
+def _named(session: Session, table, name: str, noun: str, lock: bool = False):  # type: ignore[no-untyped-def]
+    query = select(table).where(table.name == name)
+    row = session.execute(query.with_for_update() if lock else query).scalar_one_or_none()
     if row is None:
         raise NotFound(f"there is no {noun} {name}", f"create it with `warren {noun} create {name}`", noun)
     return row

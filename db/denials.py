@@ -9,14 +9,14 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, String, cast, delete, false, or_, select
+from sqlalchemy import ColumnElement, String, and_, cast, delete, false, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from controller.calc.decision import Decision
 from db.rows import insert_on
-from db.tables import Denial
+from db.tables import Denial, Tenant
 
 KEPT = 5000
 
@@ -57,13 +57,15 @@ def find(
 ) -> Sequence[Denial]:
     """Newest first. Of a tenant or endpoint at either end, and of a policy by its qualified name.
 
-    `seen`: only those between endpoints of these tenants, or between one of theirs and what is no endpoint.
+    `seen`: only those between endpoints of these tenants, or between one of theirs and what is no endpoint, since there
+    are tenants of that name.
     """
     query = select(Denial).where(Denial.action == action)
     if seen is not None:
+        since = session.execute(select(Tenant.name, Tenant.created_at).where(Tenant.name.in_(seen))).all()
         for end in (Denial.source, Denial.destination):
-            query = query.where(or_(end == "", _in_one(end, seen)))
-        query = query.where(_at_an_end(lambda end: _in_one(end, seen)))
+            query = query.where(or_(end == "", _in_one(end, since)))
+        query = query.where(_at_an_end(lambda end: _in_one(end, since)))
     if tenant is not None:
         query = query.where(_at_an_end(lambda end: end.startswith(f"{tenant}/", autoescape=True)))
     if endpoint is not None:
@@ -75,8 +77,9 @@ def find(
     return session.execute(query.order_by(*order).limit(limit)).scalars().all()
 
 
-def _in_one(end: InstrumentedAttribute[str], tenants: Collection[str]) -> ColumnElement[bool]:
-    return or_(false(), *(end.startswith(f"{tenant}/", autoescape=True) for tenant in tenants))
+def _in_one(end: InstrumentedAttribute[str], since: Sequence[Any]) -> ColumnElement[bool]:
+    theirs = (and_(end.startswith(f"{name}/", autoescape=True), Denial.last_at >= at) for name, at in since)
+    return or_(false(), *theirs)
 
 
 def _at_an_end(is_it: Callable[[InstrumentedAttribute[str]], ColumnElement[bool]]) -> ColumnElement[bool]:

@@ -159,6 +159,10 @@ def update(
 
 
 def delete(tx: Transaction, name: str, *, version: int | None = None) -> None:
+    tenant, short = qualified(name, "endpoint", "endpoint")
+    # Nobody gives it another version between the look at it and its end.
+    turn = select(Endpoint.id).join(Endpoint.tenant).where(Tenant.name == tenant, Endpoint.name == short)
+    tx.session.execute(turn.with_for_update(of=Endpoint))
     endpoint = get(tx.session, name)
     check_version(endpoint, version, f"endpoint {name}")
     attachments.remove(tx, endpoint.id)

@@ -38,7 +38,8 @@ class Conflict(DomainError):
 
 
 class CollidesElsewhere(Conflict):
-    """It collides with another tenant's object. `discreet` is the problem for those who may not know of that tenant."""
+    """It collides with another tenant's object, or with a host. `discreet` is the problem for those who may not know of
+    that."""
 
     def __init__(self, problem: str, remedy: str, field: str, discreet: str) -> None:
         super().__init__(problem, remedy, field)

@@ -21,6 +21,8 @@ MESH = select(func.max(Publication.mesh)).where(Publication.endpoint_id == Endpo
 PUBLISHED = select(Publication.id).where(Publication.endpoint_id == Endpoint.id).correlate(Endpoint).exists()
 """In a query for endpoints: whether any host publishes the endpoint."""
 ANY = {"0.0.0.0": 4, "::": 6}
+ELSEWHERE = "another host"
+"""What is said of a host to who may not know which others there are."""
 
 
 class Taken(NamedTuple):
@@ -80,16 +82,23 @@ def check(taken: Taken, protocol: str, ports: range, endpoint: Endpoint, lead: s
     for other in taken.published:
         if both := _first(ports, other.host_ports):
             where = "every host" if other.mesh else f"host {other.endpoint.host.name}"
-            problem = f"{lead}port {protocol}/{both} of {where} is published for"
+            problem = f"{lead}port {protocol}/{both} of {where} is published for {other.endpoint.qualified_name}"
             remedy = remedy or "choose another port, or another address of the host"
-            whose = other.endpoint.qualified_name
             if other.tenant_id == endpoint.tenant_id:
-                raise Conflict(f"{problem} {whose}", remedy, "host_port")
-            raise CollidesElsewhere(f"{problem} {whose}", remedy, "host_port", f"{problem} another tenant")
+                raise Conflict(problem, remedy, "host_port")
+            seen = where if other.mesh or other.endpoint.host_id == endpoint.host_id else ELSEWHERE
+            discreet = f"{lead}port {protocol}/{both} of {seen} is published for another tenant"
+            raise CollidesElsewhere(problem, remedy, "host_port", discreet)
     for where, port in sorted(taken.listening):
         if port in ports:
-            problem = f"{lead}port {protocol}/{port} of host {where} is in use: a program of the host listens"
-            raise Conflict(problem, remedy or "choose another port, or end that program", "host_port")
+            problem, discreet = (
+                f"{lead}port {protocol}/{port} of {host} is in use: a program of the host listens"
+                for host in (f"host {where}", ELSEWHERE)
+            )
+            remedy = remedy or "choose another port, or end that program"
+            if where == endpoint.host.name:
+                raise Conflict(problem, remedy, "host_port")
+            raise CollidesElsewhere(problem, remedy, "host_port", discreet)
     if both := _first(taken.tunnels, ports):
         problem = f"{lead}port {protocol}/{both} of every host is for tunnels, whose packets an endpoint would get"
         raise Conflict(problem, remedy or "choose another port", "host_port")
@@ -105,9 +114,12 @@ def check_address(session: Session, host: Host, host_ip: str, lead: str = "", re
     # All of 127.0.0.0/8 is every host's, and agents tell no link-local addresses.
     if has is None or host_ip in has or address.is_loopback or address.is_link_local:
         return
-    said = f"it has {shortened(has)}" if has else "it has told none"
+    problem, discreet = (
+        f"{lead}host {host.name} has no address {host_ip}: it has {which if has else 'told none'}"
+        for which in (shortened(has), "others")
+    )
     remedy = remedy or "publish by one of these, or give the host that address first"
-    raise Conflict(f"{lead}host {host.name} has no address {host_ip}: {said}", remedy, "host_ip")
+    raise CollidesElsewhere(problem, remedy, "host_ip", discreet)
 
 
 def move(tx: Transaction, endpoint: Endpoint, host: Host) -> None:

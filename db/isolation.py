@@ -19,8 +19,8 @@ from db.changes import Transaction
 from db.collisions import Place
 from db.errors import Conflict, Invalid, NotFound
 from db.rows import check_version
-from db.settings import CLUSTER_ID, FLAT, ISOLATION, MULTITENANT, Isolation, isolation
-from db.tables import Network, Peering, Setting, Subnet, Tenant
+from db.settings import CLUSTER_ID, FLAT, MULTITENANT, Isolation, isolation, set_isolation
+from db.tables import Network, Peering, Subnet, Tenant
 from db.zones import GLOBAL
 
 SYSTEM = "system"
@@ -130,10 +130,8 @@ def set_mode(tx: Transaction, mode: str, *, version: int | None = None) -> Isola
         return now
     if mode == FLAT and (pair := collisions.between_private_and_routable(tx.session)):
         raise Conflict(f"the cluster cannot be flat: {pair.sentence}", pair.remedy, "isolation")
-    new = Isolation(mode, now.version + 1)
-    tx.session.execute(update(Setting).where(Setting.name == ISOLATION).values(value=new._asdict()))
     tx.record("cluster", CLUSTER_ID, "update")
-    return new
+    return set_isolation(tx.session, mode)
 
 
 def standing(session: Session, tenant: Tenant) -> Standing:

@@ -44,12 +44,16 @@ class Given(NamedTuple):
         return ".".join(("documents", str(self.number), *path))
 
 
-def apply(tx: Transaction, documents: Sequence[Any]) -> list[Policy]:
-    """Creates or replaces a policy for each document; one that is there already as it is stays untouched."""
+def apply(tx: Transaction, documents: Sequence[Any], *, version: int | None = None) -> list[Policy]:
+    """Creates or replaces a policy for each document; one that is there already as it is stays untouched. `version`:
+    only in place of that one."""
     given = [_given(number, document) for number, document in enumerate(documents)]
     _refuse_doubles(given)
     tenants = _locked(tx, given)
     there = _there(tx.session, given, tenants)
+    for one in given:
+        if before := there[one.draft.tenant].rows.get(one.draft.name):
+            check_version(before, version, f"policy {before.qualified_name}")
     rows = [_put(tx, one, tenants[one.draft.tenant], there[one.draft.tenant]) for one in given]
     _refuse_second_firewall(tx.session, given, rows)
     _refuse_crowded_priority(tx.session, given)

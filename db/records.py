@@ -45,7 +45,7 @@ def settings(session: Session) -> Dns:
 
 
 def set_domain(tx: Transaction, domain: str, *, version: int | None = None) -> Dns:
-    now = settings(tx.session)
+    now = Dns(**tx.session.execute(_SETTINGS.with_for_update()).scalar_one())
     check_version(now, version, "the DNS settings")
     text = domain.rstrip(".").lower()
     if len(text) > LONGEST_DOMAIN or not _DOMAIN.fullmatch(text):

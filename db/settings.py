@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from db.tables import Setting
@@ -18,7 +18,7 @@ CLUSTER_ID = 1
 class Isolation(NamedTuple):
     """What holds between tenants that neither share a zone nor peer: `multitenant` keeps them apart, `flat` does not.
 
-    `version` grows with each change.
+    `version` grows with each change, also of what else holds for all tenants.
     """
 
     mode: str
@@ -30,6 +30,13 @@ _ISOLATION = select(Setting.value).where(Setting.name == ISOLATION)
 
 def isolation(session: Session) -> Isolation:
     return Isolation(**session.execute(_ISOLATION).scalar_one())
+
+
+def set_isolation(session: Session, mode: str) -> Isolation:
+    """The next version, with this mode."""
+    new = Isolation(mode, isolation(session).version + 1)
+    session.execute(update(Setting).where(Setting.name == ISOLATION).values(value=new._asdict()))
+    return new
 
 
 def is_flat(session: Session) -> bool:

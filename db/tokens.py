@@ -79,6 +79,7 @@ class Bearer(NamedTuple):
     host_id: int | None
     host: str | None
     user_id: int | None
+    expires_at: datetime | None
     grants: bindings.Grants
 
 
@@ -113,7 +114,7 @@ def bearer(connection: Connection, text: str, now: datetime) -> Bearer:
     else:
         granted = bindings.gathered((row.bound_role, row.bound_id, row.bound_to) for row in rows)
         grants = bindings.capped(granted, token.role, tenant)
-    return Bearer(token.id, token.name, token.role, token.host_id, token.host, token.user_id, grants)
+    return Bearer(token.id, token.name, token.role, token.host_id, token.host, token.user_id, token.expires_at, grants)
 
 
 def verify(session: Session, text: str, now: datetime) -> Token:

@@ -15,7 +15,7 @@ from controller.transport.tunnel import Tunnel
 from db import segments
 from db.changes import Transaction
 from db.errors import Conflict, Invalid
-from db.settings import CLUSTER_ID
+from db.settings import CLUSTER_ID, isolation, set_isolation
 from db.tables import Endpoint, Host, Network, Publication, Setting
 
 TUNNEL_PORTS = "tunnel_ports"
@@ -84,7 +84,8 @@ def udp_ports(session: Session) -> dict[str, int]:
 
 
 def set_udp_ports(tx: Transaction, wanted: Mapping[str, int]) -> dict[str, int]:
-    """Moves tunnels to other UDP ports, on all hosts; what is under way meanwhile is lost."""
+    """Moves tunnels to other UDP ports, on all hosts; what is under way meanwhile is lost. What holds for all tenants
+    has another version then."""
     now = udp_ports(tx.session)
     for name, port in wanted.items():
         if name not in now:
@@ -97,6 +98,7 @@ def set_udp_ports(tx: Transaction, wanted: Mapping[str, int]) -> dict[str, int]:
     if then != now:
         _refuse_published(tx.session, set(then.values()) - set(now.values()))
         tx.session.execute(update(Setting).where(Setting.name == TUNNEL_PORTS).values(value=then))
+        set_isolation(tx.session, isolation(tx.session).mode)
         tx.record("cluster", CLUSTER_ID, "update")
         tell_agents(tx)
     return then

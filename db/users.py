@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
+from argon2.low_level import Type, hash_secret_raw
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -73,6 +75,12 @@ def authenticate(session: Session, name: str, password: str) -> User | None:
     return user if user and user.password else None
 
 
+def has_still(tx: Transaction, user: User) -> bool:
+    """Whether the user is there with the same password, which nobody changes before the transaction ends."""
+    same = select(User.id).where(User.id == user.id, User.password == user.password)
+    return tx.session.execute(same.with_for_update(read=True)).scalar() is not None
+
+
 def set_password(tx: Transaction, user: User, password: str) -> None:
     """Whoever is logged in with the old one is not any more."""
     user.password = hashed(password)
@@ -95,6 +103,12 @@ def hashed(password: str) -> str:
     if len(password) < LEAST_PASSWORD:
         raise Invalid("the password is too short", f"use at least {LEAST_PASSWORD} characters", "password")
     return hasher.hash(password)
+
+
+def digest(password: str, salt: str) -> str:
+    """The same for the same two, and as slow as `hashed`."""
+    cost = hasher.time_cost, hasher.memory_cost, hasher.parallelism, 32, Type.ID
+    return hash_secret_raw(password.encode(), hashlib.sha256(salt.encode()).digest(), *cost).hex()
 
 
 @cache

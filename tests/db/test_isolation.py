@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from controller.model import Change, Cluster, Peering
-from db import attachments, isolation, networks, settings, tenants
+from db import attachments, isolation, networks, settings, tenants, transport
 from db.changes import Transaction, changes_since, rehearsal
 from db.engine import reading
 from db.errors import Busy, Conflict, DomainError, Invalid, NotFound, StaleVersion
@@ -274,6 +274,17 @@ def test_the_mode_is_one_object_with_a_version(three: Engine) -> None:
     with reading(three) as session:
         assert settings.isolation(session) == ("flat", 2)
         assert load(session, [("cluster", 1)]) == [Change("cluster", 1, Cluster(1, flat=True))]
+
+
+def test_other_ports_of_tunnels_are_another_version_of_what_holds_for_all(three: Engine) -> None:
+    do(three, transport.set_udp_ports, {"vxlan": 8472})
+    with reading(three) as session:
+        assert settings.isolation(session) == ("multitenant", 2)
+    with pytest.raises(StaleVersion):
+        do(three, isolation.set_mode, "multitenant", version=1)
+    do(three, transport.set_udp_ports, {"vxlan": 8472})
+    with reading(three) as session:
+        assert settings.isolation(session).version == 2, "nothing changed"
 
 
 # -- labels --

@@ -85,6 +85,14 @@ def test_the_order_is_what_it_says(crowded: Crowd) -> None:
     assert crowded.admin.get("/endpoints?sort=mac").status_code == 422
 
 
+@pytest.mark.parametrize("noun", ["tenants", "networks", "hosts", "endpoints", "records", "publications"])
+def test_who_filters_a_list_keeps_its_order(crowded: Crowd, noun: str) -> None:
+    kept = '<input type="hidden" name="sort" value="-created">'
+    page = crowded.admin.get(f"/{noun}?sort=-created").text
+    assert kept in page.partition('<form id="filter"' if noun not in ("records", "publications") else "filter")[2]
+    assert 'name="sort"' not in crowded.admin.get(f"/{noun}").text
+
+
 def test_filters_read_as_a_sentence_and_each_can_be_left_out(crowded: Crowd) -> None:
     crowd.report(crowded.site.engine, down=2)  # of a host that is silent for half a minute no state is known
     path = "/endpoints?tenant=acme&label=app%3Dweb&state=up&q=web"

@@ -117,6 +117,28 @@ def test_a_lost_connection_is_visible_at_once_and_heals_by_itself(stage: Stage) 
     expect(page.locator("#tenant-acme")).to_be_visible()
 
 
+OBSERVE = """window.said = 0;
+new MutationObserver((all) => { window.said += all.filter((one) => !one.target.closest("[aria-hidden]")).length; })
+  .observe(document.getElementById("connection"), {childList: true, subtree: true});"""
+
+
+def test_a_screen_reader_is_told_of_the_connection_when_it_is_another(stage: Stage) -> None:
+    """And neither with each event that comes, nor of the age of a page that hears nothing."""
+    page = stage.page
+    log_in(page)
+    page.goto("/tenants")
+    live(page)
+    page.evaluate(OBSERVE)
+    for name in ("acme", "beta"):
+        stage.admin.post("/tenants", {"name": name})
+        expect(page.locator(f"#tenant-{name}")).to_be_visible()
+    assert page.evaluate("window.said") == 0
+    for _ in range(3):
+        page.evaluate("document.dispatchEvent(new Event('htmx:sse:error'))")
+    expect(page.locator("#connection")).to_have_text(re.compile("no connection *as of [0-9]+ s ago"))
+    assert page.evaluate("window.said") == 1
+
+
 def test_a_page_whose_object_is_deleted_says_so(stage: Stage) -> None:
     page = stage.page
     stage.admin.post("/tenants", {"name": "acme"})

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.web.conftest import PREFIX, Caller, Site, site_on
+from tests.web.conftest import PASSWORD, PREFIX, Caller, Site, site_on
 
 NAME_64 = "a" * 64
 
@@ -356,3 +356,36 @@ def test_so_is_one_of_what_is_to_go(any_site: Site, path: str) -> None:
     assert agent.put("/hosts/h1/attachments/c1/eth0", wish).status_code == 201
     for number in (2**31, 2**62, 10**30):
         assert_problem(any_site.admin.delete(path.format(number)), 404)
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_moment_that_is_none_in_utc_is_refused(any_site: Site, moment: str) -> None:
+    any_site.admin.made("/tenants", {"name": "acme"})
+    for field in ("since", "until"):
+        assert_problem(any_site.admin.get(f"/audit?{field}={moment}"), 422, field, "years 1 to 9999")
+    moment = moment.replace("%2B", "+")
+    for path in ("/tokens", "/networks/acme/default/reservations"):
+        answer = any_site.admin.post(path, {"name": "x", "expires_at": moment})
+        assert_problem(answer, 422, "expires_at", "years 1 to 9999")
+
+
+def test_a_number_longer_than_any_is_no_fault_of_ours(people: Site) -> None:
+    browser, long = people.browser(), "1" * 5000
+    browser.post("/login", data={"user": "admin", "password": PASSWORD})
+    people.admin.made("/tenants", {"name": "acme"})
+    assert browser.get("/tenants", headers={"Warren-Told": long}).status_code == 200
+    answer = browser.post("/tenants/removed", data={"name": "acme", "version": long})
+    assert answer.status_code == 422 and "select again" in answer.text
+
+
+def test_what_only_looks_like_a_number_is_no_fault_of_ours(people: Site) -> None:
+    browser = people.browser()
+    browser.post("/login", data={"user": "admin", "password": PASSWORD})
+    for path, status in (
+        ("/trace?source=acme/a&destination=acme/b&port=--5", 422),
+        ("/policies/matrix?protocol=tcp&port=00000165537", 422),
+        ("/policies/matrix?protocol=tcp&port=00443", 200),
+    ):
+        assert browser.get(path).status_code == status, path
+    answer = browser.post("/new/tenant", data={"name": "acme", "quota_networks": "--5"})
+    assert answer.status_code == 422 and "quota" in answer.text

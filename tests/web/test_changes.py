@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 
 import pytest
+from sqlalchemy import select
 
-from tests.web.conftest import Caller, Site
+from db.engine import reading
+from db.tables import KeptReply
+from tests.web.conftest import PREFIX, Caller, Site
 
 
 def test_a_new_tenant_has_a_network_of_its_own(any_site: Site) -> None:
@@ -198,6 +203,20 @@ def test_a_secret_is_shown_once_even_to_who_asks_twice(any_site: Site) -> None:
     again = any_site.admin.post("/hosts", {"name": "h1"}, headers=key).get_json()
     assert first["enrol_token"].startswith("wrn_")
     assert again == first | {"enrol_token": None}
+
+
+def test_a_password_is_not_kept_in_what_is_quick_to_guess_by(any_site: Site) -> None:
+    key, body = {"Idempotency-Key": "3f2a"}, {"name": "ada", "password": "correct horse"}
+    assert any_site.admin.post("/users", body, headers=key).status_code == 201
+    with reading(any_site.engine) as session:
+        (kept,) = session.execute(select(KeptReply.fingerprint)).scalars()
+    assert kept != sha256(f"POST {PREFIX}/users\n{json.dumps(body, sort_keys=True)}".encode()).hexdigest()
+    again = any_site.admin.post("/users", body, headers=key)
+    assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
+    assert any_site.admin.post("/users", body | {"password": "another horse"}, headers=key).status_code == 422
+    plain = {"name": "bob", "password": None}
+    for _ in range(2):
+        assert any_site.admin.post("/users", plain, headers={"Idempotency-Key": "bob"}).status_code == 201
 
 
 def test_the_same_request_sent_at_the_same_time_is_done_once(any_site: Site) -> None:

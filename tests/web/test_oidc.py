@@ -116,6 +116,19 @@ def test_a_person_is_known_by_number_and_nobody_takes_anothers_name(there: Site,
     assert "not a DNS label" in come_back(there.browser(), provider).text
 
 
+def test_what_a_log_in_changes_is_told_as_who_that_is_here(there: Site, provider: IdProvider) -> None:
+    """And not as the provider calls the person now, which may be another's name."""
+    with transaction(there.engine) as tx:
+        users.create(tx, "root", PASSWORD, role="admin")
+        groups.create(tx, "shop")
+    come_back(there.browser(), provider)
+    provider.person |= {"preferred_username": "root", "groups": ["shop"]}
+    come_back(there.browser(), provider)
+    (joined,) = there.admin.get("/audit?noun=group").get_json()["items"]
+    assert joined["after"]["members"] == ["ada"]
+    assert joined["actor"] == {"kind": "user", "name": "ada"}
+
+
 def test_an_answer_works_once_and_in_the_browser_that_asked(there: Site, provider: IdProvider) -> None:
     browser, thief = there.browser(), there.browser()
     back = provider.authorize(begin(browser))

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import click
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -239,6 +240,91 @@ def test_what_changes_is_changed_and_what_is_not_named_goes(rest: Rest) -> None:
     there = declared.present(rest, {"Record"})  # type: ignore[arg-type]
     assert [str(step) for step in steps.steps(kept, there, prune=True)] == [
         *("+ Record acme/other", "- Record acme/mail"),
+    ]
+
+
+def pruned(rest: Rest, documents: list[Json]) -> list[str]:
+    """What was done for these files, and to what is of their kinds."""
+    wished = declared.wanted(found_in(documents))
+    there = declared.alike(declared.present(rest, {one.kind for one in wished}), wished)  # type: ignore[arg-type]
+    found = steps.steps(wished, there, prune=True)
+    for step in found:
+        for method, path, body, version in step.requests:
+            rest.request(method, path, body, {"If-Match": f'"{version}"'} if version is not None else {})
+    return [str(step).splitlines()[0] for step in found]
+
+
+def test_what_was_just_made_is_not_removed_the_next_time(rest: Rest) -> None:
+    web = of("Network", "web", "acme", subnets=["10.20.0.0/24"])
+    files = [of("Tenant", "acme"), of("Tenant", "beta", defaultNetwork=True), web]
+    assert pruned(rest, files) == ["+ Tenant acme", "+ Tenant beta", "+ Network acme/web"]
+    assert {one["name"] for one in rest.items("/networks")} == {"acme/web", "beta/default"}
+    assert pruned(rest, files) == []
+
+
+def test_a_network_goes_in_the_same_turn_in_which_its_tenant_parts_from_others(rest: Rest) -> None:
+    networks = [of("Network", name, "acme", subnets=[f"10.2{n}.0.0/24"]) for n, name in enumerate(("web", "db"))]
+    tenants = [of("Tenant", name) for name in ("acme", "beta")]
+    pruned(rest, [*tenants, *networks, of("Cluster", joined=[["acme", "beta"]])])
+    done = pruned(rest, [*tenants, networks[0], of("Cluster", joined=[])])
+    assert done == ["~ Cluster", "- Network acme/db"]
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (of("Group", "netops", members=5), "members of Group is 5; write a list"),
+        (of("Group", "netops", members=[5]), "members of Group is [5]; write names"),
+        (of("Peering", tenants=5), "tenants of Peering is 5; write a list"),
+        (of("Peering", tenants=[1, "a"]), "write names"),
+        (of("Cluster", joined=[5]), "joined of Cluster is [5]; write names"),
+        (of("Cluster", joined=[[1, 2]]), "write names"),
+        (of("Cluster", **{"global": {}, "tunnelPorts": [1]}), "global of Cluster is {}; write a list"),
+        (of("Cluster", tunnelPorts=[1]), "tunnelPorts of Cluster is [1]; write a mapping"),
+        (of("Tenant", "acme", quota=[1]), "quota of Tenant is [1]; write a mapping"),
+        (of("Network", "web", "acme", subnets=5), "subnets of Network is 5; write a list"),
+        (of("Network", "web", 5), "namespace of Network is 5; write text"),
+        (of("Reservation", "db1", "acme", network=5), "network of Reservation is 5; write text"),
+        (of("Reservation", "db1", "acme", network="web", expiresAt=5), "expiresAt of Reservation is 5; write text"),
+        (of("RoleBinding", role="viewer", user="ada", tenant=5), "tenant of RoleBinding is 5; write text"),
+        ({"apiVersion": declared.API, "kind": ["Tenant"]}, "kind is ['Tenant']; write text"),
+        ({**of("Tenant", "acme"), "metadata": {"name": "acme", "labels": [1]}}, "labels of Tenant is [1]; write a map"),
+    ],
+)
+def test_a_value_of_another_shape_is_refused_with_its_place(document: Json, said: str) -> None:
+    with pytest.raises(click.ClickException, match=r"all\.yaml, line 0: ") as refused:
+        declared.wanted(found_in([document]))
+    assert said in refused.value.message
+
+
+def test_what_is_there_is_compared_with_what_the_api_will_refuse_or_leave(rest: Rest) -> None:
+    files = [of("Tenant", "acme"), of("Network", "web", "acme", subnets=["10.20.0.0/24"])]
+    kept = of("Reservation", "db1", "acme", network="web", addresses=["10.20.0.50"], expiresAt="2099-01-01T12:00:00Z")
+    applied(rest, [*files, kept])
+    unsaid = [of("Tenant", "acme", quota=None, defaultDeny=None), of("Cluster", tunnelPorts=None)]
+    unsaid.append(of("Network", "web", "acme", subnets=None, excludes=None))
+    assert applied(rest, unsaid) == 0
+    kept["spec"]["expiresAt"] = "tomorrow"
+    wished = declared.wanted(found_in([kept]))
+    (step,) = steps.steps(wished, declared.present(rest, {"Reservation"}), prune=False)  # type: ignore[arg-type]
+    assert rest.call(*step.requests[-1][:3]).status_code == 422
+
+
+def test_policies_of_a_kind_that_is_in_no_file_stay(rest: Rest) -> None:
+    all_tenants: Json = {"tier": "Admin", "priority": 1, "subject": {"namespaces": {}}}
+    guard = {"apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy"}
+    guard |= {"metadata": {"name": "guard"}, "spec": all_tenants}
+    one, other = (
+        {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": {"podSelector": {}}}
+        | {"metadata": {"name": name, "namespace": "acme"}}
+        for name in ("one", "other")
+    )
+    applied(rest, [of("Tenant", "acme"), guard, one, other])
+    assert pruned(rest, [one]) == ["- NetworkPolicy acme/other"]
+    assert pruned(rest, [one, guard]) == []
+    assert pruned(rest, [guard]) == []
+    assert pruned(rest, [one | {"metadata": {"name": "new", "namespace": "acme"}}]) == [
+        *("+ NetworkPolicy acme/new", "- NetworkPolicy acme/one"),
     ]
 
 

@@ -6,10 +6,12 @@ from itertools import pairwise
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy.orm import Session
 
 from db import logins, sessions, users
 from db.changes import transaction
 from db.engine import writing
+from db.tables import User
 from tests.web.conftest import PASSWORD, Site
 from tests.web.test_bad_input import assert_problem
 from web.app import create_app
@@ -138,6 +140,23 @@ def test_a_session_that_is_over_opens_nothing(people: Site) -> None:
     assert_problem(browser.get("/api/v1/tenants"), 401)
 
 
+def test_a_password_that_became_another_while_it_was_checked_opens_nothing(
+    people: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = users.authenticate
+
+    def overtaken(session: Session, name: str, password: str) -> User | None:
+        found = check(session, name, password)
+        with transaction(people.engine) as tx:
+            users.set_password(tx, users.get(tx.session, name), "another password")
+        return found
+
+    monkeypatch.setattr(users, "authenticate", overtaken)
+    browser = people.browser()
+    assert log_in(browser) == 401
+    assert browser.get("/").status_code == 303
+
+
 def test_a_viewer_sees_pages_and_changes_nothing(people: Site, unchanged: None) -> None:
     browser = people.browser()
     log_in(browser, user="viewer")
@@ -152,6 +171,7 @@ def test_a_viewer_sees_pages_and_changes_nothing(people: Site, unchanged: None) 
         {"Sec-Fetch-Site": "same-site"},
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
         {"Origin": "http://localhost.evil.example"},
     ],
 )
@@ -179,11 +199,22 @@ def test_after_logging_in_one_is_where_one_wanted_to_be(people: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["https://evil.example/", "//evil.example/", "/\\evil.example/", "javascript:alert(1)", "", None]
+    "target",
+    [
+        *("https://evil.example/", "//evil.example/", "/\\evil.example/", "javascript:alert(1)", "", None),
+        *("/\n/evil.example", "/\t/evil.example", "/hosts\r\nX: y", "/\t\\evil.example"),
+    ],
 )
 def test_nobody_is_sent_elsewhere(site: Site, target: str | None) -> None:
     with site.app.test_request_context():
         assert local(target) == "/"
+
+
+def test_a_line_break_in_where_one_wanted_to_be_is_no_fault(people: Site) -> None:
+    browser = people.browser()
+    answer = browser.post("/login", data={"user": "admin", "password": PASSWORD, "next": "/hosts\nX: y"})
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/")
+    assert browser.get("/login?next=/%0Ahosts").headers["Location"] == "/"
 
 
 def test_every_answer_tells_browsers_what_to_refuse(site: Site) -> None:

@@ -86,6 +86,39 @@ def test_a_collision_with_another_tenant_does_not_name_it(acme: People) -> None:
     assert "globex" not in str(told)
 
 
+def test_what_is_taken_on_a_segment_or_on_hosts_names_neither_tenants_nor_other_hosts(acme: People) -> None:
+    agent = acme.site.enrolled("h2", "198.18.0.12")
+    with writing(acme.site.engine) as session:
+        hosts.report(session, 1, {"physical": ["lan"], "addresses": ["198.18.0.11"]}, utcnow())
+        listening = [{"protocol": "tcp", "port": 9100, "address": "0.0.0.0"}]
+        hosts.report(session, 2, {"physical": ["lan"], "listening": listening}, utcnow())
+    attached = {"network": "globex/web", "name": "web2", "netns": "/run/netns/y"}
+    assert agent.put("/hosts/h2/attachments/two/eth0", attached).status_code == 201
+    admin, on_segment = acme.site.admin, {"transport": "vlan", "physical": "lan", "vlan": 50}
+    admin.made("/networks", {"name": "globex/office", "subnets": ["10.67.0.0/24"], **on_segment})
+    admin.made("/publications", {"endpoint": "globex/web2", "host_port": 8080, "port": 80})
+    asked = {"name": "acme/office", "subnets": ["10.68.0.0/24"], **on_segment}
+    publish = {"endpoint": "acme/web1", "port": 80, "mesh": True}
+    for path, body, discreet, whole in (
+        ("/networks", asked, "VLAN tag 50 on physical segment lan is in use elsewhere", "globex/office"),
+        ("/publications", {**publish, "host_port": 8080}, "tcp/8080 of another host", "host h2"),
+        ("/publications", {**publish, "host_port": 9100}, "tcp/9100 of another host", "host h2"),
+    ):
+        told = assert_problem(acme.boss.post(path, body), 409, discreet)
+        assert "globex" not in str(told) and "h2" not in str(told)
+        assert whole in admin.post(path, body).text
+    elsewhere = {**publish, "mesh": False, "host_ip": "192.0.2.99"}
+    told = assert_problem(acme.boss.post("/publications", elsewhere), 409, "no address 192.0.2.99: it has others")
+    assert "198.18" not in str(told) and "it has 198.18.0.11;" in admin.post("/publications", elsewhere).text
+    acme.boss.made("/networks", {**asked, "vlan": 51})
+    told = assert_problem(
+        acme.boss.patch("/networks/acme/office", {"vlan": 50}), 409, "VLAN tag 50", "in use elsewhere"
+    )
+    assert "globex" not in str(told)
+    again = acme.boss.post("/networks", {**asked, "name": "acme/b", "subnets": ["10.69.0.0/24"], "vlan": 51})
+    assert_problem(again, 409, "network acme/office's")
+
+
 def test_subnets_reservations_and_records_are_their_tenants(acme: People) -> None:
     acme.boss.made("/networks/acme/web/subnets", {"subnet": "10.65.1.0/24"})
     acme.boss.made("/networks/acme/web/reservations", {"name": "db", "addresses": ["10.65.0.9"]})
@@ -169,6 +202,22 @@ def test_denials_with_another_tenant_are_not_told(acme: People) -> None:
     assert seen["source"] == "acme/web1" and seen["destination"] is None
 
 
+def test_denials_of_a_tenant_that_had_the_name_before_are_not_told(acme: People) -> None:
+    admin = acme.site.admin
+    with writing(acme.site.engine) as session:
+        denials.record(session, {decision("acme/web1", ""): denials.Seen(1, utcnow(), utcnow())})
+    assert len(acme.reader.get("/denials").get_json()["items"]) == 1
+    assert admin.delete("/hosts/h1?force=true").status_code == 200
+    assert admin.delete("/tenants/acme").status_code == 200
+    admin.made("/tenants", {"name": "acme"})
+    admin.made("/role-bindings", {"role": "viewer", "user": "reader", "tenant": "acme"})
+    assert acme.reader.get("/denials").get_json()["items"] == []
+    assert len(acme.site.viewer.get("/denials").get_json()["items"]) == 1
+    with writing(acme.site.engine) as session:
+        denials.record(session, {decision("acme/web2", ""): denials.Seen(1, utcnow(), utcnow())})
+    assert [one["source"] for one in acme.reader.get("/denials").get_json()["items"]] == ["acme/web2"]
+
+
 def decision(source: str, destination: str) -> denials.Decision:
     return denials.Decision(
         host="h1",
@@ -250,6 +299,18 @@ def test_a_token_reaches_no_further_than_its_owner_and_goes_with_it(acme: People
     assert acme.site.admin.delete("/users/boss").status_code == 200
     assert_problem(ci.get("/networks/acme/ci"), 401)
     assert again.get("/networks/acme/ci").status_code == 200  # it is nobody's
+
+
+def test_a_token_that_ends_makes_none_that_lasts_longer(acme: People) -> None:
+    end, later = "2999-01-01T00:00:00Z", "2999-01-01T00:00:01Z"
+    made = acme.boss.made("/tokens", {"name": "ci", "role": "admin", "tenant": "acme", "expires_at": end})
+    nobodys = acme.site.admin.made("/tokens", {"name": "no", "role": "admin", "tenant": "acme", "expires_at": end})
+    for one in (made, nobodys):
+        ci = acme.site.caller(one["token"])
+        for asked in ({}, {"expires_at": later}):
+            refused = ci.post("/tokens", {"name": "x", "tenant": "acme", **asked})
+            assert_problem(refused, 422, "2999-01-01T00:00:00", "lasts longer")
+        assert ci.made("/tokens", {"name": "x", "tenant": "acme", "expires_at": end})["expires_at"] == end
 
 
 def test_a_tokens_scope_narrows_what_its_owner_may(acme: People) -> None:

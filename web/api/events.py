@@ -7,14 +7,15 @@
 `id` is the revision, so that a reader who lost the connection says `Last-Event-ID` and misses nothing. `status` says
 that something changed which has no revision (a host confirmed, an agent reported); `reset` that the log does not
 reach back to where the reader was, so that it has to look at everything anew; `tick` that nothing happened for a
-while but the connection is alive. `pulse` grows with every commit of any kind, as this process has seen them.
+while but the connection is alive, or that it ends, as the reader is not let in any more. `pulse` grows with every
+commit of any kind, as this process has seen them.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import lru_cache
 from itertools import groupby
@@ -22,10 +23,12 @@ from random import uniform
 from typing import Any
 
 from apiflask import APIBlueprint
-from flask import Response, request
+from flask import Response, copy_current_request_context, request
 
+from db.errors import DomainError
 from web.api.schemas.revision import EventsQuery
-from web.auth.access import SIGHT, TENANT_READERS, allow, sight
+from web.auth.access import SIGHT, TENANT_READERS, admit, allow, sight, unauthenticated
+from web.auth.identity import identify
 from web.live import Change, Live
 from web.problems import FieldFault, Problem
 from web.state import state
@@ -67,7 +70,9 @@ def stream(query: EventsQuery) -> Response:
             headers={"Retry-After": "5"},
         )
     viewers = None if query.pulse is None else state().viewers
-    response = Response(events(live, after, seen_tenants(), query.pulse, viewers), mimetype="text/event-stream")
+    sees = copy_current_request_context(seen_tenants)
+    told = until_refused(events(live, after, sees, query.pulse, viewers))
+    response = Response(told, mimetype="text/event-stream")
     response.headers["X-Accel-Buffering"] = "no"
     response.call_on_close(held.close)
     return response
@@ -84,19 +89,33 @@ def last_event_id() -> int | None:
 
 
 def seen_tenants() -> frozenset[int] | None:
-    """The tenants of which the asker is told, read now: the stream goes on after the request."""
+    """Of what the asker is told now: the answer goes on for as long as somebody listens, and by then a token may be
+    revoked, a session over, or a role taken away. Refuses who would be refused the stream."""
+    principal = identify()
+    if principal is None:
+        raise unauthenticated("Your session is over; log in again.")
+    admit(principal)
     found = sight()
     return None if found is None else frozenset(found.values())
+
+
+def until_refused(told: Iterator[str]) -> Iterator[str]:
+    """Ends with a tick, at which an open page asks for itself and is led to the log-in."""
+    try:
+        yield from told
+    except (Problem, DomainError):
+        yield event("tick", {"pulse": 0})
 
 
 def events(
     live: Live,
     after: int | None,
-    tenants: frozenset[int] | None = None,
+    sees: Callable[[], frozenset[int] | None] = lambda: None,
     pulse: int | None = None,
     viewers: Viewers | None = None,
 ) -> Iterator[str]:
-    """Everything after the revision `after` and the pulse `pulse`. With `viewers` when it is their turn."""
+    """Everything after the revision `after` and the pulse `pulse`. With `viewers` when it is their turn. `sees` is
+    asked before each event."""
     turn = _turn(live, viewers)
     position = turn.seen.revision if after is None else after
     # Whoever comes back may have missed what has no revision.
@@ -114,6 +133,7 @@ def events(
         says_status = status_waits and now >= status_due
         if changes is None or changes or says_status:
             _spread(live, turn)
+            tenants = sees()
         if changes is None or len(changes) > MOST_REPLAYED:
             position, pulse, _ = seen = live.seen()
             yield event("reset", {"revision": position, "pulse": pulse}, position)
@@ -129,6 +149,7 @@ def events(
             if idle:
                 turn = _turn(live, viewers)
                 _spread(live, turn)
+                sees()
                 yield event("tick", {"pulse": turn.seen.pulse})
         elif (early := turn.until - time.monotonic()) > 0:
             live.rest(early)

@@ -112,9 +112,9 @@ def _tenant(tx: Transaction, row: tables.Tenant) -> Json:
 
 
 def altered(tx: Transaction, body: ClusterChange, version: int | None) -> Json:
-    now = isolation.set_mode(tx, body.isolation or settings.isolation(tx.session).mode, version=version)
+    isolation.set_mode(tx, body.isolation or settings.isolation(tx.session).mode, version=version)
     transport.set_udp_ports(tx, body.tunnel_ports)
-    return _cluster(tx.session, now)
+    return _cluster(tx.session, settings.isolation(tx.session))
 
 
 def _cluster(session: Session, found: settings.Isolation) -> Json:

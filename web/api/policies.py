@@ -48,8 +48,8 @@ def apply(body: PolicyDocuments, query: ChangeQuery) -> Answer | Response:
     return applied(lambda tx: put(tx, body), query)
 
 
-def put(tx: Transaction, body: PolicyDocuments) -> Json:
-    found = present.policies(tx.session, policies.apply(tx, body.documents))
+def put(tx: Transaction, body: PolicyDocuments, version: int | None = None) -> Json:
+    found = present.policies(tx.session, policies.apply(tx, body.documents, version=version))
     tx.before_commit(lambda revision: [policy.update(revision=revision) for policy in found])
     return {"policies": found}
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from db import convergence, directory, hosts
 from db.changes import changes_since, current_revision
+from db.errors import NotFound
 from db.tables import Host
 from web import present
 from web.api.replies import Json
@@ -65,6 +66,8 @@ def awaited(revision: int, seconds: float, host: str | None = None, names_but: s
         while True:
             pulse = live.seen().pulse
             with reading() as session:
+                if host is not None and not of_own_hosts(session, [host]):
+                    raise NotFound(f"there is no host {host}", "list them with `warren host list`", "host")
                 body = progress(session, revision, host)
                 if names_but is not None:
                     body["unaware"] = unaware(session, revision, named)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from db import hosts, tenants, tokens
 from db.changes import Transaction
-from db.errors import NotFound
+from db.errors import Invalid, NotFound
 from web import present
 from web.api.applied import added, previewable, removed
 from web.api.cursors import LARGEST_ID
@@ -51,6 +51,10 @@ def create(body: TokenCreate, query: ChangeQuery) -> Answer | Response:
 def made(tx: Transaction, body: TokenCreate) -> Json:
     """With its text, which is kept nowhere."""
     host = hosts.get(tx.session, body.host) if body.host is not None else None
+    end = whoever().expires_at
+    if end is not None and (body.expires_at is None or body.expires_at > end):
+        problem = f"token {whoever().name} ends at {end.isoformat()}, and none that it makes lasts longer"
+        raise Invalid(problem, "give that time or an earlier one, or use a session", "expires_at")
     row, text = tokens.create(
         tx,
         body.role,

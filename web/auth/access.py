@@ -128,7 +128,7 @@ def register(app: Flask, identify: Callable[[], Principal | None], limits: Limit
                 limits.stranger(request.remote_addr or "", time.monotonic())
             return
         try:
-            g.principal = principal = identify()
+            principal = identify()
         except (Problem, Unauthenticated):
             limits.stranger(request.remote_addr or "", time.monotonic())
             raise
@@ -136,12 +136,20 @@ def register(app: Flask, identify: Callable[[], Principal | None], limits: Limit
             limits.stranger(request.remote_addr or "", time.monotonic())
             raise unauthenticated("This needs a token: send the header 'Authorization: Bearer wrn_...'.")
         limits.asker(f"{principal.kind}:{principal.id}", str(principal), time.monotonic())
-        if principal.role in rule.roles:
-            _check_host(rule, principal)
-        else:
-            g.sight = _sight(rule, rule.roles, principal)
+        admit(principal)
 
     app.before_request(enforce)
+
+
+def admit(principal: Principal) -> None:
+    """Notes who asks, and what they see; refuses whom the view's rule does not let in."""
+    g.principal, g.sight = principal, None
+    rule = _rule()
+    roles = rule.roles or frozenset()
+    if principal.role in roles:
+        _check_host(rule, principal)
+    else:
+        g.sight = _sight(rule, roles, principal)
 
 
 def _check_host(rule: Rule, principal: Principal) -> None:

@@ -30,7 +30,7 @@ def identify() -> Principal | None:
         raise
     if token.role in tokens.CARRIED:
         return Principal("token", token.id, token.name, token.role, token.host, token.host_id)
-    return of_person("token", token.id, token.name, token.user_id, token.grants)
+    return of_person("token", token.id, token.name, token.user_id, token.grants, token.expires_at)
 
 
 def refused(text: str, error: Unauthenticated) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import NamedTuple
 
 from db.bindings import NOTHING, Grants
@@ -21,7 +22,7 @@ ROLES = (ADMIN, VIEWER, *TENANT_ROLES, AGENT, CNI, ENROL)
 class Principal(NamedTuple):
     """`kind` is "user" (a session) or "token"; `host` is set when a token speaks for one host only.
 
-    `role` is that in the cluster. `user_id` is whose the token or session is, if anybody's.
+    `role` is that in the cluster. `user_id` is whose the token or session is, if anybody's; `expires_at` is a token's.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class Principal(NamedTuple):
     host_id: int | None = None
     user_id: int | None = None
     grants: Grants = NOTHING
+    expires_at: datetime | None = None
 
     def __str__(self) -> str:
         return f"{'User' if self.kind == 'user' else 'Token'} '{self.name}'"
@@ -46,5 +48,8 @@ class Principal(NamedTuple):
         return {self.role} | ({f"tenant-{own.role}"} if own else set())
 
 
-def of_person(kind: str, id: int, name: str, user_id: int | None, grants: Grants) -> Principal:
-    return Principal(kind, id, name, grants.cluster or MEMBER, user_id=user_id, grants=grants)
+def of_person(
+    kind: str, id: int, name: str, user_id: int | None, grants: Grants, expires_at: datetime | None = None
+) -> Principal:
+    role = grants.cluster or MEMBER
+    return Principal(kind, id, name, role, user_id=user_id, grants=grants, expires_at=expires_at)

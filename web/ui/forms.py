@@ -215,7 +215,7 @@ def lines(text: str) -> list[str]:
 
 def number(text: str) -> object:
     """The number that the text is; the text where it is none, for the schema to refuse; None for nothing."""
-    return None if not text else int(text) if text.lstrip("-").isdecimal() and len(text) < 19 else text
+    return None if not text else int(text) if text.removeprefix("-").isdecimal() and len(text) < 19 else text
 
 
 def pairs(text: str, field: str, example: str = "app=web") -> dict[str, str]:

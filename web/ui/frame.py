@@ -26,6 +26,8 @@ THEMES = ("auto", "light", "dark")
 A_YEAR_SECONDS = 31_536_000
 TOLD = "Warren-Told"
 """The header in which an open page says the last pulse that it was told of."""
+LONGEST_PULSE = 18
+"""Digits."""
 
 blueprint = APIBlueprint("ui", __name__, template_folder="templates", enable_openapi=False)
 
@@ -85,7 +87,7 @@ def followed(view: View) -> View:
     @wraps(view)
     def look(**values: Any) -> ResponseReturnValue:
         told = request.headers.get(TOLD, "")
-        if request.method != "GET" or not (told.isascii() and told.isdigit()):
+        if request.method != "GET" or not (told.isascii() and told.isdigit() and len(told) <= LONGEST_PULSE):
             g.seen = state().live.seen()
             return view(**values)
         rights = g.principal and (g.principal.role, *sorted(g.principal.grants.tenants.items()))

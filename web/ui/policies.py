@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 from client import manifests
 from db import counters, denials, policies
 from db.changes import Transaction
-from db.rows import check_version
 from web import present
 from web.api import policies as api_policies
 from web.api.replies import Json
@@ -256,8 +255,8 @@ def _edited(name: str) -> Response | str:
             raise invalid("documents", f"This page is about {name} alone; make others under New policies.")
 
         def change(tx: Transaction) -> Json:
-            check_version(policies.get(tx.session, name), seen_version(), f"policy {name}")
-            return api_policies.put(tx, wanted)
+            policies.get(tx.session, name)  # one that went meanwhile is not made anew
+            return api_policies.put(tx, wanted, seen_version())
 
         return change
 

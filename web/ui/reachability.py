@@ -110,8 +110,8 @@ def _service(wanted: Wanted) -> tuple[int, int] | None:
         return None
     if protocol in ECHO:
         return NUMBERS[protocol], ECHO[protocol]
-    if not port.isdecimal() or not 1 <= int(port[:6]) <= 65535:
-        message = f"'{port}' is not a port; use 1 to 65535."
+    if not port.isdecimal() or len(port) > 5 or not 1 <= int(port) <= 65535:
+        message = f"'{port[:20]}' is not a port; use 1 to 65535."
         raise Problem("invalid", message, [FieldFault("port", message)])
     return NUMBERS[protocol], int(port)
 

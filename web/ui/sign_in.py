@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from urllib.parse import urlsplit
 
 from flask import Response, make_response, redirect, render_template, request, url_for
 
@@ -72,6 +71,6 @@ def form(onward: str, user: str = "", fault: str = "") -> str:
 
 def local(target: str | None) -> str:
     """`target` when it is a page of ours, else the overview: nobody is sent elsewhere after logging in."""
-    if not target or not target.startswith("/") or target.startswith(("//", "/\\")) or urlsplit(target).netloc:
+    if not target or not target.startswith("/") or target.startswith(("//", "/\\")) or not target.isprintable():
         return url_for("ui.overview")
     return target

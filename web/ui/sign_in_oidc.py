@@ -7,7 +7,6 @@ import secrets
 from flask import Response, make_response, redirect, request
 
 from db import oidc as people
-from db.audit import Actor
 from db.errors import DomainError
 from web.auth import sessions, told
 from web.auth.access import costly
@@ -55,9 +54,9 @@ def callback() -> Response:
     try:
         found = provider.identity(Question(asked, begun.nonce, begun.verifier), request.args)
         with recording() as tx:
-            name = found.name.partition("@")[0].lower()
-            tx.actor = Actor("user", name, told.address(), f"{request.method} {request.path}")
             user = people.user(tx, provider.settings.issuer, found.subject, found.name)
+            # Not as the provider calls them: that may be another's name here.
+            tx.actor = told.actor("user", user.name)
             if found.groups is not None:
                 people.member_of(tx, user, found.groups)
             secret = sessions.begin(tx, user, METHOD)

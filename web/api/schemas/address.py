@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
@@ -85,7 +84,7 @@ class ReservationCreate(Contract):
 
     name: Name = Field(description="Name of the endpoint that gets them, or by which another asks for them.")
     addresses: list[Ip] = Field([], max_length=2, description="At most one per IP version; empty: the next free ones.")
-    expires_at: datetime | None = Field(None, strict=False, description="Null: never.")
+    expires_at: Moment | None = Field(None, strict=False, description="Null: never.")
 
 
 class Reservation(Contract):

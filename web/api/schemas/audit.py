@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from web.api.schemas.common import Contract, Name, Page, PageQuery
+from web.api.schemas.common import Contract, Moment, Name, Page, PageQuery
 
 Noun = Literal[
     *("tenant", "network", "endpoint", "host", "policy", "peering", "cluster", "pool", "record", "publication", "dns"),
@@ -26,8 +25,8 @@ class AuditQuery(PageQuery):
         None, description="Only changes by this one, like `user ada` or `token ci`."
     )
     noun: Noun | SkipJsonSchema[None] = Field(None, description="Only changes of such objects.")
-    since: datetime | SkipJsonSchema[None] = Field(None, description="Only from this moment on, with its time zone.")
-    until: datetime | SkipJsonSchema[None] = Field(None, description="Only before this moment, with its time zone.")
+    since: Moment | SkipJsonSchema[None] = Field(None, description="Only from this moment on, with its time zone.")
+    until: Moment | SkipJsonSchema[None] = Field(None, description="Only before this moment, with its time zone.")
     oldest_first: bool = Field(False, description="The same as `sort=created`.")
 
 

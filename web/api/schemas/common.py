@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
@@ -78,7 +78,17 @@ Revision = Annotated[
     int,
     Field(description="The revision that includes this. GET /revisions/{n} tells where it is live."),
 ]
-Moment = datetime
+
+
+def in_utc(moment: datetime) -> datetime:
+    """One without a time zone stays so, for who knows the field to refuse."""
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment
+    except OverflowError:
+        raise ValueError("is in UTC not within the years 1 to 9999; give another time") from None
+
+
+Moment = Annotated[datetime, AfterValidator(in_utc)]
 Known = Annotated[int, Field(ge=0, le=2**53)]
 """A revision that a caller says it knows."""
 

@@ -7,11 +7,14 @@
   // ---- connection mark: a lost connection is visible at once, and what is on the page says how old it is ----
   let heard = Date.now();
   let lost = false;
-  const mark = (state, words) => {
+  // A screen reader says what is written here anew, be it the same words; the age, which changes all the time, it does not.
+  const mark = (state, words, since = "") => {
     const connection = byId("connection");
     if (!connection) return;
     if (connection.dataset.state !== state) connection.dataset.state = state;
-    connection.querySelector("span").textContent = words;
+    const [said, old] = connection.querySelectorAll("span");
+    if (said.textContent !== words) said.textContent = words;
+    if (old.textContent !== since) old.textContent = since;
     document.body.classList.toggle("stale", state === "lost");
   };
   const isHeard = () => {
@@ -22,7 +25,7 @@
   };
   const isLost = () => {
     lost = true;
-    mark("lost", `no connection, as of ${age(heard)}`);
+    mark("lost", "no connection", `as of ${age(heard)}`);
   };
   const age = (since) => {
     const seconds = Math.max(0, Math.round((Date.now() - since) / 1000));
