@@ -249,7 +249,7 @@ def test_a_tenants_quota_of_bandwidth_holds_for_those_who_run(host: Host, contai
         greedy = container()
         over = {"bandwidth": {"egressRate": 64_001, "egressBurst": 8000}}
         refused = greedy.call("ADD", {"runtimeConfig": over})
-        assert refused.exit and "Bandwidth of 64001 bit/s (egress_rate)" in refused.body["msg"]
+        assert refused.exit and "64001 bit/s (egress_rate) are asked for" in refused.body["msg"]
         assert "eth0" not in greedy.ip("link", "show")
         run("tc", "-n", there.netns, "qdisc", "del", "dev", "eth0", "root")
         host.make_it_look()

@@ -87,8 +87,8 @@ def test_the_audit_log_tells_who_what_when_and_from_where(two: Site, boss: Visit
     assert "POST /tenants/acme/edit" in page
     assert re.search(r'quota \{\} \{ "networks": 9 \}', page)
     assert "beta" not in boss.open("/audit?tenant=acme")
-    assert "Nothing." in words(boss.open("/audit?actor=user%20nobody"))
-    assert "Nothing." in words(boss.open("/audit?until=2020-01-01"))
+    assert "No entry matches." in words(boss.open("/audit?actor=user%20nobody"))
+    assert "No entry matches." in words(boss.open("/audit?until=2020-01-01"))
     boss.open("/audit?since=yesterday", 422)
     exported = [json.loads(line) for line in boss.open("/audit.jsonl").splitlines()]
     assert [entry["number"] for entry in exported] == list(range(1, len(exported) + 1))

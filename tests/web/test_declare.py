@@ -302,7 +302,7 @@ def test_a_dry_run_tells_who_would_reach_whom_and_what_may_not_go(cli: Cli, sqli
 def test_what_cannot_change_is_refused_before_anything_is_done(cli: Cli, everything: Path) -> None:
     cli("apply", "-f", str(everything), "--no-wait")
     everything.write_text(ALL.replace("10.20.0.", "10.21.0.").replace("{team: web}", "{team: shop}"))
-    assert "Network acme/default: subnets cannot change" in cli("apply", "-f", str(everything), code=1)
+    assert "Network acme/default: subnets cannot be changed" in cli("apply", "-f", str(everything), code=1)
     assert json.loads(cli("tenant", "show", "acme", "-o", "json"))["labels"]["team"] == "web"
 
 

@@ -86,7 +86,7 @@ def test_a_collision_with_another_tenant_does_not_name_it(acme: People) -> None:
     assert "globex" not in str(told)
 
 
-def test_what_is_taken_on_a_segment_or_on_hosts_names_neither_tenants_nor_other_hosts(acme: People) -> None:
+def test_what_is_taken_on_hosts_names_neither_tenants_nor_other_hosts(acme: People) -> None:
     agent = acme.site.enrolled("h2", "198.18.0.12")
     with writing(acme.site.engine) as session:
         hosts.report(session, 1, {"physical": ["lan"], "addresses": ["198.18.0.11"]}, utcnow())
@@ -94,13 +94,10 @@ def test_what_is_taken_on_a_segment_or_on_hosts_names_neither_tenants_nor_other_
         hosts.report(session, 2, {"physical": ["lan"], "listening": listening}, utcnow())
     attached = {"network": "globex/web", "name": "web2", "netns": "/run/netns/y"}
     assert agent.put("/hosts/h2/attachments/two/eth0", attached).status_code == 201
-    admin, on_segment = acme.site.admin, {"transport": "vlan", "physical": "lan", "vlan": 50}
-    admin.made("/networks", {"name": "globex/office", "subnets": ["10.67.0.0/24"], **on_segment})
+    admin = acme.site.admin
     admin.made("/publications", {"endpoint": "globex/web2", "host_port": 8080, "port": 80})
-    asked = {"name": "acme/office", "subnets": ["10.68.0.0/24"], **on_segment}
     publish = {"endpoint": "acme/web1", "port": 80, "mesh": True}
     for path, body, discreet, whole in (
-        ("/networks", asked, "VLAN tag 50 on physical segment lan is in use elsewhere", "globex/office"),
         ("/publications", {**publish, "host_port": 8080}, "tcp/8080 of another host", "host h2"),
         ("/publications", {**publish, "host_port": 9100}, "tcp/9100 of another host", "host h2"),
     ):
@@ -110,13 +107,19 @@ def test_what_is_taken_on_a_segment_or_on_hosts_names_neither_tenants_nor_other_
     elsewhere = {**publish, "mesh": False, "host_ip": "192.0.2.99"}
     told = assert_problem(acme.boss.post("/publications", elsewhere), 409, "no address 192.0.2.99: it has others")
     assert "198.18" not in str(told) and "it has 198.18.0.11;" in admin.post("/publications", elsewhere).text
-    acme.boss.made("/networks", {**asked, "vlan": 51})
-    told = assert_problem(
-        acme.boss.patch("/networks/acme/office", {"vlan": 50}), 409, "VLAN tag 50", "in use elsewhere"
-    )
-    assert "globex" not in str(told)
-    again = acme.boss.post("/networks", {**asked, "name": "acme/b", "subnets": ["10.69.0.0/24"], "vlan": 51})
-    assert_problem(again, 409, "network acme/office's")
+
+
+def test_only_administrators_put_networks_on_physical_segments(acme: People) -> None:
+    with writing(acme.site.engine) as session:
+        hosts.report(session, 1, {"physical": ["lan"], "addresses": ["198.18.0.11"]}, utcnow())
+    on_segment = {"transport": "vlan", "physical": "lan", "vlan": 50}
+    asked = {"name": "acme/office", "subnets": ["10.68.0.0/24"], **on_segment}
+    sentence = "Only administrators put networks on physical segments; ask one for such a network."
+    assert_problem(acme.boss.post("/networks", asked), 403, sentence)
+    assert_problem(acme.boss.patch("/networks/acme/web", on_segment), 403, sentence)
+    acme.site.admin.made("/networks", asked)
+    assert_problem(acme.boss.patch("/networks/acme/office", {"vlan": 51}), 403, sentence)
+    assert acme.boss.patch("/networks/acme/office", {**on_segment, "labels": {"a": "b"}}).status_code == 200
 
 
 def test_subnets_reservations_and_records_are_their_tenants(acme: People) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from apiflask import APIBlueprint
 from flask import Response
+from sqlalchemy.orm import Session
 
 from db import networks
 from db.changes import Transaction
+from db.errors import Forbidden
 from db.layout import SHARED, Layout
 from web import present
 from web.api.applied import added, applied, previewable, removed
@@ -30,7 +34,8 @@ from web.api.schemas.network import (
     SubnetCreate,
     SubnetLayout,
 )
-from web.auth.access import BODY, SIGHT, TENANT_ADMINS, TENANT_READERS, allow
+from web.auth.access import BODY, SIGHT, TENANT_ADMINS, TENANT_READERS, allow, whoever
+from web.auth.principal import MEMBER
 
 blueprint = APIBlueprint("networks", __name__, tag="Networks")
 
@@ -60,6 +65,7 @@ def create(body: NetworkCreate, query: ChangeQuery) -> Answer | Response:
 
 
 def made(tx: Transaction, body: NetworkCreate) -> Json:
+    _check_segment(body, lambda: (None, 0))
     network = networks.create(
         tx,
         body.name,
@@ -100,7 +106,24 @@ def update(tenant: str, network: str, body: NetworkChange, query: ChangeQuery) -
     return applied(lambda tx: altered(tx, f"{tenant}/{network}", body, if_match()), query)
 
 
+def _check_segment(body: NetworkCreate | NetworkChange, now: Callable[[], tuple[str | None, int]]) -> None:
+    """Only administrators give a network another segment or tag than it has `now`: no isolation keeps its endpoints
+    from the machines there."""
+    if whoever().role != MEMBER or (body.physical is None and body.vlan is None):
+        return
+    physical, vlan = now()
+    if body.physical not in (None, physical) or body.vlan not in (None, vlan):
+        problem = "only administrators put networks on physical segments"
+        raise Forbidden(problem, "ask one for such a network", "physical")
+
+
+def _segment(session: Session, name: str) -> tuple[str | None, int]:
+    network = networks.get(session, name)
+    return network.physical.name if network.physical else None, network.vlan or 0
+
+
 def altered(tx: Transaction, name: str, body: NetworkChange, version: int | None) -> Json:
+    _check_segment(body, lambda: _segment(tx.session, name))
     # Said and null is "no MTU of its own"; not said is "as it is".
     mtu = (body.mtu or 0) if "mtu" in body.model_fields_set else None
     network = networks.update(

@@ -93,7 +93,9 @@ class NetworkCreate(SubnetLayout, AboutTenants):
     outbound: bool = Field(True, description="Its endpoints reach the outside, with their host's address.")
     mtu: Mtu | None = Field(None, description="Null: what the underlay leaves.")
     transport: Transport = Field("vxlan", description="What carries its packets from host to host.")
-    physical: Segment | None = Field(None, description="For vlan: the physical segment that it sits on.")
+    physical: Segment | None = Field(
+        None, description="For vlan: the physical segment that it sits on, by administrators only."
+    )
     vlan: Tag | None = Field(None, description="For vlan: its tag there; 0 or null: frames without one.")
     cross_subnet: bool = Field(False, description="With host-gw: a tunnel to hosts on other segments.")
     labels: Labels = Field({})
