@@ -13,11 +13,13 @@ from db import bindings, tokens, users
 from db.changes import transaction
 from tests.web.conftest import PASSWORD, PREFIX, Site
 from tests.web.test_waiting import Event, events, until
+from web.api.events import now_and_then
 
 
 @pytest.fixture
-def acme(any_site: Site) -> Site:
-    """With two tenants, and user ada who looks at both."""
+def acme(any_site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """With two tenants, and user ada who looks at both; who listens is looked up before each event."""
+    monkeypatch.setattr("web.api.events.TRUST_SECONDS", 0.0)
     for name in ("acme", "beta"):
         any_site.admin.made("/tenants", {"name": name})
     with transaction(any_site.engine) as tx:
@@ -89,6 +91,15 @@ def test_a_stream_ends_with_what_opened_it(acme: Site, asks: Any, ends: Any) -> 
     assert (rest[-1].name, rest[-1].data) == ("tick", {"pulse": 0})
     stream.close()
     assert acme.state().live.waiting() == 0
+
+
+def test_who_listens_is_not_looked_up_for_every_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[None] = []
+    sees = now_and_then(lambda: looks.append(None))
+    for trusted, expected in ((3600.0, 1), (3600.0, 1), (0.0, 2)):
+        monkeypatch.setattr("web.api.events.TRUST_SECONDS", trusted)
+        sees()
+        assert len(looks) == expected
 
 
 def test_a_role_that_is_taken_away_narrows_what_is_told(acme: Site) -> None:

@@ -38,6 +38,8 @@ TICK_SECONDS = 15.0
 STATUS_EVERY_SECONDS = 0.5
 RETRY_MILLISECONDS = 1000
 MOST_REPLAYED = 1000
+TRUST_SECONDS = 2.0
+"""How long a look at who listens holds: of hundreds who hear of every change, each would cost one for each change."""
 
 STREAM: dict[int | str, dict[str, str | dict[str, dict[str, Any]]]] = {
     200: {
@@ -70,7 +72,7 @@ def stream(query: EventsQuery) -> Response:
             headers={"Retry-After": "5"},
         )
     viewers = None if query.pulse is None else state().viewers
-    sees = copy_current_request_context(seen_tenants)
+    sees = now_and_then(copy_current_request_context(seen_tenants))
     told = until_refused(events(live, after, sees, query.pulse, viewers))
     response = Response(told, mimetype="text/event-stream")
     response.headers["X-Accel-Buffering"] = "no"
@@ -97,6 +99,19 @@ def seen_tenants() -> frozenset[int] | None:
     admit(principal)
     found = sight()
     return None if found is None else frozenset(found.values())
+
+
+def now_and_then(sees: Callable[[], frozenset[int] | None]) -> Callable[[], frozenset[int] | None]:
+    """The same, looked up again after `TRUST_SECONDS`."""
+    known: tuple[float, frozenset[int] | None] = -TRUST_SECONDS, None
+
+    def seen() -> frozenset[int] | None:
+        nonlocal known
+        if (now := time.monotonic()) >= known[0] + TRUST_SECONDS:
+            known = now, sees()
+        return known[1]
+
+    return seen
 
 
 def until_refused(told: Iterator[str]) -> Iterator[str]:
