@@ -81,7 +81,7 @@ def create(
     transport.check(network)
     if not isolated:
         network.zone = tenant.zone
-    network.physical = segments.place(session, carried_by, physical, vlan, tenant.id)
+    network.physical = segments.place(session, carried_by, physical, vlan, None)
     network.vlan = vlan or 0
     network.vni = allocate.claim(session, Shared.VNI, tx.now, what="the range of VNIs", remedy=_FEWER)
     place = Place(tenant.id, network.zone, private, isolated)
@@ -213,7 +213,7 @@ def _carried(
     if on_segment and network.physical is not None:
         physical, vlan = physical or network.physical.name, network.vlan if vlan is None else vlan
     session.execute(select(Pool.id).where(Pool.id == Shared.VNI).with_for_update())
-    row = segments.place(session, then, physical, vlan, network.tenant_id, network.id)
+    row = segments.place(session, then, physical, vlan, network.id)
     if row is None and network.physical is not None and not network.private:
         for subnet in network.subnets:
             subnetting.refuse_hosts_own(session, network.qualified_name, subnet.ip_network)

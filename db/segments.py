@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from controller.transport import TRANSPORTS
 from controller.transport.host_gw import HOST_GW
 from controller.transport.vlan import MOST_SEGMENTS, segment_ofport
-from db.errors import CollidesElsewhere, Conflict, Invalid
+from db.errors import Conflict, Invalid
 from db.rows import shortened
 from db.tables import Endpoint, Host, HostStatus, Network, Physical, Tenant
 
@@ -26,10 +26,10 @@ HIGHEST_TAG = 4094
 
 
 def place(
-    session: Session, carried_by: str, name: str | None, tag: int | None, tenant_id: int, network_id: int | None = None
+    session: Session, carried_by: str, name: str | None, tag: int | None, network_id: int | None
 ) -> Physical | None:
     """The segment that a network shall sit on, and nobody else with this tag; None for a network that sits on none.
-    `tenant_id` and `network_id` are the network's own. The caller has the turn of everyone who creates networks."""
+    `network_id` is the network's own. The caller has the turn of everyone who creates networks."""
     if not TRANSPORTS[carried_by].on_segment:
         if name or tag is not None:
             field, given = ("physical", f"segment {name}") if name else ("vlan", f"VLAN tag {tag}")
@@ -51,14 +51,11 @@ def place(
     row = session.execute(select(Physical).where(Physical.name == name)).scalar_one_or_none()
     if row is None:
         return _new(session, name)
-    query = select(Network.tenant_id, Tenant.name, Network.name).join(Tenant, Tenant.id == Network.tenant_id)
+    query = select(Tenant.name, Network.name).join(Tenant, Tenant.id == Network.tenant_id)
     query = query.where(Network.physical_id == row.id, Network.vlan == (tag or 0), Network.id != (network_id or 0))
-    for owner, tenant, other in session.execute(query):
-        what = f"{f'VLAN tag {tag}' if tag else 'what has no tag'} on physical segment {name} is"
-        problem, remedy = f"{what} network {tenant}/{other}'s", "choose another tag"
-        if owner == tenant_id:
-            raise Conflict(problem, remedy, "vlan")
-        raise CollidesElsewhere(problem, remedy, "vlan", f"{what} in use elsewhere")
+    for tenant, other in session.execute(query):
+        what = f"VLAN tag {tag}" if tag else "what has no tag"
+        raise Conflict(f"{what} on physical segment {name} is network {tenant}/{other}'s", "choose another tag", "vlan")
     return row
 
 
