@@ -274,16 +274,21 @@ def test_an_address_and_a_mac_in_use_are_refused(plugin: Plugin) -> None:
     assert "another endpoint's" in stolen.error and len(plugin.ports.claims) == 1
 
 
+def to_create(plugin: Plugin) -> tuple[str, dict[str, Any]]:
+    """A pool for a network of its own, and the call that creates that."""
+    subnet = {"AddressSpace": "warren", "Pool": "10.60.0.0/24", "SubPool": "", "Options": {}, "V6": False}
+    pool = plugin.call("IpamDriver.RequestPool", subnet).body["PoolID"]
+    data = [{"AddressSpace": "warren", "Gateway": "10.60.0.1/24", "Pool": "10.60.0.0/24"}]
+    named = {"com.docker.network.generic": {"tenant": "acme"}}
+    return pool, {"NetworkID": "ab" * 32, "Options": named, "IPv4Data": data, "IPv6Data": []}
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_network_that_docker_removes_while_the_api_is_away_is_removed_later(plugin: Plugin, restarted: bool) -> None:
     """Docker says it once, and forgets its network whatever it hears."""
     prepared(plugin)
     before = plugin.left
-    subnet = {"AddressSpace": "warren", "Pool": "10.60.0.0/24", "SubPool": "", "Options": {}, "V6": False}
-    pool = plugin.call("IpamDriver.RequestPool", subnet).body["PoolID"]
-    data = [{"AddressSpace": "warren", "Gateway": "10.60.0.1/24", "Pool": "10.60.0.0/24"}]
-    named = {"com.docker.network.generic": {"tenant": "acme"}}
-    made = {"NetworkID": "ab" * 32, "Options": named, "IPv4Data": data, "IPv6Data": []}
+    pool, made = to_create(plugin)
     assert plugin.call("NetworkDriver.CreateNetwork", made).body == {}
     (own,) = plugin.api.networks.keys() & {"acme/docker-abababababab"}
     plugin.api.away = True
@@ -304,11 +309,7 @@ def test_a_network_that_the_api_made_and_could_not_say_so_is_removed_again(
     """Docker gives up on a network whose creation failed."""
     prepared(plugin)
     before = plugin.left
-    subnet = {"AddressSpace": "warren", "Pool": "10.60.0.0/24", "SubPool": "", "Options": {}, "V6": False}
-    pool = plugin.call("IpamDriver.RequestPool", subnet).body["PoolID"]
-    data = [{"AddressSpace": "warren", "Gateway": "10.60.0.1/24", "Pool": "10.60.0.0/24"}]
-    named = {"com.docker.network.generic": {"tenant": "acme"}}
-    made = {"NetworkID": "ab" * 32, "Options": named, "IPv4Data": data, "IPv6Data": []}
+    pool, made = to_create(plugin)
     put = plugin.api.put
 
     def cut_off(path: str, **more: Any) -> Any:

@@ -8,7 +8,7 @@ import pytest
 
 from controller.calc.answers import is_from_resolver, is_passed_on
 from controller.calc.membership import members
-from controller.model import Change, Endpoint, Network, Subnet
+from controller.model import Endpoint, Network, Subnet
 from controller.pipeline.flow import Flow, Reason
 from controller.pipeline.packet import RESOLVER_MAC, RESOLVER_OFPORT, ROUTER_MAC
 from controller.pipeline.program import program
@@ -107,21 +107,6 @@ def test_the_answer_comes_back_to_who_asked_from_its_gateway(version: int, proto
         assert back.packet[f"{prefix}_src"] == asked[f"{prefix}_dst"]
         assert back.packet[f"{prefix}_dst"] == asked[f"{prefix}_src"]
         assert back.packet[f"{protocol}_dst"] == 40000
-
-
-def test_in_a_network_of_several_subnets_each_endpoint_asks_the_gateway_of_its_own() -> None:
-    network = worlds.network(10, 1).value
-    assert isinstance(network, Network)
-    second = Subnet.parse("10.110.0.0/24", "10.110.0.1")
-    several = Change("network", 10, network._replace(subnets=(network.subnets[0], second, network.subnets[1])))
-    ends = worlds.endpoint(101, 10, 1, 11), worlds.endpoint(102, 10, 1, 12, third=110)
-    world = worlds.world(worlds.tenant(1), several, worlds.host(1), *ends)
-    for endpoint, subnet in zip(local(world), world.networks[10].subnets, strict=False):
-        asked = query(world, endpoint, 4, "udp") | {"ip_dst": subnet.gateway}
-        there = send(flows(world), asked)
-        assert there.port == RESOLVER_OFPORT
-        back = send(flows(world), answer(there.packet, 4, "udp"))
-        assert (back.port, back.packet["ip_src"]) == (endpoint.ofport, subnet.gateway)
 
 
 @PROTOCOLS
