@@ -50,6 +50,11 @@ Labels = tuple[tuple[str, str], ...]
 """Sorted by key, each key once."""
 
 
+def prefix_mask(version: int, prefix: int) -> int:
+    bits = 32 if version == 4 else 128
+    return ((1 << prefix) - 1) << (bits - prefix)
+
+
 class Subnet(NamedTuple):
     """One address family of a network. `network` and `gateway` are integers; `gateway` 0: none."""
 
@@ -66,8 +71,7 @@ class Subnet(NamedTuple):
 
     @property
     def mask(self) -> int:
-        bits = 32 if self.version == 4 else 128
-        return ((1 << self.prefix) - 1) << (bits - self.prefix)
+        return prefix_mask(self.version, self.prefix)
 
     def has(self, version: int, value: int) -> bool:
         return self.version == version and value & self.mask == self.network
@@ -153,8 +157,7 @@ class Allowed(NamedTuple):
 
     @property
     def mask(self) -> int:
-        bits = 32 if self.version == 4 else 128
-        return ((1 << self.prefix) - 1) << (bits - self.prefix)
+        return prefix_mask(self.version, self.prefix)
 
     def has(self, version: int, value: int) -> bool:
         return self.version == version and value & self.mask == self.network

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from controller.model import Block, Direction, DomainName, Members, Peer, Policy, Rule, Service
+from controller.model import Block, Direction, DomainName, Members, Peer, Policy, Rule, Service, prefix_mask
 from controller.pipeline.flow import Match
 from controller.pipeline.packet import ip
 from controller.pipeline.registers import (
@@ -89,9 +89,8 @@ def called_or_calling(identity: Identity, direction: Direction) -> Atom:
 def _block(version: int, network: int, prefix: int, direction: Direction) -> Matches:
     if prefix == 0:
         return (ip(version),)
-    bits, family = (32, "ip") if version == 4 else (128, "ipv6")
-    end = "src" if direction is Direction.INGRESS else "dst"
-    return ip(version), Match(f"{family}_{end}", network, ((1 << prefix) - 1) << (bits - prefix))
+    family, end = "ip" if version == 4 else "ipv6", "src" if direction is Direction.INGRESS else "dst"
+    return ip(version), Match(f"{family}_{end}", network, prefix_mask(version, prefix))
 
 
 def prefixes(block: Block) -> list[tuple[int, int]]:
